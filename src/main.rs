@@ -1,0 +1,3 @@
+//! The `feebox` command.
+
+fn main() {}
