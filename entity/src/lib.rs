@@ -1,1 +1,10 @@
-//! Feebox.
+//! Feebox's tables as types, one file a table, without behaviour. The schema itself is written by `migration`;
+//! a drift test holds the two against each other.
+
+pub mod destination;
+pub mod fee_record;
+pub mod idempotency_key;
+pub mod operator_action;
+pub mod outbox_event;
+pub mod quote;
+pub mod schedule;

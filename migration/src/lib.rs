@@ -1,1 +1,32 @@
-//! Feebox.
+//! The history of Feebox's schema. Written by hand: entities cannot express partial indexes nor storage settings.
+//!
+//! Applied migrations are never edited. It does not import `entity`, which shows today's tables only.
+
+use sea_orm_migration::prelude::*;
+
+mod columns;
+mod m20261122_000001_quote;
+mod m20261122_000002_outbox_event;
+mod m20261122_000003_fee_record;
+mod m20261122_000004_destination;
+mod m20261122_000005_operator_action;
+mod m20261122_000006_schedule;
+
+pub use sea_orm_migration::{MigrationTrait, MigratorTrait};
+
+/// Applies and takes back the migrations, in order.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261122_000001_quote::Migration),
+            Box::new(m20261122_000002_outbox_event::Migration),
+            Box::new(m20261122_000003_fee_record::Migration),
+            Box::new(m20261122_000004_destination::Migration),
+            Box::new(m20261122_000005_operator_action::Migration),
+            Box::new(m20261122_000006_schedule::Migration),
+        ]
+    }
+}

@@ -1,0 +1,49 @@
+//! What a client submitted.
+
+use sea_orm::entity::prelude::*;
+
+/// A submitted quote.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "quote")]
+pub struct Model {
+    /// `UUIDv7`, made by the submission.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// 1 to 64 characters.
+    #[sea_orm(column_type = "String(StringLen::N(64))")]
+    pub customer_id: String,
+    /// ISO 4217 code.
+    #[sea_orm(column_type = "String(StringLen::N(3))")]
+    pub currency: String,
+    /// The sum of the lines, in minor units of the currency.
+    pub amount_minor: i64,
+    /// `[{description, quantity, unit_price_minor}]`, 1 to 100 of them.
+    #[sea_orm(column_type = "JsonBinary")]
+    pub lines: Json,
+    /// Where the quote stands.
+    pub status: Status,
+    /// Why it was cancelled or rejected, if it was.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub status_reason: Option<String>,
+    /// When the submission's transaction began, by the database's clock.
+    pub submitted_at: DateTimeUtc,
+    /// When `status` last changed.
+    pub updated_at: DateTimeUtc,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// `pending` → `confirmed` | `rejected` (back to `pending` on operator retry) | `cancelled`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "lowercase")]
+pub enum Status {
+    /// No fee yet.
+    Pending,
+    /// The fee record is stored.
+    Confirmed,
+    /// The fee server refused the quote for good.
+    Rejected,
+    /// Taken back; its fee, if one was made, is voided.
+    Cancelled,
+}

@@ -1,0 +1,37 @@
+//! Columns and tables that each database spells its own way.
+
+use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
+
+/// A table of ours. `MariaDB` compares text without regard to case unless told otherwise: keys and tokens may not.
+pub fn table(name: &'static str) -> TableCreateStatement {
+    let mut table = Table::create();
+    table.table(name).character_set("utf8mb4").collate("utf8mb4_bin");
+    table
+}
+
+/// A point in time with microseconds, the finest that all three databases keep.
+pub fn time(manager: &SchemaManager<'_>, name: &'static str) -> ColumnDef {
+    let mut column = ColumnDef::new(name);
+    match manager.get_database_backend() {
+        DbBackend::MySql => column.custom("datetime(6)"),
+        _ => column.timestamp_with_time_zone(),
+    };
+    column
+}
+
+/// Creates an index over the rows that `only` selects where the database has partial indexes, else over `columns` led
+/// by `prefix`, the columns that `only` names.
+pub async fn partial_index(
+    manager: &SchemaManager<'_>,
+    name: &str,
+    table: &str,
+    columns: &str,
+    only: &str,
+    prefix: &str,
+) -> Result<(), DbErr> {
+    let sql = match manager.get_database_backend() {
+        DbBackend::MySql => format!("CREATE INDEX {name} ON {table} ({prefix}, {columns})"),
+        _ => format!("CREATE INDEX {name} ON {table} ({columns}) WHERE {only}"),
+    };
+    manager.get_connection().execute_unprepared(&sql).await.map(drop)
+}
