@@ -12,6 +12,8 @@ mod faults;
 mod fee;
 mod port;
 mod routes;
+#[cfg(test)]
+mod tests;
 mod traffic;
 
 use std::io;
