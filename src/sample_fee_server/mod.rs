@@ -1,0 +1,181 @@
+//! A remote fee server with all its faults, to show, test and measure Feebox against.
+//!
+//! It makes a fee for a quote ([`Fee`]), keeps its promises about idempotency keys, look-ups and voiding, and breaks
+//! whatever [`Faults`] tells it to: it answers late or never, refuses, hangs up before or after the fee was made. A fee
+//! is made at the end of the latency, even if the client gave up waiting. That is the case that doubles fees elsewhere.
+//!
+//! `routes` takes a call, `faults` rolls its fate, `connection` lets the fate happen and `book` remembers the fee.
+
+mod book;
+mod connection;
+mod faults;
+mod fee;
+mod port;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod traffic;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use book::Stats;
+pub use faults::Faults;
+pub use fee::{Fee, RATE_BPS};
+
+use book::Book;
+use faults::Weather;
+use port::Port;
+use traffic::Traffic;
+
+/// How long open calls may take to end when the server stops.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// A running fee server. Dropping it cuts all connections; [`stop`](Self::stop) ends them in order.
+pub struct SampleFeeServer {
+    inner: Arc<Inner>,
+    addr: SocketAddr,
+    /// Taken out while it is being opened or shut; gone for good if that failed.
+    port: tokio::sync::Mutex<Option<Port>>,
+}
+
+/// What the server's tasks share.
+struct Inner {
+    book: Mutex<Book>,
+    weather: Weather,
+    traffic: Arc<Traffic>,
+    /// Every task of the server, fees still to be made included.
+    work: TaskTracker,
+    /// No new calls; those open may end.
+    closing: CancellationToken,
+    /// Ends all calls at once.
+    all_connections: CancellationToken,
+}
+
+impl SampleFeeServer {
+    /// Listens on `bind` (port 0 takes a free one) and answers calls in the background.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    #[expect(clippy::unused_async, reason = "it must be called within the runtime, and its signature shall say so")]
+    pub async fn start(bind: SocketAddr, faults: Faults) -> io::Result<Self> {
+        let inner = Arc::new(Inner {
+            book: Mutex::default(),
+            weather: Weather::new(faults),
+            traffic: Arc::default(),
+            work: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            all_connections: CancellationToken::new(),
+        });
+        let port = Port::bind(bind)?.open(&inner)?;
+        Ok(Self { addr: port.addr()?, inner, port: tokio::sync::Mutex::new(Some(port)) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What `fee_server.base_url` must say to reach it.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// The counters that `GET /stats` answers.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        locked(&self.inner.book).stats()
+    }
+
+    /// Every fee ever made, voided ones included, in creation order.
+    #[must_use]
+    pub fn fees(&self) -> Vec<Fee> {
+        locked(&self.inner.book).all()
+    }
+
+    /// When each call under `/v1` arrived.
+    #[must_use]
+    pub fn arrivals(&self) -> Vec<Instant> {
+        self.inner.traffic.arrivals()
+    }
+
+    /// The most calls under `/v1` that arrived within any stretch of time shorter than `window`.
+    #[must_use]
+    pub fn largest_burst(&self, window: Duration) -> usize {
+        traffic::largest_burst(&self.arrivals(), window)
+    }
+
+    /// The most calls under `/v1` that were open at one time.
+    #[must_use]
+    pub fn open_calls_max(&self) -> usize {
+        self.inner.traffic.open_max()
+    }
+
+    /// Puts other faults in force for the calls to come, with fresh dice.
+    pub fn set_faults(&self, faults: Faults) {
+        self.inner.weather.change(faults);
+    }
+
+    /// Cuts every connection and refuses new ones until [`up`](Self::up); fees are remembered, and those on their way
+    /// are still made.
+    ///
+    /// # Errors
+    /// The port was lost to another process.
+    pub async fn down(&self) -> io::Result<()> {
+        let mut port = self.port.lock().await;
+        *port = Some(port.take().ok_or_else(port_lost)?.shut().await?);
+        Ok(())
+    }
+
+    /// Takes calls again after [`down`](Self::down), on the same port.
+    ///
+    /// # Errors
+    /// The port was lost to another process.
+    pub async fn up(&self) -> io::Result<()> {
+        let mut port = self.port.lock().await;
+        *port = Some(port.take().ok_or_else(port_lost)?.open(&self.inner)?);
+        Ok(())
+    }
+
+    /// Stops in order: open calls are answered and fees on their way are made, for up to 5 s; calls that hang are cut.
+    pub async fn stop(self) {
+        self.inner.closing.cancel();
+        self.inner.work.close();
+        // Whatever takes longer is cut when self is dropped, on the way out.
+        let _ = tokio::time::timeout(STOP_GRACE, self.inner.work.wait()).await;
+    }
+
+    /// Serves until `shutdown` is cancelled, then stops in order.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub async fn run_until(bind: SocketAddr, faults: Faults, shutdown: CancellationToken) -> io::Result<()> {
+        let server = Self::start(bind, faults).await?;
+        tracing::info!(addr = %server.addr, "the sample fee server listens");
+        shutdown.cancelled().await;
+        server.stop().await;
+        Ok(())
+    }
+}
+
+impl Drop for SampleFeeServer {
+    fn drop(&mut self) {
+        self.inner.all_connections.cancel();
+    }
+}
+
+fn port_lost() -> io::Error {
+    io::Error::new(io::ErrorKind::AddrInUse, "the port was lost to another process")
+}
+
+/// Every lock here guards plain data that is whole between any two statements, so a panic elsewhere leaves it usable.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

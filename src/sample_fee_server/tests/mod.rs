@@ -1,0 +1,63 @@
+//! The server as its clients see it, over real sockets.
+
+mod faults;
+mod promises;
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Faults, SampleFeeServer};
+
+/// Long enough to tell early from late, short enough not to be felt.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// Long enough for the server to answer later than at once.
+const BLINK: Duration = Duration::from_millis(10);
+
+struct Visit {
+    server: SampleFeeServer,
+    client: Client,
+}
+
+impl Visit {
+    async fn with(faults: Faults) -> Self {
+        // Fails if another test was first, which is fine.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let server = SampleFeeServer::start(([127, 0, 0, 1], 0).into(), faults).await.expect("a free port");
+        Self { server, client: Client::new() }
+    }
+
+    async fn ask(&self, key: &str, quote_id: Uuid) -> reqwest::Result<Response> {
+        let url = format!("{}/v1/fees", self.server.base_url());
+        self.client.post(url).header("Idempotency-Key", key).json(&body(quote_id)).send().await
+    }
+
+    async fn fee(&self, key: &str, quote_id: Uuid) -> (StatusCode, Value) {
+        let response = self.ask(key, quote_id).await.expect("answered");
+        (response.status(), response.json().await.expect("JSON"))
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let response = self.client.get(self.server.base_url() + path).send().await.expect("answered");
+        (response.status(), response.json().await.expect("JSON"))
+    }
+
+    async fn void(&self, quote_id: Uuid) -> StatusCode {
+        let url = format!("{}/v1/fees/void", self.server.base_url());
+        self.client.post(url).json(&json!({ "quote_id": quote_id })).send().await.expect("answered").status()
+    }
+}
+
+fn body(quote_id: Uuid) -> Value {
+    json!({
+        "quote_id": quote_id,
+        "customer_id": "customer",
+        "currency": "EUR",
+        "amount_minor": 10_000,
+        "submitted_at": "2026-01-01T00:00:00Z",
+    })
+}
