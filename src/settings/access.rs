@@ -1,0 +1,151 @@
+//! `server.*` and `access.*`: where the HTTP API listens, and to whom.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use data_encoding::HEXLOWER_PERMISSIVE;
+use toml::{Table, Value};
+
+use super::fields::{Fields, Unfit};
+use super::secret::MASK;
+use super::typed::{as_text, wrong_type};
+
+/// SHA-256 of nothing: what `sha256sum` prints if the token's variable was unset.
+const SHA256_OF_NOTHING: &[u8; 32] = b"\xe3\xb0\xc4\x42\x98\xfc\x1c\x14\x9a\xfb\xf4\xc8\x99\x6f\xb9\x24\
+    \x27\xae\x41\xe4\x64\x9b\x93\x4c\xa4\x95\x99\x1b\x78\x52\xb8\x55";
+
+/// Where the HTTP API listens.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Address of `feebox serve`. Beyond loopback only if there are tokens.
+    pub bind: SocketAddr,
+}
+
+/// Who may call the HTTP API.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The callers. With none everybody (on loopback) is operator. Names and hashes are unique.
+    pub tokens: Vec<Token>,
+}
+
+/// A caller's token, known only by its hash.
+#[derive(Clone)]
+pub struct Token {
+    /// The caller's name: 1 to 64 characters.
+    pub name: String,
+    /// SHA-256 of the token.
+    pub sha256: [u8; 32],
+    /// What the caller may do.
+    pub role: Role,
+}
+
+/// What a caller may do; a later one includes all that an earlier one may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Submit, read and cancel quotes.
+    Submitter,
+    /// Read everything.
+    Viewer,
+    /// Everything.
+    Operator,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A weak token can be guessed from its hash.
+        f.debug_struct("Token").field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    pub(super) fn read(fields: &mut Fields) -> Self {
+        Self { bind: fields.address("server.bind") }
+    }
+}
+
+impl Access {
+    pub(super) fn read(fields: &mut Fields) -> Self {
+        let key = "access.tokens";
+        let tokens = fields.read(key, |value| {
+            let list = value.as_array().ok_or_else(|| wrong_type(value, TOKEN_LIST))?;
+            parse_tokens(list)
+        });
+        let shown: Vec<Value> = tokens.iter().map(Token::masked).collect();
+        fields.show(key, shown, fields.origin(key));
+        Self { tokens }
+    }
+}
+
+const TOKEN_LIST: &str =
+    "a list of {name = \"…\", sha256 = \"64 hex digits\", role = \"submitter, viewer or operator\"}";
+
+/// Parses all tokens, or says of each unfit one what is wrong with it. Quotes no hash.
+fn parse_tokens(list: &[Value]) -> Result<Vec<Token>, Unfit> {
+    let mut tokens: Vec<Token> = Vec::new();
+    let mut wrong = Vec::new();
+    for (index, value) in list.iter().enumerate() {
+        match Token::parse(value) {
+            Ok(token) if tokens.iter().any(|it| it.name == token.name) => {
+                wrong.push(format!("[{index}] has the name of an earlier one"));
+            }
+            Ok(token) if tokens.iter().any(|it| it.sha256 == token.sha256) => {
+                wrong.push(format!("[{index}] has the sha256 of an earlier one"));
+            }
+            Ok(token) => tokens.push(token),
+            Err(why) => wrong.push(format!("[{index}] {why}")),
+        }
+    }
+    if wrong.is_empty() { Ok(tokens) } else { Err((wrong.join(", "), format!("write {TOKEN_LIST}"))) }
+}
+
+impl Token {
+    fn parse(value: &Value) -> Result<Self, String> {
+        let table = value.as_table().ok_or("is not a {name, sha256, role}")?;
+        if let Some(unknown) = table.keys().find(|key| !["name", "sha256", "role"].contains(&key.as_str())) {
+            return Err(format!("has the unknown key {unknown:?}"));
+        }
+        let text = |key: &str| {
+            let value = table.get(key).ok_or(format!("has no {key}"))?;
+            as_text(value).map_err(|(wrong, _)| format!("{key} {wrong}"))
+        };
+        let name = text("name")?;
+        if !(1..=64).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+            return Err("has a name that is not 1 to 64 printable characters".to_owned());
+        }
+        let sha256: [u8; 32] = HEXLOWER_PERMISSIVE
+            .decode(text("sha256")?.as_bytes())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or("has a sha256 that is not 64 hex digits")?;
+        if &sha256 == SHA256_OF_NOTHING {
+            return Err("has the sha256 of an empty token".to_owned());
+        }
+        let role = match text("role")? {
+            "submitter" => Role::Submitter,
+            "viewer" => Role::Viewer,
+            "operator" => Role::Operator,
+            other => return Err(format!("has the unknown role {other:?}")),
+        };
+        Ok(Self { name: name.to_owned(), sha256, role })
+    }
+
+    fn masked(&self) -> Value {
+        let mut table = Table::new();
+        table.insert("name".to_owned(), self.name.as_str().into());
+        table.insert("sha256".to_owned(), MASK.into());
+        table.insert("role".to_owned(), format!("{:?}", self.role).to_lowercase().into());
+        table.into()
+    }
+}
+
+/// Without tokens everybody is operator, so then nobody but this machine may reach the API.
+pub(super) fn refuse_open_door(server: &Server, access: &Access, fields: &mut Fields) {
+    let on_loopback = server.bind.ip().to_canonical().is_loopback();
+    if fields.are_fit(&["server.bind", "access.tokens"]) && access.tokens.is_empty() && !on_loopback {
+        fields.refuse(
+            "server.bind",
+            format!("{} is not loopback, and without access.tokens everybody is operator", server.bind),
+            "configure access.tokens, or listen on 127.0.0.1 or [::1]",
+        );
+    }
+}

@@ -1,0 +1,61 @@
+//! `database.*`: where quotes, events and fee records live.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::fields::{Fields, Unfit};
+use super::secret::without_password;
+
+/// How the database is reached.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// `sqlite://…`, `postgres://…` or `mysql://…`.
+    pub url: SecretString,
+    /// Most connections that this process holds open: 1 to 1000.
+    pub max_connections: u32,
+    /// How long to wait for a free connection.
+    pub acquire_timeout: Duration,
+}
+
+impl Database {
+    pub(super) fn read(fields: &mut Fields) -> Self {
+        Self {
+            url: read_url(fields),
+            max_connections: fields.count("database.max_connections", 1..=1000),
+            acquire_timeout: fields.duration("database.acquire_timeout", ["10ms", "5m"]),
+        }
+    }
+}
+
+fn read_url(fields: &mut Fields) -> SecretString {
+    let key = "database.url";
+    let url = fields.secret(key, "database.url_file").unwrap_or_default();
+    if fields.are_fit(&[key, "database.url_file"]) {
+        match printable(url.expose_secret()) {
+            Ok(shown) => fields.show(key, shown, fields.origin(key)),
+            Err((wrong, mend)) => fields.refuse(key, wrong, mend),
+        }
+    }
+    url
+}
+
+/// Checks `url` and returns it as it may be shown. The fault quotes nothing of it.
+fn printable(url: &str) -> Result<String, Unfit> {
+    // SQLite's "URLs" are paths: `Url` would refuse a blank in them. They hold no password.
+    if url.starts_with("sqlite:") {
+        return Ok(url.to_owned());
+    }
+    let unfit = |wrong: &str| {
+        let mend = "write sqlite://…, postgres://user:password@host/name or mysql://user:password@host/name, \
+                    with %XX for special characters in the password";
+        (wrong.to_owned(), mend.to_owned())
+    };
+    let parsed = Url::parse(url).map_err(|err| unfit(&format!("is not a URL: {err}")))?;
+    match parsed.scheme() {
+        "postgres" | "postgresql" | "mysql" if parsed.has_host() => Ok(without_password(&parsed)),
+        "postgres" | "postgresql" | "mysql" => Err(unfit("names no host")),
+        _ => Err(unfit("names no database that Feebox knows")),
+    }
+}

@@ -1,0 +1,62 @@
+//! `kafka.*`: where events are relayed besides the fee server.
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use super::fields::Fields;
+
+/// How Kafka is reached. Names and words are librdkafka's.
+#[derive(Clone, Debug)]
+pub struct Kafka {
+    /// `host:port,host:port`; nothing is relayed without.
+    pub brokers: Option<String>,
+    /// `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`.
+    pub security_protocol: String,
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`; present if the protocol is `sasl_*`.
+    pub sasl_mechanism: Option<String>,
+    /// Present if the protocol is `sasl_*`.
+    pub sasl_username: Option<String>,
+    /// Present if the protocol is `sasl_*`.
+    pub sasl_password: Option<SecretString>,
+    /// CA certificates to trust, a PEM file; the system's own without.
+    pub ssl_ca_location: Option<PathBuf>,
+}
+
+impl Kafka {
+    pub(super) fn read(fields: &mut Fields) -> Self {
+        let protocols = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
+        let mechanisms = ["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+        let kafka = Self {
+            brokers: fields.optional_text("kafka.brokers"),
+            security_protocol: fields.choice("kafka.security_protocol", &protocols.map(|word| (word, word))).to_owned(),
+            sasl_mechanism: Some(fields.choice("kafka.sasl_mechanism", &mechanisms.map(|word| (word, word))))
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned),
+            sasl_username: fields.optional_text("kafka.sasl_username"),
+            sasl_password: fields.secret("kafka.sasl_password", "kafka.sasl_password_file"),
+            ssl_ca_location: fields.optional_text("kafka.ssl_ca_location").map(|path| fields.path(&path)),
+        };
+        kafka.refuse_half_credentials(fields);
+        kafka
+    }
+
+    /// librdkafka would only say that all brokers are down.
+    fn refuse_half_credentials(&self, fields: &mut Fields) {
+        let is_sasl = self.security_protocol.starts_with("sasl_");
+        for (key, is_missing) in [
+            ("kafka.sasl_mechanism", self.sasl_mechanism.is_none()),
+            ("kafka.sasl_username", self.sasl_username.is_none()),
+            ("kafka.sasl_password", self.sasl_password.is_none()),
+        ] {
+            let may_judge = fields.are_fit(&[key, "kafka.security_protocol", "kafka.sasl_password_file"]);
+            if may_judge && is_sasl && is_missing {
+                fields.refuse(
+                    key,
+                    format!("is empty, but kafka.security_protocol is {}", self.security_protocol),
+                    "set it, or choose plaintext or ssl",
+                );
+            }
+        }
+    }
+}

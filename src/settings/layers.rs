@@ -1,0 +1,161 @@
+//! Lays the sources over one another, key by key, and remembers which one each value came from.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::{Fault, InForce, Origin, Sources};
+
+/// The embedded defaults. They are the schema too: a key is known if it stands here.
+pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+const PREFIX: &str = "FEEBOX__";
+
+/// The outcome of laying the layers over one another: values not yet typed or checked.
+pub(super) struct Layers {
+    pub(super) defaults: BTreeMap<String, Value>,
+    pub(super) values: BTreeMap<String, InForce>,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// Merges the embedded defaults and the `sources`, the lowest layer first.
+pub(super) fn merge(sources: &Sources) -> Layers {
+    let mut layers = Layers::of_defaults();
+    layers.add_file(sources);
+    layers.add_environment(&sources.env);
+    for (key, text) in &sources.overrides {
+        layers.set_text(key, text, Origin::CommandLine);
+    }
+    layers
+}
+
+impl Layers {
+    fn of_defaults() -> Self {
+        let table: Table = DEFAULTS.parse().expect("the embedded defaults are TOML");
+        let defaults: BTreeMap<_, _> = flatten("", table).into_iter().collect();
+        let in_force = |value: &Value| InForce { value: value.clone(), origin: Origin::Default };
+        Self {
+            values: defaults.iter().map(|(key, value)| (key.clone(), in_force(value))).collect(),
+            defaults,
+            faults: Vec::new(),
+        }
+    }
+
+    fn add_file(&mut self, sources: &Sources) {
+        let Some(name) = sources.env.get("FEEBOX_ENV").filter(|it| !it.is_empty()) else {
+            return;
+        };
+        let path = Path::new("config").join(format!("{name}.toml"));
+        match read_table(&sources.dir.join(&path)) {
+            Ok(table) => {
+                for (key, value) in flatten("", table) {
+                    self.set(&key, value, Origin::File(path.clone()));
+                }
+            }
+            Err(wrong) => self.faults.push(Fault {
+                key: "FEEBOX_ENV".to_owned(),
+                origin: Origin::File(path),
+                wrong,
+                mend: "mend the file, or set FEEBOX_ENV to the name of another, or unset it".to_owned(),
+            }),
+        }
+    }
+
+    fn add_environment(&mut self, env: &BTreeMap<String, String>) {
+        // Platforms hand out DATABASE_URL; our own variable, being more specific, wins.
+        if let Some(url) = env.get("DATABASE_URL").filter(|it| !it.is_empty()) {
+            self.set_text("database.url", url, Origin::Variable("DATABASE_URL".to_owned()));
+        }
+        for (name, text) in env {
+            if let Some(path) = name.strip_prefix(PREFIX) {
+                let key = path.to_lowercase().replace("__", ".");
+                self.set_text(&key, text, Origin::Variable(name.clone()));
+            }
+        }
+    }
+
+    /// Sets a value that is given as bare text. Its default tells whether that is the value or TOML for it.
+    fn set_text(&mut self, key: &str, text: &str, origin: Origin) {
+        let value = match self.defaults.get(key) {
+            None | Some(Value::String(_)) => Value::String(text.to_owned()),
+            // What is no TOML stays text, and is refused as such when the field is read.
+            Some(_) => text.trim().parse().unwrap_or_else(|_| Value::String(text.to_owned())),
+        };
+        self.set(key, value, origin);
+    }
+
+    fn set(&mut self, key: &str, value: Value, origin: Origin) {
+        if let Some(entry) = self.values.get_mut(key) {
+            *entry = InForce { value, origin };
+            return;
+        }
+        let section = format!("{key}.");
+        let is_empty = value.as_table().is_some_and(Table::is_empty);
+        if is_empty && self.defaults.keys().any(|known| known.starts_with(&section)) {
+            return;
+        }
+        self.faults.push(Fault {
+            key: key.to_owned(),
+            origin,
+            wrong: "there is no such key".to_owned(),
+            mend: match self.nearest(key) {
+                Some(known) => format!("did you mean {known}?"),
+                None => "remove it; config/default.toml names every key".to_owned(),
+            },
+        });
+    }
+
+    /// The known key that is few enough typing mistakes away, or that bears this name in another section.
+    fn nearest(&self, key: &str) -> Option<&str> {
+        let name = |dotted: &str| dotted.rsplit('.').next().map(str::to_owned);
+        let near = self.defaults.keys().map(|known| (edits(key, known), known));
+        let (distance, known) = near.min()?;
+        if distance <= 3 {
+            return Some(known);
+        }
+        self.defaults.keys().map(String::as_str).find(|known| name(known) == name(key))
+    }
+}
+
+/// Reads a settings file. The fault names line and column but quotes nothing: the line might hold a secret.
+fn read_table(path: &Path) -> Result<Table, String> {
+    let text = std::fs::read_to_string(path).map_err(|err| match err.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        _ => format!("cannot be read: {err}"),
+    })?;
+    text.parse().map_err(|err: toml::de::Error| {
+        let before = err.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        format!("line {line} is not TOML: {}", err.message())
+    })
+}
+
+/// Turns nested tables into dotted keys. An empty table stays, so that an unknown section is refused even if empty.
+fn flatten(prefix: &str, table: Table) -> Vec<(String, Value)> {
+    let mut flat = Vec::new();
+    for (name, value) in table {
+        let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        match value {
+            Value::Table(inner) if !inner.is_empty() => flat.extend(flatten(&key, inner)),
+            value => flat.push((key, value)),
+        }
+    }
+    flat
+}
+
+/// Levenshtein distance: how many letters to insert, remove or replace.
+fn edits(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in to.chars().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[to.chars().count()]
+}

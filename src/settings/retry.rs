@@ -1,0 +1,76 @@
+//! `retry.*` and `circuit.*`: what follows on failure.
+
+use std::time::Duration;
+
+use super::fields::Fields;
+
+/// When a failed attempt is made again, and when no more.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// Wait after the first failed attempt.
+    pub initial_interval: Duration,
+    /// Factor by which each further wait grows: 1.0 to 10.0.
+    pub multiplier: f64,
+    /// Spread of each wait as a share of it: 0.0 to 1.0.
+    pub randomization_factor: f64,
+    /// Longest wait, before the spread; not below `initial_interval`.
+    pub max_interval: Duration,
+    /// Attempts after which an event is dead: 1 to 10000.
+    pub max_attempts: u32,
+    /// Age at which a failing event is dead.
+    pub give_up_after: Duration,
+}
+
+/// When a failing destination is left alone.
+#[derive(Clone, Debug)]
+pub struct Circuit {
+    /// Failures in a row that open the circuit: 1 to 10000.
+    pub failures: u32,
+    /// How long an open circuit waits before a probe.
+    pub cool_down: Duration,
+}
+
+impl Retry {
+    pub(super) fn read(fields: &mut Fields) -> Self {
+        let (initial_interval, max_interval) = read_intervals(fields);
+        Self {
+            initial_interval,
+            multiplier: fields.ratio("retry.multiplier", 1.0..=10.0),
+            randomization_factor: fields.ratio("retry.randomization_factor", 0.0..=1.0),
+            max_interval,
+            max_attempts: fields.count("retry.max_attempts", 1..=10_000),
+            give_up_after: fields.duration("retry.give_up_after", ["1s", "1y"]),
+        }
+    }
+}
+
+impl Circuit {
+    pub(super) fn read(fields: &mut Fields) -> Self {
+        Self {
+            failures: fields.count("circuit.failures", 1..=10_000),
+            cool_down: fields.duration("circuit.cool_down", ["10ms", "1h"]),
+        }
+    }
+}
+
+/// The shortest and the longest wait. Whoever sets one of them beyond the other's default need not set both.
+fn read_intervals(fields: &mut Fields) -> (Duration, Duration) {
+    let (initial_key, max_key) = ("retry.initial_interval", "retry.max_interval");
+    let initial = fields.duration(initial_key, ["1ms", "1d"]);
+    let max = fields.duration(max_key, ["1ms", "1d"]);
+    if initial <= max || !fields.are_fit(&[initial_key, max_key]) {
+        return (initial, max);
+    }
+    if fields.is_default(initial_key) {
+        return (fields.make_fit(initial_key, max, max_key), max);
+    }
+    if fields.is_default(max_key) {
+        return (initial, fields.make_fit(max_key, initial, initial_key));
+    }
+    fields.refuse(
+        max_key,
+        format!("is shorter than {initial_key} ({})", fields.origin(initial_key)),
+        "lengthen it, or shorten the other",
+    );
+    (initial, max)
+}

@@ -1,0 +1,78 @@
+//! Secrets: given inline or in a file, never shown.
+
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::Origin;
+use super::fields::Fields;
+
+/// What is shown in place of a secret.
+pub(super) const MASK: &str = "***";
+
+impl Fields {
+    /// The secret that `key` holds or, in its place, the file that `file_key` names; `None` if neither does.
+    pub(super) fn secret(&mut self, key: &str, file_key: &str) -> Option<SecretString> {
+        let path = self.text(file_key);
+        // Into the secret at once, so that no plain copy lives on.
+        let inline = SecretString::from(self.text(key));
+        let is_given = !inline.expose_secret().is_empty();
+        if is_given {
+            self.show(key, MASK, self.origin(key));
+        }
+        if path.is_empty() {
+            return is_given.then_some(inline);
+        }
+        if is_given && !self.is_default(key) {
+            self.refuse(
+                key,
+                format!("is given both here and by {file_key} ({})", self.origin(file_key)),
+                format!("remove one of them (or set {file_key} to \"\")"),
+            );
+            return Some(inline);
+        }
+        let from_file = self.secret_in_file(file_key, &path);
+        if from_file.is_some() {
+            self.show(key, MASK, Origin::File(path.into()));
+        }
+        from_file
+    }
+
+    fn secret_in_file(&mut self, file_key: &str, path: &str) -> Option<SecretString> {
+        match std::fs::read_to_string(self.path(path)).map(SecretString::from) {
+            Ok(text) => {
+                // Editors and `echo` end a file with a line break, which is no part of the secret.
+                let secret = text.expose_secret().trim_end_matches(['\r', '\n']);
+                if secret.is_empty() {
+                    self.refuse(file_key, format!("{path:?} is empty"), "write the secret into that file");
+                    return None;
+                }
+                Some(secret.into())
+            }
+            Err(err) => {
+                let mend = "name a file that this process may read";
+                self.refuse(file_key, format!("{path:?} cannot be read: {err}"), mend);
+                None
+            }
+        }
+    }
+}
+
+/// `url` with the password, wherever URLs carry one, masked.
+pub(super) fn without_password(url: &Url) -> String {
+    let mut shown = url.clone();
+    if url.password().is_some() && shown.set_password(Some(MASK)).is_err() {
+        return MASK.to_owned();
+    }
+    // Postgres drivers also read it from the query: ?password=…
+    if url.query_pairs().any(|(name, _)| is_password(&name)) {
+        shown.query_pairs_mut().clear().extend_pairs(url.query_pairs().map(|(name, value)| {
+            let value = if is_password(&name) { MASK.into() } else { value };
+            (name, value)
+        }));
+    }
+    shown.into()
+}
+
+fn is_password(parameter: &str) -> bool {
+    parameter.to_ascii_lowercase().contains("password")
+}

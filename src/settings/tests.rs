@@ -1,0 +1,224 @@
+use std::fs;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+
+mod access;
+mod secrets;
+
+const SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+fn load(overrides: &[(&str, &str)]) -> Result<Settings, SettingsFaults> {
+    Settings::load(&Sources::overrides(overrides.iter().copied()))
+}
+
+fn faults(overrides: &[(&str, &str)]) -> String {
+    load(overrides).expect_err("a fault").to_string()
+}
+
+fn from_env(env: &[(&str, &str)]) -> Sources {
+    Sources {
+        env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        ..Sources::default()
+    }
+}
+
+#[test]
+fn every_default_is_as_promised() {
+    let settings = load(&[]).expect("defaults");
+    let promised = "
+        database.url = sqlite://feebox.db?mode=rwc
+        server.bind = 127.0.0.1:8080
+        worker.schedule = */5 * * * * *
+        worker.wakeup = true
+        worker.batch_size = 500
+        worker.concurrency = 256
+        worker.lease = 30s
+        worker.shutdown_grace = 20s
+        worker.bind = 127.0.0.1:9090
+        fee_server.base_url = http://127.0.0.1:8081
+        fee_server.token =
+        fee_server.timeout = 10s
+        fee_server.connect_timeout = 2s
+        fee_server.retry_after_max = 1h
+        fee_server.lookup = true
+        retry.initial_interval = 1s
+        retry.multiplier = 2.0
+        retry.randomization_factor = 0.5
+        retry.max_interval = 10m
+        retry.max_attempts = 25
+        retry.give_up_after = 72h
+        circuit.failures = 10
+        circuit.cool_down = 15s
+        submission.strategy = outbox
+        sweeper.schedule = 0 * * * * *
+        sweeper.stale_after = 24h
+        sweeper.action = alert
+        retention.schedule = 0 17 * * * *
+        retention.delivered_for = 7d
+        kafka.brokers =";
+    for line in promised.trim().lines() {
+        let (key, value) = line.trim().split_once(" =").expect("key = value");
+        let in_force = &settings.redacted().values[key].value;
+        let shown = in_force.as_str().map_or_else(|| in_force.to_string(), str::to_owned);
+        assert_eq!(shown, value.trim(), "{key}");
+    }
+}
+
+#[test]
+fn defaults_reach_the_typed_fields() {
+    let settings = load(&[]).expect("defaults");
+    assert_eq!(settings.database.url.expose_secret(), "sqlite://feebox.db?mode=rwc");
+    assert_eq!(settings.database.max_connections, 16);
+    assert_eq!(settings.fee_server.base_url.as_str(), "http://127.0.0.1:8081/");
+    assert!(settings.fee_server.token.is_none());
+    assert_eq!(settings.retry.give_up_after, Duration::from_hours(72));
+    assert_eq!(settings.retention.idempotency_keys_for, Duration::from_hours(7 * 24));
+    assert_eq!(settings.submission.strategy, Strategy::Outbox);
+    assert_eq!(settings.sweeper.action, SweepAction::Alert);
+    assert_eq!(settings.log.format, LogFormat::Auto);
+    assert!(settings.kafka.brokers.is_none());
+    assert!(settings.access.tokens.is_empty());
+}
+
+#[test]
+fn each_layer_wins_over_the_lower() {
+    let dir = tempfile::tempdir().expect("directory");
+    fs::create_dir(dir.path().join("config")).expect("config/");
+    let file = "[retry]\nmax_attempts = 2\nmultiplier = 3\n[circuit]\nfailures = 2\n[worker]\n";
+    fs::write(dir.path().join("config/blue.toml"), file).expect("blue.toml");
+    let settings = Settings::load(&Sources {
+        dir: dir.path().to_owned(),
+        overrides: vec![("circuit.failures".to_owned(), "4".to_owned())],
+        ..from_env(&[
+            ("FEEBOX_ENV", "blue"),
+            ("FEEBOX__RETRY__MAX_ATTEMPTS", "3"),
+            ("FEEBOX__CIRCUIT__FAILURES", "3"),
+            ("HOME", "/"),
+        ])
+    })
+    .expect("settings");
+    assert!((settings.retry.multiplier - 3.0).abs() < f64::EPSILON);
+    assert_eq!(settings.retry.max_attempts, 3);
+    assert_eq!(settings.circuit.failures, 4);
+
+    let shown = settings.redacted().to_string();
+    for line in [
+        "batch_size = 500 # default\n",
+        "multiplier = 3 # file config/blue.toml\n",
+        "max_attempts = 3 # variable FEEBOX__RETRY__MAX_ATTEMPTS\n",
+        "failures = 4 # command line\n",
+    ] {
+        assert!(shown.contains(line), "{line} not in\n{shown}");
+    }
+}
+
+#[test]
+fn our_own_variable_wins_over_database_url() {
+    let both = [("DATABASE_URL", "sqlite://theirs.db"), ("FEEBOX__DATABASE__URL", "sqlite://ours.db")];
+    let url = |env| Settings::load(&from_env(env)).expect("settings").database.url;
+    assert_eq!(url(&both[..1]).expose_secret(), "sqlite://theirs.db");
+    assert_eq!(url(&both).expose_secret(), "sqlite://ours.db");
+}
+
+#[test]
+fn a_missing_or_broken_file_is_a_fault_that_quotes_nothing() {
+    let missing = Settings::load(&from_env(&[("FEEBOX_ENV", "nowhere")])).expect_err("a fault");
+    assert!(missing.to_string().contains("(file config/nowhere.toml): there is no such file"));
+
+    let dir = tempfile::tempdir().expect("directory");
+    fs::create_dir(dir.path().join("config")).expect("config/");
+    fs::write(dir.path().join("config/blue.toml"), "[fee_server]\ntoken = hunter2\n").expect("blue.toml");
+    let broken = Settings::load(&Sources { dir: dir.path().to_owned(), ..from_env(&[("FEEBOX_ENV", "blue")]) });
+    let broken = broken.expect_err("a fault").to_string();
+    assert!(broken.contains("line 2 is not TOML"), "{broken}");
+    assert!(!broken.contains("hunter2"), "{broken}");
+}
+
+#[test]
+fn all_faults_are_reported_at_once() {
+    let all = faults(&[
+        ("worker.batch_size", "many"),
+        ("worker.concurrency", "0"),
+        ("worker.schedule", "* * * * *"),
+        ("worker.leese", "5s"),
+        ("worker.wakeup", "maybe"),
+        ("retry.multiplier", "0.5"),
+        ("retry.give_up_after", "soon"),
+        ("sweeper.schedule", "0 0 0 30 2 *"),
+        ("server.bind", "localhost:8080"),
+        ("fee_server.base_url", "ftp://fees"),
+        ("database.url", "oracle://db"),
+        ("submission.strategy", "hope"),
+        ("log.filter", "a=b=c"),
+    ]);
+    assert_eq!(all.lines().count(), 13, "{all}");
+    for part in [
+        "worker.batch_size (command line): is a text; write a whole number",
+        "worker.concurrency (command line): 0 is out of range; write 1 to 10000",
+        "worker.schedule (command line): \"* * * * *\" is not a schedule",
+        "worker.leese (command line): there is no such key; did you mean worker.lease?",
+        "retry.multiplier (command line): 0.5 is out of range; write 1 to 10",
+        "submission.strategy (command line): \"hope\" is not a choice; write one of \"outbox\"",
+        "sweeper.schedule (command line): \"0 0 0 30 2 *\" is not a schedule",
+    ] {
+        assert!(all.contains(part), "{part} not in\n{all}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_from_every_layer() {
+    let err = Settings::load(&from_env(&[("FEEBOX__SERVER__LEASE", "1s")])).expect_err("a fault");
+    let wanted = "server.lease (variable FEEBOX__SERVER__LEASE): there is no such key; did you mean worker.lease?";
+    assert_eq!(err.to_string(), wanted);
+    let stranger = faults(&[("weather.forecast_provider", "rain")]);
+    assert!(stranger.contains("config/default.toml names every key"), "{stranger}");
+}
+
+#[test]
+fn dangerous_pairs_are_refused() {
+    let lease = faults(&[("worker.lease", "10s")]);
+    assert!(lease.contains("10s is not longer than fee_server.timeout, 10s (default)"), "{lease}");
+    assert!(faults(&[("fee_server.timeout", "30s")]).starts_with("worker.lease (default)"));
+
+    let connect = [("fee_server.timeout", "1s"), ("fee_server.connect_timeout", "3s")];
+    assert!(faults(&connect).starts_with("fee_server.connect_timeout"));
+    let intervals = [("retry.initial_interval", "5s"), ("retry.max_interval", "4s")];
+    assert!(faults(&intervals).starts_with("retry.max_interval"));
+
+    let half = faults(&[("kafka.security_protocol", "sasl_ssl"), ("kafka.sasl_username", "me")]);
+    assert!(half.contains("kafka.sasl_mechanism") && half.contains("kafka.sasl_password"), "{half}");
+}
+
+#[test]
+fn a_default_gives_way_to_what_is_set() {
+    let settings = load(&[("fee_server.timeout", "1s"), ("retry.max_interval", "100ms")]).expect("settings");
+    assert_eq!(settings.fee_server.connect_timeout, Duration::from_secs(1));
+    assert_eq!(settings.retry.initial_interval, Duration::from_millis(100));
+    let shown = settings.redacted().to_string();
+    let line = "initial_interval = \"100ms\" # default, made to fit retry.max_interval";
+    assert!(shown.contains(line), "{shown}");
+
+    let settings = load(&[("retry.initial_interval", "20m")]).expect("settings");
+    assert_eq!(settings.retry.max_interval, Duration::from_mins(20));
+}
+
+#[test]
+fn a_path_in_the_base_url_survives_a_join() {
+    let settings = load(&[("fee_server.base_url", "https://pay.example/api")]).expect("settings");
+    let fees = settings.fee_server.base_url.join("v1/fees").expect("URL");
+    assert_eq!(fees.as_str(), "https://pay.example/api/v1/fees");
+}
+
+#[test]
+fn the_default_file_explains_every_key() {
+    let mut line_before = "";
+    for line in layers::DEFAULTS.lines() {
+        if !line.starts_with(['#', '[']) && !line.is_empty() {
+            assert!(line_before.starts_with("# "), "no comment above {line}");
+        }
+        line_before = line;
+    }
+}

@@ -1,0 +1,130 @@
+//! Readers of fields, one for each type that a setting can have.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use chrono::Utc;
+use croner::parser::{CronParser, Seconds, Year};
+use toml::Value;
+
+use super::fields::{Fields, Unfit};
+
+impl Fields {
+    pub(super) fn text(&mut self, key: &str) -> String {
+        self.read(key, |value| as_text(value).map(str::to_owned))
+    }
+
+    /// A text; `None` if it is empty.
+    pub(super) fn optional_text(&mut self, key: &str) -> Option<String> {
+        Some(self.text(key)).filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn flag(&mut self, key: &str) -> bool {
+        self.read(key, |value| value.as_bool().ok_or_else(|| wrong_type(value, "true or false")))
+    }
+
+    pub(super) fn count<N: TryFrom<i64>>(&mut self, key: &str, range: RangeInclusive<i64>) -> N {
+        self.read(key, |value| {
+            let number = value.as_integer().ok_or_else(|| wrong_type(value, "a whole number"))?;
+            Some(number)
+                .filter(|number| range.contains(number))
+                .and_then(|number| N::try_from(number).ok())
+                .ok_or_else(|| out_of_range(number, range.start(), range.end()))
+        })
+    }
+
+    pub(super) fn ratio(&mut self, key: &str, range: RangeInclusive<f64>) -> f64 {
+        self.read(key, |value| {
+            let ratio = match value {
+                Value::Float(ratio) => *ratio,
+                // Whoever writes 2 for 2.0 is understood; a ratio that i32 can't hold is out of any range.
+                Value::Integer(ratio) => i32::try_from(*ratio).map_or(f64::INFINITY, f64::from),
+                _ => return Err(wrong_type(value, "a number")),
+            };
+            if range.contains(&ratio) { Ok(ratio) } else { Err(out_of_range(value, range.start(), range.end())) }
+        })
+    }
+
+    /// A duration within `range`, which is written as in `config/default.toml`.
+    pub(super) fn duration(&mut self, key: &str, range: [&str; 2]) -> Duration {
+        self.read(key, |value| {
+            let text = value.as_str().ok_or_else(|| wrong_type(value, "a duration such as \"60s\""))?;
+            let duration = parse_duration(text)?;
+            let [from, to] = range;
+            if (parse_duration(from)?..=parse_duration(to)?).contains(&duration) {
+                Ok(duration)
+            } else {
+                Err(out_of_range(value, from, to))
+            }
+        })
+    }
+
+    /// A cron expression of six fields which does fire some day, as the scheduler will parse it.
+    pub(super) fn schedule(&mut self, key: &str) -> String {
+        self.read(key, |value| {
+            let text = as_text(value)?;
+            let mend = || "write six fields: second, minute, hour, day, month, weekday".to_owned();
+            CronParser::builder()
+                .seconds(Seconds::Required)
+                .year(Year::Disallowed)
+                .dom_and_dow(true)
+                .build()
+                .parse(text)
+                .and_then(|cron| cron.find_next_occurrence(&Utc::now(), false))
+                .map(|_| text.to_owned())
+                .map_err(|err| (format!("{value} is not a schedule: {err}"), mend()))
+        })
+    }
+
+    pub(super) fn address(&mut self, key: &str) -> SocketAddr {
+        self.read(key, |value| {
+            let mend = || "write IP address and port, such as 127.0.0.1:8080 or [::1]:8080".to_owned();
+            as_text(value)?.parse().map_err(|_| (format!("{value} is not an address to listen on"), mend()))
+        })
+    }
+
+    /// One of some words.
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> T {
+        self.read(key, |value| {
+            let text = as_text(value)?;
+            let found = choices.iter().find(|(word, _)| *word == text);
+            found.map(|(_, choice)| *choice).ok_or_else(|| {
+                let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
+                (format!("{value} is not a choice"), format!("write one of {}", words.join(", ")))
+            })
+        })
+    }
+}
+
+pub(super) fn as_text(value: &Value) -> Result<&str, Unfit> {
+    value.as_str().ok_or_else(|| wrong_type(value, "a text"))
+}
+
+/// Says which type was found and not which value, as that might be a secret.
+pub(super) fn wrong_type(found: &Value, wanted: &str) -> Unfit {
+    let found = match found {
+        Value::String(_) => "a text",
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a number with a fraction",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a section",
+    };
+    (format!("is {found}"), format!("write {wanted}"))
+}
+
+fn out_of_range<T: Display>(found: impl Display, from: T, to: T) -> Unfit {
+    (format!("{found} is out of range"), format!("write {from} to {to}"))
+}
+
+fn parse_duration(text: &str) -> Result<Duration, Unfit> {
+    humantime::parse_duration(text).map_err(|err| {
+        (
+            format!("{text:?} is not a duration: {err}"),
+            "write number and unit, such as \"500ms\", \"60s\" or \"1h 30m\"".to_owned(),
+        )
+    })
+}

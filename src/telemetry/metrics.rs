@@ -1,0 +1,201 @@
+//! The metrics of Feebox, one function each; their names are part of the contract with operators.
+//!
+//! Until [`install_metrics`](super::install_metrics) is called nothing is recorded. Metrics without labels are looked
+//! up once and kept, because every submission passes by; the others cost one look-up in a sharded map.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::{
+    Counter, Gauge, Histogram, SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
+
+/// Upper bounds of the histograms' buckets: fine around a commit (milliseconds), and up to the hour for fees that
+/// came late because the fee server was down.
+pub(super) const BUCKETS_SECONDS: [f64; 20] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+    1800.0, 3600.0,
+];
+
+const OUTCOMES: [&str; 4] = ["delivered", "retry", "refused", "unknown"];
+const STATUSES: [&str; 5] = ["pending", "leased", "delivered", "dead", "cancelled"];
+
+static UNLABELLED: OnceLock<Unlabelled> = OnceLock::new();
+
+struct Unlabelled {
+    quotes_submitted: Counter,
+    submission_seconds: Histogram,
+    fee_lag_seconds: Histogram,
+    lease_lost: Counter,
+    promise_violations: Gauge,
+}
+
+/// Describes every metric and starts those without labels, and the fee server's, at zero: so a rate can be taken
+/// from the first event on, and an alert on a metric that is not there is an alert on Feebox being down.
+pub(super) fn register() {
+    describe();
+    UNLABELLED.get_or_init(|| Unlabelled {
+        quotes_submitted: counter!("feebox_quotes_submitted_total"),
+        submission_seconds: histogram!("feebox_submission_seconds"),
+        fee_lag_seconds: histogram!("feebox_fee_lag_seconds"),
+        lease_lost: counter!("feebox_lease_lost_total"),
+        promise_violations: gauge!("feebox_promise_violations"),
+    });
+    register_destination("fee-server");
+}
+
+/// Starts the metrics of `destination` at zero. The fee server's are started anyway.
+pub fn register_destination(destination: &'static str) {
+    for outcome in OUTCOMES {
+        deliveries(destination.into(), outcome.into()).increment(0);
+    }
+    for status in STATUSES {
+        outbox_events(destination, status, 0);
+    }
+    // Looking it up is what registers it; a recorded zero would be a lie.
+    let _ = delivery_histogram(destination.into());
+    outbox_oldest_due_seconds(destination, 0.0);
+    circuit_open(destination, false);
+}
+
+fn describe() {
+    describe_counter!("feebox_quotes_submitted_total", Unit::Count, "Quotes stored");
+    describe_histogram!("feebox_submission_seconds", Unit::Seconds, "Time from a submission's arrival to its commit");
+    describe_counter!("feebox_deliveries_total", Unit::Count, "Attempts to deliver, by what they came to");
+    describe_histogram!("feebox_delivery_seconds", Unit::Seconds, "Time that an attempt to deliver took");
+    describe_gauge!("feebox_outbox_events", Unit::Count, "Events in the outbox");
+    describe_gauge!("feebox_outbox_oldest_due_seconds", Unit::Seconds, "How long the oldest due event has been due");
+    describe_histogram!("feebox_fee_lag_seconds", Unit::Seconds, "Time from a quote's submission to its fee record");
+    describe_gauge!("feebox_circuit_open", Unit::Count, "1 while the destination's circuit is open");
+    describe_counter!("feebox_lease_lost_total", Unit::Count, "Late answers of workers whose lease had run out");
+    describe_gauge!("feebox_promise_violations", Unit::Count, "Broken promises that the last audit found");
+}
+
+/// Counts `quotes` as stored; call it after the commit.
+pub fn quotes_submitted(quotes: u64) {
+    if let Some(unlabelled) = UNLABELLED.get() {
+        unlabelled.quotes_submitted.increment(quotes);
+    }
+}
+
+/// Records how long one submission took, from its arrival to its commit.
+pub fn submission_seconds(took: Duration) {
+    if let Some(unlabelled) = UNLABELLED.get() {
+        unlabelled.submission_seconds.record(took);
+    }
+}
+
+/// Counts one attempt; `outcome` is `delivered`, `retry`, `refused` or `unknown`.
+pub fn delivery(destination: impl Into<SharedString>, outcome: impl Into<SharedString>) {
+    deliveries(destination.into(), outcome.into()).increment(1);
+}
+
+/// Records how long one attempt took, whatever it came to.
+pub fn delivery_seconds(destination: impl Into<SharedString>, took: Duration) {
+    delivery_histogram(destination.into()).record(took);
+}
+
+/// Sets how many events of `status` the outbox holds for `destination`.
+pub fn outbox_events(destination: impl Into<SharedString>, status: impl Into<SharedString>, events: u64) {
+    let events = as_f64(events);
+    gauge!("feebox_outbox_events", "destination" => destination.into(), "status" => status.into()).set(events);
+}
+
+/// Sets for how long the oldest due event has been due; 0 if none is.
+pub fn outbox_oldest_due_seconds(destination: impl Into<SharedString>, age_seconds: f64) {
+    gauge!("feebox_outbox_oldest_due_seconds", "destination" => destination.into()).set(age_seconds);
+}
+
+/// Records the time from one quote's submission to its fee record.
+pub fn fee_lag_seconds(lag_seconds: f64) {
+    if let Some(unlabelled) = UNLABELLED.get() {
+        unlabelled.fee_lag_seconds.record(lag_seconds);
+    }
+}
+
+/// Sets whether the circuit of `destination` is open.
+pub fn circuit_open(destination: impl Into<SharedString>, is_open: bool) {
+    let open = f64::from(u8::from(is_open));
+    gauge!("feebox_circuit_open", "destination" => destination.into()).set(open);
+}
+
+/// Counts late answers that changed nothing because the lease had run out.
+pub fn lease_lost(answers: u64) {
+    if let Some(unlabelled) = UNLABELLED.get() {
+        unlabelled.lease_lost.increment(answers);
+    }
+}
+
+/// Sets how many broken promises the last audit found.
+pub fn promise_violations(violations: u64) {
+    if let Some(unlabelled) = UNLABELLED.get() {
+        unlabelled.promise_violations.set(as_f64(violations));
+    }
+}
+
+fn deliveries(destination: SharedString, outcome: SharedString) -> Counter {
+    counter!("feebox_deliveries_total", "destination" => destination, "outcome" => outcome)
+}
+
+fn delivery_histogram(destination: SharedString) -> Histogram {
+    histogram!("feebox_delivery_seconds", "destination" => destination)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no table holds 2^53 rows")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 10] = [
+        "feebox_quotes_submitted_total",
+        "feebox_submission_seconds",
+        "feebox_deliveries_total",
+        "feebox_delivery_seconds",
+        "feebox_outbox_events",
+        "feebox_outbox_oldest_due_seconds",
+        "feebox_fee_lag_seconds",
+        "feebox_circuit_open",
+        "feebox_lease_lost_total",
+        "feebox_promise_violations",
+    ];
+
+    #[test]
+    fn every_metric_shows_before_its_first_event() {
+        let page = super::super::install_metrics().render();
+        for name in NAMES {
+            assert!(page.contains(&format!("# TYPE {name} ")), "{name} not in\n{page}");
+            assert!(page.contains(&format!("# HELP {name} ")), "{name} not in\n{page}");
+        }
+        let unknown = r#"feebox_deliveries_total{destination="fee-server",outcome="unknown"} 0"#;
+        assert!(page.contains(unknown), "{page}");
+    }
+
+    #[test]
+    fn what_is_recorded_is_rendered() {
+        let handle = super::super::install_metrics();
+        super::super::install_metrics();
+        // A destination of this test's own, as all tests of the process share the metrics.
+        delivery("test", "delivered");
+        delivery("test".to_owned(), "delivered");
+        delivery_seconds("test", Duration::from_millis(20));
+        outbox_events("test", "dead", 3);
+        outbox_oldest_due_seconds("test", 1.5);
+        circuit_open("test", true);
+        let page = handle.render();
+        for line in [
+            r#"feebox_deliveries_total{destination="test",outcome="delivered"} 2"#,
+            r#"feebox_delivery_seconds_bucket{destination="test",le="0.01"} 0"#,
+            r#"feebox_delivery_seconds_bucket{destination="test",le="0.025"} 1"#,
+            r#"feebox_outbox_events{destination="test",status="dead"} 3"#,
+            r#"feebox_outbox_oldest_due_seconds{destination="test"} 1.5"#,
+            r#"feebox_circuit_open{destination="test"} 1"#,
+        ] {
+            assert!(page.contains(line), "{line} not in\n{page}");
+        }
+    }
+}
