@@ -1,1 +1,17 @@
-fn main() {}
+//! Feebox as its users meet it: the real binary, real databases, a real network.
+
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "in a test a panic is the message, and names tell what a test shows"
+)]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the harness offers more than the tests here use so far"
+)]
+
+mod support;
+
+mod harness;
+mod tidy;

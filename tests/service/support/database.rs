@@ -1,0 +1,102 @@
+use std::net::SocketAddr;
+
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use tempfile::TempDir;
+use url::Url;
+use uuid::Uuid;
+
+use super::Server;
+
+/// The databases that Feebox runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+    MariaDb,
+}
+
+impl Engine {
+    pub const ALL: [Engine; 3] = [Engine::Sqlite, Engine::Postgres, Engine::MariaDb];
+}
+
+/// An empty database for one test.
+///
+/// An `SQLite` file goes with the value. A database on a server stays until the server's data directory is deleted,
+/// which happens when the test process ends; on a running server that a variable names it stays.
+pub struct TestDatabase {
+    engine: Engine,
+    url: String,
+    _directory: Option<TempDir>,
+}
+
+impl TestDatabase {
+    /// Creates one on this process's shared server.
+    pub async fn create(engine: Engine) -> TestDatabase {
+        match engine {
+            Engine::Sqlite => TestDatabase::sqlite(),
+            Engine::Postgres => TestDatabase::create_on(Server::shared_postgres(), engine).await,
+            Engine::MariaDb => TestDatabase::create_on(Server::shared_mariadb(), engine).await,
+        }
+    }
+
+    /// Creates one on a server of the test's own, which it may stop and start.
+    pub async fn create_on(server: &Server, engine: Engine) -> TestDatabase {
+        let name = format!("test_{}", Uuid::now_v7().simple());
+        let admin = Database::connect(server.url()).await.unwrap();
+        admin
+            .execute_unprepared(&format!("CREATE DATABASE {name}"))
+            .await
+            .unwrap();
+        admin.close().await.unwrap();
+        let mut url = Url::parse(server.url()).unwrap();
+        url.set_path(&name);
+        TestDatabase {
+            engine,
+            url: url.into(),
+            _directory: None,
+        }
+    }
+
+    // `migrated(engine)` belongs here: `create`, then the migrator's `up`.
+
+    fn sqlite() -> TestDatabase {
+        let directory = tempfile::Builder::new()
+            .prefix("feebox-sqlite.")
+            .tempdir()
+            .unwrap();
+        TestDatabase {
+            engine: Engine::Sqlite,
+            url: format!("sqlite://{}/test.db?mode=rwc", directory.path().display()),
+            _directory: Some(directory),
+        }
+    }
+
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// What `database.url` is set to.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The same database through whatever forwards to its server from `addr`, such as a proxy or a pooler.
+    pub fn url_through(&self, addr: SocketAddr) -> String {
+        let mut url = Url::parse(&self.url).unwrap();
+        url.set_ip_host(addr.ip()).unwrap();
+        url.set_port(Some(addr.port())).unwrap();
+        url.into()
+    }
+
+    /// A connection as any other program might open it.
+    pub async fn connect(&self) -> DatabaseConnection {
+        Database::connect(&self.url).await.unwrap()
+    }
+
+    /// The address of its server.
+    pub fn server_addr(&self) -> SocketAddr {
+        let url = Url::parse(&self.url).unwrap();
+        let addrs = url.socket_addrs(|| None).unwrap();
+        *addrs.first().unwrap()
+    }
+}

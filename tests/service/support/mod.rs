@@ -1,0 +1,17 @@
+//! What tests stand on: databases of their own, the real binary, a network that can be cut.
+
+mod client;
+mod database;
+mod eventually;
+mod ports;
+mod process;
+mod services;
+mod tcp_proxy;
+
+pub use client::http_client;
+pub use database::{Engine, TestDatabase};
+pub use eventually::eventually;
+pub use ports::free_port;
+pub use process::{Process, Signal};
+pub use services::Server;
+pub use tcp_proxy::Proxy;

@@ -1,0 +1,151 @@
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+/// Long enough for a cold disk: a server that answers at all does so in one or two seconds.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// A service from `tests/services`, or a running one that a variable names. A machine without it fails the test.
+///
+/// Everything here blocks and nothing belongs to an async runtime, since the shared servers outlive each test's own.
+/// A server of our own ends with its pipe: when it is dropped, or, for a shared one, when the test process is gone.
+pub struct Server {
+    url: String,
+    script: Option<Mutex<Script>>,
+}
+
+impl Server {
+    /// The `PostgreSQL` that all tests of this process share, or that of `FEEBOX_TEST_POSTGRES_URL`.
+    pub fn shared_postgres() -> &'static Server {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(|| {
+            Server::running("FEEBOX_TEST_POSTGRES_URL").unwrap_or_else(Server::own_postgres)
+        })
+    }
+
+    /// The `MariaDB` that all tests of this process share, or that of `FEEBOX_TEST_MARIADB_URL`.
+    pub fn shared_mariadb() -> &'static Server {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(|| {
+            Server::running("FEEBOX_TEST_MARIADB_URL").unwrap_or_else(Server::own_mariadb)
+        })
+    }
+
+    /// A `PostgreSQL` for one test, which may stop, crash and start it.
+    pub fn own_postgres() -> Server {
+        Server::own("postgres", &[])
+    }
+
+    /// A `MariaDB` for one test, which may stop, crash and start it.
+    pub fn own_mariadb() -> Server {
+        Server::own("mariadb", &[])
+    }
+
+    /// A `PgBouncer` in transaction pooling mode before all databases of the `PostgreSQL` at `target`.
+    pub fn pgbouncer(target: &str) -> Server {
+        Server::own("pgbouncer", &[target])
+    }
+
+    /// The administrative database of the server.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Ends the service in good order.
+    pub fn stop(&self) {
+        self.command("stop", "stopped");
+    }
+
+    /// Ends the service without a chance to write anything down.
+    pub fn crash(&self) {
+        self.command("crash", "crashed");
+    }
+
+    /// Starts the service again on the same port and data, and returns when it answers.
+    pub fn start(&self) {
+        self.command("start", "started");
+    }
+
+    fn running(variable: &str) -> Option<Server> {
+        let url = std::env::var(variable).ok()?;
+        Some(Server { url, script: None })
+    }
+
+    fn own(name: &'static str, args: &[&str]) -> Server {
+        let script = Script::start(name, args);
+        let url = script.read_line("its URL");
+        Server {
+            url,
+            script: Some(Mutex::new(script)),
+        }
+    }
+
+    fn command(&self, command: &str, answer: &str) {
+        let script = self.script.as_ref();
+        let script = script.expect("only a server of our own can be stopped or started");
+        script.lock().unwrap().command(command, answer);
+    }
+}
+
+struct Script {
+    name: &'static str,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+}
+
+impl Script {
+    fn start(name: &'static str, args: &[&str]) -> Script {
+        let path = format!("{}/tests/services/{name}", env!("CARGO_MANIFEST_DIR"));
+        let mut child = Command::new(path)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0) // away from the terminal's Ctrl-C: the end of the pipe is what ends it
+            .spawn()
+            .unwrap_or_else(|error| panic!("tests/services/{name} does not run: {error}"));
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            stdout
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        Script {
+            name,
+            child,
+            stdin,
+            lines,
+        }
+    }
+
+    fn read_line(&self, what: &str) -> String {
+        let name = self.name;
+        self.lines.recv_timeout(LIMIT).unwrap_or_else(|error| match error {
+            RecvTimeoutError::Timeout => panic!("{name} did not say {what} within {LIMIT:?}"),
+            RecvTimeoutError::Disconnected => {
+                panic!("{name} is not to be had here: run `tests/services/install {name}`; its own words are on stderr")
+            }
+        })
+    }
+
+    fn command(&mut self, command: &str, answer: &str) {
+        writeln!(self.stdin.as_ref().unwrap(), "{command}").unwrap();
+        assert_eq!(self.read_line(answer), answer);
+    }
+}
+
+impl Drop for Script {
+    /// Returns when the process and its directory are gone.
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        while self.lines.recv_timeout(LIMIT).is_ok() {}
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,139 @@
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// A network between two programs that a test can break. It lives on the runtime of the test that started it, and when
+/// dropped it closes all its connections.
+pub struct Proxy {
+    addr: SocketAddr,
+    state: watch::Sender<State>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    flow: Flow,
+    cuts: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Open,
+    Held,
+    AnswersLost,
+    AllLost,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Request,
+    Answer,
+}
+
+impl Proxy {
+    /// Forwards from a free port to `target`.
+    pub async fn start(target: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let state = watch::Sender::new(State {
+            flow: Flow::Open,
+            cuts: 0,
+        });
+        tokio::spawn(listen(listener, target, state.subscribe()));
+        Proxy { addr, state }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Resets all connections that are open now; later ones go through.
+    pub fn cut(&self) {
+        self.state.send_modify(|state| state.cuts += 1);
+    }
+
+    /// Holds back all bytes, and the ends of connections, until `resume`. Nothing is lost.
+    pub fn pause(&self) {
+        self.state.send_modify(|state| state.flow = Flow::Held);
+    }
+
+    /// Lets the bytes flow that come from now on, and those that `pause` held back.
+    pub fn resume(&self) {
+        self.state.send_modify(|state| state.flow = Flow::Open);
+    }
+
+    /// Swallows all bytes: connections open, and nothing is ever answered.
+    pub fn black_hole(&self) {
+        self.state.send_modify(|state| state.flow = Flow::AllLost);
+    }
+
+    /// Lets requests through and swallows the answers: what was asked for happens, and its asker never learns.
+    pub fn lose_answers(&self) {
+        self.state
+            .send_modify(|state| state.flow = Flow::AnswersLost);
+    }
+}
+
+async fn listen(listener: TcpListener, target: SocketAddr, state: watch::Receiver<State>) {
+    let mut dropped = state.clone();
+    let accept = async {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(connect(client, target, state.clone()));
+        }
+    };
+    tokio::select! {
+        () = accept => {}
+        _ = dropped.wait_for(|_| false) => {}
+    }
+}
+
+async fn connect(mut client: TcpStream, target: SocketAddr, mut state: watch::Receiver<State>) {
+    let cuts = state.borrow().cuts;
+    let Ok(mut server) = TcpStream::connect(target).await else {
+        let _ = client.set_zero_linger();
+        return;
+    };
+    let in_good_order = {
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
+        let requests = pump(Direction::Request, from_client, to_server, state.clone());
+        let answers = pump(Direction::Answer, from_server, to_client, state.clone());
+        tokio::select! {
+            ended = async { tokio::try_join!(requests, answers) } => ended.is_ok(),
+            _ = state.wait_for(|now| now.cuts != cuts) => false,
+        }
+    };
+    if !in_good_order {
+        // Then closing is a reset, not an end.
+        let _ = client.set_zero_linger();
+        let _ = server.set_zero_linger();
+    }
+}
+
+/// Carries one direction of a connection to its end.
+async fn pump(
+    direction: Direction,
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    mut state: watch::Receiver<State>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        let flow = state.wait_for(|now| now.flow != Flow::Held).await;
+        let flow = flow.map_err(io::Error::other)?.flow;
+        let lost = match direction {
+            Direction::Request => flow == Flow::AllLost,
+            Direction::Answer => flow != Flow::Open,
+        };
+        match length {
+            0 if lost => return Ok(()),
+            0 => return to.shutdown().await,
+            _ if lost => {}
+            _ => to.write_all(&buffer[..length]).await?,
+        }
+    }
+}
