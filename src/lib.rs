@@ -1,7 +1,33 @@
-//! Feebox: fees for submitted quotes by a transactional outbox.
+//! Feebox: fees for submitted quotes by a transactional outbox. None lost, none doubled, none invented.
 //!
 //! `http → submission → outbox ⇠ (the table) ⇢ worker → destination → fees`
+//!
+//! One way, no way back: submission and worker never import each other, they meet only in the table.
 
+/// 2. The unit of work: quote and events, or nothing; phases before and after the commit.
+pub mod submission;
+
+/// 3. Sole owner of its table: record, claim, settle, retry policy, upkeep.
+pub mod outbox;
+
+/// 4. Empties the outbox.
+pub mod worker;
+
+/// 5. Where events go: a port with exact promises.
+pub mod destination;
+
+/// 6. The fee record: stored once, read by quote.
+pub mod fees;
+
+/// The quote's row: how its status moves, and how it is read.
+pub mod quotes;
+
+/// The time that decides.
+pub mod clock;
+/// Named points at which a test kills the process.
+pub mod crash;
+/// The only place that opens a pool.
+pub mod database;
 /// What `feebox fee-server` runs: the remote fee server with all its faults.
 pub mod sample_fee_server;
 /// Typed and validated settings; the defaults are embedded from `config/default.toml`.

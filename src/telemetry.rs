@@ -1,7 +1,7 @@
 //! Logs, traces and metrics: what an operator sees of Feebox from outside.
 
 pub mod metrics;
-mod trace_context;
+pub mod trace_context;
 
 pub use trace_context::TraceContext;
 

@@ -34,6 +34,8 @@ pub struct Model {
     pub status: Status,
     /// Deliveries begun, also those that left no result.
     pub attempts: i32,
+    /// When it was stored, or last revived by an operator: `retry.give_up_after` counts from here.
+    pub live_since: DateTimeUtc,
     /// Not delivered before this time.
     pub due_at: DateTimeUtc,
     /// Whose lease: new at each claim, and what settling is guarded by.

@@ -27,9 +27,7 @@ impl MigrationTrait for Migration {
             .await?;
         // The list of one customer's quotes, newest first. The list of all is the primary key read backwards.
         manager
-            .create_index(
-                Index::create().name("quote_customer").table("quote").col("customer_id").col("id").to_owned(),
-            )
+            .create_index(Index::create().name("quote_customer").table("quote").col("customer_id").col("id").to_owned())
             .await?;
         // The sweeper's look at what is pending for too long: as small as the number of pending quotes.
         partial_index(manager, "quote_pending", "quote", "submitted_at, id", "status = 'pending'", "status").await?;

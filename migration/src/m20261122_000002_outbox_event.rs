@@ -25,6 +25,7 @@ impl MigrationTrait for Migration {
                     .col(ColumnDef::new("trace_context").string_len(64))
                     .col(ColumnDef::new("status").string_len(16).not_null())
                     .col(ColumnDef::new("attempts").integer().not_null())
+                    .col(time(manager, "live_since").not_null())
                     .col(time(manager, "due_at").not_null())
                     .col(ColumnDef::new("lease_token").uuid())
                     .col(&mut time(manager, "leased_until"))

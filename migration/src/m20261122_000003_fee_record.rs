@@ -25,10 +25,7 @@ impl MigrationTrait for Migration {
                     .col(time(manager, "calculated_at").not_null())
                     .col(time(manager, "created_at").not_null())
                     .foreign_key(
-                        ForeignKey::create()
-                            .name("fee_record_quote")
-                            .from("fee_record", "quote_id")
-                            .to("quote", "id"),
+                        ForeignKey::create().name("fee_record_quote").from("fee_record", "quote_id").to("quote", "id"),
                     )
                     .to_owned(),
             )

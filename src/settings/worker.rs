@@ -14,7 +14,7 @@ pub struct Worker {
     /// Whether a commit also wakes a worker at once.
     pub wakeup: bool,
     /// Most events that one claim takes: 1 to 10000.
-    pub batch_size: u64,
+    pub batch_size: usize,
     /// Most deliveries under way at once: 1 to 10000.
     pub concurrency: usize,
     /// For how long a claimed event belongs to its worker. Longer than [`FeeServer::timeout`].

@@ -36,17 +36,11 @@ async fn keeps_what_was_committed(server: &Server, engine: Engine) {
     server.crash();
     assert!(TcpStream::connect(database.server_addr()).await.is_err());
     server.start();
-    assert_eq!(
-        number(&database.connect().await, "SELECT n FROM kept").await,
-        7
-    );
+    assert_eq!(number(&database.connect().await, "SELECT n FROM kept").await, 7);
 
     server.stop();
     server.start();
-    assert_eq!(
-        number(&database.connect().await, "SELECT n FROM kept").await,
-        7
-    );
+    assert_eq!(number(&database.connect().await, "SELECT n FROM kept").await, 7);
 }
 
 async fn leaves_nothing_behind(server: Server, query: &str) {
@@ -114,10 +108,7 @@ async fn a_proxy_can_pause_lose_and_cut() {
     let addr = proxy.addr();
     drop(proxy);
     assert!(later.read_u8().await.is_err());
-    eventually("nobody listens", LIMIT, async || {
-        TcpStream::connect(addr).await.is_err().then_some(())
-    })
-    .await;
+    eventually("nobody listens", LIMIT, async || TcpStream::connect(addr).await.is_err().then_some(())).await;
 }
 
 #[tokio::test]

@@ -5,11 +5,7 @@
     missing_docs,
     reason = "in a test a panic is the message, and names tell what a test shows"
 )]
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the harness offers more than the tests here use so far"
-)]
+#![allow(dead_code, unused_imports, reason = "the harness offers more than the tests here use so far")]
 
 mod support;
 

@@ -9,16 +9,7 @@ const LINES_MAX: usize = 350;
 const LAYERS: &[(&str, &[&str])] = &[
     ("src/submission", &["crate::worker", "crate::destination"]),
     ("src/worker", &["crate::submission", "crate::http"]),
-    (
-        "src/http",
-        &[
-            "entity::",
-            "SELECT ",
-            "INSERT INTO",
-            "UPDATE ",
-            "DELETE FROM",
-        ],
-    ),
+    ("src/http", &["entity::", "SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM"]),
     ("migration", &["entity::"]),
 ];
 
@@ -27,10 +18,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("backoff", &["src/outbox/retry.rs"]),
     ("config", &["src/settings.rs", "src/settings/"]),
     ("rdkafka", &["src/destination/kafka.rs"]),
-    (
-        "reqwest",
-        &["src/destination/fee_server.rs", "src/audit.rs", "src/cli/"],
-    ),
+    ("reqwest", &["src/destination/fee_server.rs", "src/audit.rs", "src/cli/"]),
     ("tokio_cron_scheduler", &["src/worker/schedule.rs"]),
 ];
 
@@ -55,9 +43,7 @@ fn risky_crates_stay_in_their_files() {
         if !source.is_under("src") {
             return vec![];
         }
-        let elsewhere = CONFINED
-            .iter()
-            .filter(|(_, files)| !files.iter().any(|file| source.path.starts_with(file)));
+        let elsewhere = CONFINED.iter().filter(|(_, files)| !files.iter().any(|file| source.path.starts_with(file)));
         let paths: Vec<String> = elsewhere.map(|(name, _)| format!("{name}::")).collect();
         source.lines_where(|code| paths.iter().any(|path| mentions(code, path)))
     });
@@ -68,9 +54,7 @@ fn files_are_short() {
     find("a file holds more than one noun", |source| {
         let lines = source.text.lines().count();
         let long = source.is_under("src") && lines > LINES_MAX;
-        long.then(|| format!("{}: {lines} lines", source.path))
-            .into_iter()
-            .collect()
+        long.then(|| format!("{}: {lines} lines", source.path)).into_iter().collect()
     });
 }
 
@@ -113,12 +97,9 @@ impl Source {
     /// The lines whose code, without its comment, is at fault.
     fn lines_where(&self, mut at_fault: impl FnMut(&str) -> bool) -> Vec<String> {
         let lines = self.text.lines().enumerate();
-        let code =
-            lines.map(|(index, line)| (index + 1, line.split("//").next().unwrap_or_default()));
+        let code = lines.map(|(index, line)| (index + 1, line.split("//").next().unwrap_or_default()));
         let faults = code.filter(|(_, code)| at_fault(code));
-        faults
-            .map(|(number, code)| format!("{}:{number}: {}", self.path, code.trim()))
-            .collect()
+        faults.map(|(number, code)| format!("{}:{number}: {}", self.path, code.trim())).collect()
     }
 }
 

@@ -43,27 +43,17 @@ impl TestDatabase {
     pub async fn create_on(server: &Server, engine: Engine) -> TestDatabase {
         let name = format!("test_{}", Uuid::now_v7().simple());
         let admin = Database::connect(server.url()).await.unwrap();
-        admin
-            .execute_unprepared(&format!("CREATE DATABASE {name}"))
-            .await
-            .unwrap();
+        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
         admin.close().await.unwrap();
         let mut url = Url::parse(server.url()).unwrap();
         url.set_path(&name);
-        TestDatabase {
-            engine,
-            url: url.into(),
-            _directory: None,
-        }
+        TestDatabase { engine, url: url.into(), _directory: None }
     }
 
     // `migrated(engine)` belongs here: `create`, then the migrator's `up`.
 
     fn sqlite() -> TestDatabase {
-        let directory = tempfile::Builder::new()
-            .prefix("feebox-sqlite.")
-            .tempdir()
-            .unwrap();
+        let directory = tempfile::Builder::new().prefix("feebox-sqlite.").tempdir().unwrap();
         TestDatabase {
             engine: Engine::Sqlite,
             url: format!("sqlite://{}/test.db?mode=rwc", directory.path().display()),

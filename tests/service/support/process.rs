@@ -32,16 +32,10 @@ pub struct Process {
 impl Process {
     /// Starts `feebox ARGS…` with `env` and without any setting of the machine's.
     pub fn start(args: &[&str], env: &[(&str, &str)]) -> Process {
-        let directory = tempfile::Builder::new()
-            .prefix("feebox-process.")
-            .tempdir()
-            .unwrap();
+        let directory = tempfile::Builder::new().prefix("feebox-process.").tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_feebox"));
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("FEEBOX")
-                || name == "DATABASE_URL"
-                || name == "RUST_LOG"
-            {
+            if name.to_string_lossy().starts_with("FEEBOX") || name == "DATABASE_URL" || name == "RUST_LOG" {
                 command.env_remove(name);
             }
         }
@@ -55,17 +49,8 @@ impl Process {
             .spawn()
             .unwrap();
         let lines = Arc::default();
-        let readers = [
-            collect(child.stdout.take().unwrap(), &lines),
-            collect(child.stderr.take().unwrap(), &lines),
-        ];
-        Process {
-            id: child.id(),
-            child: Mutex::new(child),
-            lines,
-            readers,
-            directory,
-        }
+        let readers = [collect(child.stdout.take().unwrap(), &lines), collect(child.stderr.take().unwrap(), &lines)];
+        Process { id: child.id(), child: Mutex::new(child), lines, readers, directory }
     }
 
     pub fn id(&self) -> u32 {
@@ -85,12 +70,7 @@ impl Process {
     /// The first line that fits, written before or from now on.
     pub async fn wait_for_line(&self, limit: Duration, fits: impl Fn(&str) -> bool) -> String {
         self.wait_for("a line that fits", limit, async || {
-            self.lines
-                .lock()
-                .unwrap()
-                .iter()
-                .find(|line| fits(line))
-                .cloned()
+            self.lines.lock().unwrap().iter().find(|line| fits(line)).cloned()
         })
         .await
     }
@@ -100,14 +80,8 @@ impl Process {
         let client = http_client();
         let url = format!("{base_url}/readyz");
         self.wait_for(&url, limit, async || {
-            let answer = client
-                .get(&url)
-                .timeout(Duration::from_secs(5))
-                .send()
-                .await;
-            answer
-                .is_ok_and(|answer| answer.status() == 200)
-                .then_some(())
+            let answer = client.get(&url).timeout(Duration::from_secs(5)).send().await;
+            answer.is_ok_and(|answer| answer.status() == 200).then_some(())
         })
         .await;
     }
@@ -128,11 +102,7 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         // Held while the signal is sent: nobody else can collect the process, so its id is not given to another.
         let mut child = self.child.lock().unwrap();
-        assert!(
-            child.try_wait().unwrap().is_none(),
-            "feebox has ended: {:#?}",
-            self.lines()
-        );
+        assert!(child.try_wait().unwrap().is_none(), "feebox has ended: {:#?}", self.lines());
         let name = match signal {
             Signal::Terminate => "TERM",
             Signal::Kill => "KILL",
@@ -141,30 +111,16 @@ impl Process {
         };
         // The shell has its own `kill`; the program is not on every machine.
         let kill = format!("kill -s {name} {}", self.id);
-        assert!(
-            Command::new("sh")
-                .args(["-c", &kill])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
     /// `eventually`, which also ends when the process does: then it can come to nothing any more.
-    async fn wait_for<T>(
-        &self,
-        what: &str,
-        limit: Duration,
-        mut probe: impl AsyncFnMut() -> Option<T>,
-    ) -> T {
+    async fn wait_for<T>(&self, what: &str, limit: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
         eventually(what, limit, async || {
             let ended = self.ended();
             let found = probe().await;
             let lines = self.lines();
-            assert!(
-                found.is_some() || ended.is_none(),
-                "{what}: feebox ended first: {lines:#?}"
-            );
+            assert!(found.is_some() || ended.is_none(), "{what}: feebox ended first: {lines:#?}");
             found
         })
         .await

@@ -22,17 +22,13 @@ impl Server {
     /// The `PostgreSQL` that all tests of this process share, or that of `FEEBOX_TEST_POSTGRES_URL`.
     pub fn shared_postgres() -> &'static Server {
         static SERVER: OnceLock<Server> = OnceLock::new();
-        SERVER.get_or_init(|| {
-            Server::running("FEEBOX_TEST_POSTGRES_URL").unwrap_or_else(Server::own_postgres)
-        })
+        SERVER.get_or_init(|| Server::running("FEEBOX_TEST_POSTGRES_URL").unwrap_or_else(Server::own_postgres))
     }
 
     /// The `MariaDB` that all tests of this process share, or that of `FEEBOX_TEST_MARIADB_URL`.
     pub fn shared_mariadb() -> &'static Server {
         static SERVER: OnceLock<Server> = OnceLock::new();
-        SERVER.get_or_init(|| {
-            Server::running("FEEBOX_TEST_MARIADB_URL").unwrap_or_else(Server::own_mariadb)
-        })
+        SERVER.get_or_init(|| Server::running("FEEBOX_TEST_MARIADB_URL").unwrap_or_else(Server::own_mariadb))
     }
 
     /// A `PostgreSQL` for one test, which may stop, crash and start it.
@@ -78,10 +74,7 @@ impl Server {
     fn own(name: &'static str, args: &[&str]) -> Server {
         let script = Script::start(name, args);
         let url = script.read_line("its URL");
-        Server {
-            url,
-            script: Some(Mutex::new(script)),
-        }
+        Server { url, script: Some(Mutex::new(script)) }
     }
 
     fn command(&self, command: &str, answer: &str) {
@@ -111,18 +104,8 @@ impl Script {
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
-        thread::spawn(move || {
-            stdout
-                .lines()
-                .map_while(Result::ok)
-                .try_for_each(|line| sender.send(line))
-        });
-        Script {
-            name,
-            child,
-            stdin,
-            lines,
-        }
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Script { name, child, stdin, lines }
     }
 
     fn read_line(&self, what: &str) -> String {

@@ -38,10 +38,7 @@ impl Proxy {
     pub async fn start(target: SocketAddr) -> Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let state = watch::Sender::new(State {
-            flow: Flow::Open,
-            cuts: 0,
-        });
+        let state = watch::Sender::new(State { flow: Flow::Open, cuts: 0 });
         tokio::spawn(listen(listener, target, state.subscribe()));
         Proxy { addr, state }
     }
@@ -72,8 +69,7 @@ impl Proxy {
 
     /// Lets requests through and swallows the answers: what was asked for happens, and its asker never learns.
     pub fn lose_answers(&self) {
-        self.state
-            .send_modify(|state| state.flow = Flow::AnswersLost);
+        self.state.send_modify(|state| state.flow = Flow::AnswersLost);
     }
 }
 

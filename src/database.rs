@@ -1,0 +1,162 @@
+//! The only place that opens a pool.
+
+use std::{ops::Deref, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    AccessMode, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    sqlx::{
+        Executor,
+        sqlite::{SqliteJournalMode, SqliteSynchronous},
+    },
+};
+use secrecy::ExposeSecret;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::{clock::Clock, settings};
+
+/// A pool of connections, and the clock that goes with its database.
+#[derive(Clone, Debug)]
+pub struct Database {
+    connection: DatabaseConnection,
+    clock: Clock,
+    /// `SQLite` has one writer at a time. Its busy handler polls with growing sleeps and so starves some; ours queues
+    /// this process's writers fairly and leaves the busy handler to other processes.
+    writer: Option<Arc<Mutex<()>>>,
+}
+
+/// A transaction that may write. Rolled back when dropped.
+#[derive(Debug)]
+pub struct Transaction {
+    inner: DatabaseTransaction,
+    _writer: Option<OwnedMutexGuard<()>>,
+}
+
+impl Database {
+    /// Opens the pool lazily: a database that is away is no reason not to start.
+    ///
+    /// # Errors
+    /// A URL that names no database that Feebox knows.
+    pub async fn connect(settings: &settings::Database) -> Result<Self, DbErr> {
+        let mut options = ConnectOptions::new(settings.url.expose_secret());
+        options
+            .max_connections(settings.max_connections)
+            .acquire_timeout(settings.acquire_timeout)
+            .connect_lazy(true)
+            // A ping before each use costs a round trip; a connection that rested may have been cut meanwhile.
+            .test_before_acquire_if_idle_for(Duration::from_secs(5))
+            .sqlx_logging(false)
+            .record_stmt_in_spans(false)
+            .map_sqlx_sqlite_opts(|options| {
+                options
+                    .journal_mode(SqliteJournalMode::Wal)
+                    // In WAL mode NORMAL may lose the last commits at a power cut. They are revenue.
+                    .synchronous(SqliteSynchronous::Full)
+                    .foreign_keys(true)
+                    .busy_timeout(Duration::from_secs(10))
+            })
+            .map_sqlx_mysql_pool_opts(|pool| {
+                // MariaDB's default, repeatable read, locks gaps: claims and inserts would wait for each other.
+                let session = "SET SESSION tx_isolation = 'READ-COMMITTED', SESSION innodb_lock_wait_timeout = 10";
+                pool.after_connect(move |connection, _| {
+                    Box::pin(async move { connection.execute(session).await.map(drop) })
+                })
+            });
+        let connection = sea_orm::Database::connect(options).await?;
+        let writer = (connection.get_database_backend() == DbBackend::Sqlite).then(Arc::default);
+        Ok(Self { connection, clock: Clock::default(), writer })
+    }
+
+    /// For reads and single statements.
+    #[must_use]
+    pub fn connection(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
+    /// The clock of this database.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The time that decides, see [`Clock::now`].
+    ///
+    /// # Errors
+    /// What the database answers when it cannot be asked.
+    pub async fn now(&self, db: &impl ConnectionTrait) -> Result<DateTime<Utc>, DbErr> {
+        self.clock.now(db).await
+    }
+
+    /// Begins a transaction that may write, reading what is committed at each statement.
+    ///
+    /// # Errors
+    /// What the database answers when it is away or busy for too long.
+    pub async fn begin(&self) -> Result<Transaction, DbErr> {
+        let writer = match &self.writer {
+            Some(writer) => Some(Arc::clone(writer).lock_owned().await),
+            None => None,
+        };
+        let options = match self.connection.get_database_backend() {
+            // Reserved at the begin: a reader that turns writer fails at once when somebody wrote in between.
+            DbBackend::Sqlite => TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+                ..TransactionOptions::default()
+            },
+            _ => TransactionOptions::default(),
+        };
+        let inner = self.connection.begin_with_options(options).await?;
+        Ok(Transaction { inner, _writer: writer })
+    }
+
+    /// Begins a transaction that only reads, all of it from one state of the database.
+    ///
+    /// # Errors
+    /// What the database answers when it is away.
+    pub async fn snapshot(&self) -> Result<Transaction, DbErr> {
+        let options = match self.connection.get_database_backend() {
+            DbBackend::Sqlite => TransactionOptions::default(),
+            _ => TransactionOptions {
+                isolation_level: Some(IsolationLevel::RepeatableRead),
+                access_mode: Some(AccessMode::ReadOnly),
+                ..TransactionOptions::default()
+            },
+        };
+        let inner = self.connection.begin_with_options(options).await?;
+        Ok(Transaction { inner, _writer: None })
+    }
+
+    /// Closes the pool.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn close(self) -> Result<(), DbErr> {
+        self.connection.close().await
+    }
+}
+
+impl Transaction {
+    /// Makes it durable. After an error it is unknown whether it is.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn commit(self) -> Result<(), DbErr> {
+        self.inner.commit().await
+    }
+
+    /// Takes it back.
+    ///
+    /// # Errors
+    /// What the database answers; a transaction that is dropped is taken back too.
+    pub async fn rollback(self) -> Result<(), DbErr> {
+        self.inner.rollback().await
+    }
+}
+
+impl Deref for Transaction {
+    type Target = DatabaseTransaction;
+
+    fn deref(&self) -> &DatabaseTransaction {
+        &self.inner
+    }
+}

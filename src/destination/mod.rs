@@ -1,0 +1,41 @@
+//! Where events go: a port with exact promises.
+
+mod fee_server;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sea_orm::{DatabaseTransaction, DbErr};
+
+use crate::outbox::{LeasedEvent, Outcome, Settled};
+
+pub use fee_server::FeeServer;
+
+/// Somebody who takes events.
+///
+/// [`deliver`](Self::deliver) promises:
+/// * It never says that nothing happened when it cannot know: that is [`Outcome::Unknown`].
+/// * Every attempt of an event carries the event's id as its idempotency key.
+///
+/// [`apply`](Self::apply) stores what commits together with the settled events.
+#[async_trait]
+pub trait Destination: Send + Sync + 'static {
+    /// What a delivery hands back, for example the fee.
+    type Receipt: Send + Sync + 'static;
+
+    /// The name that events carry in `destination`.
+    fn name(&self) -> &'static str;
+
+    /// Hands one event over. The worker drops it shortly before the event's lease ends; the outcome is unknown then.
+    async fn deliver(&self, event: &LeasedEvent) -> Outcome<Self::Receipt>;
+
+    /// Stores the effects of `settled` in the transaction that settles them; those that were lost have none.
+    ///
+    /// # Errors
+    /// What the database answers; then nothing is settled.
+    async fn apply(
+        &self,
+        txn: &DatabaseTransaction,
+        settled: &[Settled<'_, Self::Receipt>],
+        now: DateTime<Utc>,
+    ) -> Result<(), DbErr>;
+}

@@ -1,0 +1,203 @@
+//! Taking due events: a lease is written and committed, then the events are the worker's to deliver until it ends.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use entity::outbox_event::{self, Column, Entity, Status};
+use sea_orm::{
+    ActiveEnum,
+    ActiveValue::Set,
+    ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Alias, Expr, LockBehavior, LockType, Query, SelectStatement},
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::gate::{self, Held, Passage};
+use crate::{clock::after, database::Database};
+
+/// Who claims what.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest<'a> {
+    /// The destination's name.
+    pub destination: &'a str,
+    /// The worker's name, for operators.
+    pub worker: &'a str,
+    /// How many events at most.
+    pub limit: usize,
+    /// How long the right to deliver them lasts.
+    pub lease: Duration,
+}
+
+/// What a claim brought.
+#[derive(Debug, Default)]
+pub struct Claim {
+    /// Due events, the longest due first; they are leased to the caller.
+    pub events: Vec<LeasedEvent>,
+    /// Why there are none, if the destination is held back.
+    pub held: Option<Held>,
+}
+
+/// An event that this worker may deliver until its lease ends.
+#[derive(Clone, Debug)]
+pub struct LeasedEvent {
+    /// Also the idempotency key of every attempt.
+    pub id: Uuid,
+    /// The quote that it is about.
+    pub aggregate_id: Uuid,
+    /// For example `quote.submitted`.
+    pub event_type: String,
+    /// What the destination gets.
+    pub payload: Value,
+    /// W3C `traceparent` of the submission.
+    pub trace_context: Option<String>,
+    /// The running attempt's number, from 1.
+    pub attempt: i32,
+    /// An earlier attempt may have reached the destination: look before sending.
+    pub outcome_unknown: bool,
+    /// The fleet's only probe while the circuit is open.
+    pub probe: bool,
+    /// When it was stored.
+    pub created_at: DateTime<Utc>,
+    /// When it was stored or last revived.
+    pub live_since: DateTime<Utc>,
+    /// What settling is guarded by.
+    pub lease_token: Uuid,
+    /// When the lease ends, told by this host's monotonic clock from before the claim was sent: never later than the
+    /// database's own view.
+    pub lease_ends: Instant,
+    /// Earlier failures, for the record.
+    pub(super) failures: Value,
+}
+
+/// Claims up to `limit` due events of one destination.
+///
+/// It writes: `leased`, a new token and `attempts + 1` are committed before the caller sees the events, so that a crash
+/// at any later line leaves a lease that runs out and an attempt that is counted. Two statements and not one `UPDATE …
+/// WHERE id IN (SELECT … LIMIT n FOR UPDATE SKIP LOCKED)`: `PostgreSQL` may run that subquery again and update more than
+/// n, and `MariaDB` knows no `UPDATE … RETURNING`.
+///
+/// # Errors
+/// What the database answers; then nothing is claimed.
+pub async fn claim(db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, DbErr> {
+    let lease_ends = Instant::now() + request.lease;
+    let txn = db.begin().await?;
+    let now = db.now(&*txn).await?;
+    let (limit, probe) = match gate::pass(&txn, request.destination, now, request.lease).await? {
+        Passage::Free => (request.limit, false),
+        Passage::Probe => (1, true),
+        Passage::Held(held) => return Ok(Claim { events: Vec::new(), held: Some(held) }),
+    };
+    let due = due(&txn, request.destination, now, limit).await?;
+    if due.is_empty() {
+        // Rolled back with the transaction: a probe that was taken for nothing.
+        return Ok(Claim::default());
+    }
+    let lease_token = Uuid::new_v4();
+    lease(&txn, &due, request, lease_token, after(now, request.lease)).await?;
+    txn.commit().await?;
+    let events = due.into_iter().map(|row| {
+        let attempt = row.attempts + 1;
+        LeasedEvent::new(row, attempt, lease_token, lease_ends, probe)
+    });
+    Ok(Claim { events: events.collect(), held: None })
+}
+
+async fn due(
+    txn: &DatabaseTransaction,
+    destination: &str,
+    now: DateTime<Utc>,
+    limit: usize,
+) -> Result<Vec<outbox_event::Model>, DbErr> {
+    Entity::find()
+        .filter(Column::Destination.eq(destination))
+        .filter(status_in(&[Status::Pending]))
+        .filter(Column::DueAt.lte(now))
+        // First events, nearly all, need no look at others.
+        .filter(Condition::any().add(Column::Sequence.eq(1)).add(Expr::exists(an_earlier_unfinished_event()).not()))
+        .order_by_asc(Column::DueAt)
+        .order_by_asc(Column::Id)
+        .limit(limit as u64)
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .all(txn)
+        .await
+}
+
+/// A dead event holds back those after it, too: it is delivered after an operator's retry, or given up.
+fn an_earlier_unfinished_event() -> SelectStatement {
+    let earlier = Alias::new("earlier");
+    let unfinished = [Status::Pending, Status::Leased, Status::Dead].map(literal);
+    Query::select()
+        .expr(Expr::val(1))
+        .from_as(Entity, earlier.clone())
+        .and_where(Expr::col((earlier.clone(), Column::AggregateId)).equals((Entity, Column::AggregateId)))
+        .and_where(Expr::col((earlier.clone(), Column::Destination)).equals((Entity, Column::Destination)))
+        .and_where(Expr::col((earlier.clone(), Column::Sequence)).lt(Expr::col((Entity, Column::Sequence))))
+        .and_where(Expr::col((earlier, Column::Status)).is_in(unfinished))
+        .to_owned()
+}
+
+async fn lease(
+    txn: &DatabaseTransaction,
+    due: &[outbox_event::Model],
+    request: &ClaimRequest<'_>,
+    token: Uuid,
+    until: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .set(outbox_event::ActiveModel {
+            status: Set(Status::Leased),
+            lease_token: Set(Some(token)),
+            leased_until: Set(Some(until)),
+            leased_by: Set(Some(request.worker.into())),
+            ..Default::default()
+        })
+        .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
+        .filter(Column::Id.is_in(padded(due.iter().map(|event| event.id))))
+        .exec(txn)
+        .await
+        .map(drop)
+}
+
+impl LeasedEvent {
+    pub(super) fn new(row: outbox_event::Model, attempt: i32, token: Uuid, ends: Instant, probe: bool) -> Self {
+        Self {
+            id: row.id,
+            aggregate_id: row.aggregate_id,
+            event_type: row.event_type,
+            payload: row.payload,
+            trace_context: row.trace_context,
+            attempt,
+            outcome_unknown: row.outcome_unknown,
+            probe,
+            created_at: row.created_at,
+            live_since: row.live_since,
+            lease_token: token,
+            lease_ends: ends,
+            failures: row.failures,
+        }
+    }
+}
+
+/// `status` is one of these, spelled out in the statement instead of bound to it: `SQLite` and a generic plan of
+/// `PostgreSQL` use a partial index only if they can read its condition.
+pub(super) fn status_in(statuses: &[Status]) -> Expr {
+    let column = Expr::col((Entity, Column::Status));
+    match statuses {
+        [status] => column.eq(literal(*status)),
+        statuses => column.is_in(statuses.iter().copied().map(literal)),
+    }
+}
+
+fn literal(status: Status) -> Expr {
+    Expr::cust(format!("'{}'", status.to_value()))
+}
+
+/// The ids, the last one repeated up to a power of two: statements of few lengths stay prepared on a connection.
+pub(super) fn padded(ids: impl Iterator<Item = Uuid>) -> Vec<Uuid> {
+    let mut ids: Vec<_> = ids.collect();
+    if let Some(last) = ids.last().copied() {
+        ids.resize(ids.len().next_power_of_two(), last);
+    }
+    ids
+}

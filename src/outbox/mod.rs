@@ -1,0 +1,57 @@
+//! The outbox: what has to reach a destination, stored in the transaction of what it is about.
+//!
+//! Sole owner of the tables `outbox_event` and `destination`. It knows neither quotes nor fees.
+//!
+//! ```text
+//!                 record (in the submission's transaction)
+//!                    │
+//!                    ▼            claim: attempts + 1, a lease is written and committed
+//!   retry ┌──────► pending ──────────────────────────────────────────────► leased
+//!  (by an │          │ ▲                                                    │ │ │
+//!  oper-  │          │ └── retry, unknown, handed back, lease run out ──────┘ │ │
+//!  ator)  │          │                                                        │ │
+//!         │          │ cancel         delivered ◄── delivered ────────────────┘ │
+//!         │          ▼                                                          │
+//!         │      cancelled ◄── withdrawn while leased, and not delivered ───────┤
+//!         │          ▲                                                          │
+//!         │          │ cancel                                                   │
+//!         └──────── dead ◄──── refused, broken, out of attempts or time ────────┘
+//! ```
+//!
+//! Guarantees:
+//! * A claim is short and committed before anything is sent: no lock and no transaction stays open over a network call.
+//! * Settling is guarded by the lease token. A worker whose lease was taken over changes nothing ([`settle()`]).
+//! * Events of one aggregate for one destination are claimed in the order of their `sequence`; an earlier one that is
+//!   not yet delivered or cancelled holds back the later ones of its aggregate and nobody else's ([`claim()`]).
+//! * An attempt that may have left a trace at the destination marks its event `outcome_unknown` until it is settled.
+
+mod claim;
+mod gate;
+mod outcome;
+mod record;
+mod rescue;
+mod retry;
+mod settle;
+mod upkeep;
+mod withdraw;
+
+pub use claim::{Claim, ClaimRequest, LeasedEvent, claim};
+pub use gate::{Held, ensure_destinations};
+pub use outcome::Outcome;
+pub use record::{NewEvent, record};
+pub use rescue::rescue;
+pub use retry::RetryPolicy;
+pub use settle::{Attempt, Became, Settled, settle};
+pub use upkeep::prune;
+pub use withdraw::{Withdrawn, withdraw};
+
+/// What the outbox needs to know to decide what follows a failed attempt.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// When an event is tried again and when it is given up.
+    pub retry: RetryPolicy,
+    /// When the fleet stops calling a destination.
+    pub circuit: crate::settings::Circuit,
+    /// The longest `Retry-After` that is believed.
+    pub retry_after_max: std::time::Duration,
+}

@@ -1,0 +1,70 @@
+//! Taking back events whose worker let their lease run out: it died, froze or lost the database.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use entity::outbox_event::{Column, Entity, Model, Status};
+use sea_orm::{
+    ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{LockBehavior, LockType},
+};
+
+use super::{Attempt, Became, LeasedEvent, Outcome, Policy, claim::status_in, settle::end_attempt};
+use crate::{clock::after, database::Database};
+
+/// Events a transaction.
+const BATCH_SIZE: u64 = 500;
+
+/// Ends attempts that left no result before their lease ran out. Their outcome is unknown: the next attempt looks before
+/// it sends. The first rescue makes an event due at once; each further one waits by the retry policy, so that an event
+/// that kills its workers is soon alone with them, and is given up by the same policy.
+///
+/// Needs no elected process: every worker calls it at each run, and rows that another one holds are passed over.
+///
+/// # Errors
+/// What the database answers; then this batch is left as it was.
+pub async fn rescue(db: &Database, worker: &str, policy: &Policy) -> Result<Vec<(Attempt<()>, Became)>, DbErr> {
+    let mut rescued = Vec::new();
+    loop {
+        let txn = db.begin().await?;
+        let now = db.now(&*txn).await?;
+        let expired = Entity::find()
+            .filter(status_in(&[Status::Leased]))
+            .filter(Column::LeasedUntil.lt(now))
+            .order_by_asc(Column::LeasedUntil)
+            .limit(BATCH_SIZE)
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .all(&*txn)
+            .await?;
+        if expired.is_empty() {
+            return Ok(rescued);
+        }
+        for row in expired {
+            let withdrawn = row.withdrawn;
+            let attempt = left_without_result(row);
+            let became = next(&attempt.event, withdrawn, policy, now);
+            end_attempt(&txn, &attempt, &became, worker, now).await?;
+            rescued.push((attempt, became));
+        }
+        txn.commit().await?;
+    }
+}
+
+fn left_without_result(row: Model) -> Attempt<()> {
+    let holder = row.leased_by.as_deref().unwrap_or("a worker");
+    let error = format!("{holder} left no result before its lease ended");
+    let (token, attempt) = (row.lease_token.unwrap_or_default(), row.attempts);
+    let event = LeasedEvent::new(row, attempt, token, Instant::now(), false);
+    Attempt { event, outcome: Outcome::Unknown(error), took: Duration::ZERO }
+}
+
+fn next(event: &LeasedEvent, withdrawn: bool, policy: &Policy, now: DateTime<Utc>) -> Became {
+    if withdrawn {
+        return Became::Cancelled;
+    }
+    if let Some(why) = policy.retry.gives_up(event.attempt, event.live_since, now) {
+        return Became::Dead(why);
+    }
+    let wait = if event.attempt <= 1 { Duration::ZERO } else { policy.retry.delay(event.attempt - 1) };
+    Became::Pending(after(now, wait))
+}

@@ -1,0 +1,207 @@
+//! Writing down what attempts came to, guarded by their leases.
+
+use std::{collections::HashMap, time::Duration};
+
+use chrono::{DateTime, Utc};
+use entity::outbox_event::{self, Column, Entity, Status};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{LeasedEvent, Outcome, Policy, claim::padded, gate::Weather};
+use crate::clock::after;
+
+/// How many failed attempts an event remembers.
+const FAILURES_MAX: usize = 20;
+/// How much of an error's text is kept, in characters.
+const ERROR_LENGTH_MAX: usize = 500;
+
+/// An attempt that ended.
+#[derive(Debug)]
+pub struct Attempt<R> {
+    /// What was to be delivered.
+    pub event: LeasedEvent,
+    /// What it came to.
+    pub outcome: Outcome<R>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// An attempt that was written down, or came too late for that, and what its event became.
+pub type Settled<'a, R> = (&'a Attempt<R>, &'a Became);
+
+/// What an event became by an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Became {
+    /// The destination has it.
+    Delivered,
+    /// It is tried again then.
+    Pending(DateTime<Utc>),
+    /// It is given up, for this reason.
+    Dead(String),
+    /// It had been withdrawn meanwhile.
+    Cancelled,
+    /// Nothing: the lease was over and somebody else has it, or has settled it. Names who, as far as the row tells.
+    Lost(String),
+}
+
+/// Settles `attempts` of one destination inside `txn`; what else belongs to a delivery is stored in the same one.
+///
+/// The rows are locked first and each is compared with the lease of its attempt: a late answer changes nothing, and
+/// comes back as [`Became::Lost`] so that its effects are left out too. Answers what each event became, in the order of
+/// `attempts`.
+///
+/// # Errors
+/// What the database answers.
+pub async fn settle<R>(
+    txn: &DatabaseTransaction,
+    destination: &str,
+    worker: &str,
+    policy: &Policy,
+    now: DateTime<Utc>,
+    attempts: &[Attempt<R>],
+) -> Result<Vec<Became>, DbErr> {
+    let rows = lock(txn, attempts.iter().map(|attempt| attempt.event.id)).await?;
+    let mut weather = Weather::default();
+    let mut settled = Vec::with_capacity(attempts.len());
+    let mut delivered = Vec::new();
+    for attempt in attempts {
+        weather.note(&attempt.outcome, attempt.event.probe);
+        let became = match rows.get(&attempt.event.id) {
+            Some(row) if row.token == Some(attempt.event.lease_token) => next(attempt, row.withdrawn, policy, now),
+            row => Became::Lost(row.and_then(|row| row.holder.clone()).unwrap_or_else(|| "nobody any more".into())),
+        };
+        match &became {
+            Became::Delivered => delivered.push(attempt.event.id),
+            Became::Lost(_) => {}
+            became => end_attempt(txn, attempt, became, worker, now).await?,
+        }
+        settled.push(became);
+    }
+    mark_delivered(txn, &delivered, now).await?;
+    weather.share(txn, destination, policy, now).await?;
+    Ok(settled)
+}
+
+struct Row {
+    token: Option<Uuid>,
+    holder: Option<String>,
+    withdrawn: bool,
+}
+
+/// In the order of ids, as everybody who locks several events: two settles never wait for each other in a circle.
+async fn lock(txn: &DatabaseTransaction, ids: impl Iterator<Item = Uuid>) -> Result<HashMap<Uuid, Row>, DbErr> {
+    let rows: Vec<(Uuid, Option<Uuid>, Option<String>, bool)> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::LeaseToken, Column::LeasedBy, Column::Withdrawn])
+        .filter(Column::Id.is_in(padded(ids)))
+        .order_by_asc(Column::Id)
+        .lock_exclusive()
+        .into_tuple()
+        .all(txn)
+        .await?;
+    Ok(rows.into_iter().map(|(id, token, holder, withdrawn)| (id, Row { token, holder, withdrawn })).collect())
+}
+
+/// What follows an attempt. Pure: everything that decides is an argument.
+fn next<R>(attempt: &Attempt<R>, withdrawn: bool, policy: &Policy, now: DateTime<Utc>) -> Became {
+    let event = &attempt.event;
+    match &attempt.outcome {
+        Outcome::Delivered(_) => Became::Delivered,
+        _ if withdrawn => Became::Cancelled,
+        Outcome::Refused(error) | Outcome::Broken(error) => Became::Dead(error.clone()),
+        Outcome::NotSent(_) => Became::Pending(now),
+        Outcome::RetryAfter(_, wait) => Became::Pending(after(now, (*wait).min(policy.retry_after_max))),
+        // Behind all that is due: the next probe is another event, lest one bad event keeps the circuit open.
+        Outcome::Unauthorised(_) => Became::Pending(after(now, policy.circuit.cool_down)),
+        _ if event.probe => Became::Pending(after(now, policy.circuit.cool_down)),
+        Outcome::Retry(_) | Outcome::Unknown(_) => match policy.retry.gives_up(event.attempt, event.live_since, now) {
+            Some(why) => Became::Dead(why),
+            None => Became::Pending(after(now, policy.retry.delay(event.attempt))),
+        },
+    }
+}
+
+/// Attempts that the destination did not get to judge, or that it asked us to put off, are not held against the event.
+fn spends_attempt<R>(attempt: &Attempt<R>) -> bool {
+    match attempt.outcome {
+        Outcome::NotSent(_) | Outcome::RetryAfter(..) | Outcome::Unauthorised(_) => false,
+        Outcome::Retry(_) | Outcome::Unknown(_) => !attempt.event.probe,
+        Outcome::Delivered(_) | Outcome::Refused(_) | Outcome::Broken(_) => true,
+    }
+}
+
+async fn mark_delivered(txn: &DatabaseTransaction, ids: &[Uuid], now: DateTime<Utc>) -> Result<(), DbErr> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let delivered = outbox_event::ActiveModel {
+        status: Set(Status::Delivered),
+        settled_at: Set(Some(now)),
+        lease_token: Set(None),
+        leased_until: Set(None),
+        ..Default::default()
+    };
+    let ids = padded(ids.iter().copied());
+    Entity::update_many().set(delivered).filter(Column::Id.is_in(ids)).exec(txn).await.map(drop)
+}
+
+/// Writes a failed attempt down. The caller holds the row's lock and has compared the lease.
+pub(super) async fn end_attempt<R>(
+    txn: &DatabaseTransaction,
+    attempt: &Attempt<R>,
+    became: &Became,
+    worker: &str,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    let event = &attempt.event;
+    let mut row = outbox_event::ActiveModel {
+        lease_token: Set(None),
+        leased_until: Set(None),
+        leased_by: Set(None),
+        attempts: Set(if spends_attempt(attempt) { event.attempt } else { event.attempt - 1 }),
+        ..Default::default()
+    };
+    if let Outcome::Unknown(_) | Outcome::Broken(_) = attempt.outcome {
+        row.outcome_unknown = Set(true);
+    }
+    match became {
+        Became::Pending(due_at) => {
+            row.status = Set(Status::Pending);
+            // Handed back unsent, it stays where it was in the queue.
+            if !matches!(attempt.outcome, Outcome::NotSent(_)) {
+                row.due_at = Set(*due_at);
+            }
+        }
+        Became::Dead(_) => (row.status, row.settled_at) = (Set(Status::Dead), Set(Some(now))),
+        Became::Cancelled => (row.status, row.settled_at) = (Set(Status::Cancelled), Set(Some(now))),
+        Became::Delivered | Became::Lost(_) => return Ok(()),
+    }
+    if let Some(error) = attempt.outcome.error().filter(|_| !matches!(attempt.outcome, Outcome::NotSent(_))) {
+        let error: String = error.chars().take(ERROR_LENGTH_MAX).collect();
+        row.failures = Set(remember(&event.failures, failure(attempt, &error, worker, now)));
+        row.last_error = Set(Some(error));
+    }
+    Entity::update_many().set(row).filter(Column::Id.eq(event.id)).exec(txn).await.map(drop)
+}
+
+fn failure<R>(attempt: &Attempt<R>, error: &str, worker: &str, now: DateTime<Utc>) -> Value {
+    json!({
+        "attempt": attempt.event.attempt,
+        "outcome": attempt.outcome.name(),
+        "error": error,
+        "at": now,
+        "duration_ms": u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+        "by": worker,
+    })
+}
+
+fn remember(failures: &Value, failure: Value) -> Value {
+    let mut failures = failures.as_array().cloned().unwrap_or_default();
+    failures.push(failure);
+    let excess = failures.len().saturating_sub(FAILURES_MAX);
+    failures.drain(..excess);
+    Value::Array(failures)
+}

@@ -1,0 +1,162 @@
+//! The quote's row: how its status moves, and how it is read.
+//!
+//! Invariant: a status moves by compare and set only, so that of two who want to move it, one does.
+
+use chrono::{DateTime, Utc};
+use entity::{
+    fee_record, outbox_event,
+    quote::{ActiveModel, Column, Entity},
+};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+use uuid::Uuid;
+
+pub use entity::quote::{Model as Quote, Status};
+
+/// The destination that makes fees.
+pub const FEE_SERVER: &str = "fee-server";
+
+/// A quote with what has become of it.
+#[derive(Clone, Debug)]
+pub struct QuoteWithFee {
+    /// The quote.
+    pub quote: Quote,
+    /// Its fee record, once there is one.
+    pub fee: Option<fee_record::Model>,
+    /// The event that brings the fee, until it is pruned.
+    pub event: Option<outbox_event::Model>,
+}
+
+/// Which quotes a list shows.
+#[derive(Clone, Debug, Default)]
+pub struct QuoteFilter {
+    /// Only these.
+    pub status: Option<Status>,
+    /// Only this customer's.
+    pub customer_id: Option<String>,
+    /// Only those older than this one.
+    pub before: Option<Uuid>,
+}
+
+/// Stores `quotes`, in statements that every database takes.
+///
+/// # Errors
+/// What the database answers.
+pub async fn insert(txn: &DatabaseTransaction, quotes: &[Quote]) -> Result<(), DbErr> {
+    for some in quotes.chunks(1_000) {
+        let rows = some.iter().cloned().map(|quote| ActiveModel {
+            id: Set(quote.id),
+            customer_id: Set(quote.customer_id),
+            currency: Set(quote.currency),
+            amount_minor: Set(quote.amount_minor),
+            lines: Set(quote.lines),
+            status: Set(quote.status),
+            status_reason: Set(quote.status_reason),
+            submitted_at: Set(quote.submitted_at),
+            updated_at: Set(quote.updated_at),
+        });
+        Entity::insert_many(rows).exec_without_returning(txn).await?;
+    }
+    Ok(())
+}
+
+/// Moves those of `ids` that stand in one of `from` to `to`; returns how many moved.
+///
+/// # Errors
+/// What the database answers.
+pub async fn advance(
+    db: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = Uuid>,
+    from: &[Status],
+    to: Status,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<u64, DbErr> {
+    let change = ActiveModel {
+        status: Set(to),
+        status_reason: Set(reason.map(str::to_owned)),
+        updated_at: Set(now),
+        ..Default::default()
+    };
+    let moved = Entity::update_many()
+        .set(change)
+        .filter(Column::Id.is_in(ids))
+        .filter(Column::Status.is_in(from.iter().copied()))
+        .exec(db)
+        .await?;
+    Ok(moved.rows_affected)
+}
+
+/// The quote `id`, if there is one.
+///
+/// # Errors
+/// What the database answers.
+pub async fn get(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<QuoteWithFee>, DbErr> {
+    let Some(quote) = Entity::find_by_id(id).one(db).await? else {
+        return Ok(None);
+    };
+    let mut found = with_fees(db, vec![quote]).await?;
+    Ok(found.pop())
+}
+
+/// Quotes, newest first, at most `limit`.
+///
+/// # Errors
+/// What the database answers.
+pub async fn list(db: &impl ConnectionTrait, filter: &QuoteFilter, limit: u64) -> Result<Vec<QuoteWithFee>, DbErr> {
+    let mut query = Entity::find().order_by_desc(Column::Id).limit(limit);
+    if let Some(status) = filter.status {
+        query = query.filter(Column::Status.eq(status));
+    }
+    if let Some(customer_id) = &filter.customer_id {
+        query = query.filter(Column::CustomerId.eq(customer_id));
+    }
+    if let Some(before) = filter.before {
+        query = query.filter(Column::Id.lt(before));
+    }
+    with_fees(db, query.all(db).await?).await
+}
+
+/// The status of quote `id`, if there is one: the cheapest look at whether it is still pending.
+///
+/// # Errors
+/// What the database answers.
+pub async fn status(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Status>, DbErr> {
+    Entity::find_by_id(id).select_only().column(Column::Status).into_tuple().one(db).await
+}
+
+/// Quotes `ids` in this order.
+///
+/// # Errors
+/// What the database answers.
+pub async fn by_ids(db: &impl ConnectionTrait, ids: &[Uuid]) -> Result<Vec<QuoteWithFee>, DbErr> {
+    let quotes = Entity::find().filter(Column::Id.is_in(ids.iter().copied())).all(db).await?;
+    let mut quotes = with_fees(db, quotes).await?;
+    quotes.sort_by_key(|found| ids.iter().position(|id| *id == found.quote.id));
+    Ok(quotes)
+}
+
+async fn with_fees(db: &impl ConnectionTrait, quotes: Vec<Quote>) -> Result<Vec<QuoteWithFee>, DbErr> {
+    use fee_record::Column as Fee;
+    use outbox_event::Column as Event;
+    let ids: Vec<_> = quotes.iter().map(|quote| quote.id).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let fees = fee_record::Entity::find().filter(Fee::QuoteId.is_in(ids.iter().copied())).all(db).await?;
+    let events = outbox_event::Entity::find()
+        .filter(Event::AggregateId.is_in(ids))
+        .filter(Event::Destination.eq(FEE_SERVER))
+        .filter(Event::Sequence.eq(1))
+        .all(db)
+        .await?;
+    let mut fees: std::collections::HashMap<_, _> = fees.into_iter().map(|fee| (fee.quote_id, fee)).collect();
+    let mut events: std::collections::HashMap<_, _> =
+        events.into_iter().map(|event| (event.aggregate_id, event)).collect();
+    Ok(quotes
+        .into_iter()
+        .map(|quote| QuoteWithFee { fee: fees.remove(&quote.id), event: events.remove(&quote.id), quote })
+        .collect())
+}

@@ -1,0 +1,35 @@
+//! Which idempotency keys this process is working on.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::ClientKey;
+
+/// The keys that are in flight. Only spares waiting: that one key stands for one submission is told by the database.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InFlight {
+    keys: Arc<Mutex<HashSet<ClientKey>>>,
+}
+
+/// Holds a key until it is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    keys: InFlight,
+    key: ClientKey,
+}
+
+impl InFlight {
+    /// Takes `key`, or `None` if a call with it is still in flight.
+    pub(super) fn enter(&self, key: &ClientKey) -> Option<Held> {
+        let entered = self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        entered.then(|| Held { keys: self.clone(), key: key.clone() })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.keys.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}

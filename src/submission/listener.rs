@@ -1,0 +1,48 @@
+//! Phases of a submission to which a reaction can be added without touching the submission.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sea_orm::{DatabaseTransaction, DbErr};
+
+use crate::quotes::Quote;
+
+/// What was submitted in one transaction.
+#[derive(Clone, Debug)]
+pub struct Submitted {
+    /// The quotes, in the order of the call.
+    pub quotes: Vec<Quote>,
+    /// W3C `traceparent` of the call.
+    pub trace_context: Option<String>,
+    /// The time of the transaction, by the database's clock.
+    pub at: DateTime<Utc>,
+}
+
+/// Why a listener refuses the submission.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenerError {
+    /// The database failed under it.
+    #[error("the database failed")]
+    Database(#[from] DbErr),
+    /// It does not want this submission stored; the client is told so.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Reacts to submitted quotes. Each phase does nothing unless it is overridden.
+#[async_trait]
+pub trait Listener: Send + Sync {
+    /// Inside the transaction: what is stored here commits together with the quotes, or not at all.
+    ///
+    /// # Errors
+    /// An error rolls the whole submission back.
+    async fn before_commit(&self, _txn: &DatabaseTransaction, _submitted: &Submitted) -> Result<(), ListenerError> {
+        Ok(())
+    }
+
+    /// After the commit. The process may die before this runs: nothing that must happen belongs here.
+    async fn after_commit(&self, _submitted: &Submitted) {}
+
+    /// After the transaction was rolled back. Not called when a commit failed, because then nobody knows whether the
+    /// quotes are stored.
+    async fn after_rollback(&self, _submitted: &Submitted) {}
+}

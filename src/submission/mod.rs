@@ -1,0 +1,17 @@
+//! The unit of work: a quote and its events, or nothing.
+//!
+//! [`Submission::submit`] opens the transaction, stores the quotes, lets the listeners add what must be stored with them,
+//! and commits. What else happens because a quote was submitted is a [`Listener`]; the outbox recorder is one of them.
+
+mod cancel;
+mod in_flight;
+mod listener;
+mod new_quote;
+mod recorder;
+mod submit;
+
+pub use cancel::CancelError;
+pub use listener::{Listener, ListenerError, Submitted};
+pub use new_quote::{Fault, Line, NewQuote, RawLine, RawQuote};
+pub use recorder::OutboxRecorder;
+pub use submit::{ClientKey, Receipt, Submission, SubmissionError};

@@ -1,0 +1,41 @@
+//! The listener that makes the outbox an outbox: it stores the events of submitted quotes before the commit.
+
+use async_trait::async_trait;
+use sea_orm::DatabaseTransaction;
+use serde_json::json;
+
+use super::{Listener, ListenerError, Submitted};
+use crate::{
+    outbox::{NewEvent, record},
+    quotes::{FEE_SERVER, Quote},
+};
+
+/// Records an event for the fee server for each submitted quote.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OutboxRecorder;
+
+#[async_trait]
+impl Listener for OutboxRecorder {
+    async fn before_commit(&self, txn: &DatabaseTransaction, submitted: &Submitted) -> Result<(), ListenerError> {
+        let events = submitted.quotes.iter().map(|quote| NewEvent {
+            quote_id: quote.id,
+            event_type: "quote.submitted",
+            destination: FEE_SERVER,
+            sequence: 1,
+            payload: fee_request(quote),
+            trace_context: submitted.trace_context.clone(),
+        });
+        Ok(record(txn, submitted.at, events.collect()).await?)
+    }
+}
+
+/// What the fee server gets to see of a quote.
+fn fee_request(quote: &Quote) -> serde_json::Value {
+    json!({
+        "quote_id": quote.id,
+        "customer_id": quote.customer_id,
+        "currency": quote.currency,
+        "amount_minor": quote.amount_minor,
+        "submitted_at": quote.submitted_at,
+    })
+}

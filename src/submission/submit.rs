@@ -1,0 +1,208 @@
+//! Storing quotes and everything that must be stored with them, in one transaction.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use data_encoding::HEXLOWER;
+use entity::idempotency_key;
+use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbErr, EntityTrait, SqlErr};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{Listener, ListenerError, NewQuote, Submitted, in_flight::InFlight};
+use crate::{
+    crash,
+    database::Database,
+    quotes::{self, Quote, Status},
+};
+
+/// The unit of work behind `POST /v1/quotes`.
+#[derive(Clone)]
+pub struct Submission {
+    pub(super) db: Database,
+    listeners: Vec<Arc<dyn Listener>>,
+    in_flight: InFlight,
+}
+
+/// A client's `Idempotency-Key` and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientKey {
+    /// The caller's token name.
+    pub scope: String,
+    /// 1 to 255 visible ASCII characters.
+    pub key: String,
+}
+
+/// What the client gets.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// The quotes as they were stored, in the order of the call.
+    pub quotes: Vec<Quote>,
+    /// They had been stored by an earlier call with the same key.
+    pub replayed: bool,
+}
+
+/// Why nothing was submitted.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmissionError {
+    /// The same key came with another body.
+    #[error("this Idempotency-Key was used for another submission")]
+    KeyReused,
+    /// A call with this key is still in flight.
+    #[error("a submission with this Idempotency-Key is still in flight")]
+    KeyInFlight,
+    /// A listener refused; nothing is stored.
+    #[error("{0}")]
+    Refused(String),
+    /// The database failed; whether something is stored is unknown only if it was the commit. The same call may be made
+    /// again; with a key it cannot store twice.
+    #[error("the database failed")]
+    Database(#[from] DbErr),
+}
+
+impl From<ListenerError> for SubmissionError {
+    fn from(error: ListenerError) -> Self {
+        match error {
+            ListenerError::Database(error) => Self::Database(error),
+            ListenerError::Refused(why) => Self::Refused(why),
+        }
+    }
+}
+
+impl Submission {
+    /// Submissions into `db`, with what else is to happen at each.
+    #[must_use]
+    pub fn new(db: Database, listeners: Vec<Arc<dyn Listener>>) -> Self {
+        Self { db, listeners, in_flight: InFlight::default() }
+    }
+
+    /// Stores `new_quotes` and what the listeners add, all or nothing.
+    ///
+    /// # Errors
+    /// See [`SubmissionError`]; nothing is stored, except that a failed commit may have been done.
+    pub async fn submit(
+        &self,
+        new_quotes: &[NewQuote],
+        key: Option<&ClientKey>,
+        trace_context: Option<String>,
+    ) -> Result<Receipt, SubmissionError> {
+        let Some(key) = key else {
+            let submitted = self.store(new_quotes, None, trace_context).await?;
+            return Ok(Receipt { quotes: submitted, replayed: false });
+        };
+        let _held = self.in_flight.enter(key).ok_or(SubmissionError::KeyInFlight)?;
+        let sha256 = digest(new_quotes);
+        if let Some(receipt) = self.replay(key, &sha256).await? {
+            return Ok(receipt);
+        }
+        match self.store(new_quotes, Some((key, &sha256)), trace_context).await {
+            // Another process was quicker with the same key: ours waited for its commit and was rolled back.
+            Err(SubmissionError::Database(error)) if is_unique_violation(&error) => {
+                self.replay(key, &sha256).await?.ok_or(SubmissionError::Database(error))
+            }
+            stored => Ok(Receipt { quotes: stored?, replayed: false }),
+        }
+    }
+
+    async fn store(
+        &self,
+        new_quotes: &[NewQuote],
+        key: Option<(&ClientKey, &str)>,
+        trace_context: Option<String>,
+    ) -> Result<Vec<Quote>, SubmissionError> {
+        let txn = self.db.begin().await?;
+        let at = self.db.now(&*txn).await?;
+        let quotes = new_quotes.iter().map(|new_quote| quote(new_quote, at)).collect();
+        let submitted = Submitted { quotes, trace_context, at };
+        if let Err(error) = self.fill(&txn, &submitted, key).await {
+            txn.rollback().await?;
+            for listener in &self.listeners {
+                listener.after_rollback(&submitted).await;
+            }
+            return Err(error);
+        }
+        crash::point("before-commit");
+        txn.commit().await?;
+        // The process may die here: the client has no answer, the quote has its event, and the worker finds it.
+        crash::point("after-commit");
+        for listener in &self.listeners {
+            listener.after_commit(&submitted).await;
+        }
+        Ok(submitted.quotes)
+    }
+
+    async fn fill(
+        &self,
+        txn: &DatabaseTransaction,
+        submitted: &Submitted,
+        key: Option<(&ClientKey, &str)>,
+    ) -> Result<(), SubmissionError> {
+        if let Some((key, sha256)) = key {
+            // First, so that a second call with the same key waits here before it has stored anything.
+            store_key(txn, key, sha256, submitted).await?;
+        }
+        quotes::insert(txn, &submitted.quotes).await?;
+        for listener in &self.listeners {
+            listener.before_commit(txn, submitted).await?;
+        }
+        Ok(())
+    }
+
+    /// The answer of the first call with `key`, if there was one.
+    async fn replay(&self, key: &ClientKey, sha256: &str) -> Result<Option<Receipt>, SubmissionError> {
+        let db = self.db.connection();
+        let id = (key.scope.clone(), key.key.clone());
+        let Some(stored) = idempotency_key::Entity::find_by_id(id).one(db).await? else {
+            return Ok(None);
+        };
+        if stored.request_sha256 != sha256 {
+            return Err(SubmissionError::KeyReused);
+        }
+        let ids: Vec<Uuid> = serde_json::from_value(stored.quote_ids).unwrap_or_default();
+        let quotes = quotes::by_ids(db, &ids).await?;
+        // As it was answered then, whatever has become of them since.
+        let quotes = quotes.into_iter().map(|found| Quote { status: Status::Pending, ..found.quote }).collect();
+        Ok(Some(Receipt { quotes, replayed: true }))
+    }
+}
+
+async fn store_key(
+    txn: &DatabaseTransaction,
+    key: &ClientKey,
+    sha256: &str,
+    submitted: &Submitted,
+) -> Result<(), DbErr> {
+    let ids: Vec<_> = submitted.quotes.iter().map(|quote| quote.id).collect();
+    let row = idempotency_key::ActiveModel {
+        scope: Set(key.scope.clone()),
+        key: Set(key.key.clone()),
+        request_sha256: Set(sha256.into()),
+        quote_ids: Set(json!(ids)),
+        created_at: Set(submitted.at),
+    };
+    idempotency_key::Entity::insert(row).exec_without_returning(txn).await.map(drop)
+}
+
+fn quote(new_quote: &NewQuote, at: DateTime<Utc>) -> Quote {
+    Quote {
+        id: Uuid::now_v7(),
+        customer_id: new_quote.customer_id().into(),
+        currency: new_quote.currency().into(),
+        amount_minor: new_quote.amount_minor(),
+        lines: json!(new_quote.lines()),
+        status: Status::Pending,
+        status_reason: None,
+        submitted_at: at,
+        updated_at: at,
+    }
+}
+
+/// Of the meaning and not of the bytes: white space and the order of fields make no other submission.
+fn digest(new_quotes: &[NewQuote]) -> String {
+    HEXLOWER.encode(&Sha256::digest(json!(new_quotes).to_string()))
+}
+
+fn is_unique_violation(error: &DbErr) -> bool {
+    matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+}

@@ -1,0 +1,281 @@
+//! One run: claims, deliveries and settling overlap, so that nobody waits for the slowest of a batch.
+
+use std::{
+    any::Any,
+    collections::{HashMap, VecDeque},
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sea_orm::DbErr;
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::{Report, Worker, tell};
+use crate::{
+    crash,
+    destination::Destination,
+    outbox::{self, Attempt, Became, Claim, ClaimRequest, Held, LeasedEvent, Outcome, Settled},
+    telemetry::metrics,
+};
+
+/// An event is not sent with less of its lease left than this part of it: its answer would come too late.
+const LEASE_PART_MIN: u32 = 3;
+/// The part of a lease that is kept for settling.
+const SETTLE_PART: u32 = 10;
+/// The pause between tries to settle while the database is away.
+const SETTLE_RETRY: Duration = Duration::from_millis(200);
+
+type Step<'a, T> = Option<Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>>;
+
+/// A run's state: events that wait for a free place, deliveries in the air, results that wait to be settled. All three
+/// are bounded by the settings, whatever the backlog.
+struct Run<'a, D: Destination> {
+    worker: &'a Worker<D>,
+    waiting: VecDeque<LeasedEvent>,
+    in_flight: JoinSet<(LeasedEvent, Outcome<D::Receipt>, Instant)>,
+    /// Which delivery a task is, should it panic.
+    tasks: HashMap<Id, (LeasedEvent, Instant)>,
+    finished: Vec<Attempt<D::Receipt>>,
+    claiming: Step<'a, Claim>,
+    settling: Step<'a, Vec<(Attempt<D::Receipt>, Became)>>,
+    /// The last claim found nothing more that is due.
+    exhausted: bool,
+    report: Report,
+}
+
+impl<D: Destination> Worker<D> {
+    /// Delivers all that is due, up to `worker.concurrency` at a time, and returns when nothing more is due and
+    /// everything is settled. What becomes due meanwhile is taken along.
+    ///
+    /// Drained, it claims nothing more, finishes what is in the air and hands the rest back without spending an attempt.
+    ///
+    /// # Errors
+    /// The database could not be asked for events. Those in the air were settled, or are left to their leases.
+    pub async fn run_once(&self) -> Result<Report, DbErr> {
+        let mut run = Run::new(self);
+        for (attempt, became) in &outbox::rescue(&self.db, &self.name, &self.policy).await? {
+            tell::settled(self.destination.name(), (attempt, became));
+            run.report.rescued += 1;
+        }
+        run.to_the_end().await
+    }
+}
+
+impl<'a, D: Destination> Run<'a, D> {
+    fn new(worker: &'a Worker<D>) -> Self {
+        Self {
+            worker,
+            waiting: VecDeque::new(),
+            in_flight: JoinSet::new(),
+            tasks: HashMap::new(),
+            finished: Vec::new(),
+            claiming: None,
+            settling: None,
+            exhausted: false,
+            report: Report::default(),
+        }
+    }
+
+    async fn to_the_end(mut self) -> Result<Report, DbErr> {
+        let mut failed = Ok(());
+        loop {
+            self.hand_back_if_drained();
+            self.send();
+            self.begin_claim();
+            self.begin_settle();
+            if self.is_done() {
+                break;
+            }
+            tokio::select! {
+                Some(done) = self.in_flight.join_next_with_id() => self.finish(done),
+                claimed = step(&mut self.claiming) => {
+                    match claimed {
+                        Ok(claim) => self.take(claim),
+                        // No more claims in this run; what is in the air is still settled.
+                        Err(error) => (self.exhausted, failed) = (true, Err(error)),
+                    }
+                }
+                settled = step(&mut self.settling) => self.note(&settled?),
+                () = self.worker.wake.notified(), if self.exhausted && failed.is_ok() => self.exhausted = false,
+                () = self.worker.drain.cancelled(), if !self.waiting.is_empty() => {}
+            }
+            self.finish_all_that_is_ready();
+        }
+        failed.map(|()| self.report)
+    }
+
+    fn is_done(&self) -> bool {
+        self.claiming.is_none()
+            && self.settling.is_none()
+            && self.in_flight.is_empty()
+            && self.waiting.is_empty()
+            && self.finished.is_empty()
+    }
+
+    /// Starts deliveries while there are places, unless results pile up because the database is away.
+    fn send(&mut self) {
+        while self.in_flight.len() < self.worker.limiter.limit()
+            && self.finished.len() < self.worker.settings.batch_size
+        {
+            let Some(event) = self.waiting.pop_front() else { break };
+            let lease_left = event.lease_ends.saturating_duration_since(Instant::now());
+            if lease_left < self.worker.settings.lease / LEASE_PART_MIN {
+                self.hand_back(event, "its lease was nearly over before its turn came");
+                continue;
+            }
+            let (destination, begun) = (Arc::clone(&self.worker.destination), Instant::now());
+            // Time to settle is left, also after a look-up and a call that both took their time.
+            let latest = event.lease_ends - self.worker.settings.lease / SETTLE_PART;
+            let known_by = event.clone();
+            let task = self.in_flight.spawn(async move {
+                crash::point("after-claim");
+                let outcome = tokio::time::timeout_at(latest.into(), destination.deliver(&event)).await;
+                let outcome = outcome.unwrap_or_else(|_| Outcome::Unknown("no answer before the lease ended".into()));
+                crash::point("after-delivery");
+                (event, outcome, begun)
+            });
+            self.tasks.insert(task.id(), (known_by, begun));
+        }
+    }
+
+    /// Claims when fewer events wait than could be started, and no more than that: a lease runs from its claim.
+    fn begin_claim(&mut self) {
+        let worker = self.worker;
+        let limit = worker.limiter.limit();
+        let wanted = (worker.settings.batch_size).min(limit.saturating_mul(2)).saturating_sub(self.waiting.len());
+        let held_up = self.exhausted || self.claiming.is_some() || worker.drain.is_cancelled();
+        if held_up || self.waiting.len() > limit / 2 || self.finished.len() >= worker.settings.batch_size {
+            return;
+        }
+        self.claiming = Some(Box::pin(async move {
+            let request = ClaimRequest {
+                destination: worker.destination.name(),
+                worker: &worker.name,
+                limit: wanted,
+                lease: worker.settings.lease,
+            };
+            outbox::claim(&worker.db, &request).await
+        }));
+    }
+
+    fn take(&mut self, claim: Claim) {
+        let probe = claim.events.iter().any(|event| event.probe);
+        if probe || matches!(claim.held, Some(Held::CircuitOpen(_))) {
+            self.worker.limiter.restart();
+        }
+        self.exhausted = claim.events.is_empty() || probe;
+        self.report.claimed += claim.events.len();
+        self.waiting.extend(claim.events);
+    }
+
+    fn begin_settle(&mut self) {
+        if self.settling.is_some() || self.finished.is_empty() {
+            return;
+        }
+        let (worker, attempts) = (self.worker, mem::take(&mut self.finished));
+        self.settling = Some(Box::pin(settle(worker, attempts)));
+    }
+
+    fn note(&mut self, settled: &[(Attempt<D::Receipt>, Became)]) {
+        for (attempt, became) in settled {
+            tell::settled(self.worker.destination.name(), (attempt, became));
+            self.report.count((attempt, became));
+        }
+    }
+
+    fn finish(&mut self, done: Result<(Id, (LeasedEvent, Outcome<D::Receipt>, Instant)), JoinError>) {
+        let (event, outcome, begun) = match done {
+            Ok((id, done)) => {
+                self.tasks.remove(&id);
+                done
+            }
+            Err(error) => match self.tasks.remove(&error.id()) {
+                Some((event, begun)) => (event, panicked(error), begun),
+                None => return,
+            },
+        };
+        self.worker.limiter.learn(&outcome, begun);
+        self.finished.push(Attempt { event, outcome, took: begun.elapsed() });
+    }
+
+    fn finish_all_that_is_ready(&mut self) {
+        while let Some(done) = self.in_flight.try_join_next_with_id() {
+            self.finish(done);
+        }
+    }
+
+    fn hand_back_if_drained(&mut self) {
+        if self.worker.drain.is_cancelled() {
+            for event in mem::take(&mut self.waiting) {
+                self.hand_back(event, "the worker is shutting down");
+            }
+        }
+    }
+
+    fn hand_back(&mut self, event: LeasedEvent, why: &str) {
+        self.finished.push(Attempt { event, outcome: Outcome::NotSent(why.into()), took: Duration::ZERO });
+    }
+}
+
+/// Waits for a step that is under way; for ever if there is none.
+async fn step<T>(step: &mut Step<'_, T>) -> Result<T, DbErr> {
+    let Some(under_way) = step else { return std::future::pending().await };
+    let result = under_way.await;
+    *step = None;
+    result
+}
+
+/// Settles in one transaction what has finished, and tries again while the database is away and a lease still holds.
+/// Trying again is safe even after a commit whose answer was lost: the leases are gone then, and nothing matches.
+async fn settle<D: Destination>(
+    worker: &Worker<D>,
+    attempts: Vec<Attempt<D::Receipt>>,
+) -> Result<Vec<(Attempt<D::Receipt>, Became)>, DbErr> {
+    let held_until = attempts.iter().map(|attempt| attempt.event.lease_ends).max();
+    loop {
+        match settle_once(worker, &attempts).await {
+            Ok(became) => return Ok(attempts.into_iter().zip(became).collect()),
+            Err(error) if held_until.is_some_and(|until| Instant::now() + SETTLE_RETRY < until) => {
+                tracing::warn!(error = %tell::chain(&error), "could not settle, trying again");
+                tokio::time::sleep(SETTLE_RETRY).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The fee records, the events' `delivered` and the quotes' `confirmed` commit together.
+async fn settle_once<D: Destination>(
+    worker: &Worker<D>,
+    attempts: &[Attempt<D::Receipt>],
+) -> Result<Vec<Became>, DbErr> {
+    let destination = &worker.destination;
+    let txn = worker.db.begin().await?;
+    let now = worker.db.now(&*txn).await?;
+    let became = outbox::settle(&txn, destination.name(), &worker.name, &worker.policy, now, attempts).await?;
+    let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&became).collect();
+    destination.apply(&txn, &settled, now).await?;
+    crash::point("before-settle-commit");
+    txn.commit().await?;
+    for (attempt, became) in settled {
+        if *became == Became::Delivered {
+            metrics::fee_lag_seconds((now - attempt.event.created_at).as_seconds_f64());
+        }
+    }
+    Ok(became)
+}
+
+/// A panic in a delivery is a failed attempt; what it had sent before, nobody knows.
+fn panicked<R>(error: JoinError) -> Outcome<R> {
+    let Ok(panic) = error.try_into_panic() else {
+        return Outcome::Unknown("the delivery was aborted".into());
+    };
+    Outcome::Unknown(format!("the delivery panicked: {}", message(&*panic)))
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
+}

@@ -1,0 +1,53 @@
+//! What a worker says about its work: one line and a few counts for each settled event.
+
+use std::error::Error;
+
+use crate::{
+    outbox::{Became, Settled},
+    telemetry::{metrics, trace_context::TraceContext},
+};
+
+/// Tells about an attempt that was written down. No payload and no secret is in it.
+pub(super) fn settled<R>(destination: &'static str, (attempt, became): Settled<'_, R>) {
+    let event = &attempt.event;
+    let outcome = attempt.outcome.name();
+    metrics::delivery(destination, outcome);
+    metrics::delivery_seconds(destination, attempt.took);
+    let trace = event.trace_context.as_deref().and_then(TraceContext::parse);
+    let trace_id = trace.as_ref().map(TraceContext::trace_id);
+    let (quote, number, took) = (event.aggregate_id, event.attempt, attempt.took);
+    let error = attempt.outcome.error();
+    match became {
+        Became::Delivered => {
+            tracing::info!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, "delivered");
+        }
+        Became::Pending(due_at) => {
+            tracing::warn!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome, error,
+                %due_at, "to be tried again");
+        }
+        Became::Dead(why) => {
+            tracing::error!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome, error,
+                why, "dead: an operator can retry it");
+        }
+        Became::Cancelled => {
+            tracing::info!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome, error,
+                "cancelled while it was being delivered");
+        }
+        Became::Lost(holder) => {
+            metrics::lease_lost(1);
+            tracing::warn!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome,
+                lease = %event.lease_token, holder, "came after its lease had ended: changed nothing");
+        }
+    }
+}
+
+/// An error and its causes, in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
