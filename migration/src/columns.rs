@@ -3,9 +3,12 @@
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
 /// A table of ours. `MariaDB` compares text without regard to case unless told otherwise: keys and tokens may not.
-pub fn table(name: &'static str) -> TableCreateStatement {
+pub fn table(manager: &SchemaManager<'_>, name: &'static str) -> TableCreateStatement {
     let mut table = Table::create();
-    table.table(name).character_set("utf8mb4").collate("utf8mb4_bin");
+    table.table(name);
+    if manager.get_database_backend() == DbBackend::MySql {
+        table.character_set("utf8mb4").collate("utf8mb4_bin");
+    }
     table
 }
 

@@ -12,7 +12,7 @@ mod m20261122_000004_destination;
 mod m20261122_000005_operator_action;
 mod m20261122_000006_schedule;
 
-pub use sea_orm_migration::{MigrationTrait, MigratorTrait};
+pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
 /// Applies and takes back the migrations, in order.
 pub struct Migrator;

@@ -12,7 +12,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager
             .create_table(
-                table("quote")
+                table(manager, "quote")
                     .col(ColumnDef::new("id").uuid().not_null().primary_key())
                     .col(ColumnDef::new("customer_id").string_len(64).not_null())
                     .col(ColumnDef::new("currency").string_len(3).not_null())
@@ -33,7 +33,7 @@ impl MigrationTrait for Migration {
         partial_index(manager, "quote_pending", "quote", "submitted_at, id", "status = 'pending'", "status").await?;
         manager
             .create_table(
-                table("idempotency_key")
+                table(manager, "idempotency_key")
                     .col(ColumnDef::new("scope").string_len(64).not_null())
                     .col(ColumnDef::new("key").string_len(255).not_null())
                     .col(ColumnDef::new("request_sha256").string_len(64).not_null())

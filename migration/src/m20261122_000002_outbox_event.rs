@@ -14,7 +14,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager
             .create_table(
-                table(TABLE)
+                table(manager, TABLE)
                     .col(ColumnDef::new("id").uuid().not_null().primary_key())
                     .col(ColumnDef::new("aggregate_type").string_len(32).not_null())
                     .col(ColumnDef::new("aggregate_id").uuid().not_null())

@@ -12,7 +12,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager
             .create_table(
-                table("fee_record")
+                table(manager, "fee_record")
                     .col(ColumnDef::new("id").uuid().not_null().primary_key())
                     // One fee a quote: the promise is the constraint.
                     .col(ColumnDef::new("quote_id").uuid().not_null().unique_key())

@@ -12,7 +12,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager
             .create_table(
-                table("destination")
+                table(manager, "destination")
                     .col(ColumnDef::new("name").string_len(64).not_null().primary_key())
                     .col(&mut time(manager, "paused_at"))
                     .col(ColumnDef::new("paused_by").string_len(128))

@@ -12,7 +12,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager
             .create_table(
-                table("operator_action")
+                table(manager, "operator_action")
                     .col(ColumnDef::new("id").uuid().not_null().primary_key())
                     .col(ColumnDef::new("actor").string_len(128).not_null())
                     .col(ColumnDef::new("action").string_len(64).not_null())

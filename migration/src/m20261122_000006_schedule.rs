@@ -12,7 +12,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager
             .create_table(
-                table("schedule")
+                table(manager, "schedule")
                     .col(ColumnDef::new("name").string_len(64).not_null().primary_key())
                     .col(time(manager, "last_tick_at").not_null())
                     .col(ColumnDef::new("taken_by").string_len(128).not_null())
