@@ -4,6 +4,14 @@
 //!
 //! One way, no way back: submission and worker never import each other, they meet only in the table.
 
+/// Wires settings into a running app. The only place that knows all.
+pub mod app;
+/// The command line: one file a command.
+pub mod cli;
+
+/// 1. The door: bytes in, problem+json out.
+pub mod http;
+
 /// 2. The unit of work: quote and events, or nothing; phases before and after the commit.
 pub mod submission;
 
@@ -26,11 +34,18 @@ pub mod quotes;
 pub mod clock;
 /// Named points at which a test kills the process.
 pub mod crash;
+/// Cron expressions, read the way the scheduler reads them.
+pub mod cron;
 /// The only place that opens a pool.
 pub mod database;
 /// What `feebox fee-server` runs: the remote fee server with all its faults.
 pub mod sample_fee_server;
 /// Typed and validated settings; the defaults are embedded from `config/default.toml`.
 pub mod settings;
+/// Work that the fleet does once per cron tick.
+pub mod upkeep;
+/// Telling workers at once that something was stored.
+pub mod wakeup;
+
 /// Logs, traces and metrics.
 pub mod telemetry;

@@ -1,3 +1,7 @@
-//! The `feebox` command.
+//! The `feebox` command: the roles, nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    feebox::cli::main()
+}

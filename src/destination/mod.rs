@@ -8,7 +8,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 
 use crate::outbox::{LeasedEvent, Outcome, Settled};
 
-pub use fee_server::FeeServer;
+pub use fee_server::{FeeServer, FeeServerError};
 
 /// Somebody who takes events.
 ///

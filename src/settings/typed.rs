@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use chrono::Utc;
-use croner::parser::{CronParser, Seconds, Year};
 use toml::Value;
 
 use super::fields::{Fields, Unfit};
+use crate::cron;
 
 impl Fields {
     pub(super) fn text(&mut self, key: &str) -> String {
@@ -66,13 +65,7 @@ impl Fields {
         self.read(key, |value| {
             let text = as_text(value)?;
             let mend = || "write six fields: second, minute, hour, day, month, weekday".to_owned();
-            CronParser::builder()
-                .seconds(Seconds::Required)
-                .year(Year::Disallowed)
-                .dom_and_dow(true)
-                .build()
-                .parse(text)
-                .and_then(|cron| cron.find_next_occurrence(&Utc::now(), false))
+            cron::parse(text)
                 .map(|_| text.to_owned())
                 .map_err(|err| (format!("{value} is not a schedule: {err}"), mend()))
         })

@@ -9,9 +9,11 @@ mod listener;
 mod new_quote;
 mod recorder;
 mod submit;
+mod upkeep;
 
 pub use cancel::CancelError;
 pub use listener::{Listener, ListenerError, Submitted};
 pub use new_quote::{Fault, Line, NewQuote, RawLine, RawQuote};
 pub use recorder::OutboxRecorder;
 pub use submit::{ClientKey, Receipt, Submission, SubmissionError};
+pub use upkeep::prune_keys;

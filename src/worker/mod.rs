@@ -10,7 +10,7 @@ mod tell;
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use crate::{database::Database, destination::Destination, outbox::Policy, settings};
@@ -26,13 +26,24 @@ pub struct Worker<D: Destination> {
     settings: settings::Worker,
     name: String,
     limiter: limiter::Limiter,
-    wake: Arc<Notify>,
-    drain: CancellationToken,
+    signals: Signals,
+    cut_off: CancellationToken,
+    registered: OnceCell<()>,
+}
+
+/// What a worker is told, and what it tells.
+#[derive(Clone, Debug, Default)]
+pub struct Signals {
+    /// Something may be due.
+    pub wake: Arc<Notify>,
+    /// Told to everybody who waits after something was settled.
+    pub settled: Arc<Notify>,
+    /// Claim nothing more and finish what runs.
+    pub drain: CancellationToken,
 }
 
 impl<D: Destination> Worker<D> {
-    /// A worker called `name`, which operators see on its leases. `wake` tells it that something may be due; `drain`
-    /// makes it claim nothing more and finish what runs.
+    /// A worker called `name`, which operators see on its leases.
     #[must_use]
     pub fn new(
         db: Database,
@@ -40,11 +51,16 @@ impl<D: Destination> Worker<D> {
         policy: Policy,
         settings: settings::Worker,
         name: String,
-        wake: Arc<Notify>,
-        drain: CancellationToken,
+        signals: Signals,
     ) -> Self {
         let limiter = limiter::Limiter::new(settings.concurrency);
-        Self { db, destination, policy, settings, name, limiter, wake, drain }
+        let (cut_off, registered) = (CancellationToken::new(), OnceCell::new());
+        Self { db, destination, policy, settings, name, limiter, signals, cut_off, registered }
+    }
+
+    /// Ends deliveries that are in the air; what they come to is unknown, and settled as that.
+    pub fn cut_off(&self) {
+        self.cut_off.cancel();
     }
 
     /// Runs each time it is woken, one run at a time, until it is drained. An error ends its run only: the database may
@@ -53,8 +69,8 @@ impl<D: Destination> Worker<D> {
         loop {
             tokio::select! {
                 biased;
-                () = self.drain.cancelled() => return,
-                () = self.wake.notified() => {}
+                () = self.signals.drain.cancelled() => return,
+                () = self.signals.wake.notified() => {}
             }
             match self.run_once().await {
                 Ok(report) if report.is_idle() => {}

@@ -55,6 +55,8 @@ impl<D: Destination> Worker<D> {
     /// # Errors
     /// The database could not be asked for events. Those in the air were settled, or are left to their leases.
     pub async fn run_once(&self) -> Result<Report, DbErr> {
+        let names = [self.destination.name()];
+        self.registered.get_or_try_init(|| outbox::ensure_destinations(&self.db, &names)).await?;
         let mut run = Run::new(self);
         for (attempt, became) in &outbox::rescue(&self.db, &self.name, &self.policy).await? {
             tell::settled(self.destination.name(), (attempt, became));
@@ -99,8 +101,9 @@ impl<'a, D: Destination> Run<'a, D> {
                     }
                 }
                 settled = step(&mut self.settling) => self.note(&settled?),
-                () = self.worker.wake.notified(), if self.exhausted && failed.is_ok() => self.exhausted = false,
-                () = self.worker.drain.cancelled(), if !self.waiting.is_empty() => {}
+                () = self.worker.signals.wake.notified(), if self.exhausted && failed.is_ok() => self.exhausted = false,
+                () = self.worker.signals.drain.cancelled(), if !self.waiting.is_empty() => {}
+                () = self.worker.cut_off.cancelled(), if !self.in_flight.is_empty() => self.in_flight.abort_all(),
             }
             self.finish_all_that_is_ready();
         }
@@ -146,7 +149,7 @@ impl<'a, D: Destination> Run<'a, D> {
         let worker = self.worker;
         let limit = worker.limiter.limit();
         let wanted = (worker.settings.batch_size).min(limit.saturating_mul(2)).saturating_sub(self.waiting.len());
-        let held_up = self.exhausted || self.claiming.is_some() || worker.drain.is_cancelled();
+        let held_up = self.exhausted || self.claiming.is_some() || worker.signals.drain.is_cancelled();
         if held_up || self.waiting.len() > limit / 2 || self.finished.len() >= worker.settings.batch_size {
             return;
         }
@@ -208,7 +211,7 @@ impl<'a, D: Destination> Run<'a, D> {
     }
 
     fn hand_back_if_drained(&mut self) {
-        if self.worker.drain.is_cancelled() {
+        if self.worker.signals.drain.is_cancelled() {
             for event in mem::take(&mut self.waiting) {
                 self.hand_back(event, "the worker is shutting down");
             }
@@ -260,6 +263,7 @@ async fn settle_once<D: Destination>(
     destination.apply(&txn, &settled, now).await?;
     crash::point("before-settle-commit");
     txn.commit().await?;
+    worker.signals.settled.notify_waiters();
     for (attempt, became) in settled {
         if *became == Became::Delivered {
             metrics::fee_lag_seconds((now - attempt.event.created_at).as_seconds_f64());

@@ -1,0 +1,223 @@
+//! Wires settings into a running app. The only place that knows all.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use croner::errors::CronError;
+use sea_orm::DbErr;
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    database::Database,
+    destination::{FeeServer, FeeServerError},
+    http,
+    outbox::{self, Policy, RetryPolicy},
+    settings::Settings,
+    submission::{self, Listener, OutboxRecorder, Submission},
+    telemetry,
+    upkeep::Upkeep,
+    wakeup::{self, Wakeup},
+    worker::{Schedule, ScheduleError, Signals, Worker},
+};
+
+/// How long a stopped app waits for its last HTTP answers.
+const HTTP_GRACE: Duration = Duration::from_secs(5);
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// Takes submissions.
+    pub api: bool,
+    /// Delivers events.
+    pub worker: bool,
+}
+
+/// Why an app did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database's URL is not usable.
+    #[error("the database cannot be opened")]
+    Database(#[from] DbErr),
+    /// The fee server's settings are not usable.
+    #[error("the fee server's client cannot be built")]
+    FeeServer(#[from] FeeServerError),
+    /// Somebody else listens there, for example.
+    #[error("cannot listen on {0}")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// The scheduler did not start.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// A schedule that is no cron expression.
+    #[error("a schedule is no cron expression")]
+    Cron(#[from] CronError),
+}
+
+/// A running app.
+pub struct App {
+    settings: Settings,
+    /// Where it answers HTTP.
+    address: SocketAddr,
+    tasks: JoinSet<()>,
+    worker: Option<Arc<Worker<FeeServer>>>,
+    schedule: Schedule,
+    drain: CancellationToken,
+}
+
+/// What all parts of an app share.
+struct Parts {
+    settings: Settings,
+    db: Database,
+    name: String,
+    signals: Signals,
+}
+
+impl App {
+    /// Starts it. A database or fee server that is away does not keep it from starting: it goes on trying.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(settings: Settings, roles: Roles) -> Result<Self, StartError> {
+        let parts = Parts {
+            db: Database::connect(&settings.database).await?,
+            name: process_name(),
+            signals: Signals::default(),
+            settings,
+        };
+        let mut tasks = JoinSet::new();
+        let mut ticks: Vec<(String, Arc<Notify>)> = Vec::new();
+        let worker = if roles.worker { Some(start_worker(&parts, &mut tasks, &mut ticks)?) } else { None };
+        let address = start_http(&parts, roles, &mut tasks).await?;
+        let schedule = Schedule::start(ticks.iter().map(|(cron, wake)| (cron.as_str(), Arc::clone(wake)))).await?;
+        tracing::info!(%address, api = roles.api, worker = roles.worker, name = parts.name, "started");
+        Ok(Self { settings: parts.settings, address, tasks, worker, schedule, drain: parts.signals.drain })
+    }
+
+    /// Where it answers HTTP.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops it: nothing new is claimed or accepted, what runs may finish within `worker.shutdown_grace`, the rest is
+    /// handed back.
+    pub async fn stop(mut self) {
+        self.drain.cancel();
+        if let Err(error) = self.schedule.stop().await {
+            tracing::debug!(%error, "the scheduler did not stop cleanly");
+        }
+        let deadline = Instant::now() + self.settings.worker.shutdown_grace;
+        let all_ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout_at(deadline.into(), all_ended).await.is_err() {
+            // Their outcome is unknown: written down as that, another worker looks before it sends again.
+            tracing::warn!("deliveries outlasted worker.shutdown_grace and are cut off");
+            if let Some(worker) = &self.worker {
+                worker.cut_off();
+            }
+            let rest = async { while self.tasks.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(HTTP_GRACE, rest).await;
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn start_worker(
+    parts: &Parts,
+    tasks: &mut JoinSet<()>,
+    ticks: &mut Vec<(String, Arc<Notify>)>,
+) -> Result<Arc<Worker<FeeServer>>, StartError> {
+    let worker = Arc::new(worker(&parts.settings, &parts.db, &parts.name, parts.signals.clone())?);
+    tasks.spawn({
+        let worker = Arc::clone(&worker);
+        async move { worker.work().await }
+    });
+    // What was left by whoever ran before is taken up at once.
+    parts.signals.wake.notify_one();
+    ticks.push((parts.settings.worker.schedule.clone(), Arc::clone(&parts.signals.wake)));
+    if parts.settings.worker.wakeup {
+        tasks.spawn(wakeup::listen(parts.db.clone(), Arc::clone(&parts.signals.wake), parts.signals.drain.clone()));
+    }
+    for (upkeep, schedule) in upkeep(parts)? {
+        let wake = Arc::<Notify>::default();
+        // Ticks that were missed while nobody ran are made up for now.
+        wake.notify_one();
+        ticks.push((schedule, Arc::clone(&wake)));
+        let drain = parts.signals.drain.clone();
+        tasks.spawn(async move { upkeep.keep(wake, drain).await });
+    }
+    Ok(worker)
+}
+
+/// A worker for the fee server; also what `feebox worker --once` runs.
+///
+/// # Errors
+/// The fee server's client cannot be built.
+pub fn worker(
+    settings: &Settings,
+    db: &Database,
+    name: &str,
+    signals: Signals,
+) -> Result<Worker<FeeServer>, FeeServerError> {
+    let fee_server = Arc::new(FeeServer::new(&settings.fee_server, settings.worker.concurrency)?);
+    let policy = Policy {
+        retry: RetryPolicy::new(settings.retry.clone()),
+        circuit: settings.circuit.clone(),
+        retry_after_max: settings.fee_server.retry_after_max,
+    };
+    let (settings, name) = (settings.worker.clone(), name.to_owned());
+    Ok(Worker::new(db.clone(), fee_server, policy, settings, name, signals))
+}
+
+fn upkeep(parts: &Parts) -> Result<Vec<(Upkeep, String)>, CronError> {
+    let (db, retention) = (parts.db.clone(), parts.settings.retention.clone());
+    let schedule = retention.schedule.clone();
+    let prune = Upkeep::new(parts.db.clone(), "retention", parts.name.clone(), &schedule, move || {
+        let (db, retention) = (db.clone(), retention.clone());
+        async move {
+            let now = db.now(db.connection()).await?;
+            let events = outbox::prune(&db, now - retention.delivered_for).await?;
+            let keys = submission::prune_keys(&db, now - retention.idempotency_keys_for).await?;
+            tracing::info!(events, keys, "pruned");
+            Ok(())
+        }
+    })?;
+    Ok(vec![(prune, schedule)])
+}
+
+async fn start_http(parts: &Parts, roles: Roles, tasks: &mut JoinSet<()>) -> Result<SocketAddr, StartError> {
+    let bind = if roles.api { parts.settings.server.bind } else { parts.settings.worker.bind };
+    let listener = TcpListener::bind(bind).await.map_err(|error| StartError::Listen(bind, error))?;
+    let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
+    let metrics = telemetry::install_metrics();
+    let router = if roles.api {
+        let submission = Submission::new(parts.db.clone(), listeners(parts, roles));
+        http::router(http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics, &parts.signals))
+    } else {
+        http::worker_router(parts.db.clone(), metrics)
+    };
+    tasks.spawn(http::serve(listener, router, parts.signals.drain.clone()));
+    Ok(address)
+}
+
+/// What happens at each submission.
+fn listeners(parts: &Parts, roles: Roles) -> Vec<Arc<dyn Listener>> {
+    let mut listeners: Vec<Arc<dyn Listener>> = vec![Arc::new(OutboxRecorder)];
+    if parts.settings.worker.wakeup {
+        let local = roles.worker.then(|| Arc::clone(&parts.signals.wake));
+        listeners.push(Arc::new(Wakeup::new(&parts.db, local, parts.signals.drain.clone())));
+    }
+    listeners
+}
+
+/// Host and process, as operators see it on leases: unique among the processes that live.
+#[must_use]
+pub fn process_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    let host = if host.is_empty() { "host" } else { host };
+    format!("{host}:{}", std::process::id())
+}

@@ -1,0 +1,44 @@
+//! `feebox dev`
+
+use anyhow::Context;
+use clap::Args;
+use migration::MigratorTrait;
+
+use super::{Overrides, told_to_stop};
+use crate::{
+    app::{App, Roles},
+    database::Database,
+    sample_fee_server::{Faults, SampleFeeServer},
+};
+
+/// API, worker, dashboard and sample fee server in one process.
+#[derive(Args, Debug)]
+pub struct Dev {
+    /// Where the HTTP API listens
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<String>,
+    /// Where the sample fee server listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    fee_server_bind: std::net::SocketAddr,
+    #[command(flatten)]
+    faults: Faults,
+}
+
+impl Dev {
+    pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<()> {
+        let fee_server = SampleFeeServer::start(self.fee_server_bind, self.faults)
+            .await
+            .with_context(|| format!("the sample fee server cannot listen on {}", self.fee_server_bind))?;
+        let overrides = overrides.with("server.bind", self.bind);
+        let settings = overrides.with("fee_server.base_url", Some(fee_server.base_url())).settings_with_logs()?;
+        let db = Database::connect(&settings.database).await?;
+        migration::Migrator::up(db.connection(), None).await.context("the migrations failed")?;
+        db.close().await?;
+        let app = App::start(settings, Roles { api: true, worker: true }).await?;
+        println!("Feebox: http://{}   API: http://{0}/docs   fee server: {}", app.address(), fee_server.base_url());
+        told_to_stop().await?;
+        app.stop().await;
+        fee_server.stop().await;
+        Ok(())
+    }
+}

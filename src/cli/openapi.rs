@@ -1,0 +1,8 @@
+//! `feebox openapi`
+
+use crate::http;
+
+pub(super) fn run() -> anyhow::Result<()> {
+    println!("{}", http::openapi().to_pretty_json()?);
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! `feebox worker`
+
+use clap::Args;
+
+use super::{Overrides, told_to_stop};
+use crate::{
+    app::{self, App, Roles},
+    database::Database,
+    settings::Settings,
+    worker::Signals,
+};
+
+/// A worker.
+#[derive(Args, Debug)]
+pub struct Worker {
+    /// Deliver what is due, then exit: for a cron that already runs
+    #[arg(long)]
+    once: bool,
+    /// Where to serve health and metrics
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
+    bind: Option<String>,
+}
+
+impl Worker {
+    pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<()> {
+        let settings = overrides.with("worker.bind", self.bind).settings_with_logs()?;
+        if self.once {
+            return run_once(settings).await;
+        }
+        let app = App::start(settings, Roles { api: false, worker: true }).await?;
+        told_to_stop().await?;
+        app.stop().await;
+        Ok(())
+    }
+}
+
+async fn run_once(settings: Settings) -> anyhow::Result<()> {
+    let db = Database::connect(&settings.database).await?;
+    let signals = Signals::default();
+    let worker = app::worker(&settings, &db, &app::process_name(), signals.clone())?;
+    let drain = signals.drain.clone();
+    tokio::spawn(async move {
+        if told_to_stop().await.is_ok() {
+            drain.cancel();
+        }
+    });
+    let report = worker.run_once().await?;
+    println!("{report}");
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! Work that the fleet does once per cron tick: pruning, sweeping, checking the promises.
+//!
+//! Nobody is elected. At each tick every process tries to move the schedule's `last_tick_at` forward in the database; one
+//! succeeds and does the work. So it gets done as long as anybody lives. Ticks that were missed while nobody did are
+//! done once, at the next look. A process that dies in the middle leaves the rest to the next tick: each job may be
+//! done again without harm.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use croner::{Cron, errors::CronError};
+use entity::schedule::{ActiveModel, Column, Entity};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, SqlErr};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{cron, database::Database};
+
+type Work = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send>> + Send + Sync>;
+
+/// A job of the fleet.
+pub struct Upkeep {
+    db: Database,
+    name: &'static str,
+    process: String,
+    cron: Cron,
+    work: Work,
+}
+
+impl Upkeep {
+    /// The job `name`, done at the ticks of `schedule` by `work`; `process` is whose name stands at the tick.
+    ///
+    /// # Errors
+    /// A schedule that is no cron expression.
+    pub fn new<F, Fut>(
+        db: Database,
+        name: &'static str,
+        process: String,
+        schedule: &str,
+        work: F,
+    ) -> Result<Self, CronError>
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), DbErr>> + Send + 'static,
+    {
+        Ok(Self { db, name, process, cron: cron::parse(schedule)?, work: Box::new(move || Box::pin(work())) })
+    }
+
+    /// Does the work if a tick is due that nobody has taken; tells whether it did.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn run_if_due(&self) -> Result<bool, DbErr> {
+        let now = self.db.now(self.db.connection()).await?;
+        let Ok(tick) = cron::latest_tick(&self.cron, now) else { return Ok(false) };
+        let taken = self.take(tick).await?;
+        if taken {
+            (self.work)().await?;
+        }
+        Ok(taken)
+    }
+
+    /// Runs at each `wake` until `drain`; what fails is logged and tried at the next tick.
+    pub async fn keep(&self, wake: Arc<Notify>, drain: CancellationToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => return,
+                () = wake.notified() => {}
+            }
+            if let Err(error) = self.run_if_due().await {
+                tracing::error!(job = self.name, %error, "upkeep failed, the next tick tries again");
+            }
+        }
+    }
+
+    async fn take(&self, tick: DateTime<Utc>) -> Result<bool, DbErr> {
+        let db = self.db.connection();
+        let taken = ActiveModel { last_tick_at: Set(tick), taken_by: Set(self.process.clone()), ..Default::default() };
+        let moved = Entity::update_many()
+            .set(taken)
+            .filter(Column::Name.eq(self.name))
+            .filter(Column::LastTickAt.lt(tick))
+            .exec(db)
+            .await?;
+        if moved.rows_affected > 0 {
+            return Ok(true);
+        }
+        let exists = Entity::find_by_id(self.name).one(db).await?.is_some();
+        if exists {
+            return Ok(false);
+        }
+        let first =
+            ActiveModel { name: Set(self.name.into()), last_tick_at: Set(tick), taken_by: Set(self.process.clone()) };
+        match Entity::insert(first).exec_without_returning(db).await {
+            Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Ok(false),
+            inserted => inserted.map(|_| true),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Telling workers at once that something was stored. Only ever a hint: cron ticks are the guarantee.
+//!
+//! In the same process a [`Notify`] does it. Across processes `PostgreSQL` carries a `NOTIFY`, sent after the commit and
+//! outside it, because inside it would make all commits queue for one lock; many commits share one. `SQLite` and `MariaDB`
+//! have nothing of the kind, and a transaction pooler swallows `LISTEN`: there polling by cron works alone.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use sea_orm::{
+    ConnectionTrait, DbBackend,
+    sqlx::{self, postgres::PgListener},
+};
+use tokio::{sync::Notify, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    database::Database,
+    submission::{Listener, Submitted},
+};
+
+const CHANNEL: &str = "feebox_outbox";
+/// Commits within this time share one notification.
+const COALESCE: Duration = Duration::from_millis(10);
+/// After this long without its own test notification a listener is taken to be behind a pooler.
+const ECHO_WAIT: Duration = Duration::from_secs(3);
+/// The pause before listening again after the connection broke.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// The listener that wakes workers after each commit.
+#[derive(Clone, Debug, Default)]
+pub struct Wakeup {
+    local: Option<Arc<Notify>>,
+    remote: Option<Arc<Notify>>,
+}
+
+impl Wakeup {
+    /// Wakes `local`, the worker of this process, if there is one; else those of other processes through the database, by
+    /// a task that ends with `drain`.
+    #[must_use]
+    pub fn new(db: &Database, local: Option<Arc<Notify>>, drain: CancellationToken) -> Self {
+        let postgres = db.connection().get_database_backend() == DbBackend::Postgres;
+        let remote = (local.is_none() && postgres).then(Arc::<Notify>::default);
+        if let Some(stored) = &remote {
+            tokio::spawn(notify_others(db.clone(), Arc::clone(stored), drain));
+        }
+        Self { local, remote }
+    }
+
+    /// Wakes a worker.
+    pub fn wake(&self) {
+        for notify in [&self.local, &self.remote].into_iter().flatten() {
+            notify.notify_one();
+        }
+    }
+}
+
+#[async_trait]
+impl Listener for Wakeup {
+    async fn after_commit(&self, _submitted: &Submitted) {
+        self.wake();
+    }
+}
+
+async fn notify_others(db: Database, stored: Arc<Notify>, drain: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = drain.cancelled() => return,
+            () = stored.notified() => {}
+        }
+        // A failure is no harm: the tick comes.
+        if let Err(error) = db.connection().execute_unprepared(&format!("NOTIFY {CHANNEL}")).await {
+            tracing::debug!(%error, "could not notify workers");
+        }
+        tokio::time::sleep(COALESCE).await;
+    }
+}
+
+/// Wakes `worker` when another process has stored something, until `drain`. Where the database cannot tell, one log line
+/// says so and it returns.
+pub async fn listen(db: Database, worker: Arc<Notify>, drain: CancellationToken) {
+    if db.connection().get_database_backend() != DbBackend::Postgres {
+        tracing::info!("this database wakes nobody: workers of other processes find events by their cron ticks");
+        return;
+    }
+    loop {
+        let listened = tokio::select! {
+            () = drain.cancelled() => return,
+            listened = listen_once(&db, &worker) => listened,
+        };
+        match listened {
+            Ok(()) => {
+                tracing::info!("a pooler keeps notifications from this worker: it finds events by its cron ticks");
+                return;
+            }
+            Err(error) => tracing::debug!(%error, "stopped listening, will again"),
+        }
+        tokio::select! {
+            () = drain.cancelled() => return,
+            () = tokio::time::sleep(RECONNECT) => {}
+        }
+    }
+}
+
+/// Returns `Ok` only if the database takes `LISTEN` and does not deliver.
+async fn listen_once(db: &Database, worker: &Notify) -> Result<(), sqlx::Error> {
+    let pool = db.connection().get_postgres_connection_pool();
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("NOTIFY {CHANNEL}"))).execute(pool).await?;
+    match timeout(ECHO_WAIT, listener.recv()).await {
+        Ok(echo) => drop(echo?),
+        Err(_) => return Ok(()),
+    }
+    loop {
+        listener.recv().await?;
+        worker.notify_one();
+    }
+}
