@@ -2,18 +2,18 @@
 //!
 //! The only file of the worker's side that knows `reqwest`. It retries nothing: the outbox does.
 
-use std::time::Duration;
+mod answer;
+mod expectation;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use reqwest::{
-    Client, RequestBuilder, Response, StatusCode,
-    header::{AUTHORIZATION, HeaderValue, RETRY_AFTER},
+    Client, RequestBuilder, StatusCode,
+    header::{AUTHORIZATION, HeaderValue},
     redirect,
 };
 use sea_orm::{DatabaseTransaction, DbErr};
 use secrecy::ExposeSecret;
-use serde::Deserialize;
 use url::Url;
 use uuid::Uuid;
 
@@ -25,11 +25,8 @@ use crate::{
     settings,
     telemetry::trace_context::TraceContext,
 };
-
-/// The longest answer that is read, in bytes.
-const ANSWER_LENGTH_MAX: usize = 64 * 1024;
-/// How much of an answer is kept in an error, in characters.
-const EXCERPT_LENGTH_MAX: usize = 200;
+use answer::Answer;
+use expectation::{Expectation, LookUp};
 
 /// Calls the fee server.
 #[derive(Clone, Debug)]
@@ -91,7 +88,7 @@ impl FeeServer {
     }
 
     async fn make_fee(&self, event: &LeasedEvent) -> Outcome<Receipt> {
-        let expected = match Expected::of(event) {
+        let expected = match Expectation::of(event) {
             Ok(expected) => expected,
             Err(error) => return Outcome::Broken(format!("the event's payload is unusable: {error}")),
         };
@@ -103,7 +100,7 @@ impl FeeServer {
             }
         }
         match self.send(self.client.post(self.fees.clone()).json(&event.payload), event).await {
-            Ok(answer) if answer.status.is_success() => match expected.fee(&answer.body) {
+            Ok(answer) if answer.status.is_success() => match expected.fee(answer.body.as_deref()) {
                 Ok(fee) => Outcome::Delivered(Receipt::Fee(fee)),
                 Err(why) => Outcome::Broken(format!("{} with {why}: {}", answer.status, answer.excerpt())),
             },
@@ -112,7 +109,7 @@ impl FeeServer {
         }
     }
 
-    async fn look_up(&self, event: &LeasedEvent, expected: &Expected) -> LookUp {
+    async fn look_up(&self, event: &LeasedEvent, expected: &Expectation) -> LookUp<Receipt> {
         let request = self.client.get(self.fees.clone()).query(&[("quote_id", expected.quote_id)]);
         match self.send(request, event).await {
             Ok(answer) if answer.status.is_success() => expected.found(&answer),
@@ -194,12 +191,6 @@ fn refused_quote<'a>((attempt, became): Settled<'a, Receipt>) -> Option<(Uuid, &
     }
 }
 
-enum LookUp {
-    Found(Fee),
-    None,
-    Failed(Outcome<Receipt>),
-}
-
 /// A look-up that failed tells nothing about the fee: what it is about stays unknown.
 fn still_unknown(outcome: Outcome<Receipt>) -> Outcome<Receipt> {
     match outcome {
@@ -224,123 +215,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// An answer that was read whole.
-struct Answer {
-    status: StatusCode,
-    retry_after: Option<Duration>,
-    /// `None` if it was longer than [`ANSWER_LENGTH_MAX`].
-    body: Option<Vec<u8>>,
-}
-
-impl Answer {
-    async fn read(mut response: Response) -> Result<Self, Outcome<Receipt>> {
-        let status = response.status();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(retry_after);
-        let mut body = Some(Vec::new());
-        while let Some(chunk) = response.chunk().await.map_err(|error| Outcome::Unknown(chain(&error)))? {
-            body = body.filter(|body| body.len() + chunk.len() <= ANSWER_LENGTH_MAX);
-            match &mut body {
-                Some(body) => body.extend_from_slice(&chunk),
-                None => break,
-            }
-        }
-        Ok(Self { status, retry_after, body })
-    }
-
-    /// What an answer other than 2xx means.
-    fn failure(&self) -> Outcome<Receipt> {
-        let error = format!("{}: {}", self.status, self.excerpt());
-        match (self.status.as_u16(), self.retry_after) {
-            (429 | 503, Some(wait)) => Outcome::RetryAfter(error, wait),
-            (401 | 403 | 407, _) => Outcome::Unauthorised(error),
-            (408, _) => Outcome::Unknown(error),
-            (409 | 425 | 429 | 500..=599, _) => Outcome::Retry(error),
-            (400..=499, _) => Outcome::Refused(error),
-            _ => Outcome::Broken(error),
-        }
-    }
-
-    fn excerpt(&self) -> String {
-        let Some(body) = &self.body else {
-            return format!("more than {ANSWER_LENGTH_MAX} bytes");
-        };
-        let text = String::from_utf8_lossy(body);
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(EXCERPT_LENGTH_MAX).collect()
-    }
-}
-
-/// Seconds or an HTTP date (RFC 9110, section 10.2.3).
-fn retry_after(value: &HeaderValue) -> Option<Duration> {
-    let value = value.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = DateTime::parse_from_rfc2822(value).ok()?;
-    Some((date.with_timezone(&Utc) - Utc::now()).to_std().unwrap_or_default())
-}
-
-/// What the answer must be about.
-#[derive(Deserialize)]
-struct Expected {
-    quote_id: Uuid,
-    currency: String,
-}
-
-/// A fee as the fee server writes it.
-#[derive(Deserialize)]
-struct FeeAnswer {
-    fee_id: String,
-    quote_id: Uuid,
-    currency: String,
-    amount_minor: i64,
-    rate_bps: i32,
-    calculated_at: DateTime<Utc>,
-}
-
-impl Expected {
-    fn of(event: &LeasedEvent) -> Result<Self, serde_json::Error> {
-        Self::deserialize(&event.payload)
-    }
-
-    fn fee(&self, body: &Option<Vec<u8>>) -> Result<Fee, String> {
-        let body = body.as_deref().ok_or("a body that is too long")?;
-        let fee = serde_json::from_slice(body).map_err(|error| format!("a body that is no fee ({error})"))?;
-        self.check(fee)
-    }
-
-    fn found(&self, answer: &Answer) -> LookUp {
-        #[derive(Deserialize)]
-        struct Fees {
-            fees: Vec<FeeAnswer>,
-        }
-        let body = answer.body.as_deref().unwrap_or_default();
-        let fees = match serde_json::from_slice::<Fees>(body) {
-            Ok(found) => found.fees,
-            Err(error) => return LookUp::Failed(Outcome::Unknown(format!("look-up: no list of fees ({error})"))),
-        };
-        match fees.into_iter().next().map(|fee| self.check(fee)) {
-            None => LookUp::None,
-            Some(Ok(fee)) => LookUp::Found(fee),
-            Some(Err(why)) => LookUp::Failed(Outcome::Broken(format!("look-up: {why}: {}", answer.excerpt()))),
-        }
-    }
-
-    fn check(&self, fee: FeeAnswer) -> Result<Fee, String> {
-        if fee.quote_id != self.quote_id {
-            return Err(format!("a fee for quote {}", fee.quote_id));
-        }
-        if fee.currency != self.currency {
-            return Err(format!("a fee in {:?} for a quote in {:?}", fee.currency, self.currency));
-        }
-        if fee.amount_minor < 0 {
-            return Err(format!("a negative fee, {}", fee.amount_minor));
-        }
-        if fee.fee_id.is_empty() || fee.fee_id.chars().count() > 128 {
-            return Err("a fee_id that is not 1 to 128 characters long".into());
-        }
-        let FeeAnswer { fee_id, quote_id, currency, amount_minor, rate_bps, calculated_at } = fee;
-        Ok(Fee { fee_id, quote_id, currency, amount_minor, rate_bps, calculated_at })
-    }
 }
