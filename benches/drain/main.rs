@@ -10,6 +10,8 @@
 
 mod by_hand;
 mod parts;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::time::Duration;
 

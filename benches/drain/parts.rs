@@ -2,9 +2,7 @@
 
 use std::{
     fmt, fs,
-    io::{BufRead, BufReader},
-    net::TcpListener,
-    process::{Child, Command, Stdio},
+    process::Child,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,13 +16,15 @@ use feebox::{
 use migration::MigratorTrait;
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait};
 
-use crate::by_hand;
+use crate::{
+    by_hand,
+    support::{Feebox, Postgres, answers, free_address},
+};
 
-/// What is needed from outside; ended with the process.
+/// What is needed from outside.
 pub struct Parts {
-    postgres: Child,
-    postgres_url: String,
-    fee_server: Child,
+    postgres: Postgres,
+    _fee_server: Feebox,
     fee_server_url: String,
     databases: usize,
 }
@@ -47,28 +47,20 @@ pub struct Run {
 
 impl Parts {
     pub async fn start(latency: Duration) -> anyhow::Result<Self> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/postgres");
-        let mut postgres = Command::new(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut url = String::new();
-        BufReader::new(postgres.stdout.as_mut().context("no output")?).read_line(&mut url)?;
-        ensure!(!url.is_empty(), "PostgreSQL did not start: run tests/services/install postgres");
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let fee_server = feebox(&["fee-server", "--bind", &address.to_string()])
-            .args(["--latency", &humantime::format_duration(latency).to_string()])
-            .spawn()?;
-        while reqwest::get(format!("http://{address}/healthz")).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let (postgres_url, fee_server_url) = (url.trim().to_owned(), format!("http://{address}"));
-        Ok(Self { postgres, postgres_url, fee_server, fee_server_url, databases: 0 })
+        let (postgres, address) = (Postgres::start()?, free_address()?.to_string());
+        let latency = humantime::format_duration(latency).to_string();
+        let fee_server = Feebox::start(&["fee-server", "--bind", &address, "--latency", &latency])?;
+        let fee_server_url = format!("http://{address}");
+        answers(&format!("{fee_server_url}/healthz")).await?;
+        Ok(Self { postgres, _fee_server: fee_server, fee_server_url, databases: 0 })
     }
 
     pub async fn fresh_backlog(&mut self, events: usize) -> anyhow::Result<Backlog> {
         self.databases += 1;
         let name = format!("drain_{}", self.databases);
-        let server = connect(&self.postgres_url).await?;
+        let server = connect(self.postgres.url()).await?;
         server.connection().execute_unprepared(&format!("CREATE DATABASE {name}")).await?;
-        let (server_url, _) = self.postgres_url.rsplit_once('/').context("a URL without a database")?;
+        let (server_url, _) = self.postgres.url().rsplit_once('/').context("a URL without a database")?;
         let database_url = format!("{server_url}/{name}");
         let db = connect(&database_url).await?;
         migration::Migrator::up(db.connection(), None).await?;
@@ -83,28 +75,19 @@ impl Parts {
     }
 }
 
-impl Drop for Parts {
-    fn drop(&mut self) {
-        let _ = self.fee_server.kill();
-        let _ = self.fee_server.wait();
-        // The end of its input is its order to stop.
-        drop(self.postgres.stdin.take());
-        let _ = self.postgres.wait();
-    }
-}
-
 impl Backlog {
     /// By the real command, `feebox worker --once`, start and end included.
     pub async fn by_feebox(self, concurrency: usize) -> anyhow::Result<Run> {
         let began = Instant::now();
-        let mut worker = feebox(&["worker", "--once", "--database-url", &self.database_url])
-            .args(["--set", &format!("fee_server.base_url={}", self.fee_server_url)])
-            .args(["--set", &format!("worker.concurrency={concurrency}")])
-            .spawn()?;
+        let fee_server = format!("fee_server.base_url={}", self.fee_server_url);
+        let concurrency = format!("worker.concurrency={concurrency}");
+        let args =
+            ["worker", "--once", "--database-url", &self.database_url, "--set", &fee_server, "--set", &concurrency];
+        let mut worker = Feebox::start(&args)?;
         let mut resident_mib = None;
         let status = loop {
-            resident_mib = resident(&worker).or(resident_mib);
-            match worker.try_wait()? {
+            resident_mib = resident(&worker.0).or(resident_mib);
+            match worker.0.try_wait()? {
                 Some(status) => break status,
                 None => tokio::time::sleep(Duration::from_millis(20)).await,
             }
@@ -138,13 +121,6 @@ impl fmt::Display for Run {
         write!(f, "{} {:.0} fees/s", self.design, self.per_second())?;
         self.resident_mib.map_or(Ok(()), |mib| write!(f, ", {mib} MiB resident at most"))
     }
-}
-
-/// The release binary that cargo built beside this benchmark; its logs are read by nobody, but written.
-fn feebox(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_feebox"));
-    command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
-    command
 }
 
 fn resident(process: &Child) -> Option<u64> {

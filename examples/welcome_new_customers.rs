@@ -1,0 +1,74 @@
+//! A new reaction to a submitted quote, added without touching the submission: customers who submit their first quote are
+//! put on a list of people to welcome.
+//!
+//! ```sh
+//! cargo run --example welcome_new_customers
+//! ```
+//!
+//! The list is written *before the commit*, in the quote's own transaction: a customer is on it if and only if the first
+//! quote is stored. The greeting is printed *after the commit*: it may be missed if the process dies in between, so only
+//! what may be missed belongs there. *After a rollback* somebody is told that it came to nothing.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use feebox::{
+    database::Database,
+    settings::{Settings, Sources},
+    submission::{Listener, ListenerError, NewQuote, OutboxRecorder, RawLine, RawQuote, Submission, Submitted},
+};
+use migration::MigratorTrait;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+
+struct WelcomeNewCustomers;
+
+#[async_trait]
+impl Listener for WelcomeNewCustomers {
+    async fn before_commit(&self, txn: &DatabaseTransaction, submitted: &Submitted) -> Result<(), ListenerError> {
+        for quote in &submitted.quotes {
+            if quote.customer_id == "nobody" {
+                return Err(ListenerError::Refused("nobody cannot be welcomed".into()));
+            }
+            let welcome = "INSERT INTO welcome (customer_id) VALUES (?) ON CONFLICT DO NOTHING";
+            let values = [quote.customer_id.as_str().into()];
+            let backend = txn.get_database_backend();
+            txn.execute_raw(sea_orm::Statement::from_sql_and_values(backend, welcome, values)).await?;
+        }
+        Ok(())
+    }
+
+    async fn after_commit(&self, submitted: &Submitted) {
+        for quote in &submitted.quotes {
+            println!("stored quote {} of {}", quote.id, quote.customer_id);
+        }
+    }
+
+    async fn after_rollback(&self, submitted: &Submitted) {
+        println!("{} quotes came to nothing", submitted.quotes.len());
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let url = format!("sqlite://{}?mode=rwc", directory.path().join("example.db").display());
+    let settings = Settings::load(&Sources::overrides([("database.url", url.as_str())]))?;
+    let db = Database::connect(&settings.database).await?;
+    migration::Migrator::up(db.connection(), None).await?;
+    db.connection().execute_unprepared("CREATE TABLE welcome (customer_id TEXT PRIMARY KEY)").await?;
+
+    let listeners: Vec<Arc<dyn Listener>> = vec![Arc::new(OutboxRecorder), Arc::new(WelcomeNewCustomers)];
+    let submission = Submission::new(db, listeners);
+    for customer_id in ["ada", "grace", "nobody", "ada"] {
+        if let Err(error) = submission.submit(&[quote_of(customer_id)], None, None).await {
+            println!("{customer_id}: {error}");
+        }
+    }
+    Ok(())
+}
+
+fn quote_of(customer_id: &str) -> NewQuote {
+    let line = RawLine { description: "Consulting, one day".into(), quantity: 1, unit_price_minor: 95_000 };
+    let raw = RawQuote { customer_id: customer_id.into(), currency: "EUR".into(), lines: vec![line] };
+    NewQuote::parse(raw, "").expect("a good quote")
+}
