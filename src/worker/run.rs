@@ -186,6 +186,10 @@ impl<'a, D: Destination> Run<'a, D> {
         for (attempt, became) in settled {
             tell::settled(self.worker.destination.name(), (attempt, became));
             self.report.count((attempt, became));
+            // The circuit is closed: what waited behind it need not wait for the next tick.
+            if attempt.event.probe && *became == Became::Delivered {
+                self.exhausted = false;
+            }
         }
     }
 
