@@ -182,7 +182,7 @@ fn upkeep(parts: &Parts) -> Result<Vec<(Upkeep, String)>, CronError> {
             let events = outbox::prune(&db, now - retention.delivered_for).await?;
             let keys = submission::prune_keys(&db, now - retention.idempotency_keys_for).await?;
             tracing::info!(events, keys, "pruned");
-            Ok(())
+            Ok(i64::try_from(events + keys).unwrap_or(i64::MAX))
         }
     })?;
     Ok(vec![(prune, schedule)])

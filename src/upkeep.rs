@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{cron, database::Database};
 
-type Work = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send>> + Send + Sync>;
+type Work = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<i64, DbErr>> + Send>> + Send + Sync>;
 
 /// A job of the fleet.
 pub struct Upkeep {
@@ -28,7 +28,8 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// The job `name`, done at the ticks of `schedule` by `work`; `process` is whose name stands at the tick.
+    /// The job `name`, done at the ticks of `schedule` by `work`, which tells how many things it did or found; `process`
+    /// is whose name stands at the tick.
     ///
     /// # Errors
     /// A schedule that is no cron expression.
@@ -41,7 +42,7 @@ impl Upkeep {
     ) -> Result<Self, CronError>
     where
         F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), DbErr>> + Send + 'static,
+        Fut: Future<Output = Result<i64, DbErr>> + Send + 'static,
     {
         Ok(Self { db, name, process, cron: cron::parse(schedule)?, work: Box::new(move || Box::pin(work())) })
     }
@@ -55,7 +56,9 @@ impl Upkeep {
         let Ok(tick) = cron::latest_tick(&self.cron, now) else { return Ok(false) };
         let taken = self.take(tick).await?;
         if taken {
-            (self.work)().await?;
+            let count = (self.work)().await?;
+            let found = ActiveModel { last_count: Set(Some(count)), ..Default::default() };
+            Entity::update_many().set(found).filter(Column::Name.eq(self.name)).exec(self.db.connection()).await?;
         }
         Ok(taken)
     }
@@ -76,7 +79,7 @@ impl Upkeep {
 
     async fn take(&self, tick: DateTime<Utc>) -> Result<bool, DbErr> {
         let db = self.db.connection();
-        let taken = ActiveModel { last_tick_at: Set(tick), taken_by: Set(self.process.clone()), ..Default::default() };
+        let taken = taken_by(&self.process, tick);
         let moved = Entity::update_many()
             .set(taken)
             .filter(Column::Name.eq(self.name))
@@ -90,11 +93,22 @@ impl Upkeep {
         if exists {
             return Ok(false);
         }
-        let first =
-            ActiveModel { name: Set(self.name.into()), last_tick_at: Set(tick), taken_by: Set(self.process.clone()) };
+        let first = ActiveModel { name: Set(self.name.into()), last_count: Set(None), ..taken_by(&self.process, tick) };
         match Entity::insert(first).exec_without_returning(db).await {
             Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Ok(false),
             inserted => inserted.map(|_| true),
         }
     }
+}
+
+fn taken_by(process: &str, tick: DateTime<Utc>) -> ActiveModel {
+    ActiveModel { last_tick_at: Set(tick), taken_by: Set(process.into()), ..Default::default() }
+}
+
+/// What the job `name` did or found when it last ran, in whichever process: for gauges that all processes show alike.
+///
+/// # Errors
+/// What the database answers.
+pub async fn last_count(db: &Database, name: &str) -> Result<Option<i64>, DbErr> {
+    Ok(Entity::find_by_id(name).one(db.connection()).await?.and_then(|schedule| schedule.last_count))
 }

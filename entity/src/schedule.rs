@@ -15,6 +15,8 @@ pub struct Model {
     /// Who took it.
     #[sea_orm(column_type = "String(StringLen::N(128))")]
     pub taken_by: String,
+    /// How many things the last run that ended did or found.
+    pub last_count: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -16,6 +16,7 @@ impl MigrationTrait for Migration {
                     .col(ColumnDef::new("name").string_len(64).not_null().primary_key())
                     .col(time(manager, "last_tick_at").not_null())
                     .col(ColumnDef::new("taken_by").string_len(128).not_null())
+                    .col(ColumnDef::new("last_count").big_integer())
                     .to_owned(),
             )
             .await
