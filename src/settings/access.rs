@@ -39,12 +39,12 @@ pub struct Token {
     pub role: Role,
 }
 
-/// What a caller may do; a later one includes all that an earlier one may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What a caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Submit, read and cancel quotes.
+    /// Submit, read and cancel quotes; nothing else.
     Submitter,
-    /// Read everything.
+    /// Read everything, quotes too; change nothing.
     Viewer,
     /// Everything.
     Operator,
