@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use feebox::{
     database::Database,
     settings::{Settings, Sources},
-    submission::{Listener, ListenerError, NewQuote, OutboxRecorder, RawLine, RawQuote, Submission, Submitted},
+    submission::{Line, Listener, ListenerError, NewQuote, OutboxRecorder, Submission, Submitted},
 };
 use migration::MigratorTrait;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
@@ -68,7 +68,6 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn quote_of(customer_id: &str) -> NewQuote {
-    let line = RawLine { description: "Consulting, one day".into(), quantity: 1, unit_price_minor: 95_000 };
-    let raw = RawQuote { customer_id: customer_id.into(), currency: "EUR".into(), lines: vec![line] };
-    NewQuote::parse(raw, "").expect("a good quote")
+    let line = Line::parse("Consulting, one day", 1, 95_000).expect("a good line");
+    NewQuote::parse(customer_id, "EUR", vec![line]).expect("a good quote")
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use feebox::{
     database::Database,
     settings::{Settings, Sources},
-    submission::{NewQuote, OutboxRecorder, RawLine, RawQuote, Submission},
+    submission::{Line, NewQuote, OutboxRecorder, Submission},
 };
 use migration::MigratorTrait;
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait};
@@ -135,7 +135,6 @@ async fn connect(url: &str) -> anyhow::Result<Database> {
 }
 
 fn new_quote(number: usize) -> NewQuote {
-    let line = RawLine { description: "Consulting, one day".into(), quantity: 3, unit_price_minor: 95_000 };
-    let raw = RawQuote { customer_id: format!("customer-{}", number % 100), currency: "EUR".into(), lines: vec![line] };
-    NewQuote::parse(raw, "").expect("a good quote")
+    let line = Line::parse("Consulting, one day", 3, 95_000).expect("a good line");
+    NewQuote::parse(&format!("customer-{}", number % 100), "EUR", vec![line]).expect("a good quote")
 }

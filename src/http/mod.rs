@@ -1,39 +1,105 @@
-//! stub
-#![allow(missing_docs, clippy::all, clippy::pedantic)]
-use crate::{database::Database, settings, submission::*, worker::Signals};
+//! The door: bytes in, problem+json out.
+//!
+//! A call passes `edge` (its trace, its time limit, what is said of a panic), `access` (who calls, and may they), `input`
+//! (bytes become parts that can't be wrong, or every fault at once) and its route. Whatever is refused leaves as a
+//! [`problem`]. There is no SQL here, and no table's type in a body.
+
+mod access;
+mod docs;
+mod edge;
+mod health;
+mod input;
+mod problem;
+mod quotes;
+mod serve;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::FromRef,
+    middleware::{from_fn, from_fn_with_state},
+};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{database::Database, settings, submission::Submission, worker::Signals};
+
+use access::Access;
+pub use docs::openapi;
+pub use serve::serve;
+
+/// How long a call may take, apart from `?wait=`.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// What the routes need.
 #[derive(Clone)]
 pub struct AppState {
     submission: Submission,
+    db: Database,
+    access: Access,
+    metrics: PrometheusHandle,
+    settled: Arc<Notify>,
+    drain: CancellationToken,
 }
+
+/// What the health of a process is told from.
+#[derive(Clone)]
+struct Vitals {
+    db: Database,
+    metrics: PrometheusHandle,
+}
+
 impl AppState {
+    /// The state of an API whose quotes go to `submission` and are read from `db`. When `signals` tell that a worker of
+    /// this process settled something, whoever waits for a quote looks at once; else every now and then. Waiting ends
+    /// early when they tell to drain.
+    #[must_use]
     pub fn new(
         submission: Submission,
-        _db: Database,
-        _a: &settings::Access,
-        _m: PrometheusHandle,
-        _s: &Signals,
+        db: Database,
+        access: &settings::Access,
+        metrics: PrometheusHandle,
+        signals: &Signals,
     ) -> Self {
-        Self { submission }
+        let (settled, drain) = (Arc::clone(&signals.settled), signals.drain.clone());
+        Self { submission, db, access: Access::new(access), metrics, settled, drain }
     }
 }
-async fn post(
-    axum::extract::State(s): axum::extract::State<AppState>,
-    axum::Json(raw): axum::Json<RawQuote>,
-) -> Result<axum::Json<serde_json::Value>, String> {
-    let q = NewQuote::parse(raw, "").map_err(|e| format!("{e:?}"))?;
-    let r = s.submission.submit(&[q], None, None).await.map_err(|e| format!("{e:?}"))?;
-    Ok(axum::Json(serde_json::json!({"id": r.quotes[0].id})))
+
+impl FromRef<AppState> for Vitals {
+    fn from_ref(state: &AppState) -> Self {
+        Self { db: state.db.clone(), metrics: state.metrics.clone() }
+    }
 }
-pub fn router(s: AppState) -> axum::Router {
-    axum::Router::new().route("/v1/quotes", axum::routing::post(post)).with_state(s)
+
+/// Everything that `feebox serve` answers.
+pub fn router(state: AppState) -> Router {
+    let (routes, _) = routes().split_for_parts();
+    let routes = routes.merge(docs::routes()).layer(from_fn_with_state(state.access.clone(), access::identify));
+    with_edge(routes.with_state(state))
 }
-pub fn worker_router(_d: Database, _m: PrometheusHandle) -> axum::Router {
-    axum::Router::new()
+
+/// What `feebox worker` answers: its health and its metrics.
+pub fn worker_router(db: Database, metrics: PrometheusHandle) -> Router {
+    let (routes, _) = health::routes().split_for_parts();
+    with_edge(routes.with_state(Vitals { db, metrics }))
 }
-pub async fn serve(l: tokio::net::TcpListener, r: axum::Router, d: tokio_util::sync::CancellationToken) {
-    let _ = axum::serve(l, r).with_graceful_shutdown(async move { d.cancelled().await }).await;
+
+/// All routes that the `OpenAPI` document names; each declares its path once, for both.
+fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().merge(quotes::routes()).merge(health::routes())
 }
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    unimplemented!()
+
+/// Puts around all routes what every call passes, also one that no route takes. The last layer is the outermost.
+fn with_edge(routes: Router) -> Router {
+    routes
+        .fallback(problem::unknown_route)
+        .method_not_allowed_fallback(problem::wrong_method)
+        .layer(CatchPanicLayer::custom(edge::panicked))
+        .layer(from_fn(edge::observe))
+        .layer(from_fn(edge::harden))
 }

@@ -6,14 +6,14 @@
 mod cancel;
 mod in_flight;
 mod listener;
-mod new_quote;
+pub mod new_quote;
 mod recorder;
 mod submit;
 mod upkeep;
 
 pub use cancel::CancelError;
 pub use listener::{Listener, ListenerError, Submitted};
-pub use new_quote::{Fault, Line, NewQuote, RawLine, RawQuote};
+pub use new_quote::{CurrencyCode, CustomerId, Line, Lines, NewQuote};
 pub use recorder::OutboxRecorder;
 pub use submit::{ClientKey, Receipt, Submission, SubmissionError};
 pub use upkeep::prune_keys;

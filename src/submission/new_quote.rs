@@ -1,104 +1,192 @@
-//! A quote as it comes in, and the quote that it becomes if nothing is wrong with it.
+//! The quote that can't be wrong, and the parts that it is made of.
+//!
+//! A part is made by its `parse`, which says of a wrong value what is wrong with it and how to mend it, in words that go
+//! on after the name of a field: `is 0; send 1 to 1000000`.
 
 use iso_currency::Currency;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-const CUSTOMER_ID_LENGTH_MAX: usize = 64;
-const DESCRIPTION_LENGTH_MAX: usize = 200;
-const LINES_MAX: usize = 100;
-const QUANTITY_MAX: i64 = 1_000_000;
-const UNIT_PRICE_MINOR_MAX: i64 = 1_000_000_000_000;
+/// Most characters of a customer's id.
+pub const CUSTOMER_ID_LENGTH_MAX: usize = 64;
+/// Most characters of a line's description.
+pub const DESCRIPTION_LENGTH_MAX: usize = 200;
+/// Most lines of a quote.
+pub const LINES_MAX: usize = 100;
+/// Most pieces of a line.
+pub const QUANTITY_MAX: i64 = 1_000_000;
+/// The highest price of a piece, in minor units.
+pub const UNIT_PRICE_MINOR_MAX: i64 = 1_000_000_000_000;
 
-/// A quote as a client wrote it: well-typed, not yet checked.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawQuote {
-    /// Who asks.
-    pub customer_id: String,
-    /// ISO 4217 code.
-    pub currency: String,
-    /// What for.
-    pub lines: Vec<RawLine>,
-}
+/// Who asks: 1 to 64 printable characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CustomerId(String);
 
-/// A line of it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawLine {
+/// ISO 4217 code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CurrencyCode(String);
+
+/// What a line is for: 1 to 200 printable characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Description(String);
+
+/// How many: 1 to 1 000 000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Quantity(i64);
+
+/// The price of one, in minor units: 0 to 10^12.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct UnitPriceMinor(i64);
+
+/// What is bought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
     /// What it is.
-    pub description: String,
+    pub description: Description,
     /// How many.
-    pub quantity: i64,
-    /// The price of one, in minor units.
-    pub unit_price_minor: i64,
+    pub quantity: Quantity,
+    /// The price of one.
+    pub unit_price_minor: UnitPriceMinor,
 }
 
-/// A line that can't be wrong.
-pub type Line = RawLine;
-
-/// A quote that can't be wrong.
-#[derive(Clone, Debug, Serialize)]
-pub struct NewQuote {
-    customer_id: String,
-    currency: String,
+/// 1 to 100 lines whose sum fits an `i64`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lines {
     lines: Vec<Line>,
     amount_minor: i64,
 }
 
-/// One thing that is wrong with a body.
+/// A quote that can't be wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// Where, as an RFC 6901 JSON pointer.
-    pub pointer: String,
-    /// What, and how to mend it.
-    pub detail: String,
+pub struct NewQuote {
+    customer_id: CustomerId,
+    currency: CurrencyCode,
+    lines: Vec<Line>,
+    amount_minor: i64,
 }
 
-impl NewQuote {
-    /// Checks `raw`, which stands at `pointer` of its body.
+impl CustomerId {
+    /// Takes 1 to 64 printable characters.
     ///
     /// # Errors
-    /// Every fault at once.
-    pub fn parse(raw: RawQuote, pointer: &str) -> Result<Self, Vec<Fault>> {
-        let mut faults = Faults { pointer, found: Vec::new() };
-        faults.length("/customer_id", &raw.customer_id, CUSTOMER_ID_LENGTH_MAX);
-        if Currency::from_code(&raw.currency).is_none() {
-            let detail =
-                format!("{:?} is no ISO 4217 currency code; send three capital letters such as EUR", raw.currency);
-            faults.add("/currency", detail);
-        }
-        if raw.lines.is_empty() || raw.lines.len() > LINES_MAX {
-            faults.add("/lines", format!("has {} lines; send 1 to {LINES_MAX}", raw.lines.len()));
-        }
-        for (index, line) in raw.lines.iter().take(LINES_MAX).enumerate() {
-            faults.length(&format!("/lines/{index}/description"), &line.description, DESCRIPTION_LENGTH_MAX);
-            faults.range(&format!("/lines/{index}/quantity"), line.quantity, 1, QUANTITY_MAX);
-            faults.range(&format!("/lines/{index}/unit_price_minor"), line.unit_price_minor, 0, UNIT_PRICE_MINOR_MAX);
-        }
-        let sum =
-            raw.lines.iter().map(|line| i128::from(line.quantity) * i128::from(line.unit_price_minor)).sum::<i128>();
-        let amount_minor = i64::try_from(sum);
-        if amount_minor.is_err() && faults.found.is_empty() {
-            faults.add("/lines", format!("add up to {sum}; the sum may be at most {}", i64::MAX));
-        }
-        match amount_minor {
-            Ok(amount_minor) if faults.found.is_empty() => {
-                Ok(Self { customer_id: raw.customer_id, currency: raw.currency, lines: raw.lines, amount_minor })
-            }
-            _ => Err(faults.found),
+    /// What is wrong, and how to mend it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        printable(text, CUSTOMER_ID_LENGTH_MAX).map(Self)
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl CurrencyCode {
+    /// Takes a code of ISO 4217, in capital letters.
+    ///
+    /// # Errors
+    /// What is wrong, and how to mend it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match Currency::from_code(text) {
+            Some(currency) => Ok(Self(currency.code().to_owned())),
+            None => Err("is no ISO 4217 currency code; send three capital letters such as EUR".to_owned()),
         }
     }
 
-    /// Who asks: 1 to 64 characters.
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Description {
+    /// Takes 1 to 200 printable characters.
+    ///
+    /// # Errors
+    /// What is wrong, and how to mend it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        printable(text, DESCRIPTION_LENGTH_MAX).map(Self)
+    }
+}
+
+impl Quantity {
+    /// Takes 1 to 1 000 000.
+    ///
+    /// # Errors
+    /// What is wrong, and how to mend it.
+    pub fn parse(number: i64) -> Result<Self, String> {
+        within(number, 1, QUANTITY_MAX).map(Self)
+    }
+}
+
+impl UnitPriceMinor {
+    /// Takes 0 to 10^12.
+    ///
+    /// # Errors
+    /// What is wrong, and how to mend it.
+    pub fn parse(number: i64) -> Result<Self, String> {
+        within(number, 0, UNIT_PRICE_MINOR_MAX).map(Self)
+    }
+}
+
+impl Line {
+    /// Takes what its parts take.
+    ///
+    /// # Errors
+    /// What is wrong with one of them, and how to mend it.
+    pub fn parse(description: &str, quantity: i64, unit_price_minor: i64) -> Result<Self, String> {
+        let description = Description::parse(description).map_err(|wrong| format!("description {wrong}"))?;
+        let quantity = Quantity::parse(quantity).map_err(|wrong| format!("quantity {wrong}"))?;
+        let unit_price_minor = UnitPriceMinor::parse(unit_price_minor);
+        let unit_price_minor = unit_price_minor.map_err(|wrong| format!("unit_price_minor {wrong}"))?;
+        Ok(Self { description, quantity, unit_price_minor })
+    }
+}
+
+impl Lines {
+    /// Takes 1 to 100 lines whose sum fits an `i64`.
+    ///
+    /// # Errors
+    /// What is wrong, and how to mend it.
+    pub fn parse(lines: Vec<Line>) -> Result<Self, String> {
+        if lines.is_empty() || lines.len() > LINES_MAX {
+            return Err(format!("has {} entries; send 1 to {LINES_MAX}", lines.len()));
+        }
+        let sum: i128 =
+            lines.iter().map(|line| i128::from(line.quantity.0) * i128::from(line.unit_price_minor.0)).sum();
+        let amount_minor = i64::try_from(sum).map_err(|_| format!("adds up to {sum}; send at most {}", i64::MAX))?;
+        Ok(Self { lines, amount_minor })
+    }
+}
+
+impl NewQuote {
+    /// A quote of parts that are each right; nothing can be wrong between them.
+    #[must_use]
+    pub fn new(customer_id: CustomerId, currency: CurrencyCode, lines: Lines) -> Self {
+        Self { customer_id, currency, lines: lines.lines, amount_minor: lines.amount_minor }
+    }
+
+    /// Takes what its parts take.
+    ///
+    /// # Errors
+    /// What is wrong with one of them, and how to mend it.
+    pub fn parse(customer_id: &str, currency: &str, lines: Vec<Line>) -> Result<Self, String> {
+        let customer_id = CustomerId::parse(customer_id).map_err(|wrong| format!("customer_id {wrong}"))?;
+        let currency = CurrencyCode::parse(currency).map_err(|wrong| format!("currency {wrong}"))?;
+        let lines = Lines::parse(lines).map_err(|wrong| format!("lines {wrong}"))?;
+        Ok(Self::new(customer_id, currency, lines))
+    }
+
+    /// Who asks.
     #[must_use]
     pub fn customer_id(&self) -> &str {
-        &self.customer_id
+        &self.customer_id.0
     }
 
     /// ISO 4217 code.
     #[must_use]
     pub fn currency(&self) -> &str {
-        &self.currency
+        &self.currency.0
     }
 
     /// 1 to 100 lines.
@@ -114,28 +202,70 @@ impl NewQuote {
     }
 }
 
-struct Faults<'a> {
-    pointer: &'a str,
-    found: Vec<Fault>,
+/// Takes 1 to `length_max` printable characters.
+///
+/// # Errors
+/// What is wrong, and how to mend it.
+pub fn printable(text: &str, length_max: usize) -> Result<String, String> {
+    let length = text.chars().count();
+    if length == 0 || length > length_max {
+        return Err(format!("has {length} characters; send 1 to {length_max}"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("has control characters; send printable text".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
-impl Faults<'_> {
-    fn add(&mut self, below: &str, detail: String) {
-        self.found.push(Fault { pointer: format!("{}{below}", self.pointer), detail });
+fn within(number: i64, min: i64, max: i64) -> Result<i64, String> {
+    if (min..=max).contains(&number) { Ok(number) } else { Err(format!("is {number}; send {min} to {max}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(quantity: i64, unit_price_minor: i64) -> Line {
+        Line::parse("a line", quantity, unit_price_minor).expect("right")
     }
 
-    fn length(&mut self, below: &str, text: &str, max: usize) {
-        let length = text.chars().count();
-        if length == 0 || length > max {
-            self.add(below, format!("has {length} characters; send 1 to {max}"));
-        } else if text.chars().any(char::is_control) {
-            self.add(below, "has control characters; send printable text".into());
+    #[test]
+    fn each_part_takes_its_bounds_and_nothing_beyond() {
+        assert!(CustomerId::parse(&"ä".repeat(64)).is_ok());
+        assert_eq!(CustomerId::parse(&"ä".repeat(65)), Err("has 65 characters; send 1 to 64".into()));
+        assert_eq!(CustomerId::parse(""), Err("has 0 characters; send 1 to 64".into()));
+        assert_eq!(CustomerId::parse("a\0"), Err("has control characters; send printable text".into()));
+        assert!(Quantity::parse(1_000_000).is_ok());
+        assert_eq!(Quantity::parse(0), Err("is 0; send 1 to 1000000".into()));
+        assert_eq!(Quantity::parse(1_000_001), Err("is 1000001; send 1 to 1000000".into()));
+        assert!(UnitPriceMinor::parse(0).is_ok() && UnitPriceMinor::parse(1_000_000_000_000).is_ok());
+        assert!(UnitPriceMinor::parse(-1).is_err() && UnitPriceMinor::parse(1_000_000_000_001).is_err());
+    }
+
+    #[test]
+    fn a_currency_is_one_of_iso_4217_in_capital_letters() {
+        assert!(CurrencyCode::parse("EUR").is_ok() && CurrencyCode::parse("JPY").is_ok());
+        for wrong in ["", "eur", "EU", "EURO", "ABC"] {
+            assert!(CurrencyCode::parse(wrong).is_err(), "{wrong}");
         }
     }
 
-    fn range(&mut self, below: &str, number: i64, min: i64, max: i64) {
-        if !(min..=max).contains(&number) {
-            self.add(below, format!("is {number}; send {min} to {max}"));
-        }
+    #[test]
+    fn the_sum_of_the_lines_may_fill_an_i64_and_not_more() {
+        // 9 full lines are 9 * 10^18; the rest fills up to 2^63 - 1.
+        let mut lines = vec![line(1_000_000, 1_000_000_000_000); 9];
+        lines.push(line(223_372, 1_000_000_000_000));
+        lines.push(line(1, 36_854_775_807));
+        assert_eq!(Lines::parse(lines.clone()).map(|lines| lines.amount_minor), Ok(i64::MAX));
+        lines.push(line(1, 1));
+        let expected = "adds up to 9223372036854775808; send at most 9223372036854775807";
+        assert_eq!(Lines::parse(lines), Err(expected.into()));
+    }
+
+    #[test]
+    fn there_are_1_to_100_lines() {
+        assert!(Lines::parse(vec![line(1, 1); 100]).is_ok());
+        assert_eq!(Lines::parse(vec![line(1, 1); 101]), Err("has 101 entries; send 1 to 100".into()));
+        assert_eq!(Lines::parse(vec![]), Err("has 0 entries; send 1 to 100".into()));
     }
 }

@@ -1,0 +1,212 @@
+//! Who calls, and what they may do.
+
+use std::{net::IpAddr, str::FromStr, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header, uri::Authority},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::problem::{Kind, Problem};
+use crate::settings::{self, Role, Token};
+
+/// Whose name callers have who need none.
+const ANONYMOUS: &str = "anonymous";
+
+/// Who may call: the owners of the configured tokens, or, with none configured, everybody on this machine.
+#[derive(Clone, Debug)]
+pub(super) struct Access {
+    tokens: Arc<[Token]>,
+}
+
+/// Who calls. Handlers find it in the extensions of their request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Caller {
+    /// The token's name.
+    pub name: String,
+    role: Role,
+}
+
+/// What a route is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Permission {
+    /// To submit quotes and to take them back.
+    Submit,
+    /// To read quotes.
+    ReadQuotes,
+}
+
+/// Why nobody is known to call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    NoToken,
+    WrongToken,
+    ForeignPage,
+}
+
+impl Access {
+    /// Access for the owners of the configured tokens.
+    #[must_use]
+    pub fn new(settings: &settings::Access) -> Self {
+        Self { tokens: settings.tokens.clone().into() }
+    }
+
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        if self.tokens.is_empty() {
+            let caller = Caller { name: ANONYMOUS.to_owned(), role: Role::Operator };
+            return if is_from_this_machine(headers) { Ok(caller) } else { Err(Refusal::ForeignPage) };
+        }
+        let presented: [u8; 32] = Sha256::digest(bearer(headers).ok_or(Refusal::NoToken)?).into();
+        let mut caller = None;
+        // All are compared, and in constant time, so that the time of the answer tells nothing about a hash.
+        for token in self.tokens.iter() {
+            if bool::from(token.sha256.ct_eq(&presented)) {
+                caller = Some(Caller { name: token.name.clone(), role: token.role });
+            }
+        }
+        caller.ok_or(Refusal::WrongToken)
+    }
+}
+
+impl Permission {
+    fn is_given_to(self, role: Role) -> bool {
+        match self {
+            Self::Submit => matches!(role, Role::Submitter | Role::Operator),
+            Self::ReadQuotes => true,
+        }
+    }
+}
+
+/// Finds out who calls. Whether that matters is the route's to say.
+pub(super) async fn identify(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+    let caller = access.caller(request.headers());
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
+/// Lets those pass who have the route's permission.
+pub(super) async fn require(State(permission): State<Permission>, mut request: Request, next: Next) -> Response {
+    let caller = request.extensions_mut().remove::<Result<Caller, Refusal>>().unwrap_or(Err(Refusal::NoToken));
+    match caller {
+        Ok(caller) if permission.is_given_to(caller.role) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Ok(caller) => {
+            let detail = format!("the role of {:?} does not allow this", caller.name);
+            Problem::new(Kind::Forbidden, detail).into_response()
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (kind, detail, challenge) = match self {
+            Self::NoToken => (Kind::Unauthorized, "send the header Authorization: Bearer <token>", "Bearer"),
+            Self::WrongToken => (Kind::Unauthorized, "nobody has this token", "Bearer error=\"invalid_token\""),
+            Self::ForeignPage => {
+                let detail = "without configured tokens only this machine's own programs and pages may call";
+                return Problem::new(Kind::Forbidden, detail).into_response();
+            }
+        };
+        let challenge = HeaderValue::from_static(challenge);
+        Problem::new(kind, detail).header(header::WWW_AUTHENTICATE, challenge).into_response()
+    }
+}
+
+/// The token of `Authorization: Bearer <token>`; the scheme may be written in any case (RFC 9110, 11.1).
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    let token = token.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
+}
+
+/// Not a page of another site, in a browser on this machine. Where everybody on loopback is operator, such a page could
+/// otherwise call us: under a name of its own that leads to loopback, or across sites without reading the answer.
+fn is_from_this_machine(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let host = text(header::HOST);
+    let origin = text(header::ORIGIN);
+    let is_loopback = host.is_none_or(|host| Authority::from_str(host).is_ok_and(|host| names_loopback(host.host())));
+    let is_same_site = origin.is_none_or(|origin| origin.split_once("://").map(|(_, site)| site) == host);
+    is_loopback && is_same_site
+}
+
+fn names_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    address.map_or(host.eq_ignore_ascii_case("localhost"), |address| address.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    fn access() -> Access {
+        let token =
+            |name: &str, token: &str, role| Token { name: name.to_owned(), sha256: Sha256::digest(token).into(), role };
+        let tokens = vec![token("shop", "s3cret", Role::Submitter), token("eye", "other", Role::Viewer)];
+        Access::new(&settings::Access { tokens })
+    }
+
+    #[test]
+    fn a_caller_is_known_by_its_token() {
+        for sent in ["Bearer s3cret", "bearer s3cret", "BEARER  s3cret "] {
+            let caller = access().caller(&headers(&[(header::AUTHORIZATION, sent)]));
+            assert_eq!(caller, Ok(Caller { name: "shop".into(), role: Role::Submitter }), "{sent}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_known_without_a_token_or_with_a_wrong_one() {
+        assert_eq!(access().caller(&HeaderMap::new()), Err(Refusal::NoToken));
+        for sent in ["", "Bearer", "Bearer ", "Basic s3cret", "s3cret"] {
+            assert_eq!(access().caller(&headers(&[(header::AUTHORIZATION, sent)])), Err(Refusal::NoToken), "{sent}");
+        }
+        for sent in ["Bearer s3cre", "Bearer s3cret s3cret", "Bearer S3CRET"] {
+            assert_eq!(access().caller(&headers(&[(header::AUTHORIZATION, sent)])), Err(Refusal::WrongToken), "{sent}");
+        }
+    }
+
+    #[test]
+    fn without_tokens_this_machine_is_operator_and_a_foreign_page_is_not() {
+        let access = Access::new(&settings::Access { tokens: vec![] });
+        let known: &[&[(HeaderName, &str)]] = &[
+            &[],
+            &[(header::HOST, "127.0.0.1:8080")],
+            &[(header::HOST, "[::1]:8080")],
+            &[(header::HOST, "localhost")],
+            &[(header::HOST, "localhost:8080"), (header::ORIGIN, "http://localhost:8080")],
+        ];
+        for sent in known {
+            assert!(access.caller(&headers(sent)).is_ok_and(|caller| caller.role == Role::Operator), "{sent:?}");
+        }
+        let foreign: &[&[(HeaderName, &str)]] = &[
+            &[(header::HOST, "evil.example")],
+            &[(header::HOST, "localhost.evil.example:8080")],
+            &[(header::HOST, "127.0.0.1:8080"), (header::ORIGIN, "https://evil.example")],
+            &[(header::HOST, "127.0.0.1:8080"), (header::ORIGIN, "null")],
+            &[(header::HOST, "127.0.0.1:8080"), (header::ORIGIN, "http://127.0.0.1:9999")],
+        ];
+        for sent in foreign {
+            assert_eq!(access.caller(&headers(sent)), Err(Refusal::ForeignPage), "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn a_viewer_changes_nothing() {
+        for (role, submits) in [(Role::Submitter, true), (Role::Viewer, false), (Role::Operator, true)] {
+            assert_eq!(Permission::Submit.is_given_to(role), submits, "{role:?}");
+            assert!(Permission::ReadQuotes.is_given_to(role), "{role:?}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The API's own description, for machines and, in Swagger UI, for people.
+
+use std::sync::{Arc, LazyLock};
+
+use axum::{
+    Json, Router,
+    extract::Path,
+    http::header,
+    response::{IntoResponse, Redirect, Response},
+    routing::get,
+};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+        tag::TagBuilder,
+    },
+};
+use utoipa_swagger_ui::Config;
+
+use super::{
+    AppState,
+    problem::{self, Kind, Problem},
+};
+
+/// Swagger UI is served from here alone, draws its icons from data URLs and styles its elements in place.
+const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Made once: it is the same for the life of the process.
+static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(openapi);
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/openapi.json", get(async || Json(&*DOCUMENT)))
+        .route("/docs", get(async || Redirect::to("/docs/")))
+        .route("/docs/", get(async || page("index.html")))
+        .route("/docs/{*file}", get(async |Path(file): Path<String>| page(&file)))
+}
+
+/// The `OpenAPI` document of all that `feebox serve` answers.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    let (_, routes) = super::routes().split_for_parts();
+    let license = LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build();
+    let info = InfoBuilder::new()
+        .title("Feebox")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Submit quotes; each gets exactly one fee. Errors are RFC 9457 problems. Money is an integer of minor units.",
+        ))
+        .license(Some(license));
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A configured token. Without any configured everybody on loopback is operator."));
+    let tag = |name: &str, text: &str| TagBuilder::new().name(name).description(Some(text)).build();
+    let tags = [tag("quotes", "Submit, read, cancel"), tag("health", "For machines that look after Feebox; no token")];
+    let mut document = OpenApiBuilder::from(routes).info(info.build()).tags(Some(tags)).build();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("token", SecurityScheme::Http(token.build()));
+    let mut schemas = vec![(problem::Body::name().into_owned(), problem::Body::schema())];
+    problem::Body::schemas(&mut schemas);
+    components.schemas.extend(schemas);
+    describe_problems(&mut document);
+    document
+}
+
+/// Says of every call with a token what it may be answered besides, and of every refusal that it is a problem.
+fn describe_problems(document: &mut OpenApi) {
+    let paths = document.paths.paths.values_mut();
+    for operation in paths.flat_map(|path| [&mut path.get, &mut path.post]).flatten() {
+        let answers = &mut operation.responses.responses;
+        if operation.security.is_some() {
+            for (status, description) in [
+                ("401", "No token, or one that nobody has"),
+                ("403", "The token's role is too weak"),
+                ("503", "The database does not answer; `Retry-After` says when to try again"),
+            ] {
+                let answer = ResponseBuilder::new().description(description).build();
+                answers.insert(status.to_owned(), RefOr::T(answer));
+            }
+        }
+        for (_, answer) in answers.iter_mut().filter(|(status, _)| status.as_str() >= "400") {
+            if let RefOr::T(answer) = answer {
+                let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+                answer.content.insert(problem::MEDIA_TYPE.to_owned(), RefOr::T(problem));
+            }
+        }
+    }
+}
+
+/// A file of Swagger UI.
+fn page(file: &str) -> Response {
+    // By default it asks a validator on another host about the document.
+    static CONFIG: LazyLock<Arc<Config<'static>>> =
+        LazyLock::new(|| Arc::new(Config::from("/openapi.json").validator_url("none")));
+    match utoipa_swagger_ui::serve(file, Arc::clone(&CONFIG)) {
+        Ok(Some(file)) => {
+            let headers = [(header::CONTENT_TYPE, &*file.content_type), (header::CONTENT_SECURITY_POLICY, PAGE_POLICY)];
+            (headers, file.bytes.into_owned()).into_response()
+        }
+        Ok(None) => Problem::new(Kind::NotFound, format!("the page has no file {file:?}")).into_response(),
+        Err(error) => Problem::internal(&format!("Swagger UI: {error}")).into_response(),
+    }
+}

@@ -1,0 +1,144 @@
+//! What happens to every call, whatever its route: it has a trace and a time limit, its answer has the headers that
+//! harden it, and what went wrong on our side is logged here, once.
+
+use std::{
+    any::Any,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tracing::{Instrument, Span, field::Empty};
+
+use super::problem::{Cause, Kind, Problem};
+use crate::telemetry::TraceContext;
+
+/// What is known of a call before anything of it was read.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    /// The caller's place in its trace, or the root of a new one.
+    pub trace: TraceContext,
+    /// When it arrived.
+    pub arrived: Instant,
+}
+
+/// Routes that are called every few seconds by machines: their calls are worth a line only to who looks for them.
+const QUIET: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// Nothing of an answer is a page, unless the page itself says what it may do.
+const NOTHING_IS_A_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// Gives the call its trace and its span, and logs what came of it.
+pub(super) async fn observe(mut request: Request, next: Next) -> Response {
+    let header = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let trace = header.and_then(TraceContext::parse).unwrap_or_else(TraceContext::new_root);
+    let span = span(&request, trace.trace_id());
+    let arrived = Instant::now();
+    request.extensions_mut().insert(Call { trace, arrived });
+    async {
+        let mut answer = next.run(request).await;
+        Span::current().record("status", answer.status().as_u16());
+        let took = arrived.elapsed();
+        match answer.extensions_mut().remove::<Cause>() {
+            Some(Cause(cause)) => tracing::error!(?took, cause, "could not answer"),
+            None if Span::current().metadata().is_some_and(|span| *span.level() == tracing::Level::TRACE) => {
+                tracing::trace!(?took, "answered");
+            }
+            None => tracing::debug!(?took, "answered"),
+        }
+        answer
+    }
+    .instrument(span)
+    .await
+}
+
+fn span(request: &Request, trace_id: &str) -> Span {
+    let path = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
+    let method = request.method().as_str();
+    if QUIET.contains(&path) {
+        tracing::trace_span!("call", trace_id, method, path, status = Empty)
+    } else {
+        tracing::info_span!("call", trace_id, method, path, status = Empty)
+    }
+}
+
+/// Ends a call that takes longer than `limit`, so that no client and no connection waits for ever.
+pub(super) async fn limit(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(answer) => answer,
+        Err(_) => Problem::new(Kind::TimedOut, "this took too long; whether it was done is unknown, so repeat it")
+            .retry_after_seconds(1)
+            .cause(&format!("no answer within {limit:?}"))
+            .into_response(),
+    }
+}
+
+/// What a client gets to hear of a panic. The panic hook has said the rest.
+#[expect(clippy::needless_pass_by_value, reason = "the layer passes it by value")]
+pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+    Problem::internal(&format!("a handler panicked: {text}")).into_response()
+}
+
+/// Sets the headers that keep browsers from doing with an answer what it is not for. A page brings its own policy.
+pub(super) async fn harden(request: Request, next: Next) -> Response {
+    const HEADERS: [(HeaderName, &str); 4] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CONTENT_SECURITY_POLICY, NOTHING_IS_A_PAGE),
+    ];
+    let mut answer = next.run(request).await;
+    for (name, value) in HEADERS {
+        answer.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, http::StatusCode, middleware::from_fn_with_state, routing::get};
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+
+    use super::*;
+
+    async fn call(path: &str) -> (StatusCode, Option<HeaderValue>, String) {
+        async fn hang() {
+            std::future::pending::<()>().await;
+        }
+        async fn panic() {
+            panic!("the secret of {}", 42)
+        }
+        let limit = Duration::from_millis(10);
+        let routes = Router::new().route("/hang", get(hang)).route("/panic", get(panic));
+        let routes = routes.route_layer(from_fn_with_state(limit, super::limit));
+        let service = TowerToHyperService::new(crate::http::with_edge(routes));
+        let request = Request::builder().uri(path).body(Body::empty()).expect("a request");
+        let Ok(answer) = service.call(request).await;
+        let retry_after = answer.headers().get(header::RETRY_AFTER).cloned();
+        assert!(answer.extensions().get::<Cause>().is_none(), "it was logged");
+        let status = answer.status();
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.expect("a body");
+        (status, retry_after, String::from_utf8(body.into()).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_our_fault_and_tells_nothing() {
+        let (status, _, body) = call("/panic").await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(body.contains("/problems/internal") && !body.contains("secret"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_takes_too_long_is_ended() {
+        let (status, retry_after, body) = call("/hang").await;
+        assert_eq!((status, retry_after), (StatusCode::SERVICE_UNAVAILABLE, Some(HeaderValue::from_static("1"))));
+        assert!(body.contains("/problems/timed-out"), "{body}");
+    }
+}

@@ -1,0 +1,71 @@
+//! Whether the process lives, whether it is of use, and its numbers.
+
+use std::time::Duration;
+
+use axum::{
+    extract::{FromRef, State},
+    http::header,
+    response::IntoResponse,
+};
+use migration::{Migrator, MigratorTrait};
+use sea_orm::DbErr;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    Vitals,
+    problem::{Kind, Problem, chain},
+};
+
+/// Who asks gives up after a few seconds.
+const DATABASE_LIMIT: Duration = Duration::from_secs(2);
+
+pub(super) fn routes<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Vitals: FromRef<S>,
+{
+    OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics))
+}
+
+/// The process lives
+#[utoipa::path(
+    get, path = "/healthz", tag = "health",
+    responses((status = 200, description = "It does", body = String, content_type = "text/plain"))
+)]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The database answers and no migration pends
+#[utoipa::path(
+    get, path = "/readyz", tag = "health",
+    responses(
+        (status = 200, description = "Ready", body = String, content_type = "text/plain"),
+        (status = 503, description = "What is missing"),
+    )
+)]
+async fn readyz(State(vitals): State<Vitals>) -> Result<&'static str, Problem> {
+    let not_ready = |detail: String| Problem::new(Kind::NotReady, detail).retry_after_seconds(1);
+    let pending = Migrator::get_pending_migrations_read_only(vitals.db.connection());
+    let pending = match tokio::time::timeout(DATABASE_LIMIT, pending).await {
+        Ok(Ok(pending)) => pending.iter().map(|it| it.name().to_owned()).collect(),
+        // The database has migrations that this version does not know. A newer one runs beside it, as in every rolling
+        // upgrade, and has applied what this one needs long ago.
+        Ok(Err(DbErr::Custom(_))) => Vec::new(),
+        Ok(Err(error)) => return Err(not_ready("the database does not answer".to_owned()).cause(&chain(&error))),
+        Err(_) => return Err(not_ready(format!("the database did not answer within {DATABASE_LIMIT:?}"))),
+    };
+    if pending.is_empty() {
+        return Ok("ready\n");
+    }
+    Err(not_ready(format!("migrations pend, run `feebox migrate up`: {}", pending.join(", "))))
+}
+
+/// The numbers, for Prometheus
+#[utoipa::path(
+    get, path = "/metrics", tag = "health",
+    responses((status = 200, description = "In the text format of Prometheus", body = String, content_type = "text/plain"))
+)]
+async fn metrics(State(vitals): State<Vitals>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], vitals.metrics.render())
+}

@@ -1,0 +1,216 @@
+//! What is answered instead of what was asked for: RFC 9457 `application/problem+json`.
+//!
+//! | `type` | status | when |
+//! | --- | --- | --- |
+//! | `/problems/malformed-json` | 400 | the body is no JSON, or a key stands twice in an object |
+//! | `/problems/invalid-parameter` | 400 | something in the path or the query string is unknown or unfit |
+//! | `/problems/invalid-header` | 400 | a header is unfit, for example `Idempotency-Key` |
+//! | `/problems/unauthorized` | 401 | no token, or one that nobody has |
+//! | `/problems/forbidden` | 403 | the token's role is too weak, or the call comes from a foreign page |
+//! | `/problems/not-found` | 404 | there is no such thing, or no such route |
+//! | `/problems/method-not-allowed` | 405 | the route takes other methods |
+//! | `/problems/quote-rejected` | 409 | a rejected quote cannot be cancelled |
+//! | `/problems/key-in-flight` | 409 | the first call with this `Idempotency-Key` has not ended |
+//! | `/problems/body-too-large` | 413 | over 256 KiB, or 8 MiB for a batch |
+//! | `/problems/unsupported-media-type` | 415 | the body is not sent as `application/json` |
+//! | `/problems/invalid-body` | 422 | `errors` names every fault of the body |
+//! | `/problems/key-reused` | 422 | this `Idempotency-Key` was used with another body |
+//! | `/problems/refused` | 422 | the submission was refused; nothing is stored |
+//! | `/problems/internal` | 500 | our fault |
+//! | `/problems/database-unavailable` | 503 | the database is away or busy |
+//! | `/problems/not-ready` | 503 | what the answer of `/readyz` names is missing |
+//! | `/problems/timed-out` | 503 | the call took too long |
+//!
+//! The types are stable. What went wrong on our side is never told, but logged.
+
+use std::error::Error;
+
+use axum::{
+    Json,
+    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use sea_orm::DbErr;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::input::{Fault, Faults};
+
+/// The media type of problems.
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// Soon, but not at once: a database that restarts needs some seconds.
+const DATABASE_RETRY_SECONDS: u32 = 2;
+
+/// Sorts of problems: the name in their `type`, their status and their title.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    MalformedJson,
+    InvalidParameter,
+    InvalidHeader,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    QuoteRejected,
+    KeyInFlight,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    InvalidBody,
+    KeyReused,
+    Refused,
+    Internal,
+    DatabaseUnavailable,
+    NotReady,
+    TimedOut,
+}
+
+/// A problem, ready to be answered.
+#[derive(Debug)]
+pub(super) struct Problem {
+    kind: Kind,
+    detail: String,
+    errors: Vec<Fault>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    cause: Option<Cause>,
+}
+
+/// What was behind a problem on our side; travels with the answer to where it is logged.
+#[derive(Clone, Debug)]
+pub(super) struct Cause(pub String);
+
+/// RFC 9457 problem.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+#[schema(example = json!({
+    "type": "/problems/invalid-body",
+    "title": "The body has faults",
+    "status": 422,
+    "detail": "1 fault; nothing was stored",
+    "errors": [{ "pointer": "/lines/0/quantity", "detail": "is 0; send 1 to 1000000" }],
+}))]
+pub(super) struct Body {
+    /// Which sort of problem, as a URI reference that stays the same.
+    #[serde(rename = "type")]
+    #[schema(format = "uri-reference")]
+    kind: String,
+    /// The sort of problem in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What is the matter this time, and what to do.
+    detail: String,
+    /// Every fault of the body.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Fault>,
+}
+
+impl Kind {
+    const fn describe(self) -> (&'static str, StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::MalformedJson => ("malformed-json", S::BAD_REQUEST, "The body is no proper JSON"),
+            Self::InvalidParameter => ("invalid-parameter", S::BAD_REQUEST, "The path or the query string is unfit"),
+            Self::InvalidHeader => ("invalid-header", S::BAD_REQUEST, "A header is unfit"),
+            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "A valid token is needed"),
+            Self::Forbidden => ("forbidden", S::FORBIDDEN, "The caller may not do this"),
+            Self::NotFound => ("not-found", S::NOT_FOUND, "There is nothing here"),
+            Self::MethodNotAllowed => ("method-not-allowed", S::METHOD_NOT_ALLOWED, "The route takes other methods"),
+            Self::QuoteRejected => ("quote-rejected", S::CONFLICT, "The quote was rejected"),
+            Self::KeyInFlight => ("key-in-flight", S::CONFLICT, "The first call with this key is still in flight"),
+            Self::BodyTooLarge => ("body-too-large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Self::UnsupportedMediaType => {
+                ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "The body is not sent as JSON")
+            }
+            Self::InvalidBody => ("invalid-body", S::UNPROCESSABLE_ENTITY, "The body has faults"),
+            Self::KeyReused => ("key-reused", S::UNPROCESSABLE_ENTITY, "The key was used with another body"),
+            Self::Refused => ("refused", S::UNPROCESSABLE_ENTITY, "The submission was refused"),
+            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Something went wrong on our side"),
+            Self::DatabaseUnavailable => {
+                ("database-unavailable", S::SERVICE_UNAVAILABLE, "The database does not answer")
+            }
+            Self::NotReady => ("not-ready", S::SERVICE_UNAVAILABLE, "Not ready"),
+            Self::TimedOut => ("timed-out", S::SERVICE_UNAVAILABLE, "The call took too long"),
+        }
+    }
+}
+
+impl Problem {
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), cause: None }
+    }
+
+    /// Our fault. The client learns no more than that.
+    pub fn internal(cause: &str) -> Self {
+        Self::new(Kind::Internal, "this was logged; if it goes on, tell the operator the time and your traceparent")
+            .cause(cause)
+    }
+
+    /// The body with all its faults.
+    pub fn invalid_body(faults: Faults) -> Self {
+        let (errors, total) = faults.into_errors();
+        let faults = if total == 1 { "1 fault".to_owned() } else { format!("{total} faults") };
+        let shown = if errors.len() < total { format!(", of which the first {}", errors.len()) } else { String::new() };
+        let mut problem = Self::new(Kind::InvalidBody, format!("{faults}{shown}; nothing was stored"));
+        problem.errors = errors;
+        problem
+    }
+
+    pub fn retry_after_seconds(self, seconds: u32) -> Self {
+        self.header(header::RETRY_AFTER, seconds.into())
+    }
+
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// What to log.
+    pub fn cause(mut self, cause: &str) -> Self {
+        self.cause = Some(Cause(cause.to_owned()));
+        self
+    }
+}
+
+impl From<DbErr> for Problem {
+    fn from(error: DbErr) -> Self {
+        let detail = "the database is away or too busy; try again, a submission with the same Idempotency-Key";
+        Self::new(Kind::DatabaseUnavailable, detail).retry_after_seconds(DATABASE_RETRY_SECONDS).cause(&chain(&error))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (name, status, title) = self.kind.describe();
+        let kind = format!("/problems/{name}");
+        let body = Body { kind, title, status: status.as_u16(), detail: self.detail, errors: self.errors };
+        let mut answer = (status, Json(body)).into_response();
+        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        answer.headers_mut().extend(self.headers);
+        if let Some(cause) = self.cause {
+            answer.extensions_mut().insert(cause);
+        }
+        answer
+    }
+}
+
+/// For calls that no route takes.
+pub(super) async fn unknown_route(uri: Uri) -> Problem {
+    Problem::new(Kind::NotFound, format!("there is no route {}; /docs shows all", uri.path()))
+}
+
+/// For calls by a method that their route does not take. `Allow` is set by the router.
+pub(super) async fn wrong_method() -> Problem {
+    Problem::new(Kind::MethodNotAllowed, "the header Allow names the methods that this route takes")
+}
+
+/// An error and its causes, in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

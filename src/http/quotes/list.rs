@@ -1,0 +1,64 @@
+//! Reading many quotes.
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+
+use super::{cursor, view};
+use crate::{
+    http::{AppState, input::Query, problem::Problem},
+    quotes::{self, QuoteFilter, Status},
+    submission::CustomerId,
+};
+
+const LIMIT_DEFAULT: u64 = 50;
+const LIMIT_MAX: u64 = 200;
+
+/// List quotes, newest first
+#[utoipa::path(
+    get, path = "/v1/quotes", operation_id = "list_quotes", tag = "quotes", security(("token" = [])),
+    params(
+        ("status" = Option<view::Status>, Query, description = "Only these"),
+        ("customer_id" = Option<String>, Query, description = "Only this customer's", min_length = 1, max_length = 64),
+        ("limit" = Option<u64>, Query, description = "Most quotes of a page; 50 if it is not given", minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = view::QuotePage),
+        (status = 400, description = "An unfit parameter"),
+    )
+)]
+pub(super) async fn list(
+    State(state): State<AppState>,
+    RawQuery(raw): RawQuery,
+) -> Result<Json<view::QuotePage>, Problem> {
+    let mut query = Query::read(raw.as_deref(), &["status", "customer_id", "limit", "cursor"]);
+    let customer_id = query.optional("customer_id", CustomerId::parse);
+    let filter = QuoteFilter {
+        status: query.optional("status", status),
+        customer_id: customer_id.map(|id| id.as_str().to_owned()),
+        before: query.optional("cursor", cursor::parse),
+    };
+    let limit = query.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
+    query.finish()?;
+    // One more than asked for tells whether there is a next page.
+    let mut found = quotes::list(state.db.connection(), &filter, limit + 1).await?;
+    let has_next = found.len() as u64 > limit;
+    if has_next {
+        found.pop();
+    }
+    let next = found.last().filter(|_| has_next).map(|last| cursor::after(last.quote.id));
+    let quotes = found.into_iter().map(view::Quote::with_fee).collect::<Result<_, _>>()?;
+    Ok(Json(view::QuotePage { quotes, next }))
+}
+
+fn status(text: &str) -> Result<Status, String> {
+    match text {
+        "pending" => Ok(Status::Pending),
+        "confirmed" => Ok(Status::Confirmed),
+        "rejected" => Ok(Status::Rejected),
+        "cancelled" => Ok(Status::Cancelled),
+        other => Err(format!("is {other:?}; send pending, confirmed, rejected or cancelled")),
+    }
+}

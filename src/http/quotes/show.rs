@@ -1,0 +1,49 @@
+//! Reading one quote.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+
+use super::{WAIT_SECONDS_MAX, view, wait};
+use crate::{
+    http::{
+        AppState,
+        input::{Id, Query},
+        problem::{Kind, Problem},
+    },
+    quotes,
+};
+
+/// Read a quote
+///
+/// With `wait` it answers as soon as the quote is no longer pending.
+#[utoipa::path(
+    get, path = "/v1/quotes/{id}", operation_id = "read_quote", tag = "quotes", security(("token" = [])),
+    params(
+        ("id" = uuid::Uuid, Path, description = "Its id"),
+        ("wait" = Option<u64>, Query, description = "How long to wait, in seconds", minimum = 0, maximum = 30),
+    ),
+    responses(
+        (status = 200, description = "The quote", body = view::Quote),
+        (status = 400, description = "An unfit id or parameter"),
+        (status = 404, description = "There is no such quote"),
+    )
+)]
+pub(super) async fn show(
+    State(state): State<AppState>,
+    Id(id): Id,
+    RawQuery(raw): RawQuery,
+) -> Result<Json<view::Quote>, Problem> {
+    let mut query = Query::read(raw.as_deref(), &["wait"]);
+    let wait = query.number("wait", 0, WAIT_SECONDS_MAX).unwrap_or(0);
+    query.finish()?;
+    if wait > 0 {
+        wait::until_not_pending(&state, id, Duration::from_secs(wait)).await?;
+    }
+    let found = quotes::get(state.db.connection(), id).await?;
+    let found = found.ok_or_else(|| Problem::new(Kind::NotFound, format!("there is no quote {id}")))?;
+    view::Quote::with_fee(found).map(Json)
+}

@@ -1,0 +1,128 @@
+//! Submitting quotes.
+
+use axum::{
+    Extension, Json,
+    extract::State,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::{idempotency::IdempotencyKey, request, view};
+use crate::{
+    http::{
+        AppState,
+        edge::Call,
+        input::JsonBody,
+        problem::{Kind, Problem},
+    },
+    submission::{NewQuote, Receipt, SubmissionError},
+    telemetry::metrics,
+};
+
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Submit a quote
+///
+/// Stores it and answers; its fee follows. With an `Idempotency-Key` the call can be repeated as often as needed.
+#[utoipa::path(
+    post, path = "/v1/quotes", operation_id = "submit_quote", tag = "quotes", security(("token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters. The same key \
+        with the same body is answered as before; with another body it is refused.", min_length = 1, max_length = 255)),
+    request_body = request::NewQuoteBody,
+    responses(
+        (status = 201, description = "It is stored", body = view::Quote, headers(
+            ("Location" = String, description = "Where to read it"),
+            ("Idempotency-Replayed" = String, description = "`true` if an earlier call with this key had stored it"),
+        )),
+        (status = 400, description = "No JSON, or an unfit header"),
+        (status = 409, description = "The first call with this key is still in flight"),
+        (status = 413, description = "Over 256 KiB"),
+        (status = 415, description = "Not sent as `application/json`"),
+        (status = 422, description = "`errors` names every fault; or the key was used with another body"),
+    )
+)]
+pub(super) async fn submit(
+    State(state): State<AppState>,
+    Extension(call): Extension<Call>,
+    IdempotencyKey(key): IdempotencyKey,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    let new_quote = request::one(&body)?;
+    let receipt = store(&state, &call, &[new_quote], IdempotencyKey(key)).await?;
+    let replayed = receipt.replayed;
+    let quote = receipt.quotes.into_iter().next();
+    let quote = quote.ok_or_else(|| Problem::internal("the key's quote is not in the database"))?;
+    let location = format!("/v1/quotes/{}", quote.id);
+    let mut answer = created(&view::Quote::submitted(quote)?, replayed);
+    let location = HeaderValue::try_from(location).map_err(|error| Problem::internal(&error.to_string()))?;
+    answer.headers_mut().insert(header::LOCATION, location);
+    Ok(answer)
+}
+
+/// Submit up to 1000 quotes
+///
+/// All of them are stored, or none.
+#[utoipa::path(
+    post, path = "/v1/quotes:batch", operation_id = "submit_quotes", tag = "quotes", security(("token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "As for a single quote; one for the whole batch",
+        min_length = 1, max_length = 255)),
+    request_body = request::NewQuotesBody,
+    responses(
+        (status = 201, description = "They are stored", body = view::Quotes, headers(
+            ("Idempotency-Replayed" = String, description = "`true` if an earlier call with this key had stored them"),
+        )),
+        (status = 400, description = "No JSON, or an unfit header"),
+        (status = 409, description = "The first call with this key is still in flight"),
+        (status = 413, description = "Over 8 MiB"),
+        (status = 415, description = "Not sent as `application/json`"),
+        (status = 422, description = "`errors` names every fault; or the key was used with another body"),
+    )
+)]
+pub(super) async fn submit_batch(
+    State(state): State<AppState>,
+    Extension(call): Extension<Call>,
+    key: IdempotencyKey,
+    JsonBody(body): JsonBody<BATCH_BYTES_MAX>,
+) -> Result<Response, Problem> {
+    let new_quotes = request::batch(&body)?;
+    let receipt = store(&state, &call, &new_quotes, key).await?;
+    let quotes = receipt.quotes.into_iter().map(view::Quote::submitted).collect::<Result<_, _>>()?;
+    Ok(created(&view::Quotes { quotes }, receipt.replayed))
+}
+
+async fn store(
+    state: &AppState,
+    call: &Call,
+    new_quotes: &[NewQuote],
+    IdempotencyKey(key): IdempotencyKey,
+) -> Result<Receipt, Problem> {
+    let receipt = state.submission.submit(new_quotes, key.as_ref(), Some(call.trace.header())).await?;
+    if !receipt.replayed {
+        metrics::submission_seconds(call.arrived.elapsed());
+    }
+    Ok(receipt)
+}
+
+fn created(body: &impl Serialize, replayed: bool) -> Response {
+    let mut answer = (StatusCode::CREATED, Json(body)).into_response();
+    if replayed {
+        answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    answer
+}
+
+impl From<SubmissionError> for Problem {
+    fn from(error: SubmissionError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SubmissionError::KeyReused => Self::new(Kind::KeyReused, format!("{detail}; take a new key for a new one")),
+            SubmissionError::KeyInFlight => {
+                Self::new(Kind::KeyInFlight, format!("{detail}; ask again in a moment")).retry_after_seconds(1)
+            }
+            SubmissionError::Refused(_) => Self::new(Kind::Refused, detail),
+            SubmissionError::Database(error) => error.into(),
+        }
+    }
+}

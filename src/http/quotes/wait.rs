@@ -1,0 +1,36 @@
+//! Waiting until something has become of a quote.
+
+use std::{pin::pin, time::Duration};
+
+use sea_orm::DbErr;
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+use crate::{
+    http::AppState,
+    quotes::{self, Status},
+};
+
+/// The first pause between two looks. A worker of this process ends it early, one of another process cannot.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Returns when quote `id` is no longer pending, or is not there, or `limit` has passed, or the server stops.
+pub(super) async fn until_not_pending(state: &AppState, id: Uuid, limit: Duration) -> Result<(), DbErr> {
+    let deadline = Instant::now() + limit;
+    let mut pause = PAUSE_MIN;
+    loop {
+        // Before the look, so that nothing settled between the look and the pause is missed.
+        let mut settled = pin!(state.settled.notified());
+        settled.as_mut().enable();
+        let is_pending = quotes::status(state.db.connection(), id).await? == Some(Status::Pending);
+        if !is_pending || Instant::now() >= deadline {
+            return Ok(());
+        }
+        tokio::select! {
+            () = settled => {}
+            () = sleep_until(deadline.min(Instant::now() + pause)) => pause = PAUSE_MAX.min(pause * 2),
+            () = state.drain.cancelled() => return Ok(()),
+        }
+    }
+}
