@@ -15,6 +15,7 @@ use crate::{
     crash,
     database::Database,
     quotes::{self, Quote, Status},
+    telemetry::metrics,
 };
 
 /// The unit of work behind `POST /v1/quotes`.
@@ -126,6 +127,7 @@ impl Submission {
         txn.commit().await?;
         // The process may die here: the client has no answer, the quote has its event, and the worker finds it.
         crash::point("after-commit");
+        metrics::quotes_submitted(submitted.quotes.len() as u64);
         for listener in &self.listeners {
             listener.after_commit(&submitted).await;
         }
@@ -162,7 +164,8 @@ impl Submission {
         let ids: Vec<Uuid> = serde_json::from_value(stored.quote_ids).unwrap_or_default();
         let quotes = quotes::by_ids(db, &ids).await?;
         // As it was answered then, whatever has become of them since.
-        let quotes = quotes.into_iter().map(|found| Quote { status: Status::Pending, ..found.quote }).collect();
+        let as_stored = |quote| Quote { status: Status::Pending, status_reason: None, ..quote };
+        let quotes = quotes.into_iter().map(|found| as_stored(found.quote)).collect();
         Ok(Some(Receipt { quotes, replayed: true }))
     }
 }
