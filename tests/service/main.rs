@@ -9,5 +9,11 @@
 
 mod support;
 
+mod api_access;
+mod api_bad_input;
+mod api_docs;
+mod api_health;
+mod api_idempotency;
+mod api_quotes;
 mod harness;
 mod tidy;

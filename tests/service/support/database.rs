@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 
+use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use tempfile::TempDir;
 use url::Url;
@@ -50,7 +51,14 @@ impl TestDatabase {
         TestDatabase { engine, url: url.into(), _directory: None }
     }
 
-    // `migrated(engine)` belongs here: `create`, then the migrator's `up`.
+    /// Creates one with all tables.
+    pub async fn migrated(engine: Engine) -> TestDatabase {
+        let database = TestDatabase::create(engine).await;
+        let connection = database.connect().await;
+        Migrator::up(&connection, None).await.unwrap();
+        connection.close().await.unwrap();
+        database
+    }
 
     fn sqlite() -> TestDatabase {
         let directory = tempfile::Builder::new().prefix("feebox-sqlite.").tempdir().unwrap();

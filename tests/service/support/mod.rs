@@ -1,5 +1,6 @@
 //! What tests stand on: databases of their own, the real binary, a network that can be cut.
 
+mod api;
 mod client;
 mod database;
 mod eventually;
@@ -8,6 +9,7 @@ mod process;
 mod services;
 mod tcp_proxy;
 
+pub use api::{Api, a_quote, open};
 pub use client::http_client;
 pub use database::{Engine, TestDatabase};
 pub use eventually::eventually;

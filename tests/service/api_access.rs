@@ -1,0 +1,113 @@
+//! Who may call what.
+
+use feebox::settings::Role;
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::support::{Api, Engine, TestDatabase, a_quote};
+
+const TOKENS: [(&str, &str, Role); 4] = [
+    ("shop", "shop-token", Role::Submitter),
+    ("other-shop", "other-shop-token", Role::Submitter),
+    ("eye", "eye-token", Role::Viewer),
+    ("boss", "boss-token", Role::Operator),
+];
+
+async fn api() -> (TestDatabase, Api) {
+    let database = TestDatabase::migrated(Engine::Sqlite).await;
+    let api = Api::start_at(database.url(), &TOKENS).await;
+    (database, api)
+}
+
+async fn submit(api: &Api, authorization: &str) -> Response {
+    let call = api.request(Method::POST, "/v1/quotes").json(&a_quote());
+    call.header("Authorization", authorization).send().await.unwrap()
+}
+
+#[tokio::test]
+async fn without_a_right_token_nobody_gets_in() {
+    let (_database, api) = api().await;
+    let id = uuid::Uuid::now_v7();
+    for (method, path) in [
+        (Method::POST, "/v1/quotes".to_owned()),
+        (Method::POST, "/v1/quotes:batch".to_owned()),
+        (Method::GET, "/v1/quotes".to_owned()),
+        (Method::GET, format!("/v1/quotes/{id}")),
+        (Method::POST, format!("/v1/quotes/{id}/cancel")),
+    ] {
+        for authorization in
+            [None, Some("Bearer wrong"), Some("Bearer "), Some("Basic c2hvcDpzaG9w"), Some("shop-token")]
+        {
+            let mut call = api.request(method.clone(), &path).json(&a_quote());
+            if let Some(authorization) = authorization {
+                call = call.header("Authorization", authorization);
+            }
+            let answer = call.send().await.unwrap();
+            assert_eq!(answer.status(), 401, "{path} {authorization:?}");
+            let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
+            assert!(challenge.starts_with("Bearer"), "{challenge}");
+            assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        }
+    }
+    assert_eq!(api.stored().await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_submitter_and_an_operator_submit_and_a_viewer_only_reads() {
+    let (_database, api) = api().await;
+    assert_eq!(submit(&api, "Bearer shop-token").await.status(), 201);
+    assert_eq!(submit(&api, "bearer boss-token").await.status(), 201);
+    let answer = submit(&api, "Bearer eye-token").await;
+    assert_eq!(answer.status(), 403);
+    assert_eq!(answer.json::<Value>().await.unwrap()["type"], "/problems/forbidden");
+    assert_eq!(api.stored().await, (2, 2));
+
+    for token in ["shop-token", "eye-token", "boss-token"] {
+        let read = api.request(Method::GET, "/v1/quotes").bearer_auth(token).send().await.unwrap();
+        assert_eq!(read.status(), 200, "{token}");
+    }
+    let quotes: Value =
+        api.request(Method::GET, "/v1/quotes").bearer_auth("eye-token").send().await.unwrap().json().await.unwrap();
+    let cancel = format!("/v1/quotes/{}/cancel", quotes["quotes"][0]["id"].as_str().unwrap());
+    for (token, status) in [("eye-token", 403), ("shop-token", 200), ("boss-token", 200)] {
+        let answer = api.request(Method::POST, &cancel).bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{token}");
+    }
+}
+
+#[tokio::test]
+async fn callers_do_not_share_their_keys() {
+    let (_database, api) = api().await;
+    for (token, replayed) in [("shop-token", false), ("other-shop-token", false), ("shop-token", true)] {
+        let call = api.request(Method::POST, "/v1/quotes").json(&a_quote()).bearer_auth(token);
+        let answer = call.header("Idempotency-Key", "key").send().await.unwrap();
+        assert_eq!(answer.status(), 201, "{token}");
+        assert_eq!(answer.headers().contains_key("idempotency-replayed"), replayed, "{token}");
+    }
+    assert_eq!(api.stored().await, (2, 2));
+}
+
+#[tokio::test]
+async fn health_and_documents_need_no_token() {
+    let (_database, api) = api().await;
+    for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs/"] {
+        assert_eq!(api.get(path).await.status(), 200, "{path}");
+    }
+    assert_eq!(api.get("/nowhere").await.status(), 404);
+}
+
+#[tokio::test]
+async fn without_configured_tokens_a_page_of_another_site_gets_nothing_done() {
+    let database = TestDatabase::migrated(Engine::Sqlite).await;
+    let api = Api::start(&database).await;
+    for (name, value) in [("Origin", "https://evil.example"), ("Origin", "null"), ("Host", "evil.example")] {
+        let call = api.request(Method::POST, "/v1/quotes").json(&a_quote());
+        let answer = call.header(name, value).send().await.unwrap();
+        assert_eq!(answer.status(), 403, "{name}: {value}");
+    }
+    assert_eq!(api.stored().await, (0, 0));
+    let own = format!("http://{}", api.addr());
+    let call = api.request(Method::POST, "/v1/quotes").json(&a_quote());
+    assert_eq!(call.header("Origin", own).send().await.unwrap().status(), 201);
+    assert_eq!(api.post("/v1/quotes:batch", &json!({"quotes": [a_quote()]})).await.status(), 201);
+}

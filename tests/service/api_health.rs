@@ -1,0 +1,70 @@
+//! What machines that look after Feebox get to see.
+
+use feebox::http;
+use migration::{Migrator, MigratorTrait};
+use sea_orm::ConnectionTrait;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Api, Engine, TestDatabase, a_quote, http_client, open};
+
+#[tokio::test]
+async fn it_is_ready_when_no_migration_pends() {
+    for engine in Engine::ALL {
+        let database = TestDatabase::create(engine).await;
+        let api = Api::start(&database).await;
+        assert_eq!(api.get("/healthz").await.status(), 200, "{engine:?}");
+        let answer = api.get("/readyz").await;
+        assert_eq!(answer.status(), 503, "{engine:?}");
+        assert!(answer.headers().contains_key("retry-after"));
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["type"], "/problems/not-ready");
+        assert!(problem["detail"].as_str().unwrap().contains("feebox migrate up"), "{problem}");
+
+        let connection = database.connect().await;
+        Migrator::up(&connection, None).await.unwrap();
+        assert_eq!(api.get("/readyz").await.status(), 200, "{engine:?}");
+
+        // A newer version has migrated this database further: no reason to stop.
+        let insert = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29991231_000001_newer', 1)";
+        connection.execute_unprepared(insert).await.unwrap();
+        assert_eq!(api.get("/readyz").await.status(), 200, "{engine:?}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_what_was_stored() {
+    let database = TestDatabase::migrated(Engine::Sqlite).await;
+    let api = Api::start(&database).await;
+    api.submit().await;
+    let answer = api.get("/metrics").await;
+    assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+    let page = answer.text().await.unwrap();
+    // Other tests of this process count too.
+    for name in ["feebox_quotes_submitted_total", "feebox_submission_seconds_count"] {
+        let line = page.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line.split(' ').next_back().unwrap().parse::<u64>().unwrap() > 0, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_answers_its_health_and_nothing_else() {
+    let database = TestDatabase::migrated(Engine::Sqlite).await;
+    let router = http::worker_router(open(database.url()).await, feebox::telemetry::install_metrics());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let drain = CancellationToken::new();
+    let serving = tokio::spawn(http::serve(listener, router, drain.clone()));
+    let client = http_client();
+    for (path, status) in
+        [("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/v1/quotes", 404), ("/openapi.json", 404)]
+    {
+        let answer = client.get(format!("http://{addr}{path}")).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+    }
+    let answer = client.post(format!("http://{addr}/v1/quotes")).json(&a_quote()).send().await.unwrap();
+    assert_eq!(answer.status(), 404);
+    drain.cancel();
+    serving.await.unwrap();
+}
