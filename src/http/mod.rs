@@ -2,7 +2,7 @@
 //!
 //! A call passes `edge` (its trace, its time limit, what is said of a panic), `access` (who calls, and may they), `input`
 //! (bytes become parts that can't be wrong, or every fault at once) and its route. Whatever is refused leaves as a
-//! [`problem`]. There is no SQL here, and no table's type in a body.
+//! `problem`. There is no SQL here, and no table's type in a body.
 
 mod access;
 mod docs;
