@@ -68,11 +68,14 @@ pub async fn settle<R>(
     let mut settled = Vec::with_capacity(attempts.len());
     let mut delivered = Vec::new();
     for attempt in attempts {
-        weather.note(&attempt.outcome, attempt.event.probe);
         let became = match rows.get(&attempt.event.id) {
             Some(row) if row.token == Some(attempt.event.lease_token) => next(attempt, row.withdrawn, policy, now),
             row => Became::Lost(row.and_then(|row| row.holder.clone()).unwrap_or_else(|| "nobody any more".into())),
         };
+        // A late answer changes nothing about its destination either: it is old, and it may have been counted before.
+        if !matches!(became, Became::Lost(_)) {
+            weather.note(&attempt.outcome, attempt.event.probe);
+        }
         match &became {
             Became::Delivered => delivered.push(attempt.event.id),
             Became::Lost(_) => {}
