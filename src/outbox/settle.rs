@@ -116,7 +116,10 @@ fn next<R>(attempt: &Attempt<R>, withdrawn: bool, policy: &Policy, now: DateTime
         _ if withdrawn => Became::Cancelled,
         Outcome::Refused(error) | Outcome::Broken(error) => Became::Dead(error.clone()),
         Outcome::NotSent(_) => Became::Pending(now),
-        Outcome::RetryAfter(_, wait) => Became::Pending(after(now, (*wait).min(policy.retry_after_max))),
+        // `Retry-After: 0` spends no attempt: without a pause of ours, nothing would slow the calls down or end them.
+        Outcome::RetryAfter(_, wait) => {
+            Became::Pending(after(now, (*wait).min(policy.retry_after_max).max(policy.retry.delay(1))))
+        }
         // Behind all that is due: the next probe is another event, lest one bad event keeps the circuit open.
         Outcome::Unauthorised(_) => Became::Pending(after(now, policy.circuit.cool_down)),
         _ if event.probe => Became::Pending(after(now, policy.circuit.cool_down)),
