@@ -150,7 +150,8 @@ impl<'a, D: Destination> Run<'a, D> {
         let limit = worker.limiter.limit();
         let wanted = (worker.settings.batch_size).min(limit.saturating_mul(2)).saturating_sub(self.waiting.len());
         let held_up = self.exhausted || self.claiming.is_some() || worker.signals.drain.is_cancelled();
-        if held_up || self.waiting.len() > limit / 2 || self.finished.len() >= worker.settings.batch_size {
+        let enough = wanted == 0 || self.waiting.len() > limit / 2;
+        if held_up || enough || self.finished.len() >= worker.settings.batch_size {
             return;
         }
         self.claiming = Some(Box::pin(async move {
