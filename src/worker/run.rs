@@ -43,6 +43,8 @@ struct Run<'a, D: Destination> {
     settling: Step<'a, Vec<(Attempt<D::Receipt>, Became)>>,
     /// The last claim found nothing more that is due.
     exhausted: bool,
+    /// Something was settled since the last claim: later events of a quote may be free, or all of them after a probe.
+    settled_since_claim: bool,
     report: Report,
 }
 
@@ -77,6 +79,7 @@ impl<'a, D: Destination> Run<'a, D> {
             claiming: None,
             settling: None,
             exhausted: false,
+            settled_since_claim: false,
             report: Report::default(),
         }
     }
@@ -89,6 +92,9 @@ impl<'a, D: Destination> Run<'a, D> {
             self.begin_claim();
             self.begin_settle();
             if self.is_done() {
+                if failed.is_ok() && self.must_look_again() {
+                    continue;
+                }
                 break;
             }
             tokio::select! {
@@ -116,6 +122,12 @@ impl<'a, D: Destination> Run<'a, D> {
             && self.in_flight.is_empty()
             && self.waiting.is_empty()
             && self.finished.is_empty()
+    }
+
+    fn must_look_again(&mut self) -> bool {
+        let again = self.settled_since_claim && !self.worker.drain.is_cancelled();
+        self.exhausted &= !again;
+        again
     }
 
     /// Starts deliveries while there are places, unless results pile up because the database is away.
@@ -154,6 +166,7 @@ impl<'a, D: Destination> Run<'a, D> {
         if held_up || enough || self.finished.len() >= worker.settings.batch_size {
             return;
         }
+        self.settled_since_claim = false;
         self.claiming = Some(Box::pin(async move {
             let request = ClaimRequest {
                 destination: worker.destination.name(),
@@ -184,6 +197,7 @@ impl<'a, D: Destination> Run<'a, D> {
     }
 
     fn note(&mut self, settled: &[(Attempt<D::Receipt>, Became)]) {
+        self.settled_since_claim = true;
         for (attempt, became) in settled {
             tell::settled(self.worker.destination.name(), (attempt, became));
             self.report.count((attempt, became));
