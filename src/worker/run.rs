@@ -27,6 +27,8 @@ const LEASE_PART_MIN: u32 = 3;
 const SETTLE_PART: u32 = 10;
 /// The part of a lease after which a run that goes on looks again for leases that have run out.
 const RESCUE_PART: u32 = 3;
+/// Most attempts that one transaction settles: below what every database takes in one statement.
+const SETTLE_SIZE_MAX: usize = 1_000;
 /// The pause between tries to settle while the database is away.
 const SETTLE_RETRY: Duration = Duration::from_millis(200);
 
@@ -203,8 +205,9 @@ impl<'a, D: Destination> Run<'a, D> {
         if self.settling.is_some() || self.finished.is_empty() {
             return;
         }
-        let (worker, attempts) = (self.worker, mem::take(&mut self.finished));
-        self.settling = Some(Box::pin(settle(worker, attempts)));
+        let some = self.finished.len().min(SETTLE_SIZE_MAX);
+        let attempts = self.finished.drain(..some).collect();
+        self.settling = Some(Box::pin(settle(self.worker, attempts)));
     }
 
     /// A run that has always something in the air, as under steady load, would else never look for them again.
