@@ -5,9 +5,18 @@
     missing_docs,
     reason = "in a test a panic is the message, and names tell what a test shows"
 )]
-#![allow(dead_code, unused_imports, reason = "the harness offers more than the tests here use so far")]
 
+#[allow(dead_code, unused_imports, reason = "the harness offers more than the tests here use so far")]
 mod support;
 
 mod harness;
+mod outbox_circuit;
+mod outbox_claim;
+mod outbox_order;
+mod outbox_rescue;
+mod outbox_retention;
+mod outbox_retry;
+mod outbox_settle;
+mod quote_cancel;
 mod tidy;
+mod worker_run;

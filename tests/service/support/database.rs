@@ -1,5 +1,7 @@
 use std::net::SocketAddr;
 
+use feebox::settings::{Settings, Sources};
+use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use tempfile::TempDir;
 use url::Url;
@@ -50,7 +52,19 @@ impl TestDatabase {
         TestDatabase { engine, url: url.into(), _directory: None }
     }
 
-    // `migrated(engine)` belongs here: `create`, then the migrator's `up`.
+    /// Creates one with Feebox's schema, and opens it.
+    pub async fn migrated(engine: Engine) -> (TestDatabase, feebox::database::Database) {
+        let database = TestDatabase::create(engine).await;
+        let db = database.open().await;
+        Migrator::up(db.connection(), None).await.unwrap();
+        (database, db)
+    }
+
+    /// Opens it as Feebox does. Each call is another process of the fleet, with a clock of its own.
+    pub async fn open(&self) -> feebox::database::Database {
+        let settings = Settings::load(&Sources::overrides([("database.url", &self.url)])).unwrap();
+        feebox::database::Database::connect(&settings.database).await.unwrap()
+    }
 
     fn sqlite() -> TestDatabase {
         let directory = tempfile::Builder::new().prefix("feebox-sqlite.").tempdir().unwrap();
