@@ -10,8 +10,10 @@
 mod support;
 
 mod harness;
+mod migrations;
 mod outbox_circuit;
 mod outbox_claim;
+mod outbox_model;
 mod outbox_order;
 mod outbox_rescue;
 mod outbox_retention;
