@@ -435,15 +435,12 @@ impl Event {
             _ if given_up => None,
             _ => Some(Some(delay(attempt))),
         };
-        match wait {
-            Some(wait) => {
-                self.status = Status::Pending;
-                self.due_at = wait.map_or(self.due_at, |wait| after(now, wait));
-            }
-            None => {
-                self.status = if self.withdrawn { Status::Cancelled } else { Status::Dead };
-                self.settled_at = Some(now);
-            }
+        if let Some(wait) = wait {
+            self.status = Status::Pending;
+            self.due_at = wait.map_or(self.due_at, |wait| after(now, wait));
+        } else {
+            self.status = if self.withdrawn { Status::Cancelled } else { Status::Dead };
+            self.settled_at = Some(now);
         }
     }
 }
