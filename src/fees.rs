@@ -7,6 +7,9 @@ use uuid::Uuid;
 
 pub use entity::fee_record::Model as FeeRecord;
 
+/// Rows a statement: below the 32,766 parameters that `SQLite` takes.
+const ROWS_MAX: usize = 1_000;
+
 /// A fee that the fee server made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fee {
@@ -34,12 +37,14 @@ pub async fn store<'a>(
     fees: impl Iterator<Item = (Uuid, &'a Fee)>,
     now: DateTime<Utc>,
 ) -> Result<(), DbErr> {
-    let rows: Vec<_> = fees.map(|(event_id, fee)| row(event_id, fee, now)).collect();
-    if rows.is_empty() {
-        return Ok(());
+    let mut rows: Vec<_> = fees.map(|(event_id, fee)| row(event_id, fee, now)).collect();
+    while !rows.is_empty() {
+        let rest = rows.split_off(rows.len().min(ROWS_MAX));
+        let once = OnConflict::new().do_nothing_on([Column::Id]).to_owned();
+        Entity::insert_many(rows).on_conflict(once).exec_without_returning(txn).await?;
+        rows = rest;
     }
-    let once = OnConflict::new().do_nothing_on([Column::Id]).to_owned();
-    Entity::insert_many(rows).on_conflict(once).exec_without_returning(txn).await.map(drop)
+    Ok(())
 }
 
 fn row(event_id: Uuid, fee: &Fee, now: DateTime<Utc>) -> ActiveModel {

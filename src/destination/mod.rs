@@ -1,6 +1,7 @@
 //! Where events go: a port with exact promises.
 
 mod fee_server;
+mod scripted;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -9,6 +10,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use crate::outbox::{LeasedEvent, Outcome, Settled};
 
 pub use fee_server::{FeeServer, FeeServerError};
+pub use scripted::{Call, Cue, Scripted};
 
 /// Somebody who takes events.
 ///

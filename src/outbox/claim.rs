@@ -8,6 +8,7 @@ use sea_orm::{
     ActiveEnum,
     ActiveValue::Set,
     ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    Select,
     sea_query::{Alias, Expr, LockBehavior, LockType, Query, SelectStatement},
 };
 use serde_json::Value;
@@ -88,7 +89,7 @@ pub async fn claim(db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, D
         Passage::Probe => (1, true),
         Passage::Held(held) => return Ok(Claim { events: Vec::new(), held: Some(held) }),
     };
-    let due = due(&txn, request.destination, now, limit).await?;
+    let due = due(request.destination, now, limit).all(&*txn).await?;
     if due.is_empty() {
         // Rolled back with the transaction: a probe that was taken for nothing.
         return Ok(Claim::default());
@@ -103,12 +104,10 @@ pub async fn claim(db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, D
     Ok(Claim { events: events.collect(), held: None })
 }
 
-async fn due(
-    txn: &DatabaseTransaction,
-    destination: &str,
-    now: DateTime<Utc>,
-    limit: usize,
-) -> Result<Vec<outbox_event::Model>, DbErr> {
+/// The claim's own question: up to `limit` events of `destination` that are due, and that no earlier event holds back.
+/// Public so that databases can be asked for their plan.
+#[must_use]
+pub fn due(destination: &str, now: DateTime<Utc>, limit: usize) -> Select<Entity> {
     Entity::find()
         .filter(Column::Destination.eq(destination))
         .filter(status_in(&[Status::Pending]))
@@ -119,8 +118,6 @@ async fn due(
         .order_by_asc(Column::Id)
         .limit(limit as u64)
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
-        .all(txn)
-        .await
 }
 
 /// A dead event holds back those after it, too: it is delivered after an operator's retry, or given up.

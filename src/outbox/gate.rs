@@ -54,7 +54,10 @@ pub async fn ensure_destinations(db: &Database, names: &[&str]) -> Result<(), Db
             ..Default::default()
         };
         let insert = destination::Entity::insert(row);
-        let insert = insert.on_conflict(OnConflict::column(destination::Column::Name).do_nothing().to_owned());
+        // `do_nothing` alone is written as `ON DUPLICATE KEY IGNORE` for MariaDB, which knows no such thing.
+        let insert = insert.on_conflict(
+            OnConflict::column(destination::Column::Name).do_nothing_on([destination::Column::Name]).to_owned(),
+        );
         insert.exec_without_returning(db.connection()).await?;
     }
     Ok(())

@@ -35,7 +35,7 @@ mod settle;
 mod upkeep;
 mod withdraw;
 
-pub use claim::{Claim, ClaimRequest, LeasedEvent, claim};
+pub use claim::{Claim, ClaimRequest, LeasedEvent, claim, due};
 pub use gate::{Held, ensure_destinations};
 pub use outcome::Outcome;
 pub use record::{NewEvent, record};

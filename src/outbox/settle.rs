@@ -68,11 +68,14 @@ pub async fn settle<R>(
     let mut settled = Vec::with_capacity(attempts.len());
     let mut delivered = Vec::new();
     for attempt in attempts {
-        weather.note(&attempt.outcome, attempt.event.probe);
         let became = match rows.get(&attempt.event.id) {
             Some(row) if row.token == Some(attempt.event.lease_token) => next(attempt, row.withdrawn, policy, now),
             row => Became::Lost(row.and_then(|row| row.holder.clone()).unwrap_or_else(|| "nobody any more".into())),
         };
+        // A late answer changes nothing about its destination either: it is old, and it may have been counted before.
+        if !matches!(became, Became::Lost(_)) {
+            weather.note(&attempt.outcome, attempt.event.probe);
+        }
         match &became {
             Became::Delivered => delivered.push(attempt.event.id),
             Became::Lost(_) => {}
@@ -113,7 +116,10 @@ fn next<R>(attempt: &Attempt<R>, withdrawn: bool, policy: &Policy, now: DateTime
         _ if withdrawn => Became::Cancelled,
         Outcome::Refused(error) | Outcome::Broken(error) => Became::Dead(error.clone()),
         Outcome::NotSent(_) => Became::Pending(now),
-        Outcome::RetryAfter(_, wait) => Became::Pending(after(now, (*wait).min(policy.retry_after_max))),
+        // `Retry-After: 0` spends no attempt: without a pause of ours, nothing would slow the calls down or end them.
+        Outcome::RetryAfter(_, wait) => {
+            Became::Pending(after(now, (*wait).min(policy.retry_after_max).max(policy.retry.delay(1))))
+        }
         // Behind all that is due: the next probe is another event, lest one bad event keeps the circuit open.
         Outcome::Unauthorised(_) => Became::Pending(after(now, policy.circuit.cool_down)),
         _ if event.probe => Became::Pending(after(now, policy.circuit.cool_down)),

@@ -25,6 +25,10 @@ use crate::{
 const LEASE_PART_MIN: u32 = 3;
 /// The part of a lease that is kept for settling.
 const SETTLE_PART: u32 = 10;
+/// The part of a lease after which a run that goes on looks again for leases that have run out.
+const RESCUE_PART: u32 = 3;
+/// Most attempts that one transaction settles: below what every database takes in one statement.
+const SETTLE_SIZE_MAX: usize = 1_000;
 /// The pause between tries to settle while the database is away.
 const SETTLE_RETRY: Duration = Duration::from_millis(200);
 
@@ -41,8 +45,12 @@ struct Run<'a, D: Destination> {
     finished: Vec<Attempt<D::Receipt>>,
     claiming: Step<'a, Claim>,
     settling: Step<'a, Vec<(Attempt<D::Receipt>, Became)>>,
+    rescuing: Step<'a, Vec<(Attempt<()>, Became)>>,
+    rescued_at: Instant,
     /// The last claim found nothing more that is due.
     exhausted: bool,
+    /// Something was settled since the last claim: later events of a quote may be free, or all of them after a probe.
+    settled_since_claim: bool,
     report: Report,
 }
 
@@ -58,10 +66,7 @@ impl<D: Destination> Worker<D> {
         let names = [self.destination.name()];
         self.registered.get_or_try_init(|| outbox::ensure_destinations(&self.db, &names)).await?;
         let mut run = Run::new(self);
-        for (attempt, became) in &outbox::rescue(&self.db, &self.name, &self.policy).await? {
-            tell::settled(self.destination.name(), (attempt, became));
-            run.report.rescued += 1;
-        }
+        run.note_rescued(&outbox::rescue(&self.db, &self.name, &self.policy).await?);
         run.to_the_end().await
     }
 }
@@ -76,7 +81,10 @@ impl<'a, D: Destination> Run<'a, D> {
             finished: Vec::new(),
             claiming: None,
             settling: None,
+            rescuing: None,
+            rescued_at: Instant::now(),
             exhausted: false,
+            settled_since_claim: false,
             report: Report::default(),
         }
     }
@@ -88,7 +96,11 @@ impl<'a, D: Destination> Run<'a, D> {
             self.send();
             self.begin_claim();
             self.begin_settle();
+            self.begin_rescue();
             if self.is_done() {
+                if failed.is_ok() && self.must_look_again() {
+                    continue;
+                }
                 break;
             }
             tokio::select! {
@@ -101,6 +113,12 @@ impl<'a, D: Destination> Run<'a, D> {
                     }
                 }
                 settled = step(&mut self.settling) => self.note(&settled?),
+                rescued = step(&mut self.rescuing) => {
+                    match rescued {
+                        Ok(rescued) => self.note_rescued(&rescued),
+                        Err(error) => (self.exhausted, failed) = (true, Err(error)),
+                    }
+                }
                 () = self.worker.signals.wake.notified(), if self.exhausted && failed.is_ok() => self.exhausted = false,
                 () = self.worker.signals.drain.cancelled(), if !self.waiting.is_empty() => {}
                 () = self.worker.cut_off.cancelled(), if !self.in_flight.is_empty() => self.in_flight.abort_all(),
@@ -113,9 +131,16 @@ impl<'a, D: Destination> Run<'a, D> {
     fn is_done(&self) -> bool {
         self.claiming.is_none()
             && self.settling.is_none()
+            && self.rescuing.is_none()
             && self.in_flight.is_empty()
             && self.waiting.is_empty()
             && self.finished.is_empty()
+    }
+
+    fn must_look_again(&mut self) -> bool {
+        let again = self.settled_since_claim && !self.worker.signals.drain.is_cancelled();
+        self.exhausted &= !again;
+        again
     }
 
     /// Starts deliveries while there are places, unless results pile up because the database is away.
@@ -150,9 +175,11 @@ impl<'a, D: Destination> Run<'a, D> {
         let limit = worker.limiter.limit();
         let wanted = (worker.settings.batch_size).min(limit.saturating_mul(2)).saturating_sub(self.waiting.len());
         let held_up = self.exhausted || self.claiming.is_some() || worker.signals.drain.is_cancelled();
-        if held_up || self.waiting.len() > limit / 2 || self.finished.len() >= worker.settings.batch_size {
+        let enough = wanted == 0 || self.waiting.len() > limit / 2;
+        if held_up || enough || self.finished.len() >= worker.settings.batch_size {
             return;
         }
+        self.settled_since_claim = false;
         self.claiming = Some(Box::pin(async move {
             let request = ClaimRequest {
                 destination: worker.destination.name(),
@@ -178,11 +205,31 @@ impl<'a, D: Destination> Run<'a, D> {
         if self.settling.is_some() || self.finished.is_empty() {
             return;
         }
-        let (worker, attempts) = (self.worker, mem::take(&mut self.finished));
-        self.settling = Some(Box::pin(settle(worker, attempts)));
+        let some = self.finished.len().min(SETTLE_SIZE_MAX);
+        let attempts = self.finished.drain(..some).collect();
+        self.settling = Some(Box::pin(settle(self.worker, attempts)));
+    }
+
+    /// A run that has always something in the air, as under steady load, would else never look for them again.
+    fn begin_rescue(&mut self) {
+        let worker = self.worker;
+        let due = self.rescued_at.elapsed() >= worker.settings.lease / RESCUE_PART;
+        if due && self.rescuing.is_none() && !worker.signals.drain.is_cancelled() {
+            self.rescued_at = Instant::now();
+            self.rescuing = Some(Box::pin(outbox::rescue(&worker.db, &worker.name, &worker.policy)));
+        }
+    }
+
+    fn note_rescued(&mut self, rescued: &[(Attempt<()>, Became)]) {
+        for (attempt, became) in rescued {
+            tell::settled(self.worker.destination.name(), (attempt, became));
+            self.report.rescued += 1;
+        }
+        self.exhausted &= rescued.is_empty();
     }
 
     fn note(&mut self, settled: &[(Attempt<D::Receipt>, Became)]) {
+        self.settled_since_claim = true;
         for (attempt, became) in settled {
             tell::settled(self.worker.destination.name(), (attempt, became));
             self.report.count((attempt, became));

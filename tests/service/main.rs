@@ -5,8 +5,8 @@
     missing_docs,
     reason = "in a test a panic is the message, and names tell what a test shows"
 )]
-#![allow(dead_code, unused_imports, reason = "the harness offers more than the tests here use so far")]
 
+#[allow(dead_code, unused_imports, reason = "the harness offers more than the tests here use so far")]
 mod support;
 
 mod api_access;
@@ -16,4 +16,15 @@ mod api_health;
 mod api_idempotency;
 mod api_quotes;
 mod harness;
+mod migrations;
+mod outbox_circuit;
+mod outbox_claim;
+mod outbox_model;
+mod outbox_order;
+mod outbox_rescue;
+mod outbox_retention;
+mod outbox_retry;
+mod outbox_settle;
+mod quote_cancel;
 mod tidy;
+mod worker_run;

@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 
+use feebox::settings::{Settings, Sources};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use tempfile::TempDir;
@@ -58,6 +59,12 @@ impl TestDatabase {
         Migrator::up(&connection, None).await.unwrap();
         connection.close().await.unwrap();
         database
+    }
+
+    /// Opens it as Feebox does. Each call is another process of the fleet, with a clock of its own.
+    pub async fn open(&self) -> feebox::database::Database {
+        let settings = Settings::load(&Sources::overrides([("database.url", &self.url)])).unwrap();
+        feebox::database::Database::connect(&settings.database).await.unwrap()
     }
 
     fn sqlite() -> TestDatabase {

@@ -4,6 +4,7 @@ mod api;
 mod client;
 mod database;
 mod eventually;
+mod outbox;
 mod ports;
 mod process;
 mod services;
@@ -13,6 +14,10 @@ pub use api::{Api, a_quote, open};
 pub use client::http_client;
 pub use database::{Engine, TestDatabase};
 pub use eventually::eventually;
+pub(crate) use outbox::on_each_engine;
+pub use outbox::{
+    TestOutbox, attempt, delivered, fee_server, new_quote, refused, retry, unknown, with_fee, worker_settings,
+};
 pub use ports::free_port;
 pub use process::{Process, Signal};
 pub use services::Server;

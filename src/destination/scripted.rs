@@ -1,0 +1,125 @@
+//! A destination that plays a script: for tests, which thereby need no network and no luck.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sea_orm::{DatabaseTransaction, DbErr};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Destination;
+use crate::outbox::{Became, LeasedEvent, Outcome, Settled};
+
+/// What is to happen at a delivery.
+#[derive(Clone, Debug)]
+pub enum Cue {
+    /// It comes to this at once.
+    Answer(Outcome<()>),
+    /// It comes to this when the token is cancelled, and not before.
+    AnswerWhenTold(CancellationToken, Outcome<()>),
+    /// It panics with this message.
+    Panic(&'static str),
+}
+
+/// A delivery that was begun.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The event: its id, its attempt, whether it is the probe.
+    pub event: LeasedEvent,
+    /// When it was begun.
+    pub begun: Instant,
+    /// When it was answered; `None` while it runs, and if it panicked or was dropped.
+    pub ended: Option<Instant>,
+}
+
+/// Plays a script and remembers its calls.
+pub struct Scripted {
+    name: &'static str,
+    script: Box<dyn Fn(&LeasedEvent) -> Cue + Send + Sync>,
+    calls: Mutex<Vec<Call>>,
+    calls_begun: watch::Sender<usize>,
+    applied: Mutex<Vec<(Uuid, Became)>>,
+}
+
+impl Scripted {
+    /// The destination called `name`; `script` says for each event and attempt what is to happen.
+    #[must_use]
+    pub fn new(name: &'static str, script: impl Fn(&LeasedEvent) -> Cue + Send + Sync + 'static) -> Self {
+        Self {
+            name,
+            script: Box::new(script),
+            calls: Mutex::default(),
+            calls_begun: watch::Sender::default(),
+            applied: Mutex::default(),
+        }
+    }
+
+    /// The deliveries so far, in the order in which they were begun.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        lock(&self.calls).clone()
+    }
+
+    /// Waits until `count` deliveries have been begun.
+    pub async fn begun(&self, count: usize) {
+        // The sender is `self`: it is not gone while this waits.
+        let _ = self.calls_begun.subscribe().wait_for(|begun| *begun >= count).await;
+    }
+
+    /// What settled events became, in the order in which [`Destination::apply`] was told, also by a transaction that
+    /// failed after it.
+    #[must_use]
+    pub fn applied(&self) -> Vec<(Uuid, Became)> {
+        lock(&self.applied).clone()
+    }
+
+    fn begin(&self, event: &LeasedEvent) -> usize {
+        let mut calls = lock(&self.calls);
+        calls.push(Call { event: event.clone(), begun: Instant::now(), ended: None });
+        self.calls_begun.send_replace(calls.len());
+        calls.len() - 1
+    }
+}
+
+#[async_trait]
+impl Destination for Scripted {
+    type Receipt = ();
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn deliver(&self, event: &LeasedEvent) -> Outcome<()> {
+        let call = self.begin(event);
+        let outcome = match (self.script)(event) {
+            Cue::Answer(outcome) => outcome,
+            Cue::AnswerWhenTold(told, outcome) => {
+                told.cancelled().await;
+                outcome
+            }
+            Cue::Panic(message) => panic!("{message}"),
+        };
+        lock(&self.calls)[call].ended = Some(Instant::now());
+        outcome
+    }
+
+    async fn apply(
+        &self,
+        _txn: &DatabaseTransaction,
+        settled: &[Settled<'_, ()>],
+        _now: DateTime<Utc>,
+    ) -> Result<(), DbErr> {
+        let settled = settled.iter().map(|(attempt, became)| (attempt.event.id, (*became).clone()));
+        lock(&self.applied).extend(settled);
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

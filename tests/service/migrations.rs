@@ -1,0 +1,136 @@
+//! The schema's history, and whether the entities tell of the schema that it leads to.
+
+use entity::{destination, fee_record, idempotency_key, operator_action, outbox_event, quote, schedule};
+use migration::{Migrator, MigratorTrait};
+use sea_orm::sea_query::{ColumnType, StringLen};
+use sea_orm::{ColumnTrait, DbBackend, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn};
+
+use crate::support::{TestOutbox, on_each_engine};
+
+on_each_engine!(
+    migrations_go_up_and_down_and_up_again_to_the_same_schema,
+    migrating_twice_changes_nothing,
+    each_entity_has_the_columns_of_its_table_and_no_others,
+);
+
+async fn migrations_go_up_and_down_and_up_again_to_the_same_schema(outbox: TestOutbox) {
+    let before = schema(&outbox).await;
+    assert!(before.iter().any(|line| line.contains("outbox_event_claim")), "{before:#?}");
+    outbox.submit(3).await;
+
+    Migrator::down(outbox.db.connection(), None).await.unwrap();
+    let left: Vec<_> =
+        columns(&outbox).await.into_iter().filter(|line| !line.starts_with("seaql_migrations.")).collect();
+    assert!(left.is_empty(), "{left:#?}");
+
+    Migrator::up(outbox.db.connection(), None).await.unwrap();
+    assert_eq!(schema(&outbox).await, before);
+    outbox.submit(3).await;
+}
+
+async fn migrating_twice_changes_nothing(outbox: TestOutbox) {
+    outbox.submit(3).await;
+    let before = (schema(&outbox).await, outbox.events().await);
+    Migrator::up(outbox.db.connection(), None).await.unwrap();
+    assert_eq!((schema(&outbox).await, outbox.events().await), before);
+}
+
+async fn each_entity_has_the_columns_of_its_table_and_no_others(outbox: TestOutbox) {
+    let backend = outbox.db.connection().get_database_backend();
+    let mut told = [
+        columns_told_by(destination::Entity, backend),
+        columns_told_by(fee_record::Entity, backend),
+        columns_told_by(idempotency_key::Entity, backend),
+        columns_told_by(operator_action::Entity, backend),
+        columns_told_by(outbox_event::Entity, backend),
+        columns_told_by(quote::Entity, backend),
+        columns_told_by(schedule::Entity, backend),
+    ]
+    .concat();
+    told.sort();
+    let mut real = columns(&outbox).await;
+    real.retain(|line| !line.starts_with("seaql_migrations."));
+    real.sort();
+    let missing: Vec<_> = told.iter().filter(|line| !real.contains(line)).collect();
+    let untold: Vec<_> = real.iter().filter(|line| !told.contains(line)).collect();
+    assert!(missing.is_empty() && untold.is_empty(), "only the entities: {missing:#?}, only the schema: {untold:#?}");
+}
+
+/// Each column in one line, as [`columns`] tells those of the database.
+fn columns_told_by<E: EntityTrait>(entity: E, backend: DbBackend) -> Vec<String> {
+    let keys: Vec<_> = E::PrimaryKey::iter().map(|key| key.into_column().as_str().to_owned()).collect();
+    let columns = E::Column::iter().map(|column| {
+        let (name, def) = (column.as_str(), column.def());
+        let key = keys.iter().position(|key| key == name).map(|place| format!(" key {}", place + 1));
+        let null = if def.is_null() { " null" } else { "" };
+        let column_type = spelled(def.get_column_type(), backend);
+        format!("{}.{name} {column_type}{null}{}", entity.table_name(), key.unwrap_or_default())
+    });
+    columns.collect()
+}
+
+/// A type of an entity's column as the database spells it.
+fn spelled(column_type: &ColumnType, backend: DbBackend) -> String {
+    let [sqlite, postgres, mariadb] = match column_type {
+        ColumnType::String(StringLen::N(length)) => return format!("varchar({length})"),
+        ColumnType::Text => ["TEXT", "text", "text"],
+        ColumnType::Uuid => ["uuid_text", "uuid", "binary(16)"],
+        ColumnType::Integer => ["INTEGER", "int4", "int(11)"],
+        ColumnType::BigInteger => ["INTEGER", "int8", "bigint(20)"],
+        ColumnType::TimestampWithTimeZone => ["timestamp_with_timezone_text", "timestamptz", "datetime(6)"],
+        ColumnType::Boolean => ["boolean", "bool", "tinyint(1)"],
+        ColumnType::JsonBinary => ["jsonb_text", "jsonb", "longtext"],
+        other => panic!("no column is known to have the type {other:?}"),
+    };
+    let spelled = match backend {
+        DbBackend::Sqlite => sqlite,
+        DbBackend::Postgres => postgres,
+        _ => mariadb,
+    };
+    spelled.into()
+}
+
+/// Columns and indexes, each in one line.
+async fn schema(outbox: &TestOutbox) -> Vec<String> {
+    let indexes = match outbox.db.connection().get_database_backend() {
+        DbBackend::Sqlite => "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name",
+        DbBackend::Postgres => "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname",
+        _ => {
+            "SELECT CONCAT_WS(' ', table_name, index_name, seq_in_index, column_name, non_unique) \
+             FROM information_schema.statistics WHERE table_schema = DATABASE() ORDER BY 1"
+        }
+    };
+    let mut schema = columns(outbox).await;
+    schema.extend(outbox.texts(indexes).await);
+    schema
+}
+
+async fn columns(outbox: &TestOutbox) -> Vec<String> {
+    let columns = match outbox.db.connection().get_database_backend() {
+        DbBackend::Sqlite => {
+            "SELECT tables.name || '.' || columns.name || ' ' || columns.type \
+             || CASE WHEN columns.\"notnull\" THEN '' ELSE ' null' END \
+             || CASE WHEN columns.pk THEN ' key ' || columns.pk ELSE '' END \
+             FROM sqlite_master AS tables JOIN pragma_table_info(tables.name) AS columns \
+             WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite_%' ORDER BY 1"
+        }
+        DbBackend::Postgres => {
+            "SELECT columns.table_name || '.' || columns.column_name || ' ' || udt_name \
+             || COALESCE('(' || character_maximum_length || ')', '') \
+             || CASE is_nullable WHEN 'YES' THEN ' null' ELSE '' END || COALESCE(' key ' || keys.ordinal_position, '') \
+             FROM information_schema.columns LEFT JOIN information_schema.key_column_usage AS keys \
+             ON keys.table_name = columns.table_name AND keys.column_name = columns.column_name \
+             AND keys.constraint_name LIKE '%_pkey' \
+             WHERE columns.table_schema = 'public' ORDER BY 1"
+        }
+        _ => {
+            "SELECT CONCAT(columns.table_name, '.', columns.column_name, ' ', column_type, \
+             IF(is_nullable = 'YES', ' null', ''), IFNULL(CONCAT(' key ', seq_in_index), '')) \
+             FROM information_schema.columns LEFT JOIN information_schema.statistics AS indexes \
+             ON indexes.table_schema = columns.table_schema AND indexes.table_name = columns.table_name \
+             AND indexes.column_name = columns.column_name AND index_name = 'PRIMARY' \
+             WHERE columns.table_schema = DATABASE() ORDER BY 1"
+        }
+    };
+    outbox.texts(columns).await
+}
