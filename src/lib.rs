@@ -4,48 +4,48 @@
 //!
 //! One way, no way back: submission and worker never import each other, they meet only in the table.
 
-/// Wires settings into a running app. The only place that knows all.
+// Wires settings into a running app. The only place that knows all.
 pub mod app;
-/// The command line: one file a command.
+// The command line: one file a command.
 pub mod cli;
 
-/// 1. The door: bytes in, problem+json out.
+// 1. The door: bytes in, problem+json out.
 pub mod http;
 
-/// 2. The unit of work: quote and events, or nothing; phases before and after the commit.
+// 2. The unit of work: quote and events, or nothing; phases before and after the commit.
 pub mod submission;
 
-/// 3. Sole owner of its table: record, claim, settle, retry policy, upkeep.
+// 3. Sole owner of its table: record, claim, settle, retry policy, upkeep.
 pub mod outbox;
 
-/// 4. Empties the outbox.
+// 4. Empties the outbox.
 pub mod worker;
 
-/// 5. Where events go: a port with exact promises.
+// 5. Where events go: a port with exact promises.
 pub mod destination;
 
-/// 6. The fee record: stored once, read by quote.
+// 6. The fee record: stored once, read by quote.
 pub mod fees;
 
-/// The quote's row: how its status moves, and how it is read.
+// The quote's row: how its status moves, and how it is read.
 pub mod quotes;
 
-/// The time that decides.
+// The time that decides.
 pub mod clock;
-/// Named points at which a test kills the process.
+// Named points at which a test kills the process.
 pub mod crash;
-/// Cron expressions, read the way the scheduler reads them.
+// Cron expressions, read the way the scheduler reads them.
 pub mod cron;
-/// The only place that opens a pool.
+// The only place that opens a pool.
 pub mod database;
-/// What `feebox fee-server` runs: the remote fee server with all its faults.
+// What `feebox fee-server` runs: the remote fee server with all its faults.
 pub mod sample_fee_server;
-/// Typed and validated settings; the defaults are embedded from `config/default.toml`.
+// Typed and validated settings; the defaults are embedded from `config/default.toml`.
 pub mod settings;
-/// Work that the fleet does once per cron tick.
+// Work that the fleet does once per cron tick.
 pub mod upkeep;
-/// Telling workers at once that something was stored.
+// Telling workers at once that something was stored.
 pub mod wakeup;
 
-/// Logs, traces and metrics.
+// Logs, traces and metrics.
 pub mod telemetry;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     database::Database,
+    quotes::Quote,
     submission::{Listener, Submitted},
 };
 
@@ -58,6 +59,10 @@ impl Wakeup {
 #[async_trait]
 impl Listener for Wakeup {
     async fn after_commit(&self, _submitted: &Submitted) {
+        self.wake();
+    }
+
+    async fn after_cancellation(&self, _quote: &Quote) {
         self.wake();
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "as the fee server writes it")]
 struct Fee {
     fee_id: String,
     quote_id: Uuid,

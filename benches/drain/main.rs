@@ -40,6 +40,7 @@ struct Drain {
     bench: bool,
 }
 
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let drain = Drain::parse();

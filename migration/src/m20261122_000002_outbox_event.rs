@@ -28,14 +28,14 @@ impl MigrationTrait for Migration {
                     .col(time(manager, "live_since").not_null())
                     .col(time(manager, "due_at").not_null())
                     .col(ColumnDef::new("lease_token").uuid())
-                    .col(&mut time(manager, "leased_until"))
+                    .col(time(manager, "leased_until"))
                     .col(ColumnDef::new("leased_by").string_len(128))
                     .col(ColumnDef::new("outcome_unknown").boolean().not_null())
                     .col(ColumnDef::new("withdrawn").boolean().not_null())
                     .col(ColumnDef::new("last_error").text())
                     .col(ColumnDef::new("failures").json_binary().not_null())
                     .col(time(manager, "created_at").not_null())
-                    .col(&mut time(manager, "settled_at"))
+                    .col(time(manager, "settled_at"))
                     .to_owned(),
             )
             .await?;

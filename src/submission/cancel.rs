@@ -63,6 +63,9 @@ impl Submission {
             record(&txn, now, vec![void]).await?;
         }
         txn.commit().await?;
+        for listener in &self.listeners {
+            listener.after_cancellation(&quote).await;
+        }
         Ok(quote)
     }
 }

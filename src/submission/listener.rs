@@ -42,6 +42,9 @@ pub trait Listener: Send + Sync {
     /// After the commit. The process may die before this runs: nothing that must happen belongs here.
     async fn after_commit(&self, _submitted: &Submitted) {}
 
+    /// After a cancellation was committed, which may have stored an event of its own. As above, it may not run.
+    async fn after_cancellation(&self, _quote: &Quote) {}
+
     /// After the transaction was rolled back. Not called when a commit failed, because then nobody knows whether the
     /// quotes are stored.
     async fn after_rollback(&self, _submitted: &Submitted) {}

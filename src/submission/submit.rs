@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Submission {
     pub(super) db: Database,
-    listeners: Vec<Arc<dyn Listener>>,
+    pub(super) listeners: Vec<Arc<dyn Listener>>,
     in_flight: InFlight,
 }
 

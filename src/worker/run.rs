@@ -32,6 +32,9 @@ const SETTLE_SIZE_MAX: usize = 1_000;
 /// The pause between tries to settle while the database is away.
 const SETTLE_RETRY: Duration = Duration::from_millis(200);
 
+/// What a delivery's task returns: the event, its outcome, when it was begun.
+type Delivered<R> = (LeasedEvent, Outcome<R>, Instant);
+
 type Step<'a, T> = Option<Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>>;
 
 /// A run's state: events that wait for a free place, deliveries in the air, results that wait to be settled. All three
@@ -39,7 +42,7 @@ type Step<'a, T> = Option<Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send +
 struct Run<'a, D: Destination> {
     worker: &'a Worker<D>,
     waiting: VecDeque<LeasedEvent>,
-    in_flight: JoinSet<(LeasedEvent, Outcome<D::Receipt>, Instant)>,
+    in_flight: JoinSet<Delivered<D::Receipt>>,
     /// Which delivery a task is, should it panic.
     tasks: HashMap<Id, (LeasedEvent, Instant)>,
     finished: Vec<Attempt<D::Receipt>>,
@@ -67,7 +70,7 @@ impl<D: Destination> Worker<D> {
         self.registered.get_or_try_init(|| outbox::ensure_destinations(&self.db, &names)).await?;
         let mut run = Run::new(self);
         run.note_rescued(&outbox::rescue(&self.db, &self.name, &self.policy).await?);
-        run.to_the_end().await
+        run.drain_all().await
     }
 }
 
@@ -89,7 +92,7 @@ impl<'a, D: Destination> Run<'a, D> {
         }
     }
 
-    async fn to_the_end(mut self) -> Result<Report, DbErr> {
+    async fn drain_all(mut self) -> Result<Report, DbErr> {
         let mut failed = Ok(());
         loop {
             self.hand_back_if_drained();
@@ -156,11 +159,11 @@ impl<'a, D: Destination> Run<'a, D> {
             }
             let (destination, begun) = (Arc::clone(&self.worker.destination), Instant::now());
             // Time to settle is left, also after a look-up and a call that both took their time.
-            let latest = event.lease_ends - self.worker.settings.lease / SETTLE_PART;
+            let limit = lease_left.saturating_sub(self.worker.settings.lease / SETTLE_PART);
             let known_by = event.clone();
             let task = self.in_flight.spawn(async move {
                 crash::point("after-claim");
-                let outcome = tokio::time::timeout_at(latest.into(), destination.deliver(&event)).await;
+                let outcome = tokio::time::timeout(limit, destination.deliver(&event)).await;
                 let outcome = outcome.unwrap_or_else(|_| Outcome::Unknown("no answer before the lease ended".into()));
                 crash::point("after-delivery");
                 (event, outcome, begun)
@@ -240,7 +243,7 @@ impl<'a, D: Destination> Run<'a, D> {
         }
     }
 
-    fn finish(&mut self, done: Result<(Id, (LeasedEvent, Outcome<D::Receipt>, Instant)), JoinError>) {
+    fn finish(&mut self, done: Result<(Id, Delivered<D::Receipt>), JoinError>) {
         let (event, outcome, begun) = match done {
             Ok((id, done)) => {
                 self.tasks.remove(&id);

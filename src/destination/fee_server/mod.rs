@@ -177,14 +177,14 @@ impl Destination for FeeServer {
     }
 }
 
-fn delivered_fee<'a>((attempt, became): Settled<'a, Receipt>) -> Option<(Uuid, &'a Fee)> {
+fn delivered_fee((attempt, became): Settled<'_, Receipt>) -> Option<(Uuid, &Fee)> {
     match (became, &attempt.outcome) {
         (Became::Delivered, Outcome::Delivered(Receipt::Fee(fee))) => Some((attempt.event.id, fee)),
         _ => None,
     }
 }
 
-fn refused_quote<'a>((attempt, became): Settled<'a, Receipt>) -> Option<(Uuid, &'a str)> {
+fn refused_quote((attempt, became): Settled<'_, Receipt>) -> Option<(Uuid, &str)> {
     match (became, &attempt.outcome) {
         (Became::Dead(_), Outcome::Refused(why)) => Some((attempt.event.aggregate_id, why)),
         _ => None,
