@@ -7,6 +7,7 @@ mod eventually;
 mod outbox;
 mod ports;
 mod process;
+mod raw_server;
 mod services;
 mod tcp_proxy;
 
@@ -20,5 +21,6 @@ pub use outbox::{
 };
 pub use ports::free_port;
 pub use process::{Process, Signal};
+pub use raw_server::{RawServer, Reply};
 pub use services::Server;
 pub use tcp_proxy::Proxy;
