@@ -15,6 +15,7 @@ mod api_docs;
 mod api_health;
 mod api_idempotency;
 mod api_quotes;
+mod delivery_windows;
 mod fee_server_answers;
 mod harness;
 mod migrations;
