@@ -30,6 +30,12 @@ pub mod fees;
 // The quote's row: how its status moves, and how it is read.
 pub mod quotes;
 
+// What operators do, across both halves of the house.
+pub mod operator;
+
+// Everything that happened to a quote.
+pub mod timeline;
+
 // The time that decides.
 pub mod clock;
 // Named points at which a test kills the process.

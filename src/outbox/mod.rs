@@ -26,24 +26,37 @@
 //! * An attempt that may have left a trace at the destination marks its event `outcome_unknown` until it is settled.
 
 mod claim;
+mod destinations;
+mod explain;
+mod failure;
 mod gate;
+mod list;
 mod outcome;
 mod record;
 mod rescue;
 mod retry;
+mod revive;
 mod settle;
+mod stats;
 mod upkeep;
 mod withdraw;
 
 pub use claim::{Claim, ClaimRequest, LeasedEvent, claim, due};
+pub use destinations::{DestinationState, OpenCircuit, Pause, destination, destinations, set_pause};
+pub use entity::outbox_event::{Model as Event, Status as EventStatus};
+pub use explain::{Explanation, explain};
+pub use failure::Failure;
 pub use gate::{Held, ensure_destinations};
+pub use list::{EventFilter, get, list, of_quote};
 pub use outcome::Outcome;
 pub use record::{NewEvent, record};
 pub use rescue::rescue;
 pub use retry::RetryPolicy;
+pub use revive::{RetryFilter, Revivable, revivable, revive, revive_one};
 pub use settle::{Attempt, Became, Settled, settle};
+pub use stats::{DestinationStats, EventCounts, SETTLED_COUNTED_MAX, Stats, feed_gauges, stats};
 pub use upkeep::prune;
-pub use withdraw::{Withdrawn, withdraw};
+pub use withdraw::{Withdrawn, give_up, withdraw};
 
 /// What the outbox needs to know to decide what follows a failed attempt.
 #[derive(Clone, Debug)]

@@ -7,10 +7,10 @@ use entity::outbox_event::{self, Column, Entity, Status};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::{LeasedEvent, Outcome, Policy, claim::padded, gate::Weather};
+use super::{Failure, LeasedEvent, Outcome, Policy, claim::padded, gate::Weather};
 use crate::clock::after;
 
 /// How many failed attempts an event remembers.
@@ -187,21 +187,27 @@ pub(super) async fn end_attempt<R>(
     }
     if let Some(error) = attempt.outcome.error().filter(|_| !matches!(attempt.outcome, Outcome::NotSent(_))) {
         let error: String = error.chars().take(ERROR_LENGTH_MAX).collect();
-        row.failures = Set(remember(&event.failures, failure(attempt, &error, worker, now)));
+        let failure = failure(attempt, &error, became, worker, now);
+        row.failures = Set(remember(&event.failures, failure.to_json()));
         row.last_error = Set(Some(error));
     }
     Entity::update_many().set(row).filter(Column::Id.eq(event.id)).exec(txn).await.map(drop)
 }
 
-fn failure<R>(attempt: &Attempt<R>, error: &str, worker: &str, now: DateTime<Utc>) -> Value {
-    json!({
-        "attempt": attempt.event.attempt,
-        "outcome": attempt.outcome.name(),
-        "error": error,
-        "at": now,
-        "duration_ms": u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
-        "by": worker,
-    })
+fn failure<R>(attempt: &Attempt<R>, error: &str, became: &Became, worker: &str, now: DateTime<Utc>) -> Failure {
+    let gave_up = match (became, &attempt.outcome) {
+        (Became::Dead(why), Outcome::Retry(_) | Outcome::Unknown(_)) => Some(why.clone()),
+        _ => None,
+    };
+    Failure {
+        attempt: attempt.event.attempt,
+        outcome: attempt.outcome.name().into(),
+        error: error.into(),
+        at: now,
+        duration_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+        by: worker.into(),
+        gave_up,
+    }
 }
 
 fn remember(failures: &Value, failure: Value) -> Value {

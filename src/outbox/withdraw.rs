@@ -1,4 +1,5 @@
-//! Giving up what has not been delivered of one quote's events, inside the transaction that cancels the quote.
+//! Giving up what has not been delivered: of one quote's events, inside the transaction that cancels the quote, or one
+//! event alone.
 
 use chrono::{DateTime, Utc};
 use entity::outbox_event::{ActiveModel, Column, Entity, Model, Status};
@@ -36,19 +37,36 @@ pub async fn withdraw(
         .all(txn)
         .await?;
     for event in &events {
-        let change = match event.status {
-            Status::Pending | Status::Dead => {
-                ActiveModel { status: Set(Status::Cancelled), settled_at: Set(Some(now)), ..Default::default() }
-            }
-            Status::Leased => ActiveModel { withdrawn: Set(true), ..Default::default() },
-            Status::Delivered | Status::Cancelled => continue,
-        };
-        Entity::update_many().set(change).filter(Column::Id.eq(event.id)).exec(txn).await?;
+        end(txn, event, now).await?;
     }
     Ok(Withdrawn {
         may_have_reached: events.iter().any(may_have_reached),
         next_sequence: events.iter().map(|event| event.sequence).max().unwrap_or(0) + 1,
     })
+}
+
+/// Gives up event `id` alone, as [`withdraw`] does with each. Answers the event as it was, locked; a delivered or
+/// cancelled one is left as it is.
+///
+/// # Errors
+/// What the database answers.
+pub async fn give_up(txn: &DatabaseTransaction, id: Uuid, now: DateTime<Utc>) -> Result<Option<Model>, DbErr> {
+    let Some(event) = Entity::find_by_id(id).lock_exclusive().one(txn).await? else {
+        return Ok(None);
+    };
+    end(txn, &event, now).await?;
+    Ok(Some(event))
+}
+
+async fn end(txn: &DatabaseTransaction, event: &Model, now: DateTime<Utc>) -> Result<(), DbErr> {
+    let change = match event.status {
+        Status::Pending | Status::Dead => {
+            ActiveModel { status: Set(Status::Cancelled), settled_at: Set(Some(now)), ..Default::default() }
+        }
+        Status::Leased => ActiveModel { withdrawn: Set(true), ..Default::default() },
+        Status::Delivered | Status::Cancelled => return Ok(()),
+    };
+    Entity::update_many().set(change).filter(Column::Id.eq(event.id)).exec(txn).await.map(drop)
 }
 
 /// Errs on the side of yes: voiding a fee that does not exist does no harm.

@@ -11,7 +11,7 @@ mod recorder;
 mod submit;
 mod upkeep;
 
-pub use cancel::CancelError;
+pub use cancel::{CancelError, Cancelled, cancel};
 pub use listener::{Listener, ListenerError, Submitted};
 pub use new_quote::{CurrencyCode, CustomerId, Line, Lines, NewQuote};
 pub use recorder::OutboxRecorder;

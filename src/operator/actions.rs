@@ -1,0 +1,106 @@
+//! The log of what operators did. Append-only, and this file alone writes it.
+
+use chrono::{DateTime, Utc};
+use entity::operator_action::{ActiveModel, Column, Entity};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+use serde_json::Value;
+use uuid::{Builder, Uuid};
+
+use super::Operator;
+
+pub use entity::operator_action::Model as Action;
+
+/// An event came back with a bulk retry. The bulk has an action of its own; this one is for the quote's timeline.
+pub(super) const REVIVE: &str = "event.revive";
+pub(super) const PAUSE: &str = "destination.pause";
+pub(super) const RESUME: &str = "destination.resume";
+
+/// An action to write down.
+#[derive(Debug)]
+pub(super) struct NewAction {
+    /// For example `event.retry`.
+    pub action: &'static str,
+    /// The event or destination that it was done to.
+    pub target: String,
+    /// The quote that it touches, if it is one.
+    pub quote_id: Option<Uuid>,
+    /// Facts about it.
+    pub details: Value,
+}
+
+/// Which actions a list shows.
+#[derive(Clone, Debug, Default)]
+pub struct ActionFilter {
+    /// Only those that touched this quote, also as one of many in a bulk retry. Without it a bulk is one line a batch.
+    pub quote_id: Option<Uuid>,
+    /// Only those older than this one.
+    pub before: Option<Uuid>,
+}
+
+/// Writes `actions` down, in the transaction of what was done.
+pub(super) async fn record(
+    txn: &DatabaseTransaction,
+    operator: Operator<'_>,
+    now: DateTime<Utc>,
+    actions: Vec<NewAction>,
+) -> Result<(), DbErr> {
+    let rows = actions.into_iter().map(|NewAction { action, target, quote_id, details }| ActiveModel {
+        id: Set(Uuid::now_v7()),
+        actor: Set(operator.name.into()),
+        action: Set(action.into()),
+        target: Set(target),
+        quote_id: Set(quote_id),
+        reason: Set(operator.reason.map(str::to_owned)),
+        details: Set(details),
+        created_at: Set(now),
+    });
+    Entity::insert_many(rows).exec_without_returning(txn).await.map(drop)
+}
+
+/// Actions, newest first, at most `limit`.
+///
+/// # Errors
+/// What the database answers.
+pub async fn list(db: &impl ConnectionTrait, filter: &ActionFilter, limit: u64) -> Result<Vec<Action>, DbErr> {
+    let query = match filter.quote_id {
+        Some(quote_id) => Entity::find().filter(Column::QuoteId.eq(quote_id)),
+        None => Entity::find().filter(Column::Action.ne(REVIVE)),
+    };
+    let query = match filter.before {
+        Some(before) => query.filter(Column::Id.lt(before)),
+        None => query,
+    };
+    query.order_by_desc(Column::Id).limit(limit).all(db).await
+}
+
+/// Pauses and resumptions of `destinations` from `since` to `until`, oldest first, at most `limit`.
+///
+/// # Errors
+/// What the database answers.
+pub async fn pauses(
+    db: &impl ConnectionTrait,
+    destinations: &[&str],
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<Action>, DbErr> {
+    Entity::find()
+        .filter(Column::Id.gte(no_younger_id(since)))
+        .filter(Column::Action.is_in([PAUSE, RESUME]))
+        .filter(Column::Target.is_in(destinations.iter().copied()))
+        .filter(Column::CreatedAt.between(since, until))
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .all(db)
+        .await
+}
+
+/// Ids are in the order of the hosts' clocks. With an hour to spare for one that is wrong, this spares a look at the
+/// whole log.
+fn no_younger_id(at: DateTime<Utc>) -> Uuid {
+    let milliseconds = at.timestamp_millis().saturating_sub(3_600_000);
+    Builder::from_unix_timestamp_millis(u64::try_from(milliseconds).unwrap_or(0), &[0; 10]).into_uuid()
+}

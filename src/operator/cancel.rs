@@ -1,0 +1,59 @@
+//! Giving an event up.
+
+use sea_orm::ActiveEnum;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Operator, OperatorError, actions, actions::NewAction, brings_the_fee};
+use crate::{
+    database::Database,
+    outbox::{self, Event, EventStatus},
+    quotes::Status,
+    submission::{self, CancelError, Cancelled},
+};
+
+/// Gives event `id` up. One that would have brought a fee gives up its quote, even a rejected one: a quote with neither
+/// a fee nor an event to get it would be lost. Its fee, should one exist, is voided as after any cancellation. Of an
+/// event that is being delivered the running attempt is the last. Answers the event as it is then.
+///
+/// # Errors
+/// [`OperatorError::Conflict`] if it was delivered or given up before.
+pub async fn cancel(db: &Database, operator: Operator<'_>, id: Uuid) -> Result<Event, OperatorError> {
+    let txn = db.begin().await?;
+    let now = db.now(&*txn).await?;
+    let event = outbox::give_up(&txn, id, now).await?.ok_or_else(|| OperatorError::no_event(id))?;
+    match event.status {
+        EventStatus::Pending | EventStatus::Leased | EventStatus::Dead => {}
+        EventStatus::Delivered => {
+            let why = "the event was delivered already; cancel its quote to take back what it did";
+            return Err(OperatorError::Conflict(why.into()));
+        }
+        EventStatus::Cancelled => return Err(given_up_before()),
+    }
+    if brings_the_fee(&event) {
+        let why = operator.reason.map_or_else(|| format!("given up by {}", operator.name), str::to_owned);
+        let from = [Status::Pending, Status::Confirmed, Status::Rejected];
+        match submission::cancel(&txn, event.aggregate_id, &from, Some(&why), None, now).await {
+            Ok(Cancelled::Now(_)) => {}
+            Ok(Cancelled::Before(_)) => return Err(given_up_before()),
+            Err(CancelError::Database(error)) => return Err(error.into()),
+            Err(error) => return Err(OperatorError::Conflict(error.to_string())),
+        }
+    }
+    let details = json!({
+        "status_before": event.status.to_value(),
+        "attempts_before": event.attempts,
+        "event_type": event.event_type,
+        "destination": event.destination,
+    });
+    let action =
+        NewAction { action: "event.cancel", target: id.to_string(), quote_id: Some(event.aggregate_id), details };
+    actions::record(&txn, operator, now, vec![action]).await?;
+    let event = outbox::get(&*txn, id).await?.ok_or_else(|| OperatorError::no_event(id))?;
+    txn.commit().await?;
+    Ok(event)
+}
+
+fn given_up_before() -> OperatorError {
+    OperatorError::Conflict("the event was given up before".into())
+}

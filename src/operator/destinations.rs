@@ -1,0 +1,54 @@
+//! Stopping and starting deliveries in the whole fleet.
+
+use serde_json::json;
+
+use super::{
+    Operator, OperatorError,
+    actions::{self, NewAction, PAUSE, RESUME},
+};
+use crate::{
+    database::Database,
+    outbox::{self, DestinationState, Pause},
+};
+
+/// Holds deliveries to `name` back until [`resume`]; those that workers hold leases on are finished. Pausing twice is one
+/// pause, the first one's.
+///
+/// # Errors
+/// [`OperatorError::NotFound`] for a destination that Feebox does not have.
+pub async fn pause(db: &Database, operator: Operator<'_>, name: &str) -> Result<DestinationState, OperatorError> {
+    set_pause(db, operator, name, true).await
+}
+
+/// Lets deliveries to `name` flow again. Resuming what is not paused changes nothing.
+///
+/// # Errors
+/// [`OperatorError::NotFound`] for a destination that Feebox does not have.
+pub async fn resume(db: &Database, operator: Operator<'_>, name: &str) -> Result<DestinationState, OperatorError> {
+    set_pause(db, operator, name, false).await
+}
+
+async fn set_pause(
+    db: &Database,
+    operator: Operator<'_>,
+    name: &str,
+    paused: bool,
+) -> Result<DestinationState, OperatorError> {
+    let no_such = || OperatorError::NotFound(format!("destination {name:?}"));
+    let txn = db.begin().await?;
+    let now = db.now(&*txn).await?;
+    let before = outbox::destination(&*txn, name).await?.ok_or_else(no_such)?;
+    let pause = Pause { by: operator.name.into(), since: now, reason: operator.reason.map(str::to_owned) };
+    if outbox::set_pause(&txn, name, paused.then_some(&pause), now).await? {
+        let action = NewAction {
+            action: if paused { PAUSE } else { RESUME },
+            target: name.into(),
+            quote_id: None,
+            details: json!({ "paused_before": before.paused }),
+        };
+        actions::record(&txn, operator, now, vec![action]).await?;
+    }
+    let after = outbox::destination(&*txn, name).await?.ok_or_else(no_such)?;
+    txn.commit().await?;
+    Ok(after)
+}

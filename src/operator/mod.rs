@@ -1,0 +1,56 @@
+//! What operators do: they retry events and give them up, pause destinations, and leave a trace of it.
+//!
+//! It sits above both halves of the house, because an operator's hand reaches into both: to retry a dead event brings its
+//! quote back, and to give an event up gives up its quote. Each change is one transaction with its line in the log of
+//! [`actions`]; a bulk retry is many of these.
+
+pub mod actions;
+mod cancel;
+mod destinations;
+mod retry;
+mod retry_bulk;
+
+use entity::outbox_event::Model as Event;
+use sea_orm::DbErr;
+
+use crate::quotes::FEE_SERVER;
+
+pub use actions::{Action, ActionFilter};
+pub use cancel::cancel;
+pub use destinations::{pause, resume};
+pub use retry::retry;
+pub use retry_bulk::{BulkRetried, BulkRetry, retry_bulk};
+
+/// Who acts, and why.
+#[derive(Clone, Copy, Debug)]
+pub struct Operator<'a> {
+    /// The token's name, or the operating system's user for the command line.
+    pub name: &'a str,
+    /// In the operator's words.
+    pub reason: Option<&'a str>,
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// What was named is not there.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// It is there, and can't be done to it as it stands.
+    #[error("{0}")]
+    Conflict(String),
+    /// The database failed; the same call may be made again.
+    #[error("the database failed")]
+    Database(#[from] DbErr),
+}
+
+impl OperatorError {
+    fn no_event(id: uuid::Uuid) -> Self {
+        Self::NotFound(format!("event {id}; if it was delivered or cancelled, retention may have deleted it"))
+    }
+}
+
+/// Whether the fate of the quote hangs on `event`.
+fn brings_the_fee(event: &Event) -> bool {
+    event.destination == FEE_SERVER && event.event_type == "quote.submitted"
+}

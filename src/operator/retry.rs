@@ -1,0 +1,57 @@
+//! Retrying one event.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ActiveEnum, DatabaseTransaction, DbErr};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Operator, OperatorError, actions, actions::NewAction, brings_the_fee};
+use crate::{
+    database::Database,
+    outbox::{self, Event, EventStatus},
+    quotes::{self, Status},
+};
+
+/// Retries event `id`: a dead one comes back to life with all its attempts before it, and its quote, if it was rejected,
+/// is pending again; a pending one is due now. Answers the event as it is then.
+///
+/// # Errors
+/// [`OperatorError::Conflict`] if it is being delivered, or was delivered or given up.
+pub async fn retry(db: &Database, operator: Operator<'_>, id: Uuid) -> Result<Event, OperatorError> {
+    let txn = db.begin().await?;
+    let now = db.now(&*txn).await?;
+    let event = outbox::revive_one(&txn, id, now).await?.ok_or_else(|| OperatorError::no_event(id))?;
+    match event.status {
+        EventStatus::Dead | EventStatus::Pending => {}
+        EventStatus::Leased => {
+            let by = event.leased_by.as_deref().unwrap_or("a worker");
+            return Err(OperatorError::Conflict(format!("{by} is delivering the event right now")));
+        }
+        EventStatus::Delivered => return Err(OperatorError::Conflict("the event was delivered already".into())),
+        EventStatus::Cancelled => return Err(OperatorError::Conflict("the event was given up for good".into())),
+    }
+    bring_back(&txn, [&event], now).await?;
+    let details = json!({
+        "status_before": event.status.to_value(),
+        "attempts_before": event.attempts,
+        "due_before": event.due_at,
+        "event_type": event.event_type,
+        "destination": event.destination,
+    });
+    let action =
+        NewAction { action: "event.retry", target: id.to_string(), quote_id: Some(event.aggregate_id), details };
+    actions::record(&txn, operator, now, vec![action]).await?;
+    let event = outbox::get(&*txn, id).await?.ok_or_else(|| OperatorError::no_event(id))?;
+    txn.commit().await?;
+    Ok(event)
+}
+
+/// The quotes that the fee server had refused are pending again, as their events are.
+pub(super) async fn bring_back(
+    txn: &DatabaseTransaction,
+    revived: impl IntoIterator<Item = &Event>,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    let quotes = revived.into_iter().filter(|event| brings_the_fee(event)).map(|event| event.aggregate_id);
+    quotes::advance(txn, quotes, &[Status::Rejected], Status::Pending, None, now).await.map(drop)
+}

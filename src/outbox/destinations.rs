@@ -1,0 +1,118 @@
+//! What the fleet shares about each destination, as operators see it, and their pause.
+
+use chrono::{DateTime, Utc};
+use entity::destination::{ActiveModel, Circuit, Column, Entity, Model};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+use serde::Serialize;
+
+/// A destination's shared state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DestinationState {
+    /// `fee-server`, `kafka`.
+    pub name: String,
+    /// Set while an operator holds deliveries back.
+    pub paused: Option<Pause>,
+    /// The destination asked (`Retry-After`) not to be called before.
+    pub not_before: Option<DateTime<Utc>>,
+    /// Set while too many deliveries fail.
+    pub circuit: Option<OpenCircuit>,
+    /// In a row, of the whole fleet.
+    pub consecutive_failures: i32,
+}
+
+/// An operator's pause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pause {
+    /// Who.
+    pub by: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// And why, if it was told.
+    pub reason: Option<String>,
+}
+
+/// An open circuit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OpenCircuit {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// What opened it.
+    pub reason: Option<String>,
+    /// When the next single probe may go out.
+    pub next_probe_at: Option<DateTime<Utc>>,
+}
+
+/// All destinations, by name.
+///
+/// # Errors
+/// What the database answers.
+pub async fn destinations(db: &impl ConnectionTrait) -> Result<Vec<DestinationState>, DbErr> {
+    let rows = Entity::find().order_by_asc(Column::Name).all(db).await?;
+    Ok(rows.into_iter().map(DestinationState::from).collect())
+}
+
+/// The destination `name`, if Feebox has it.
+///
+/// # Errors
+/// What the database answers.
+pub async fn destination(db: &impl ConnectionTrait, name: &str) -> Result<Option<DestinationState>, DbErr> {
+    Ok(Entity::find_by_id(name).one(db).await?.map(DestinationState::from))
+}
+
+/// Holds deliveries to `name` back in the whole fleet; `None` lets them flow. Deliveries that are leased are finished.
+/// Whoever paused first stays the one who did. Answers whether anything
+/// changed.
+///
+/// # Errors
+/// What the database answers.
+pub async fn set_pause(
+    txn: &DatabaseTransaction,
+    name: &str,
+    pause: Option<&Pause>,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let Some(row) = Entity::find_by_id(name).lock_exclusive().one(txn).await? else {
+        return Ok(false);
+    };
+    if row.paused_at.is_some() == pause.is_some() {
+        return Ok(false);
+    }
+    let change = ActiveModel {
+        paused_at: Set(pause.map(|pause| pause.since)),
+        paused_by: Set(pause.map(|pause| pause.by.clone())),
+        pause_reason: Set(pause.and_then(|pause| pause.reason.clone())),
+        updated_at: Set(now),
+        ..Default::default()
+    };
+    Entity::update_many().set(change).filter(Column::Name.eq(name)).exec(txn).await?;
+    Ok(true)
+}
+
+impl DestinationState {
+    /// Of a destination that nothing is known about: an event's that is no longer configured.
+    pub(super) fn unknown(name: &str) -> Self {
+        Self { name: name.into(), paused: None, not_before: None, circuit: None, consecutive_failures: 0 }
+    }
+}
+
+impl From<Model> for DestinationState {
+    fn from(row: Model) -> Self {
+        let by = row.paused_by.unwrap_or_else(|| "somebody".into());
+        let reason = row.pause_reason;
+        let circuit = (row.circuit == Circuit::Open).then(|| OpenCircuit {
+            since: row.circuit_opened_at.unwrap_or(row.updated_at),
+            reason: row.circuit_reason,
+            next_probe_at: row.probe_at,
+        });
+        Self {
+            name: row.name,
+            paused: row.paused_at.map(|since| Pause { by, since, reason }),
+            not_before: row.not_before,
+            circuit,
+            consecutive_failures: row.consecutive_failures,
+        }
+    }
+}

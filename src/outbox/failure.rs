@@ -1,0 +1,49 @@
+//! What an event remembers of an attempt that failed.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Event;
+
+/// A failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its number, from 1; counted anew after an operator's retry.
+    pub attempt: i32,
+    /// `retry`, `unknown`, `refused`, `broken` or `unauthorised`.
+    pub outcome: String,
+    /// What went wrong, in one line.
+    pub error: String,
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// The worker that made it.
+    pub by: String,
+    /// Why no attempt follows, if that is more than the error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gave_up: Option<String>,
+}
+
+impl Failure {
+    /// The last 20 of `event`, oldest first. What does not look like one is passed over: a list must show it all the same.
+    #[must_use]
+    pub fn all(event: &Event) -> Vec<Self> {
+        let failures = event.failures.as_array().map(Vec::as_slice).unwrap_or_default();
+        failures.iter().filter_map(|failure| Self::deserialize(failure).ok()).collect()
+    }
+
+    /// The HTTP status that the destination answered, if it answered: errors of answers begin with it.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        let error = self.error.strip_prefix("look-up: ").unwrap_or(&self.error);
+        let (status, _) = error.split_once(' ')?;
+        status.parse().ok().filter(|status| (100..600).contains(status))
+    }
+
+    /// As it is stored.
+    pub(super) fn to_json(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}

@@ -1,0 +1,67 @@
+//! Looking at events.
+
+use entity::outbox_event::{Column, Entity};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+use super::{Event, EventStatus, claim::status_in};
+
+/// Which events a list shows.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Only these.
+    pub status: Option<EventStatus>,
+    /// Only those for this destination.
+    pub destination: Option<String>,
+    /// Only these, for example `quote.submitted`.
+    pub event_type: Option<String>,
+    /// Only those of this quote.
+    pub quote_id: Option<Uuid>,
+    /// Only those older than this one.
+    pub before: Option<Uuid>,
+}
+
+/// Events, newest first, at most `limit`.
+///
+/// # Errors
+/// What the database answers.
+pub async fn list(db: &impl ConnectionTrait, filter: &EventFilter, limit: u64) -> Result<Vec<Event>, DbErr> {
+    let mut query = Entity::find().order_by_desc(Column::Id).limit(limit);
+    if let Some(status) = filter.status {
+        query = query.filter(status_in(&[status]));
+    }
+    if let Some(destination) = &filter.destination {
+        query = query.filter(Column::Destination.eq(destination));
+    }
+    if let Some(event_type) = &filter.event_type {
+        query = query.filter(Column::EventType.eq(event_type));
+    }
+    if let Some(quote_id) = filter.quote_id {
+        query = query.filter(Column::AggregateId.eq(quote_id));
+    }
+    if let Some(before) = filter.before {
+        query = query.filter(Column::Id.lt(before));
+    }
+    query.all(db).await
+}
+
+/// The event `id`, unless it was pruned.
+///
+/// # Errors
+/// What the database answers.
+pub async fn get(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Event>, DbErr> {
+    Entity::find_by_id(id).one(db).await
+}
+
+/// All events of a quote that were not pruned, in the order in which they were stored.
+///
+/// # Errors
+/// What the database answers.
+pub async fn of_quote(db: &impl ConnectionTrait, quote_id: Uuid) -> Result<Vec<Event>, DbErr> {
+    Entity::find()
+        .filter(Column::AggregateId.eq(quote_id))
+        .order_by_asc(Column::Destination)
+        .order_by_asc(Column::Sequence)
+        .all(db)
+        .await
+}

@@ -1,0 +1,161 @@
+//! Everything that happened to a quote, in order of time: what it left in the tables, and what operators did.
+
+use chrono::{DateTime, Utc};
+use sea_orm::DbErr;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    database::Database,
+    operator::{Action, ActionFilter, actions},
+    outbox::{self, Event, EventStatus, Failure},
+    quotes::{self, QuoteWithFee, Status},
+};
+
+/// Operator actions shown at most: nobody reads more.
+const ACTIONS_MAX: u64 = 1_000;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Entry {
+    /// When, by the database's clock.
+    pub at: DateTime<Utc>,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields are those of the tables")]
+pub enum What {
+    /// The quote was stored.
+    Submitted { currency: String, amount_minor: i64 },
+    /// An event for a destination was stored.
+    EventStored { event_id: Uuid, event_type: String, destination: String },
+    /// An attempt failed. `status` is the HTTP status, if one was answered.
+    AttemptFailed {
+        event_id: Uuid,
+        event_type: String,
+        destination: String,
+        attempt: i32,
+        outcome: String,
+        status: Option<u16>,
+        error: String,
+        duration_ms: u64,
+        by: String,
+    },
+    /// The destination has the event, since this attempt.
+    Delivered { event_id: Uuid, event_type: String, destination: String, attempt: i32, by: Option<String> },
+    /// The event was given up by policy.
+    Dead { event_id: Uuid, event_type: String, destination: String, error: Option<String> },
+    /// The event was given up on purpose.
+    GivenUp { event_id: Uuid, event_type: String, destination: String },
+    /// The quote got its fee.
+    FeeRecorded { fee_id: String, currency: String, amount_minor: i64, rate_bps: i32, calculated_at: DateTime<Utc> },
+    /// The fee server refused the quote for good.
+    Rejected { reason: Option<String> },
+    /// The quote was taken back.
+    Cancelled { reason: Option<String> },
+    /// A destination of the quote was failing, while the quote lived.
+    CircuitOpened { destination: String, reason: Option<String> },
+    /// An operator did something to one of its events or to a destination, while the quote lived.
+    OperatorAction { actor: String, action: String, target: String, reason: Option<String>, details: Value },
+}
+
+/// The timeline of quote `id`, if there is such a quote. Attempts before the last 20 failed ones, and events that
+/// retention deleted, are missing.
+///
+/// # Errors
+/// What the database answers.
+pub async fn timeline(db: &Database, id: Uuid) -> Result<Option<Vec<Entry>>, DbErr> {
+    let txn = db.snapshot().await?;
+    let now = db.now(&*txn).await?;
+    let Some(quote) = quotes::get(&*txn, id).await? else {
+        return Ok(None);
+    };
+    let events = outbox::of_quote(&*txn, id).await?;
+    let (born, ended) = (quote.quote.submitted_at, end_of_life(&quote, &events).unwrap_or(now));
+    let mut names: Vec<_> = events.iter().map(|event| event.destination.as_str()).collect();
+    names.dedup();
+
+    let mut entries = of_quote(quote);
+    entries.extend(events.iter().flat_map(of_event));
+    for name in &names {
+        let circuit = outbox::destination(&*txn, name).await?.and_then(|destination| destination.circuit);
+        if let Some(circuit) = circuit.filter(|circuit| circuit.since >= born && circuit.since <= ended) {
+            let what = What::CircuitOpened { destination: (*name).into(), reason: circuit.reason };
+            entries.push(Entry { at: circuit.since, what });
+        }
+    }
+    let filter = ActionFilter { quote_id: Some(id), before: None };
+    let mut done = actions::list(&*txn, &filter, ACTIONS_MAX).await?;
+    done.reverse();
+    done.extend(actions::pauses(&*txn, &names, born, ended, ACTIONS_MAX).await?);
+    entries.extend(done.into_iter().map(of_action));
+    // Stable: what happened at once stays in the order of cause and effect.
+    entries.sort_by_key(|entry| entry.at);
+    Ok(Some(entries))
+}
+
+/// When the last of its events was settled; `None` while one is not.
+fn end_of_life(quote: &QuoteWithFee, events: &[Event]) -> Option<DateTime<Utc>> {
+    let live = events.iter().any(|event| matches!(event.status, EventStatus::Pending | EventStatus::Leased));
+    let settled = events.iter().filter_map(|event| event.settled_at).max();
+    if live { None } else { Some(settled.unwrap_or(quote.quote.updated_at)) }
+}
+
+fn of_quote(QuoteWithFee { quote, fee, .. }: QuoteWithFee) -> Vec<Entry> {
+    let submitted = What::Submitted { currency: quote.currency, amount_minor: quote.amount_minor };
+    let mut entries = vec![Entry { at: quote.submitted_at, what: submitted }];
+    entries.extend(fee.map(|fee| Entry {
+        at: fee.created_at,
+        what: What::FeeRecorded {
+            fee_id: fee.fee_id,
+            currency: fee.currency,
+            amount_minor: fee.amount_minor,
+            rate_bps: fee.rate_bps,
+            calculated_at: fee.calculated_at,
+        },
+    }));
+    let reason = quote.status_reason;
+    entries.extend(match quote.status {
+        Status::Pending | Status::Confirmed => None,
+        Status::Rejected => Some(Entry { at: quote.updated_at, what: What::Rejected { reason } }),
+        Status::Cancelled => Some(Entry { at: quote.updated_at, what: What::Cancelled { reason } }),
+    });
+    entries
+}
+
+fn of_event(event: &Event) -> Vec<Entry> {
+    let named = || (event.id, event.event_type.clone(), event.destination.clone());
+    let (event_id, event_type, destination) = named();
+    let stored = What::EventStored { event_id, event_type, destination };
+    let mut entries = vec![Entry { at: event.created_at, what: stored }];
+    entries.extend(Failure::all(event).into_iter().map(|failure| {
+        let (status, (event_id, event_type, destination)) = (failure.status(), named());
+        let Failure { attempt, outcome, error, at, duration_ms, by, .. } = failure;
+        let what =
+            What::AttemptFailed { event_id, event_type, destination, attempt, outcome, status, error, duration_ms, by };
+        Entry { at, what }
+    }));
+    let (event_id, event_type, destination) = named();
+    let end = match event.status {
+        EventStatus::Pending | EventStatus::Leased => return entries,
+        EventStatus::Delivered => {
+            let (attempt, by) = (event.attempts, event.leased_by.clone());
+            What::Delivered { event_id, event_type, destination, attempt, by }
+        }
+        EventStatus::Dead => What::Dead { event_id, event_type, destination, error: event.last_error.clone() },
+        EventStatus::Cancelled => What::GivenUp { event_id, event_type, destination },
+    };
+    entries.extend(event.settled_at.map(|at| Entry { at, what: end }));
+    entries
+}
+
+fn of_action(action: Action) -> Entry {
+    let Action { actor, action, target, reason, details, created_at: at, .. } = action;
+    Entry { at, what: What::OperatorAction { actor, action, target, reason, details } }
+}
