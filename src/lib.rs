@@ -36,6 +36,9 @@ pub mod operator;
 // Everything that happened to a quote.
 pub mod timeline;
 
+// A watchman: looks for broken promises.
+pub mod audit;
+
 // The time that decides.
 pub mod clock;
 // Named points at which a test kills the process.

@@ -81,21 +81,23 @@ pub async fn timeline(db: &Database, id: Uuid) -> Result<Option<Vec<Entry>>, DbE
     let mut names: Vec<_> = events.iter().map(|event| event.destination.as_str()).collect();
     names.dedup();
 
-    let mut entries = of_quote(quote);
-    entries.extend(events.iter().flat_map(of_event));
-    for name in &names {
-        let circuit = outbox::destination(&*txn, name).await?.and_then(|destination| destination.circuit);
-        if let Some(circuit) = circuit.filter(|circuit| circuit.since >= born && circuit.since <= ended) {
-            let what = What::CircuitOpened { destination: (*name).into(), reason: circuit.reason };
-            entries.push(Entry { at: circuit.since, what });
-        }
-    }
+    // Stable: what happened at once stays in this order, that of cause and effect.
+    let mut entries = vec![submitted(&quote)];
     let filter = ActionFilter { quote_id: Some(id), before: None };
-    let mut done = actions::list(&*txn, &filter, ACTIONS_MAX).await?;
-    done.reverse();
-    done.extend(actions::pauses(&*txn, &names, born, ended, ACTIONS_MAX).await?);
-    entries.extend(done.into_iter().map(of_action));
-    // Stable: what happened at once stays in the order of cause and effect.
+    entries.extend(actions::list(&*txn, &filter, ACTIONS_MAX).await?.into_iter().rev().map(of_action));
+    entries.extend(actions::pauses(&*txn, &names, born, ended, ACTIONS_MAX).await?.into_iter().map(of_action));
+    entries.extend(cancelled(&quote));
+    entries.extend(events.iter().flat_map(of_event));
+    entries.extend(fee_recorded(&quote));
+    entries.extend(rejected(&quote));
+    for name in names {
+        let circuit = outbox::destination(&*txn, name).await?.and_then(|destination| destination.circuit);
+        let circuit = circuit.filter(|circuit| circuit.since >= born && circuit.since <= ended);
+        entries.extend(circuit.map(|circuit| {
+            let what = What::CircuitOpened { destination: name.into(), reason: circuit.reason };
+            Entry { at: circuit.since, what }
+        }));
+    }
     entries.sort_by_key(|entry| entry.at);
     Ok(Some(entries))
 }
@@ -107,26 +109,31 @@ fn end_of_life(quote: &QuoteWithFee, events: &[Event]) -> Option<DateTime<Utc>> 
     if live { None } else { Some(settled.unwrap_or(quote.quote.updated_at)) }
 }
 
-fn of_quote(QuoteWithFee { quote, fee, .. }: QuoteWithFee) -> Vec<Entry> {
-    let submitted = What::Submitted { currency: quote.currency, amount_minor: quote.amount_minor };
-    let mut entries = vec![Entry { at: quote.submitted_at, what: submitted }];
-    entries.extend(fee.map(|fee| Entry {
-        at: fee.created_at,
-        what: What::FeeRecorded {
-            fee_id: fee.fee_id,
-            currency: fee.currency,
-            amount_minor: fee.amount_minor,
-            rate_bps: fee.rate_bps,
-            calculated_at: fee.calculated_at,
-        },
-    }));
-    let reason = quote.status_reason;
-    entries.extend(match quote.status {
-        Status::Pending | Status::Confirmed => None,
-        Status::Rejected => Some(Entry { at: quote.updated_at, what: What::Rejected { reason } }),
-        Status::Cancelled => Some(Entry { at: quote.updated_at, what: What::Cancelled { reason } }),
-    });
-    entries
+fn submitted(QuoteWithFee { quote, .. }: &QuoteWithFee) -> Entry {
+    let what = What::Submitted { currency: quote.currency.clone(), amount_minor: quote.amount_minor };
+    Entry { at: quote.submitted_at, what }
+}
+
+fn cancelled(QuoteWithFee { quote, .. }: &QuoteWithFee) -> Option<Entry> {
+    let reason = quote.status_reason.clone();
+    (quote.status == Status::Cancelled).then_some(Entry { at: quote.updated_at, what: What::Cancelled { reason } })
+}
+
+fn rejected(QuoteWithFee { quote, .. }: &QuoteWithFee) -> Option<Entry> {
+    let reason = quote.status_reason.clone();
+    (quote.status == Status::Rejected).then_some(Entry { at: quote.updated_at, what: What::Rejected { reason } })
+}
+
+fn fee_recorded(QuoteWithFee { fee, .. }: &QuoteWithFee) -> Option<Entry> {
+    let fee = fee.as_ref()?;
+    let what = What::FeeRecorded {
+        fee_id: fee.fee_id.clone(),
+        currency: fee.currency.clone(),
+        amount_minor: fee.amount_minor,
+        rate_bps: fee.rate_bps,
+        calculated_at: fee.calculated_at,
+    };
+    Some(Entry { at: fee.created_at, what })
 }
 
 fn of_event(event: &Event) -> Vec<Entry> {

@@ -9,7 +9,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 
 use crate::outbox::{LeasedEvent, Outcome, Settled};
 
-pub use fee_server::{FeeServer, FeeServerError};
+pub use fee_server::{FeePage, FeeServer, FeeServerError, LedgerError};
 pub use scripted::{Call, Cue, Scripted};
 
 /// Somebody who takes events.

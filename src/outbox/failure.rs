@@ -43,7 +43,7 @@ impl Failure {
     }
 
     /// As it is stored.
-    pub(super) fn to_json(&self) -> Value {
+    pub(super) fn into_json(self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
     }
 }

@@ -188,7 +188,7 @@ pub(super) async fn end_attempt<R>(
     if let Some(error) = attempt.outcome.error().filter(|_| !matches!(attempt.outcome, Outcome::NotSent(_))) {
         let error: String = error.chars().take(ERROR_LENGTH_MAX).collect();
         let failure = failure(attempt, &error, became, worker, now);
-        row.failures = Set(remember(&event.failures, failure.to_json()));
+        row.failures = Set(remember(&event.failures, failure.into_json()));
         row.last_error = Set(Some(error));
     }
     Entity::update_many().set(row).filter(Column::Id.eq(event.id)).exec(txn).await.map(drop)

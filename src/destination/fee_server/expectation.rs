@@ -29,7 +29,7 @@ pub(super) struct Expectation {
 
 /// A fee as the fee server writes it.
 #[derive(Deserialize)]
-struct FeeAnswer {
+pub(super) struct FeeAnswer {
     fee_id: String,
     quote_id: Uuid,
     currency: String,
@@ -79,7 +79,13 @@ impl Expectation {
         if fee.fee_id.is_empty() || fee.fee_id.chars().count() > 128 {
             return Err("a fee_id that is not 1 to 128 characters long".into());
         }
+        Ok(fee.into())
+    }
+}
+
+impl From<FeeAnswer> for Fee {
+    fn from(fee: FeeAnswer) -> Self {
         let FeeAnswer { fee_id, quote_id, currency, amount_minor, rate_bps, calculated_at } = fee;
-        Ok(Fee { fee_id, quote_id, currency, amount_minor, rate_bps, calculated_at })
+        Self { fee_id, quote_id, currency, amount_minor, rate_bps, calculated_at }
     }
 }

@@ -1,9 +1,10 @@
 //! The fee server: quotes go out, fees come back. The meanings of its answers are those of the contract, section 3.
 //!
-//! The only file of the worker's side that knows `reqwest`. It retries nothing: the outbox does.
+//! It and its `ledger` alone know `reqwest`. It retries nothing: the outbox does.
 
 mod answer;
 mod expectation;
+mod ledger;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -27,6 +28,8 @@ use crate::{
 };
 use answer::Answer;
 use expectation::{Expectation, LookUp};
+
+pub use ledger::{FeePage, LedgerError};
 
 /// Calls the fee server.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 mod api;
 mod client;
 mod database;
+mod desk;
 mod eventually;
 mod outbox;
 mod ports;
@@ -14,6 +15,8 @@ mod tcp_proxy;
 pub use api::{Api, a_quote, open};
 pub use client::http_client;
 pub use database::{Engine, TestDatabase};
+pub(crate) use desk::desk_tests;
+pub use desk::{ANN, Desk};
 pub use eventually::eventually;
 pub(crate) use outbox::on_each_engine;
 pub use outbox::{

@@ -1,0 +1,260 @@
+//! What can be seen to be wrong in the tables alone. Each check selects violating rows only.
+//!
+//! Promises 7 and 8 leave no trace in the tables. That a quote has no two fee records, and that no two events share a
+//! place, are unique keys, and need no check.
+
+use chrono::{DateTime, Utc};
+use entity::{
+    fee_record::{Column as FeeColumn, Entity as Fee},
+    outbox_event::{Column as EventColumn, Entity as Event, Status as EventStatus},
+    quote::{Column as QuoteColumn, Entity as Quote, Status},
+};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Alias, Expr, Query, SelectStatement},
+};
+use uuid::Uuid;
+
+use super::Violation;
+use crate::quotes::FEE_SERVER;
+
+const UNFINISHED: [EventStatus; 3] = [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead];
+
+/// One way to break a promise.
+pub(super) struct Check {
+    promise: u8,
+    rows: Rows,
+    violated: Condition,
+    /// What is wrong with the row; follows "quote …", "event … of quote …" or "the fee record of quote …".
+    wrong: &'static str,
+}
+
+enum Rows {
+    Quotes,
+    Events,
+    Fees,
+}
+
+/// All checks. Events that were settled before `kept_since` may have been deleted by retention.
+pub(super) fn all(kept_since: DateTime<Utc>) -> Vec<Check> {
+    [quotes(kept_since), events(), fees()].into_iter().flatten().collect()
+}
+
+fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
+    let quote = |promise, violated, wrong| Check { promise, rows: Rows::Quotes, violated, wrong };
+    vec![
+        quote(
+            2,
+            Condition::all()
+                .add(QuoteColumn::Status.eq(Status::Pending))
+                .add(Expr::exists(fee_of_quote()).not())
+                .add(Expr::exists(fee_event_of_quote(&UNFINISHED)).not()),
+            "is pending, and there is no event left that could bring its fee: it is lost",
+        ),
+        quote(
+            2,
+            Condition::all()
+                .add(QuoteColumn::Status.eq(Status::Rejected))
+                .add(Expr::exists(fee_event_of_quote(&[EventStatus::Dead])).not()),
+            "was rejected, and there is no dead event left that an operator could retry",
+        ),
+        quote(
+            5,
+            Condition::all().add(QuoteColumn::Status.eq(Status::Confirmed)).add(Expr::exists(fee_of_quote()).not()),
+            "is confirmed and has no fee record",
+        ),
+        quote(
+            4,
+            Condition::all()
+                .add(QuoteColumn::Status.eq(Status::Cancelled))
+                .add(QuoteColumn::UpdatedAt.gte(kept_since))
+                .add(Expr::exists(fee_of_quote()).or(Expr::exists(attempted_event_of_quote())))
+                .add(Expr::exists(void_of_quote()).not()),
+            "was cancelled although a fee exists or may exist, and no event voids it",
+        ),
+    ]
+}
+
+fn events() -> Vec<Check> {
+    let event = |promise, violated, wrong| Check { promise, rows: Rows::Events, violated, wrong };
+    vec![
+        event(1, Condition::all().add(Expr::exists(quote_of_event()).not()), "was stored without its quote"),
+        event(
+            2,
+            Condition::all()
+                .add(EventColumn::Status.eq(EventStatus::Leased))
+                .add(EventColumn::LeaseToken.is_null().or(EventColumn::LeasedUntil.is_null())),
+            "is leased without an end: no worker will ever take it back",
+        ),
+        event(
+            4,
+            brings_the_fee()
+                .add(EventColumn::Status.is_in(UNFINISHED))
+                .add(EventColumn::Withdrawn.eq(false))
+                .add(Expr::exists(quote_of_event().and_where(QuoteColumn::Status.eq(Status::Cancelled)).take())),
+            "can still bring a fee, although the quote was cancelled",
+        ),
+        event(
+            5,
+            brings_the_fee()
+                .add(EventColumn::Status.eq(EventStatus::Delivered))
+                .add(Expr::exists(fee_of_event()).not())
+                // Of the others the missing record is told by their own status.
+                .add(Expr::exists(quote_of_event().and_where(QuoteColumn::Status.eq(Status::Cancelled)).take())),
+            "was delivered and left no fee record",
+        ),
+        event(
+            6,
+            Condition::all()
+                .add(EventColumn::Status.eq(EventStatus::Delivered))
+                .add(EventColumn::Sequence.gt(1))
+                .add(Expr::exists(earlier_unfinished_event())),
+            "was delivered before an earlier event of its quote",
+        ),
+    ]
+}
+
+fn fees() -> Vec<Check> {
+    let fee = |promise, violated, wrong| Check { promise, rows: Rows::Fees, violated, wrong };
+    let other_event = Expr::col((Event, EventColumn::AggregateId))
+        .ne(Expr::col((Fee, FeeColumn::QuoteId)))
+        .or(EventColumn::EventType.ne("quote.submitted"));
+    let other_currency = Expr::col((Quote, QuoteColumn::Currency)).ne(Expr::col((Fee, FeeColumn::Currency)));
+    vec![
+        fee(4, Condition::all().add(Expr::exists(quote_of_fee()).not()), "belongs to a quote that does not exist"),
+        fee(
+            3,
+            Condition::all().add(Expr::exists(event_of_fee().and_where(other_event).take())),
+            "came with an event that is not its quote's",
+        ),
+        fee(
+            3,
+            Condition::any()
+                .add(FeeColumn::AmountMinor.lt(0))
+                .add(Expr::exists(quote_of_fee().and_where(other_currency).take())),
+            "cannot be this quote's: its currency is another, or its amount is negative",
+        ),
+        fee(
+            5,
+            Condition::all().add(Expr::exists(
+                quote_of_fee().and_where(QuoteColumn::Status.is_in([Status::Pending, Status::Rejected])).take(),
+            )),
+            "is there, although the quote is neither confirmed nor cancelled",
+        ),
+        fee(
+            5,
+            Condition::all()
+                .add(Expr::exists(event_of_fee().and_where(EventColumn::Status.ne(EventStatus::Delivered)).take())),
+            "is there, although the event that brought it is not delivered",
+        ),
+    ]
+}
+
+impl Check {
+    /// Violating rows behind row `behind`, in the order of their ids: the row's id and its quote's.
+    pub async fn page(&self, db: &impl ConnectionTrait, behind: Uuid, limit: u64) -> Result<Vec<(Uuid, Uuid)>, DbErr> {
+        match self.rows {
+            Rows::Quotes => self.select::<Quote>(QuoteColumn::Id, QuoteColumn::Id, db, behind, limit).await,
+            Rows::Events => self.select::<Event>(EventColumn::Id, EventColumn::AggregateId, db, behind, limit).await,
+            Rows::Fees => self.select::<Fee>(FeeColumn::Id, FeeColumn::QuoteId, db, behind, limit).await,
+        }
+    }
+
+    async fn select<E: EntityTrait>(
+        &self,
+        id: E::Column,
+        quote_id: E::Column,
+        db: &impl ConnectionTrait,
+        behind: Uuid,
+        limit: u64,
+    ) -> Result<Vec<(Uuid, Uuid)>, DbErr> {
+        E::find()
+            .select_only()
+            .expr_as(id.into_expr(), "row")
+            .expr_as(quote_id.into_expr(), "quote")
+            .filter(self.violated.clone())
+            .filter(id.gt(behind))
+            .order_by_asc(id)
+            .limit(limit)
+            .into_tuple()
+            .all(db)
+            .await
+    }
+
+    pub fn violation(&self, id: Uuid, quote_id: Uuid) -> Violation {
+        let wrong = self.wrong;
+        let sentence = match self.rows {
+            Rows::Quotes => format!("quote {quote_id} {wrong}"),
+            Rows::Events => format!("event {id} of quote {quote_id} {wrong}"),
+            Rows::Fees => format!("the fee record of quote {quote_id} {wrong}"),
+        };
+        Violation { promise: self.promise, quote_id, sentence }
+    }
+}
+
+fn one<E: EntityTrait>(entity: E) -> SelectStatement {
+    Query::select().expr(Expr::val(1)).from(entity).to_owned()
+}
+
+fn brings_the_fee() -> Condition {
+    Condition::all().add(EventColumn::Destination.eq(FEE_SERVER)).add(EventColumn::EventType.eq("quote.submitted"))
+}
+
+fn event_of_quote(event_type: &str) -> SelectStatement {
+    one(Event)
+        .and_where(Expr::col((Event, EventColumn::AggregateId)).equals((Quote, QuoteColumn::Id)))
+        .and_where(EventColumn::Destination.eq(FEE_SERVER))
+        .and_where(EventColumn::EventType.eq(event_type))
+        .take()
+}
+
+fn fee_event_of_quote(statuses: &[EventStatus]) -> SelectStatement {
+    event_of_quote("quote.submitted").and_where(EventColumn::Status.is_in(statuses.iter().copied())).take()
+}
+
+/// What made the cancellation store an event that voids the fee.
+fn attempted_event_of_quote() -> SelectStatement {
+    let attempted = Condition::any()
+        .add(EventColumn::Status.is_in([EventStatus::Leased, EventStatus::Delivered]))
+        .add(EventColumn::Attempts.gt(0))
+        .add(EventColumn::OutcomeUnknown.eq(true))
+        .add(EventColumn::LastError.is_not_null());
+    event_of_quote("quote.submitted").cond_where(attempted).take()
+}
+
+/// In whatever state: one that an operator gave up was given up on purpose.
+fn void_of_quote() -> SelectStatement {
+    event_of_quote("quote.cancelled")
+}
+
+fn fee_of_quote() -> SelectStatement {
+    one(Fee).and_where(Expr::col((Fee, FeeColumn::QuoteId)).equals((Quote, QuoteColumn::Id))).take()
+}
+
+fn fee_of_event() -> SelectStatement {
+    one(Fee).and_where(Expr::col((Fee, FeeColumn::QuoteId)).equals((Event, EventColumn::AggregateId))).take()
+}
+
+fn quote_of_event() -> SelectStatement {
+    one(Quote).and_where(Expr::col((Quote, QuoteColumn::Id)).equals((Event, EventColumn::AggregateId))).take()
+}
+
+fn quote_of_fee() -> SelectStatement {
+    one(Quote).and_where(Expr::col((Quote, QuoteColumn::Id)).equals((Fee, FeeColumn::QuoteId))).take()
+}
+
+fn event_of_fee() -> SelectStatement {
+    one(Event).and_where(Expr::col((Event, EventColumn::Id)).equals((Fee, FeeColumn::EventId))).take()
+}
+
+fn earlier_unfinished_event() -> SelectStatement {
+    let earlier = Alias::new("earlier");
+    Query::select()
+        .expr(Expr::val(1))
+        .from_as(Event, earlier.clone())
+        .and_where(Expr::col((earlier.clone(), EventColumn::AggregateId)).equals((Event, EventColumn::AggregateId)))
+        .and_where(Expr::col((earlier.clone(), EventColumn::Destination)).equals((Event, EventColumn::Destination)))
+        .and_where(Expr::col((earlier.clone(), EventColumn::Sequence)).lt(Expr::col((Event, EventColumn::Sequence))))
+        .and_where(Expr::col((earlier, EventColumn::Status)).is_in(UNFINISHED))
+        .take()
+}
