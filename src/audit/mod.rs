@@ -16,7 +16,7 @@ use sea_orm::{DatabaseTransaction, DbErr, EntityTrait, PaginatorTrait};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{database::Database, settings::Strategy, telemetry::metrics};
+use crate::{database::Database, settings::Strategy};
 
 pub use remote::{RemoteAuditError, audit_remote};
 
@@ -74,7 +74,6 @@ pub async fn audit(db: &Database, delivered_for: Duration, mut found: impl FnMut
         })
         .await?;
     }
-    metrics::promise_violations(report.violations);
     Ok(report)
 }
 

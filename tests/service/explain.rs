@@ -51,7 +51,7 @@ async fn leased_it_is_with_a_worker_until_the_lease_ends(desk: Desk) {
 
 async fn a_pause_a_wait_and_an_open_circuit_hold_it_back(desk: Desk) {
     let (_, event) = desk.submit().await;
-    desk.fail(Outcome::RetryAfter("429 Too Many Requests".into(), Duration::from_secs(600))).await;
+    desk.fail(Outcome::RetryAfter("429 Too Many Requests".into(), Duration::from_mins(10))).await;
     let explanation = told(&desk, event, &["fee-server asked not to be called before", "Retry-After"]).await;
     assert!(explanation.not_before.is_some() && explanation.circuit.is_none());
     desk.advance(601);
