@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
 const ACTIONS_MAX: u64 = 1_000;
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Entry {
     /// When, by the database's clock.
     pub at: DateTime<Utc>,
@@ -27,7 +28,7 @@ pub struct Entry {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "what", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the fields are those of the tables")]
 pub enum What {

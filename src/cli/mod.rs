@@ -1,11 +1,16 @@
 //! The command line: one file a command.
 
+mod audit;
 mod completions;
 mod config;
+mod destination;
 mod dev;
 mod fee_server;
 mod migrate;
 mod openapi;
+mod operator;
+mod outbox;
+mod print;
 mod serve;
 mod worker;
 
@@ -22,6 +27,8 @@ use crate::{
 const FAILED: u8 = 1;
 /// The command line or the settings are wrong.
 const WRONG_USAGE: u8 = 2;
+/// An audit found a broken promise.
+const PROMISE_BROKEN: u8 = 3;
 
 /// Fees for submitted quotes by a transactional outbox: none lost, none doubled, none invented.
 #[derive(Debug, Parser)]
@@ -57,6 +64,14 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Run the sample fee server
     FeeServer(fee_server::FeeServer),
+    /// Look at events, retry them, give them up
+    #[command(subcommand)]
+    Outbox(outbox::Outbox),
+    /// Stop and start deliveries in the whole fleet
+    #[command(subcommand)]
+    Destination(destination::Destination),
+    /// Check the promises in one consistent read; exit code 3 if one is broken
+    Audit(audit::Audit),
     /// Print the settings in force and where each comes from; secrets are masked
     Config(config::Config),
     /// Print the OpenAPI document of the HTTP API
@@ -96,6 +111,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Worker(worker) => worker.run(overrides).await?,
         Command::Migrate(migrate) => migrate.run(overrides).await?,
         Command::FeeServer(fee_server) => fee_server.run(overrides).await?,
+        Command::Outbox(outbox) => outbox.run(overrides).await?,
+        Command::Destination(destination) => destination.run(overrides).await?,
+        Command::Audit(audit) => return audit.run(overrides).await,
         Command::Config(config) => config.run(overrides)?,
         Command::Openapi => openapi::run()?,
         Command::Completions(completions) => completions.run(),

@@ -28,7 +28,7 @@ pub struct BulkRetry {
 }
 
 /// What a bulk retry came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct BulkRetried {
     /// Events that the filter selected.
     pub matched: u64,

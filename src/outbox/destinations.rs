@@ -7,9 +7,10 @@ use sea_orm::{
     QuerySelect,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A destination's shared state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DestinationState {
     /// `fee-server`, `kafka`.
     pub name: String,
@@ -24,7 +25,7 @@ pub struct DestinationState {
 }
 
 /// An operator's pause.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Pause {
     /// Who.
     pub by: String,
@@ -35,7 +36,7 @@ pub struct Pause {
 }
 
 /// An open circuit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OpenCircuit {
     /// Since when.
     pub since: DateTime<Utc>,

@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use entity::outbox_event::{Column, Entity};
 use sea_orm::{ActiveEnum, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Event, EventStatus, Failure, OpenCircuit, Pause, destination, get};
@@ -13,7 +14,7 @@ use crate::database::Database;
 
 /// The reason in one or more sentences, and the facts behind it. A fact that is no reason here is left out: a paused
 /// destination says nothing about an event that was delivered.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Explanation {
     /// For people.
     pub sentence: String,
@@ -50,7 +51,7 @@ pub struct Explanation {
 }
 
 /// A worker's right to deliver the event.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Lease {
     /// The worker.
     pub by: String,
@@ -63,7 +64,7 @@ pub struct Lease {
 }
 
 /// An event that is delivered first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct WaitingFor {
     /// Which.
     pub event_id: Uuid,

@@ -39,6 +39,7 @@ mod revive;
 mod settle;
 mod stats;
 mod upkeep;
+mod view;
 mod withdraw;
 
 pub use claim::{Claim, ClaimRequest, LeasedEvent, claim, due};
@@ -56,6 +57,7 @@ pub use revive::{RetryFilter, Revivable, revivable, revive, revive_one};
 pub use settle::{Attempt, Became, Settled, settle};
 pub use stats::{DestinationStats, EventCounts, SETTLED_COUNTED_MAX, Stats, feed_gauges, stats};
 pub use upkeep::prune;
+pub use view::{EventDetail, EventView};
 pub use withdraw::{Withdrawn, give_up, withdraw};
 
 /// What the outbox needs to know to decide what follows a failed attempt.

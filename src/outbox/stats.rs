@@ -11,6 +11,7 @@ use sea_orm::{
     sea_query::{Alias, Asterisk, Expr, Func, Query},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{DestinationState, EventStatus, claim::status_in, destinations};
 use crate::{database::Database, telemetry::metrics};
@@ -19,7 +20,7 @@ use crate::{database::Database, telemetry::metrics};
 pub const SETTLED_COUNTED_MAX: u64 = 10_000;
 
 /// The outbox in numbers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Stats {
     /// By destination.
     pub destinations: Vec<DestinationStats>,
@@ -30,7 +31,7 @@ pub struct Stats {
 }
 
 /// One destination in numbers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DestinationStats {
     /// Pause, circuit and wait that the fleet shares.
     #[serde(flatten)]
@@ -44,7 +45,7 @@ pub struct DestinationStats {
 }
 
 /// Events by status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[expect(missing_docs, reason = "the statuses")]
 pub struct EventCounts {
     pub pending: u64,

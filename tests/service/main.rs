@@ -17,6 +17,7 @@ mod api_idempotency;
 mod api_quotes;
 mod audit;
 mod audit_remote;
+mod cli_operator;
 mod delivery_windows;
 mod explain;
 mod fee_server_answers;

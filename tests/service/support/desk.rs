@@ -49,7 +49,7 @@ pub struct Desk {
     pub submission: Submission,
     pub sample: SampleFeeServer,
     pub fee_server: FeeServer,
-    _database: TestDatabase,
+    pub database: TestDatabase,
 }
 
 impl Desk {
@@ -74,7 +74,7 @@ impl Desk {
         };
         let fee_server = FeeServer::new(&settings.fee_server, 4).unwrap();
         let submission = Submission::new(db.clone(), vec![Arc::new(OutboxRecorder)]);
-        Desk { db, policy, submission, sample, fee_server, _database: database }
+        Desk { db, policy, submission, sample, fee_server, database }
     }
 
     pub async fn now(&self) -> DateTime<Utc> {

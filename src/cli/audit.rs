@@ -1,0 +1,79 @@
+//! `feebox audit`
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use serde::Serialize;
+
+use super::{Overrides, PROMISE_BROKEN, print};
+use crate::{
+    audit::{self, NotPromised, Report, Violation},
+    database::Database,
+    destination::FeeServer,
+};
+
+/// Violations that a JSON document names; all are counted.
+const NAMED_MAX: usize = 10_000;
+
+/// What is compared.
+#[derive(Args, Debug)]
+pub struct Audit {
+    /// Compare with the fee server's list of fees, too
+    #[arg(long)]
+    remote: bool,
+    /// Compare only fees that were made after this time (RFC 3339), by the fee server's clock
+    #[arg(long, value_name = "TIME", requires = "remote")]
+    created_after: Option<DateTime<Utc>>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    local: Report,
+    remote: Option<Report>,
+    not_promised: &'static [NotPromised],
+    violations: Vec<Violation>,
+}
+
+impl Audit {
+    pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<ExitCode> {
+        let settings = overrides.settings()?;
+        let db = Database::connect(&settings.database).await?;
+        let mut violations = Vec::new();
+        let mut tell = |violation: Violation| {
+            if !self.json {
+                println!("promise {} is broken: {}", violation.promise, violation.sentence);
+            } else if violations.len() < NAMED_MAX {
+                violations.push(violation);
+            }
+        };
+        let local = audit::audit(&db, settings.retention.delivered_for, &mut tell).await?;
+        let remote = if self.remote {
+            let fee_server = FeeServer::new(&settings.fee_server, 1)?;
+            Some(audit::audit_remote(&db, &fee_server, self.created_after, &mut tell).await?)
+        } else {
+            None
+        };
+        let broken = local.violations + remote.as_ref().map_or(0, |remote| remote.violations);
+        let not_promised = audit::not_promised(settings.submission.strategy);
+        if self.json {
+            print::json(&Document { local, remote, not_promised, violations })?;
+        } else {
+            print_summary(&local, remote.as_ref(), not_promised);
+        }
+        Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::from(PROMISE_BROKEN) })
+    }
+}
+
+fn print_summary(local: &Report, remote: Option<&Report>, not_promised: &[NotPromised]) {
+    for NotPromised { promise, why } in not_promised {
+        println!("this strategy does not make promise {promise}: {why}");
+    }
+    println!("{} quotes, {} broken promises", local.checked, local.violations);
+    if let Some(remote) = remote {
+        println!("{} fees at the fee server, {} broken promises", remote.checked, remote.violations);
+    }
+}

@@ -1,0 +1,80 @@
+//! `feebox destination`
+
+use clap::Subcommand;
+
+use super::{
+    Overrides,
+    operator::Operator,
+    print::{self, or_dash, time},
+};
+use crate::{
+    database::Database,
+    operator,
+    outbox::{self, DestinationState},
+};
+
+/// What an operator does with destinations.
+#[derive(Debug, Subcommand)]
+pub enum Destination {
+    /// Stop deliveries to a destination in the whole fleet
+    Pause {
+        /// For example fee-server
+        name: String,
+        #[command(flatten)]
+        operator: Operator,
+    },
+    /// Start them again
+    Resume {
+        /// For example fee-server
+        name: String,
+        #[command(flatten)]
+        operator: Operator,
+    },
+    /// List destinations: paused? circuit open? held back by Retry-After?
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Destination {
+    pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<()> {
+        let db = Database::connect(&overrides.settings()?.database).await?;
+        match self {
+            Self::Pause { name, operator } => {
+                operator.acting(async |operator| operator::pause(&db, operator, &name).await).await?;
+                println!("{name} is paused");
+            }
+            Self::Resume { name, operator } => {
+                operator.acting(async |operator| operator::resume(&db, operator, &name).await).await?;
+                println!("{name} is not paused");
+            }
+            Self::List { json } => {
+                let destinations = outbox::destinations(db.connection()).await?;
+                if json {
+                    return print::json(&destinations);
+                }
+                let columns = ["destination", "paused", "circuit", "not before", "failures in a row"];
+                println!("{}", print::table(columns, destinations.iter().map(row)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn row(destination: &DestinationState) -> [String; 5] {
+    let because = |reason: &Option<String>| reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let paused = destination.paused.as_ref();
+    let circuit = destination.circuit.as_ref();
+    [
+        destination.name.clone(),
+        or_dash(paused.map(|pause| format!("by {} since {}{}", pause.by, time(pause.since), because(&pause.reason)))),
+        circuit.map_or_else(
+            || "closed".into(),
+            |circuit| format!("open since {}{}", time(circuit.since), because(&circuit.reason)),
+        ),
+        or_dash(destination.not_before.map(time)),
+        destination.consecutive_failures.to_string(),
+    ]
+}

@@ -1,0 +1,32 @@
+//! Who acts on the command line, and why: written down with every change.
+
+use std::{env, os::unix::fs::MetadataExt};
+
+use clap::Args;
+
+use crate::operator;
+
+/// The person at the terminal.
+#[derive(Args, Debug)]
+pub struct Operator {
+    /// Why, for the log of operator actions
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl Operator {
+    /// Does `act` as the operating system's user.
+    pub(super) async fn acting<T>(&self, act: impl AsyncFnOnce(operator::Operator<'_>) -> T) -> T {
+        let name = user();
+        act(operator::Operator { name: &name, reason: self.reason.as_deref() }).await
+    }
+}
+
+/// Whoever became root by `sudo` is still who they are.
+fn user() -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| env::var(name).ok());
+    let name = named.filter(|name| !name.is_empty()).unwrap_or_else(|| {
+        std::fs::metadata("/proc/self").map_or_else(|_| "unknown".into(), |process| format!("uid {}", process.uid()))
+    });
+    name.chars().take(100).collect()
+}

@@ -1,0 +1,76 @@
+//! `feebox outbox list`
+
+use clap::Args;
+use uuid::Uuid;
+
+use super::{
+    super::print::{self, or_dash, time},
+    Status,
+};
+use crate::{
+    database::Database,
+    outbox::{self, EventFilter, EventView},
+};
+
+/// Characters of an error that a line shows.
+const ERROR_LENGTH_MAX: usize = 60;
+
+/// Which events.
+#[derive(Args, Debug)]
+pub struct List {
+    /// Only these
+    #[arg(long)]
+    status: Option<Status>,
+    /// Only those for this destination
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+    /// Only these, for example quote.cancelled
+    #[arg(long, value_name = "TYPE")]
+    event_type: Option<String>,
+    /// Only those of this quote
+    #[arg(long, value_name = "ID")]
+    quote: Option<Uuid>,
+    /// Only those older than this event: the last one of the page before
+    #[arg(long, value_name = "EVENT")]
+    before: Option<Uuid>,
+    /// How many at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    limit: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    pub(super) async fn run(self, db: &Database) -> anyhow::Result<()> {
+        let filter = EventFilter {
+            status: self.status.map(Into::into),
+            destination: self.destination,
+            event_type: self.event_type,
+            quote_id: self.quote,
+            before: self.before,
+        };
+        let events = outbox::list(db.connection(), &filter, self.limit).await?;
+        let events: Vec<EventView> = events.into_iter().map(Into::into).collect();
+        if self.json {
+            return print::json(&events);
+        }
+        let columns = ["event", "quote", "type", "destination", "status", "attempts", "due", "last error"];
+        println!("{}", print::table(columns, events.into_iter().map(row)));
+        Ok(())
+    }
+}
+
+fn row(event: EventView) -> [String; 8] {
+    let error = event.last_error.map(|error| error.chars().take(ERROR_LENGTH_MAX).collect::<String>());
+    [
+        event.id.to_string(),
+        event.quote_id.to_string(),
+        event.event_type,
+        event.destination,
+        event.status,
+        event.attempts.to_string(),
+        time(event.due_at),
+        or_dash(error),
+    ]
+}

@@ -1,0 +1,65 @@
+//! `feebox outbox`
+
+mod cancel;
+mod list;
+mod retry;
+mod show;
+mod stats;
+
+use clap::{Subcommand, ValueEnum};
+
+use super::Overrides;
+use crate::{database::Database, outbox::EventStatus};
+
+/// What an operator does with events.
+#[derive(Debug, Subcommand)]
+pub enum Outbox {
+    /// List events, newest first
+    List(list::List),
+    /// Show one event with its payload and its failed attempts
+    Show(show::Show),
+    /// Say why an event is not delivered yet
+    Explain(show::Explain),
+    /// Revive a dead event, or make a pending one due now; or many
+    Retry(retry::Retry),
+    /// Give an event up, and with it the quote whose fee it would have brought
+    Cancel(cancel::Cancel),
+    /// Count events by destination and status
+    Stats(stats::Stats),
+}
+
+/// Where an event stands.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Status {
+    Pending,
+    Leased,
+    Delivered,
+    Dead,
+    Cancelled,
+}
+
+impl Outbox {
+    pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<()> {
+        let db = Database::connect(&overrides.settings()?.database).await?;
+        match self {
+            Self::List(list) => list.run(&db).await,
+            Self::Show(show) => show.run(&db).await,
+            Self::Explain(explain) => explain.run(&db).await,
+            Self::Retry(retry) => retry.run(&db).await,
+            Self::Cancel(cancel) => cancel.run(&db).await,
+            Self::Stats(stats) => stats.run(&db).await,
+        }
+    }
+}
+
+impl From<Status> for EventStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Pending => Self::Pending,
+            Status::Leased => Self::Leased,
+            Status::Delivered => Self::Delivered,
+            Status::Dead => Self::Dead,
+            Status::Cancelled => Self::Cancelled,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `feebox outbox stats`
+
+use clap::Args;
+
+use super::super::print;
+use crate::{
+    database::Database,
+    outbox::{self, DestinationStats, EventCounts},
+};
+
+/// Numbers.
+#[derive(Args, Debug)]
+pub struct Stats {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Stats {
+    pub(super) async fn run(self, db: &Database) -> anyhow::Result<()> {
+        let stats = outbox::stats(db).await?;
+        if self.json {
+            return print::json(&stats);
+        }
+        let columns = [
+            "destination",
+            "pending",
+            "leased",
+            "dead",
+            "delivered",
+            "cancelled",
+            "oldest due",
+            "delivered in the last minute",
+        ];
+        let counted_max = stats.settled_counted_max;
+        println!("{}", print::table(columns, stats.destinations.iter().map(row)));
+        println!("Delivered and cancelled events are counted among the {counted_max} that settled last.");
+        Ok(())
+    }
+}
+
+fn row(stats: &DestinationStats) -> [String; 8] {
+    let EventCounts { pending, leased, delivered, dead, cancelled } = stats.events;
+    let [pending, leased, dead, delivered, cancelled] =
+        [pending, leased, dead, delivered, cancelled].map(|count| count.to_string());
+    let oldest_due = format!("{:.0} s ago", stats.oldest_due_seconds);
+    let lately = stats.delivered_last_minute.to_string();
+    [stats.state.name.clone(), pending, leased, dead, delivered, cancelled, oldest_due, lately]
+}

@@ -1,0 +1,131 @@
+//! What operators type: tables for them, JSON for programs, exit codes for scripts.
+
+use std::time::Duration;
+
+use entity::outbox_event::Status as EventStatus;
+use entity::quote::Status;
+use feebox::operator::ActionFilter;
+use feebox::outbox::Outcome;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::support::{Desk, Process, desk_tests};
+
+desk_tests!(
+    events_are_listed_shown_and_explained,
+    events_are_retried_one_or_many,
+    an_event_is_given_up,
+    a_destination_is_paused_and_resumed,
+    an_audit_exits_with_3_if_a_promise_is_broken,
+    wrong_usage_exits_with_2_and_failure_with_1,
+);
+
+async fn events_are_listed_shown_and_explained(desk: Desk) {
+    let (quote_id, event) = desk.submit_refused().await;
+    desk.submit().await;
+    let (code, table) = desk.feebox("outbox list --status dead").await;
+    assert_eq!(code, 0, "{table}");
+    assert!(table.contains(&event.to_string()) && table.contains("422 Unprocessable Entity: no"), "{table}");
+    let listed = desk.feebox_json("outbox list --json --limit 5").await;
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert_eq!((&listed[1]["id"], &listed[1]["quote_id"]), (&event.to_string().into(), &quote_id.to_string().into()));
+    let shown = desk.feebox_json(&format!("outbox show {event} --json")).await;
+    assert_eq!((&shown["status"], &shown["failures"][0]["outcome"]), (&"dead".into(), &"refused".into()));
+    assert_eq!(shown["payload"]["quote_id"], quote_id.to_string());
+    let (_, shown) = desk.feebox(&format!("outbox show {event}")).await;
+    assert!(shown.contains("payload") && shown.contains("worker-1"), "{shown}");
+    let (_, sentence) = desk.feebox(&format!("outbox explain {event}")).await;
+    assert!(sentence.contains("has been dead since"), "{sentence}");
+    assert_eq!(desk.feebox_json(&format!("outbox explain {event} --json")).await["status"], "dead");
+    let stats = desk.feebox_json("outbox stats --json").await;
+    assert_eq!(stats["destinations"][0]["events"]["dead"], 1);
+    let (_, stats) = desk.feebox("outbox stats").await;
+    assert!(stats.contains("fee-server"), "{stats}");
+}
+
+async fn events_are_retried_one_or_many(desk: Desk) {
+    let (quote_id, event) = desk.submit_refused().await;
+    desk.submit_refused().await;
+    let (_, said) = desk.feebox(&format!("outbox retry {event} --reason mended")).await;
+    assert!(said.contains("is pending and due at"), "{said}");
+    assert_eq!(desk.quote(quote_id).await.status, Status::Pending);
+    desk.fail(Outcome::Refused("422: no".into())).await;
+    let many = "outbox retry --status dead --error-contains 422 --per-second 5 --reason mended";
+    let (_, said) = desk.feebox(&format!("{many} --dry-run")).await;
+    assert_eq!(said.trim(), "2 events matched, 0 revived");
+    let said = desk.feebox_json(&format!("{many} --json")).await;
+    assert_eq!((&said["matched"], &said["revived"]), (&2.into(), &2.into()));
+    let done = feebox::operator::actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap();
+    assert_eq!(done.len(), 2);
+    assert!(done.iter().all(|action| action.actor == "ann" && action.reason.as_deref() == Some("mended")));
+}
+
+async fn an_event_is_given_up(desk: Desk) {
+    let (quote_id, event) = desk.submit().await;
+    let (_, said) = desk.feebox(&format!("outbox cancel {event}")).await;
+    assert!(said.contains("is cancelled"), "{said}");
+    assert_eq!(desk.event(event).await.status, EventStatus::Cancelled);
+    assert_eq!(desk.quote(quote_id).await.status_reason.as_deref(), Some("given up by ann"));
+}
+
+async fn a_destination_is_paused_and_resumed(desk: Desk) {
+    desk.feebox("destination pause fee-server --reason upgrade").await;
+    let (_, table) = desk.feebox("destination list").await;
+    assert!(table.contains("by ann since") && table.contains("upgrade"), "{table}");
+    desk.feebox("destination resume fee-server").await;
+    let listed = desk.feebox_json("destination list --json").await;
+    assert_eq!((&listed[0]["name"], &listed[0]["paused"]), (&"fee-server".into(), &Value::Null));
+}
+
+async fn an_audit_exits_with_3_if_a_promise_is_broken(desk: Desk) {
+    let (quote_id, _) = desk.submit().await;
+    desk.deliver().await;
+    let (code, said) = desk.feebox("audit --remote").await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("1 quotes, 0 broken") && said.contains("1 fees at the fee server, 0 broken"), "{said}");
+    desk.sql("DELETE FROM fee_record").await;
+    let (code, said) = desk.feebox("audit").await;
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains(&format!("promise 5 is broken: quote {quote_id}")), "{said}");
+    let (code, said) = desk.feebox("audit --remote --json --set submission.strategy=after-commit").await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &said["local"]["violations"], &said["remote"]["violations"]), (3, &1.into(), &1.into()));
+    assert_eq!(said["violations"][1]["promise"], 2);
+    assert_eq!(said["not_promised"][0]["promise"], 2);
+}
+
+async fn wrong_usage_exits_with_2_and_failure_with_1(desk: Desk) {
+    let nobody = Uuid::now_v7();
+    for wrong in ["outbox retry", "outbox retry --dry-run", "outbox list --status gone", "audit --created-after now"] {
+        assert_eq!(desk.feebox(wrong).await.0, 2, "{wrong}");
+    }
+    assert_eq!(desk.feebox(&format!("outbox retry {nobody} --status dead")).await.0, 2);
+    for command in ["show", "explain", "retry", "cancel"] {
+        let (code, said) = desk.feebox(&format!("outbox {command} {nobody}")).await;
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(&format!("there is no event {nobody}")), "{said}");
+    }
+    let (code, said) = desk.feebox("destination pause moon").await;
+    assert_eq!(code, 1, "{said}");
+}
+
+impl Desk {
+    /// Types `feebox …` as ann; the exit code and what was said.
+    async fn feebox(&self, arguments: &str) -> (i32, String) {
+        let base_url = self.sample.base_url();
+        let env = [
+            ("DATABASE_URL", self.database.url()),
+            ("FEEBOX__FEE_SERVER__BASE_URL", base_url.as_str()),
+            ("USER", "ann"),
+        ];
+        let process = Process::start(&arguments.split(' ').collect::<Vec<_>>(), &env);
+        let status = process.wait(Duration::from_secs(30)).await;
+        (status.code().unwrap(), process.lines().join("\n"))
+    }
+
+    async fn feebox_json(&self, arguments: &str) -> Value {
+        let (code, said) = self.feebox(arguments).await;
+        assert_eq!(code, 0, "{said}");
+        serde_json::from_str(&said).unwrap()
+    }
+}
