@@ -194,8 +194,11 @@ async fn start_http(parts: &Parts, roles: Roles, tasks: &mut JoinSet<()>) -> Res
     let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
     let metrics = telemetry::install_metrics();
     let router = if roles.api {
-        let submission = Submission::new(parts.db.clone(), listeners(parts, roles));
-        http::router(http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics, &parts.signals))
+        let wakeup = wakeup(parts, roles);
+        let listeners: Vec<Arc<dyn Listener>> = vec![Arc::new(OutboxRecorder), Arc::new(wakeup.clone())];
+        let submission = Submission::new(parts.db.clone(), listeners);
+        let state = http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics, &parts.signals);
+        http::router(state.with_wakeup(wakeup))
     } else {
         http::worker_router(parts.db.clone(), metrics)
     };
@@ -203,14 +206,13 @@ async fn start_http(parts: &Parts, roles: Roles, tasks: &mut JoinSet<()>) -> Res
     Ok(address)
 }
 
-/// What happens at each submission.
-fn listeners(parts: &Parts, roles: Roles) -> Vec<Arc<dyn Listener>> {
-    let mut listeners: Vec<Arc<dyn Listener>> = vec![Arc::new(OutboxRecorder)];
-    if parts.settings.worker.wakeup {
-        let local = roles.worker.then(|| Arc::clone(&parts.signals.wake));
-        listeners.push(Arc::new(Wakeup::new(&parts.db, local, parts.signals.drain.clone())));
+/// Whom submissions and operators wake: nobody, where that is switched off.
+fn wakeup(parts: &Parts, roles: Roles) -> Wakeup {
+    if !parts.settings.worker.wakeup {
+        return Wakeup::default();
     }
-    listeners
+    let local = roles.worker.then(|| Arc::clone(&parts.signals.wake));
+    Wakeup::new(&parts.db, local, parts.signals.drain.clone())
 }
 
 /// Host and process, as operators see it on leases: unique among the processes that live.

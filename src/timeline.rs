@@ -19,6 +19,7 @@ const ACTIONS_MAX: u64 = 1_000;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = TimelineEntry)]
 pub struct Entry {
     /// When, by the database's clock.
     pub at: DateTime<Utc>,
@@ -29,6 +30,7 @@ pub struct Entry {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = TimelineEvent)]
 #[serde(tag = "what", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the fields are those of the tables")]
 pub enum What {

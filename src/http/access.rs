@@ -38,6 +38,10 @@ pub(super) enum Permission {
     Submit,
     /// To read quotes.
     ReadQuotes,
+    /// To read what operators read.
+    ReadAll,
+    /// To do what operators do.
+    Operate,
 }
 
 /// Why nobody is known to call.
@@ -77,6 +81,8 @@ impl Permission {
         match self {
             Self::Submit => matches!(role, Role::Submitter | Role::Operator),
             Self::ReadQuotes => true,
+            Self::ReadAll => matches!(role, Role::Viewer | Role::Operator),
+            Self::Operate => matches!(role, Role::Operator),
         }
     }
 }

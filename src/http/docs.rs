@@ -55,7 +55,11 @@ pub fn openapi() -> OpenApi {
         .scheme(HttpAuthScheme::Bearer)
         .description(Some("A configured token. Without any configured everybody on loopback is operator."));
     let tag = |name: &str, text: &str| TagBuilder::new().name(name).description(Some(text)).build();
-    let tags = [tag("quotes", "Submit, read, cancel"), tag("health", "For machines that look after Feebox; no token")];
+    let tags = [
+        tag("quotes", "Submit, read, cancel"),
+        tag("operations", "See what happens; retry, give up, pause"),
+        tag("health", "For machines that look after Feebox; no token"),
+    ];
     let mut document = OpenApiBuilder::from(routes).info(info.build()).tags(Some(tags)).build();
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::Http(token.build()));

@@ -5,12 +5,17 @@
 //! `problem`. There is no SQL here, and no table's type in a body.
 
 mod access;
+mod actions;
+mod cursor;
+mod destinations;
 mod docs;
 mod edge;
 mod health;
 mod input;
+mod outbox;
 mod problem;
 mod quotes;
+mod reason;
 mod serve;
 
 use std::{sync::Arc, time::Duration};
@@ -26,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{database::Database, settings, submission::Submission, worker::Signals};
+use crate::{database::Database, settings, submission::Submission, wakeup::Wakeup, worker::Signals};
 
 use access::Access;
 pub use docs::openapi;
@@ -43,6 +48,7 @@ pub struct AppState {
     access: Access,
     metrics: PrometheusHandle,
     settled: Arc<Notify>,
+    wakeup: Wakeup,
     drain: CancellationToken,
 }
 
@@ -66,7 +72,14 @@ impl AppState {
         signals: &Signals,
     ) -> Self {
         let (settled, drain) = (Arc::clone(&signals.settled), signals.drain.clone());
-        Self { submission, db, access: Access::new(access), metrics, settled, drain }
+        let (access, wakeup) = (Access::new(access), Wakeup::default());
+        Self { submission, db, access, metrics, settled, wakeup, drain }
+    }
+
+    /// The same, where operators' calls wake workers.
+    #[must_use]
+    pub fn with_wakeup(self, wakeup: Wakeup) -> Self {
+        Self { wakeup, ..self }
     }
 }
 
@@ -91,7 +104,12 @@ pub fn worker_router(db: Database, metrics: PrometheusHandle) -> Router {
 
 /// All routes that the `OpenAPI` document names; each declares its path once, for both.
 fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().merge(quotes::routes()).merge(health::routes())
+    OpenApiRouter::new()
+        .merge(quotes::routes())
+        .merge(outbox::routes())
+        .merge(destinations::routes())
+        .merge(actions::routes())
+        .merge(health::routes())
 }
 
 /// Puts around all routes what every call passes, also one that no route takes. The last layer is the outermost.

@@ -10,6 +10,7 @@
 //! | `/problems/not-found` | 404 | there is no such thing, or no such route |
 //! | `/problems/method-not-allowed` | 405 | the route takes other methods |
 //! | `/problems/quote-rejected` | 409 | a rejected quote cannot be cancelled |
+//! | `/problems/wrong-state` | 409 | the event does not stand so that this can be done to it |
 //! | `/problems/key-in-flight` | 409 | the first call with this `Idempotency-Key` has not ended |
 //! | `/problems/body-too-large` | 413 | over 256 KiB, or 8 MiB for a batch |
 //! | `/problems/unsupported-media-type` | 415 | the body is not sent as `application/json` |
@@ -53,6 +54,7 @@ pub(super) enum Kind {
     NotFound,
     MethodNotAllowed,
     QuoteRejected,
+    WrongState,
     KeyInFlight,
     BodyTooLarge,
     UnsupportedMediaType,
@@ -117,6 +119,7 @@ impl Kind {
             Self::NotFound => ("not-found", S::NOT_FOUND, "There is nothing here"),
             Self::MethodNotAllowed => ("method-not-allowed", S::METHOD_NOT_ALLOWED, "The route takes other methods"),
             Self::QuoteRejected => ("quote-rejected", S::CONFLICT, "The quote was rejected"),
+            Self::WrongState => ("wrong-state", S::CONFLICT, "It does not stand so that this can be done"),
             Self::KeyInFlight => ("key-in-flight", S::CONFLICT, "The first call with this key is still in flight"),
             Self::BodyTooLarge => ("body-too-large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
             Self::UnsupportedMediaType => {

@@ -6,7 +6,9 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
     QuerySelect,
 };
+use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::{Builder, Uuid};
 
 use super::Operator;
@@ -29,6 +31,28 @@ pub(super) struct NewAction {
     pub quote_id: Option<Uuid>,
     /// Facts about it.
     pub details: Value,
+}
+
+/// An action as outsiders see it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Action)]
+pub struct ActionView {
+    /// `UUIDv7`.
+    pub id: Uuid,
+    /// The token's name, or the operating system's user for the command line.
+    pub actor: String,
+    /// For example `event.retry`, `destination.pause`.
+    pub action: String,
+    /// The event or destination that it was done to.
+    pub target: String,
+    /// The quote that it touched, if it was one.
+    pub quote_id: Option<Uuid>,
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
+    /// Facts about it: filters, counts, what was before.
+    pub details: Value,
+    /// When.
+    pub created_at: DateTime<Utc>,
 }
 
 /// Which actions a list shows.
@@ -103,4 +127,11 @@ pub async fn pauses(
 fn no_younger_id(at: DateTime<Utc>) -> Uuid {
     let milliseconds = at.timestamp_millis().saturating_sub(3_600_000);
     Builder::from_unix_timestamp_millis(u64::try_from(milliseconds).unwrap_or(0), &[0; 10]).into_uuid()
+}
+
+impl From<Action> for ActionView {
+    fn from(row: Action) -> Self {
+        let Action { id, actor, action, target, quote_id, reason, details, created_at } = row;
+        Self { id, actor, action, target, quote_id, reason, details, created_at }
+    }
 }

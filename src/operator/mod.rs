@@ -15,7 +15,7 @@ use sea_orm::DbErr;
 
 use crate::quotes::FEE_SERVER;
 
-pub use actions::{Action, ActionFilter};
+pub use actions::{Action, ActionFilter, ActionView};
 pub use cancel::cancel;
 pub use destinations::{pause, resume};
 pub use retry::retry;

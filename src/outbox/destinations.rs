@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 /// A destination's shared state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Destination)]
 pub struct DestinationState {
     /// `fee-server`, `kafka`.
     pub name: String,

@@ -14,6 +14,7 @@ mod api_bad_input;
 mod api_docs;
 mod api_health;
 mod api_idempotency;
+mod api_operations;
 mod api_quotes;
 mod audit;
 mod audit_remote;

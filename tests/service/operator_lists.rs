@@ -2,8 +2,7 @@
 
 use entity::outbox_event::Status as EventStatus;
 use feebox::operator;
-use feebox::outbox::{EventCounts, EventFilter, Outcome, feed_gauges, list, stats};
-use feebox::quotes::FEE_SERVER;
+use feebox::outbox::{EventCounts, EventFilter, feed_gauges, list, stats};
 use feebox::telemetry::install_metrics;
 
 use crate::support::{ANN, Desk, desk_tests};

@@ -113,6 +113,15 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// True or false.
+    pub fn boolean(&self, faults: &mut Faults) -> Option<bool> {
+        let value = self.present("true or false", faults)?;
+        match value.as_bool() {
+            Some(truth) => Some(truth),
+            None => self.fault(format!("{}; send true or false", is(value)), faults),
+        }
+    }
+
     /// A list whose length is within `lengths`, each entry read by `read`. `None` if anything in it is at fault.
     pub fn list<T>(
         &self,

@@ -6,7 +6,7 @@ mod json;
 mod path;
 mod query;
 
-pub(super) use fields::{Fault, Faults, Node};
+pub(super) use fields::{Fault, Faults, Node, Object};
 pub(super) use json::{JsonBody, OptionalJsonBody};
-pub(super) use path::Id;
+pub(super) use path::{Id, Name};
 pub(super) use query::Query;

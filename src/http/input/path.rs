@@ -1,4 +1,4 @@
-//! Ids in paths.
+//! Ids and names in paths.
 
 use axum::{
     extract::{FromRequestParts, Path},
@@ -19,5 +19,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
         let id = Path::<String>::from_request_parts(parts, state).await;
         let id = id.ok().and_then(|Path(id)| Uuid::try_parse(&id).ok());
         id.map(Self).ok_or_else(|| Problem::new(Kind::InvalidParameter, "the id in the path is no UUID"))
+    }
+}
+
+/// The `{name}` of a path.
+#[derive(Clone, Debug)]
+pub(in crate::http) struct Name(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let name = Path::<String>::from_request_parts(parts, state).await;
+        name.map(|Path(name)| Self(name))
+            .map_err(|_| Problem::new(Kind::InvalidParameter, "the name in the path is no text"))
     }
 }

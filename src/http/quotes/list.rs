@@ -5,9 +5,9 @@ use axum::{
     extract::{RawQuery, State},
 };
 
-use super::{cursor, view};
+use super::view;
 use crate::{
-    http::{AppState, input::Query, problem::Problem},
+    http::{AppState, cursor, input::Query, problem::Problem},
     quotes::{self, QuoteFilter, Status},
     submission::CustomerId,
 };
@@ -44,11 +44,7 @@ pub(super) async fn list(
     query.finish()?;
     // One more than asked for tells whether there is a next page.
     let mut found = quotes::list(state.db.connection(), &filter, limit + 1).await?;
-    let has_next = found.len() as u64 > limit;
-    if has_next {
-        found.pop();
-    }
-    let next = found.last().filter(|_| has_next).map(|last| cursor::after(last.quote.id));
+    let next = cursor::cut(&mut found, limit, |found| found.quote.id);
     let quotes = found.into_iter().map(view::Quote::with_fee).collect::<Result<_, _>>()?;
     Ok(Json(view::QuotePage { quotes, next }))
 }

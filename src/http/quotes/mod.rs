@@ -1,12 +1,12 @@
 //! Submitting quotes, reading them and taking them back.
 
 mod cancel;
-mod cursor;
 mod idempotency;
 mod list;
 mod request;
 mod show;
 mod submit;
+mod timeline;
 mod view;
 mod wait;
 
@@ -40,5 +40,9 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(show::show))
         .route_layer(from_fn_with_state(Permission::ReadQuotes, access::require))
         .route_layer(from_fn_with_state(wait_limit, edge::limit));
-    submit.merge(list).merge(show)
+    let timeline = OpenApiRouter::new()
+        .routes(routes!(timeline::timeline))
+        .route_layer(from_fn_with_state(Permission::ReadAll, access::require))
+        .route_layer(from_fn_with_state(TIME_LIMIT, edge::limit));
+    submit.merge(list).merge(show).merge(timeline)
 }

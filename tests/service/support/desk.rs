@@ -11,11 +11,11 @@ use feebox::outbox::{self, Attempt, ClaimRequest, LeasedEvent, Outcome, Policy, 
 use feebox::quotes::FEE_SERVER;
 use feebox::sample_fee_server::{Faults, SampleFeeServer};
 use feebox::settings::{Settings, Sources};
-use feebox::submission::{NewQuote, OutboxRecorder, RawLine, RawQuote, Submission};
+use feebox::submission::{OutboxRecorder, Submission};
 use sea_orm::{ConnectionTrait, EntityTrait};
 use uuid::Uuid;
 
-use super::{Engine, TestDatabase};
+use super::{Engine, TestDatabase, new_quote};
 
 /// Runs each of the named functions as a test on each engine, every time at a desk of its own.
 macro_rules! desk_tests {
@@ -177,10 +177,4 @@ fn told(mut found: Vec<Violation>, counted: u64) -> Vec<(u8, Uuid)> {
         assert!(sentence.contains(&quote_id.to_string()), "{sentence}");
     }
     found.into_iter().map(|violation| (violation.promise, violation.quote_id)).collect()
-}
-
-fn new_quote() -> NewQuote {
-    let line = RawLine { description: "one of all".into(), quantity: 2, unit_price_minor: 5_000 };
-    let raw = RawQuote { customer_id: "acme".into(), currency: "EUR".into(), lines: vec![line] };
-    NewQuote::parse(raw, "").unwrap()
 }

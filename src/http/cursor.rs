@@ -6,18 +6,28 @@ use uuid::Uuid;
 /// The form of a cursor; another one would have another number.
 const VERSION: u8 = 1;
 
-/// The cursor of the page after the quote `last`.
+/// The cursor of the page after the thing `last`.
 pub(super) fn after(last: Uuid) -> String {
     let mut bytes = vec![VERSION];
     bytes.extend_from_slice(last.as_bytes());
     BASE64URL_NOPAD.encode(&bytes)
 }
 
-/// The quote after which the page of `cursor` begins.
+/// The thing after which the page of `cursor` begins.
 pub(super) fn parse(cursor: &str) -> Result<Uuid, String> {
     let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).unwrap_or_default();
     let last = bytes.strip_prefix(&[VERSION]).and_then(|bytes| Uuid::from_slice(bytes).ok());
     last.ok_or_else(|| "is no cursor; send the `next` of the page before".to_owned())
+}
+
+/// Takes from `found`, read with one more than `limit`, what is beyond, and tells the cursor of the page after it.
+pub(super) fn cut<T>(found: &mut Vec<T>, limit: u64, id: impl Fn(&T) -> Uuid) -> Option<String> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    if found.len() <= limit {
+        return None;
+    }
+    found.truncate(limit);
+    found.last().map(|last| after(id(last)))
 }
 
 #[cfg(test)]

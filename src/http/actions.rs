@@ -1,0 +1,66 @@
+//! The log of what operators did.
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+    middleware::from_fn_with_state,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    AppState, TIME_LIMIT,
+    access::{self, Permission},
+    cursor, edge,
+    input::Query,
+    problem::Problem,
+};
+use crate::operator::{ActionFilter, ActionView, actions};
+
+const LIMIT_DEFAULT: u64 = 50;
+const LIMIT_MAX: u64 = 200;
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+struct ActionPage {
+    /// Newest first.
+    actions: Vec<ActionView>,
+    /// The `cursor` of the next page; null on the last one.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .route_layer(from_fn_with_state(Permission::ReadAll, access::require))
+        .route_layer(from_fn_with_state(TIME_LIMIT, edge::limit))
+}
+
+/// List what operators did, newest first
+#[utoipa::path(
+    get, path = "/v1/actions", operation_id = "list_actions", tag = "operations", security(("token" = [])),
+    params(
+        ("quote_id" = Option<Uuid>, Query, description = "Only what touched this quote"),
+        ("limit" = Option<u64>, Query, description = "Most actions of a page; 50 if it is not given", minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = ActionPage),
+        (status = 400, description = "An unfit parameter"),
+    )
+)]
+async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery) -> Result<Json<ActionPage>, Problem> {
+    let mut query = Query::read(raw.as_deref(), &["quote_id", "limit", "cursor"]);
+    let filter = ActionFilter {
+        quote_id: query.optional("quote_id", |id| Uuid::try_parse(id).map_err(|_| format!("is {id:?}; send a UUID"))),
+        before: query.optional("cursor", cursor::parse),
+    };
+    let limit = query.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
+    query.finish()?;
+    let mut found = actions::list(state.db.connection(), &filter, limit + 1).await?;
+    let next = cursor::cut(&mut found, limit, |action| action.id);
+    Ok(Json(ActionPage { actions: found.into_iter().map(Into::into).collect(), next }))
+}

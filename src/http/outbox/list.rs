@@ -1,0 +1,72 @@
+//! Reading many events.
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    http::{AppState, cursor, input::Query, problem::Problem},
+    outbox::{self, EventFilter, EventStatus, EventView},
+};
+
+const LIMIT_DEFAULT: u64 = 50;
+const LIMIT_MAX: u64 = 200;
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EventPage {
+    /// Newest first.
+    events: Vec<EventView>,
+    /// The `cursor` of the next page; null on the last one.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// List events, newest first
+#[utoipa::path(
+    get, path = "/v1/outbox", operation_id = "list_events", tag = "operations", security(("token" = [])),
+    params(
+        ("status" = Option<String>, Query, description = "pending, leased, delivered, dead or cancelled"),
+        ("destination" = Option<String>, Query, description = "Only those for this one, for example fee-server"),
+        ("event_type" = Option<String>, Query, description = "Only these, for example quote.submitted"),
+        ("quote_id" = Option<Uuid>, Query, description = "Only this quote's"),
+        ("limit" = Option<u64>, Query, description = "Most events of a page; 50 if it is not given", minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = EventPage),
+        (status = 400, description = "An unfit parameter"),
+    )
+)]
+pub(super) async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery) -> Result<Json<EventPage>, Problem> {
+    let known = ["status", "destination", "event_type", "quote_id", "limit", "cursor"];
+    let mut query = Query::read(raw.as_deref(), &known);
+    let filter = EventFilter {
+        status: query.optional("status", status),
+        destination: query.optional("destination", |name| Ok(name.to_owned())),
+        event_type: query.optional("event_type", |event_type| Ok(event_type.to_owned())),
+        quote_id: query.optional("quote_id", |id| Uuid::try_parse(id).map_err(|_| format!("is {id:?}; send a UUID"))),
+        before: query.optional("cursor", cursor::parse),
+    };
+    let limit = query.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
+    query.finish()?;
+    // One more than asked for tells whether there is a next page.
+    let mut events = outbox::list(state.db.connection(), &filter, limit + 1).await?;
+    let next = cursor::cut(&mut events, limit, |event| event.id);
+    Ok(Json(EventPage { events: events.into_iter().map(Into::into).collect(), next }))
+}
+
+fn status(text: &str) -> Result<EventStatus, String> {
+    match text {
+        "pending" => Ok(EventStatus::Pending),
+        "leased" => Ok(EventStatus::Leased),
+        "delivered" => Ok(EventStatus::Delivered),
+        "dead" => Ok(EventStatus::Dead),
+        "cancelled" => Ok(EventStatus::Cancelled),
+        other => Err(format!("is {other:?}; send pending, leased, delivered, dead or cancelled")),
+    }
+}

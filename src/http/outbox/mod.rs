@@ -1,0 +1,41 @@
+//! Events: looking at them, retrying them, giving them up.
+
+mod list;
+mod retry;
+mod retry_bulk;
+mod show;
+mod stats;
+
+use std::time::Duration;
+
+use axum::middleware::from_fn_with_state;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    AppState, TIME_LIMIT,
+    access::{self, Permission},
+    edge,
+};
+
+/// A bulk retry works in batches. What was done when its time is up stays done, and the same call goes on.
+const BULK_TIME_LIMIT: Duration = Duration::from_mins(5);
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    let look = OpenApiRouter::new()
+        .routes(routes!(list::list))
+        .routes(routes!(show::show))
+        .routes(routes!(show::explain))
+        .routes(routes!(stats::stats))
+        .route_layer(from_fn_with_state(Permission::ReadAll, access::require))
+        .route_layer(from_fn_with_state(TIME_LIMIT, edge::limit));
+    let change = OpenApiRouter::new()
+        .routes(routes!(retry::retry))
+        .routes(routes!(retry::cancel))
+        .route_layer(from_fn_with_state(Permission::Operate, access::require))
+        .route_layer(from_fn_with_state(TIME_LIMIT, edge::limit));
+    let bulk = OpenApiRouter::new()
+        .routes(routes!(retry_bulk::retry))
+        .route_layer(from_fn_with_state(Permission::Operate, access::require))
+        .route_layer(from_fn_with_state(BULK_TIME_LIMIT, edge::limit));
+    look.merge(change).merge(bulk)
+}

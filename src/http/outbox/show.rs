@@ -1,0 +1,47 @@
+//! Reading one event.
+
+use axum::{Json, extract::State};
+use uuid::Uuid;
+
+use crate::{
+    http::{
+        AppState,
+        input::Id,
+        problem::{Kind, Problem},
+    },
+    outbox::{self, EventDetail, Explanation},
+};
+
+/// Read an event, with its payload and its failures
+#[utoipa::path(
+    get, path = "/v1/outbox/{id}", operation_id = "read_event", tag = "operations", security(("token" = [])),
+    params(("id" = Uuid, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "The event", body = EventDetail),
+        (status = 400, description = "An unfit id"),
+        (status = 404, description = "There is no such event, or retention deleted it"),
+    )
+)]
+pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Json<EventDetail>, Problem> {
+    let event = outbox::get(state.db.connection(), id).await?.ok_or_else(|| no_event(id))?;
+    Ok(Json(event.into()))
+}
+
+/// Say why an event is not delivered yet
+#[utoipa::path(
+    get, path = "/v1/outbox/{id}/explain", operation_id = "explain_event", tag = "operations", security(("token" = [])),
+    params(("id" = Uuid, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "The reason, and the facts behind it", body = Explanation),
+        (status = 400, description = "An unfit id"),
+        (status = 404, description = "There is no such event, or retention deleted it"),
+    )
+)]
+pub(super) async fn explain(State(state): State<AppState>, Id(id): Id) -> Result<Json<Explanation>, Problem> {
+    outbox::explain(&state.db, id).await?.map(Json).ok_or_else(|| no_event(id))
+}
+
+fn no_event(id: Uuid) -> Problem {
+    let detail = format!("there is no event {id}; if it was delivered or cancelled, retention may have deleted it");
+    Problem::new(Kind::NotFound, detail)
+}
