@@ -1,6 +1,7 @@
 //! Taking a quote back.
 
-use sea_orm::{DbErr, EntityTrait};
+use chrono::{DateTime, Utc};
+use sea_orm::{DatabaseTransaction, DbErr};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -41,28 +42,81 @@ impl Submission {
     ) -> Result<Quote, CancelError> {
         let txn = self.db.begin().await?;
         let now = self.db.now(&*txn).await?;
-        // Events before the quote, in the order in which settling takes its locks.
-        let withdrawn = withdraw(&txn, id, FEE_SERVER, now).await?;
-        let cancellable = [Status::Pending, Status::Confirmed];
-        let moved = quotes::advance(&*txn, [id], &cancellable, Status::Cancelled, reason, now).await?;
-        let quote = entity::quote::Entity::find_by_id(id).one(&*txn).await?.ok_or(CancelError::NotFound)?;
-        if moved == 0 {
-            // The transaction is dropped, and with it what was withdrawn.
-            return if quote.status == Status::Cancelled { Ok(quote) } else { Err(CancelError::Rejected) };
+        let from = [Status::Pending, Status::Confirmed];
+        match cancel(&txn, id, &from, reason, trace_context, now).await? {
+            Cancelled::Now(quote) => {
+                txn.commit().await?;
+                Ok(quote)
+            }
+            Cancelled::Before(quote) => Ok(quote),
         }
-        let has_fee = quotes::get(&*txn, id).await?.is_some_and(|found| found.fee.is_some());
-        if withdrawn.may_have_reached || has_fee {
-            let void = NewEvent {
-                quote_id: id,
-                event_type: "quote.cancelled",
-                destination: FEE_SERVER,
-                sequence: withdrawn.next_sequence,
-                payload: json!({ "quote_id": id }),
-                trace_context,
-            };
-            record(&txn, now, vec![void]).await?;
-        }
-        txn.commit().await?;
-        Ok(quote)
     }
+}
+
+/// A cancelled quote.
+#[derive(Clone, Debug)]
+pub enum Cancelled {
+    /// By this transaction.
+    Now(Quote),
+    /// By an earlier one: drop this one, lest it withdraws the event that voids the fee.
+    Before(Quote),
+}
+
+/// Cancels quote `id` inside `txn` if it stands in one of `from`; see [`Submission::cancel`].
+///
+/// # Errors
+/// See [`CancelError`]; drop the transaction, and with it what was withdrawn.
+pub async fn cancel(
+    txn: &DatabaseTransaction,
+    id: Uuid,
+    from: &[Status],
+    reason: Option<&str>,
+    trace_context: Option<String>,
+    now: DateTime<Utc>,
+) -> Result<Cancelled, CancelError> {
+    // Events before the quote, in the order in which settling takes its locks.
+    let withdrawn = withdraw(txn, id, FEE_SERVER, now).await?;
+    let moved = quotes::advance(txn, [id], from, Status::Cancelled, reason, now).await?;
+    let found = quotes::get(txn, id).await?.ok_or(CancelError::NotFound)?;
+    if moved == 0 {
+        let before = found.quote.status == Status::Cancelled;
+        return if before { Ok(Cancelled::Before(found.quote)) } else { Err(CancelError::Rejected) };
+    }
+    if withdrawn.may_have_reached || found.fee.is_some() {
+        record_void(txn, id, withdrawn.next_sequence, trace_context, now).await?;
+    }
+    Ok(Cancelled::Now(found.quote))
+}
+
+/// Has the fee of the cancelled quote `id` voided, behind all that was recorded of it: for a fee that came late.
+///
+/// # Errors
+/// What the database answers.
+pub async fn void(
+    txn: &DatabaseTransaction,
+    id: Uuid,
+    trace_context: Option<String>,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    // A void that still waits is replaced by this one.
+    let withdrawn = withdraw(txn, id, FEE_SERVER, now).await?;
+    record_void(txn, id, withdrawn.next_sequence, trace_context, now).await
+}
+
+async fn record_void(
+    txn: &DatabaseTransaction,
+    id: Uuid,
+    sequence: i32,
+    trace_context: Option<String>,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    let void = NewEvent {
+        quote_id: id,
+        event_type: "quote.cancelled",
+        destination: FEE_SERVER,
+        sequence,
+        payload: json!({ "quote_id": id }),
+        trace_context,
+    };
+    record(txn, now, vec![void]).await
 }
