@@ -30,6 +30,9 @@ pub mod fees;
 /// The quote's row: how its status moves, and how it is read.
 pub mod quotes;
 
+/// The other designs, without an outbox: to be compared with.
+pub mod strategy;
+
 /// The time that decides.
 pub mod clock;
 /// Named points at which a test kills the process.
@@ -42,6 +45,8 @@ pub mod database;
 pub mod sample_fee_server;
 /// Typed and validated settings; the defaults are embedded from `config/default.toml`.
 pub mod settings;
+/// The watchman of quotes that stay pending.
+pub mod sweeper;
 /// Work that the fleet does once per cron tick.
 pub mod upkeep;
 /// Telling workers at once that something was stored.
