@@ -33,6 +33,9 @@ pub mod quotes;
 /// The other designs, without an outbox: to be compared with.
 pub mod strategy;
 
+/// What `feebox compare` measures: all designs, side by side.
+pub mod compare;
+
 /// The time that decides.
 pub mod clock;
 /// Named points at which a test kills the process.

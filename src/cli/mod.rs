@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod compare;
 mod completions;
 mod config;
 mod dev;
@@ -57,6 +58,8 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Run the sample fee server
     FeeServer(fee_server::FeeServer),
+    /// Measure the designs side by side: what each loses, invents and costs when processes die
+    Compare(compare::Compare),
     /// Print the settings in force and where each comes from; secrets are masked
     Config(config::Config),
     /// Print the OpenAPI document of the HTTP API
@@ -96,6 +99,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Worker(worker) => worker.run(overrides).await?,
         Command::Migrate(migrate) => migrate.run(overrides).await?,
         Command::FeeServer(fee_server) => fee_server.run(overrides).await?,
+        Command::Compare(compare) => compare.run(overrides).await?,
         Command::Config(config) => config.run(overrides)?,
         Command::Openapi => openapi::run()?,
         Command::Completions(completions) => completions.run(),

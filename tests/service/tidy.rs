@@ -18,7 +18,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("backoff", &["src/outbox/retry.rs"]),
     ("config", &["src/settings.rs", "src/settings/"]),
     ("rdkafka", &["src/destination/kafka.rs"]),
-    ("reqwest", &["src/destination/fee_server.rs", "src/audit.rs", "src/cli/"]),
+    ("reqwest", &["src/destination/fee_server/", "src/audit.rs", "src/compare/", "src/cli/"]),
     ("tokio_cron_scheduler", &["src/worker/schedule.rs"]),
 ];
 
