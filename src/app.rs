@@ -1,5 +1,7 @@
 //! Wires settings into a running app. The only place that knows all.
 
+mod jobs;
+
 use std::{
     io,
     net::SocketAddr,
@@ -16,11 +18,11 @@ use crate::{
     database::Database,
     destination::{FeeServer, FeeServerError},
     http,
-    outbox::{self, Policy, RetryPolicy},
+    outbox::{Policy, RetryPolicy},
     settings::Settings,
-    submission::{self, Listener, OutboxRecorder, Submission},
+    strategy::{self, RollbackSome},
+    submission::{Listener, Submission},
     telemetry,
-    upkeep::Upkeep,
     wakeup::{self, Wakeup},
     worker::{Schedule, ScheduleError, Signals, Worker},
 };
@@ -64,6 +66,7 @@ pub struct App {
     address: SocketAddr,
     tasks: JoinSet<()>,
     worker: Option<Arc<Worker<FeeServer>>>,
+    strategy: strategy::Chosen,
     schedule: Schedule,
     drain: CancellationToken,
 }
@@ -91,10 +94,11 @@ impl App {
         let mut tasks = JoinSet::new();
         let mut ticks: Vec<(String, Arc<Notify>)> = Vec::new();
         let worker = if roles.worker { Some(start_worker(&parts, &mut tasks, &mut ticks)?) } else { None };
-        let address = start_http(&parts, roles, &mut tasks).await?;
+        let strategy = strategy::chosen(&parts.settings, &parts.db, &parts.signals.settled)?;
+        let address = start_http(&parts, roles, &strategy, &mut tasks).await?;
         let schedule = Schedule::start(ticks.iter().map(|(cron, wake)| (cron.as_str(), Arc::clone(wake)))).await?;
         tracing::info!(%address, api = roles.api, worker = roles.worker, name = parts.name, "started");
-        Ok(Self { settings: parts.settings, address, tasks, worker, schedule, drain: parts.signals.drain })
+        Ok(Self { settings: parts.settings, address, tasks, worker, strategy, schedule, drain: parts.signals.drain })
     }
 
     /// Where it answers HTTP.
@@ -117,6 +121,9 @@ impl App {
             tracing::warn!("deliveries outlasted worker.shutdown_grace and are cut off");
             if let Some(worker) = &self.worker {
                 worker.cut_off();
+            }
+            if let Some(sender) = &self.strategy.sender {
+                tracing::error!(in_flight = sender.in_flight(), "what no outbox remembers is lost");
             }
             let rest = async { while self.tasks.join_next().await.is_some() {} };
             let _ = tokio::time::timeout(HTTP_GRACE, rest).await;
@@ -141,7 +148,7 @@ fn start_worker(
     if parts.settings.worker.wakeup {
         tasks.spawn(wakeup::listen(parts.db.clone(), Arc::clone(&parts.signals.wake), parts.signals.drain.clone()));
     }
-    for (upkeep, schedule) in upkeep(parts)? {
+    for (upkeep, schedule) in jobs::jobs(parts)? {
         let wake = Arc::<Notify>::default();
         // Ticks that were missed while nobody ran are made up for now.
         wake.notify_one();
@@ -172,37 +179,32 @@ pub fn worker(
     Ok(Worker::new(db.clone(), fee_server, policy, settings, name, signals))
 }
 
-fn upkeep(parts: &Parts) -> Result<Vec<(Upkeep, String)>, CronError> {
-    let (db, retention) = (parts.db.clone(), parts.settings.retention.clone());
-    let schedule = retention.schedule.clone();
-    let prune = Upkeep::new(parts.db.clone(), "retention", parts.name.clone(), &schedule, move || {
-        let (db, retention) = (db.clone(), retention.clone());
-        async move {
-            let now = db.now(db.connection()).await?;
-            let events = outbox::prune(&db, now - retention.delivered_for).await?;
-            let keys = submission::prune_keys(&db, now - retention.idempotency_keys_for).await?;
-            tracing::info!(events, keys, "pruned");
-            Ok(i64::try_from(events + keys).unwrap_or(i64::MAX))
-        }
-    })?;
-    Ok(vec![(prune, schedule)])
-}
-
-async fn start_http(parts: &Parts, roles: Roles, tasks: &mut JoinSet<()>) -> Result<SocketAddr, StartError> {
+async fn start_http(
+    parts: &Parts,
+    roles: Roles,
+    strategy: &strategy::Chosen,
+    tasks: &mut JoinSet<()>,
+) -> Result<SocketAddr, StartError> {
     let bind = if roles.api { parts.settings.server.bind } else { parts.settings.worker.bind };
     let listener = TcpListener::bind(bind).await.map_err(|error| StartError::Listen(bind, error))?;
     let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
     let metrics = telemetry::install_metrics();
     let router = if roles.api {
         let wakeup = wakeup(parts, roles);
-        let listeners: Vec<Arc<dyn Listener>> = vec![Arc::new(OutboxRecorder), Arc::new(wakeup.clone())];
-        let submission = Submission::new(parts.db.clone(), listeners);
+        let submission = Submission::new(parts.db.clone(), listeners(&wakeup, strategy));
         let state = http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics, &parts.signals);
         http::router(state.with_wakeup(wakeup))
     } else {
         http::worker_router(parts.db.clone(), metrics)
     };
-    tasks.spawn(http::serve(listener, router, parts.signals.drain.clone()));
+    let (drain, sender) = (parts.signals.drain.clone(), strategy.sender.clone());
+    tasks.spawn(async move {
+        http::serve(listener, router, drain).await;
+        // Nothing new is submitted any more: what is in flight may finish within the grace.
+        if let Some(sender) = sender {
+            sender.drain().await;
+        }
+    });
     Ok(address)
 }
 
@@ -213,6 +215,16 @@ fn wakeup(parts: &Parts, roles: Roles) -> Wakeup {
     }
     let local = roles.worker.then(|| Arc::clone(&parts.signals.wake));
     Wakeup::new(&parts.db, local, parts.signals.drain.clone())
+}
+
+/// What happens at each submission.
+fn listeners(wakeup: &Wakeup, strategy: &strategy::Chosen) -> Vec<Arc<dyn Listener>> {
+    let mut listeners: Vec<Arc<dyn Listener>> = vec![Arc::clone(&strategy.listener), Arc::new(wakeup.clone())];
+    // Last, so that all others have run when it fails.
+    if let Some(rollback) = RollbackSome::from_environment() {
+        listeners.push(Arc::new(rollback));
+    }
+    listeners
 }
 
 /// Host and process, as operators see it on leases: unique among the processes that live.

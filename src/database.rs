@@ -14,7 +14,7 @@ use sea_orm::{
 use secrecy::ExposeSecret;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::{clock::Clock, settings};
+use crate::{clock::Clock, settings, telemetry::metrics};
 
 /// A pool of connections, and the clock that goes with its database.
 #[derive(Clone, Debug)]
@@ -63,7 +63,8 @@ impl Database {
                     Box::pin(async move { connection.execute(session).await.map(drop) })
                 })
             });
-        let connection = sea_orm::Database::connect(options).await?;
+        let mut connection = sea_orm::Database::connect(options).await?;
+        connection.set_metric_callback(|_| metrics::database_statement());
         let writer = (connection.get_database_backend() == DbBackend::Sqlite).then(Arc::default);
         Ok(Self { connection, clock: Clock::default(), writer })
     }

@@ -39,6 +39,15 @@ pub mod timeline;
 // A watchman: looks for broken promises.
 pub mod audit;
 
+// The watchman of quotes that stay pending.
+pub mod sweeper;
+
+// The other designs, without an outbox: to be compared with.
+pub mod strategy;
+
+// What `feebox compare` measures: all designs, side by side.
+pub mod compare;
+
 // The time that decides.
 pub mod clock;
 // Named points at which a test kills the process.

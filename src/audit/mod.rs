@@ -20,6 +20,9 @@ use crate::{database::Database, settings::Strategy};
 
 pub use remote::{RemoteAuditError, audit_remote};
 
+/// Its name among the fleet's jobs, under which `/metrics` finds what the last audit found.
+pub const JOB: &str = "audit";
+
 /// Violations read at once: a few hundred bytes each, whatever the number of quotes.
 const PAGE_SIZE: u64 = 10_000;
 
@@ -95,7 +98,8 @@ pub fn not_promised(strategy: Strategy) -> &'static [NotPromised] {
     match strategy {
         Strategy::Outbox => &[],
         Strategy::InTransaction => &[GHOSTS, WAITS],
-        Strategy::AfterCommit => &[LOST, WAITS],
+        Strategy::BeforeCommitAsync => &[LOST, GHOSTS],
+        Strategy::AfterCommit => &[LOST],
     }
 }
 

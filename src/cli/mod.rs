@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod audit;
+mod compare;
 mod completions;
 mod config;
 mod destination;
@@ -72,6 +73,8 @@ enum Command {
     Destination(destination::Destination),
     /// Check the promises in one consistent read; exit code 3 if one is broken
     Audit(audit::Audit),
+    /// Measure the designs side by side: what each loses, invents and costs when processes die
+    Compare(compare::Compare),
     /// Print the settings in force and where each comes from; secrets are masked
     Config(config::Config),
     /// Print the OpenAPI document of the HTTP API
@@ -114,6 +117,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Outbox(outbox) => outbox.run(overrides).await?,
         Command::Destination(destination) => destination.run(overrides).await?,
         Command::Audit(audit) => return audit.run(overrides).await,
+        Command::Compare(compare) => compare.run(overrides).await?,
         Command::Config(config) => config.run(overrides)?,
         Command::Openapi => openapi::run()?,
         Command::Completions(completions) => completions.run(),

@@ -1,5 +1,6 @@
 //! Where events go: a port with exact promises.
 
+mod delivery;
 mod fee_server;
 mod scripted;
 
@@ -9,7 +10,8 @@ use sea_orm::{DatabaseTransaction, DbErr};
 
 use crate::outbox::{LeasedEvent, Outcome, Settled};
 
-pub use fee_server::{FeePage, FeeServer, FeeServerError, LedgerError};
+pub use delivery::Delivery;
+pub use fee_server::{FeePage, FeeServer, FeeServerError, LedgerError, Receipt};
 pub use scripted::{Call, Cue, Scripted};
 
 /// Somebody who takes events.

@@ -11,6 +11,8 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::DbErr;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use crate::{audit, outbox, sweeper, telemetry::metrics, upkeep};
+
 use super::{
     Vitals,
     problem::{Kind, Problem, chain},
@@ -67,5 +69,24 @@ async fn readyz(State(vitals): State<Vitals>) -> Result<&'static str, Problem> {
     responses((status = 200, description = "In the text format of Prometheus", body = String, content_type = "text/plain"))
 )]
 async fn metrics(State(vitals): State<Vitals>) -> impl IntoResponse {
+    // Counted when somebody looks: a process that nobody scrapes asks the database nothing. While the database is away
+    // the last counts are shown.
+    match tokio::time::timeout(DATABASE_LIMIT, feed_gauges(&vitals)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(error = chain(&error), "the outbox could not be counted"),
+        Err(_) => tracing::debug!("the outbox could not be counted in time"),
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], vitals.metrics.render())
+}
+
+async fn feed_gauges(vitals: &Vitals) -> Result<(), DbErr> {
+    outbox::feed_gauges(&vitals.db).await?;
+    // By whichever process it was found: an alarm must not depend on whom Prometheus asks.
+    if let Some(violations) = upkeep::last_count(&vitals.db, audit::JOB).await? {
+        metrics::promise_violations(u64::try_from(violations).unwrap_or(0));
+    }
+    if let Some(stale) = upkeep::last_count(&vitals.db, sweeper::JOB).await? {
+        metrics::stale_quotes(u64::try_from(stale).unwrap_or(0));
+    }
+    Ok(())
 }

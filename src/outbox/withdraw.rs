@@ -11,7 +11,8 @@ use uuid::Uuid;
 /// What was found when a quote's events were withdrawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Withdrawn {
-    /// Some attempt was made, is running, or may have been made: the destination may have acted on the quote.
+    /// Some attempt was made, is running, or may have been made: the destination may have acted on the quote. So it may
+    /// when no event is stored: then something else than the outbox sends, and what it did is not known here.
     pub may_have_reached: bool,
     /// The place of the next event of this quote for this destination.
     pub next_sequence: i32,
@@ -40,7 +41,7 @@ pub async fn withdraw(
         end(txn, event, now).await?;
     }
     Ok(Withdrawn {
-        may_have_reached: events.iter().any(may_have_reached),
+        may_have_reached: events.is_empty() || events.iter().any(may_have_reached),
         next_sequence: events.iter().map(|event| event.sequence).max().unwrap_or(0) + 1,
     })
 }

@@ -122,6 +122,11 @@ impl Book {
         self.entries.iter().map(|entry| entry.fee.clone()).collect()
     }
 
+    /// Every fee that was not voided, in creation order.
+    pub fn in_force(&self) -> Vec<Fee> {
+        self.entries.iter().filter_map(Entry::valid).collect()
+    }
+
     /// Up to [`PAGE_MAX`] fees that were not voided, from `cursor` on or else made after `created_after`, and the
     /// cursor of the next page if there is one.
     pub fn page(&self, created_after: Option<DateTime<Utc>>, cursor: Option<usize>) -> (Vec<Fee>, Option<usize>) {

@@ -100,6 +100,12 @@ impl SampleFeeServer {
         locked(&self.inner.book).all()
     }
 
+    /// The fees that were not voided, in creation order.
+    #[must_use]
+    pub fn fees_in_force(&self) -> Vec<Fee> {
+        locked(&self.inner.book).in_force()
+    }
+
     /// When each call under `/v1` arrived.
     #[must_use]
     pub fn arrivals(&self) -> Vec<Instant> {

@@ -7,6 +7,8 @@ use super::fields::Fields;
 pub struct Submission {
     /// The design in use.
     pub strategy: Strategy,
+    /// With [`Strategy::AfterCommit`]: whether a call that failed for good cancels the quote.
+    pub compensate: bool,
 }
 
 /// The designs that `feebox compare` measures. Only the first keeps every promise.
@@ -16,6 +18,8 @@ pub enum Strategy {
     Outbox,
     /// The fee server is called before the commit: slow, and a rollback leaves a ghost fee.
     InTransaction,
+    /// The fee server is called before the commit, and nobody waits for it: a rollback leaves a ghost fee.
+    BeforeCommitAsync,
     /// The fee server is called after the commit: a crash in between loses the fee.
     AfterCommit,
 }
@@ -28,9 +32,11 @@ impl Submission {
                 &[
                     ("outbox", Strategy::Outbox),
                     ("in-transaction", Strategy::InTransaction),
+                    ("before-commit-async", Strategy::BeforeCommitAsync),
                     ("after-commit", Strategy::AfterCommit),
                 ],
             ),
+            compensate: fields.flag("submission.compensate"),
         }
     }
 }

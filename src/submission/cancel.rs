@@ -86,15 +86,40 @@ pub async fn cancel(
         return if before { Ok(Cancelled::Before(found.quote)) } else { Err(CancelError::Rejected) };
     }
     if withdrawn.may_have_reached || found.fee.is_some() {
-        let void = NewEvent {
-            quote_id: id,
-            event_type: "quote.cancelled",
-            destination: FEE_SERVER,
-            sequence: withdrawn.next_sequence,
-            payload: json!({ "quote_id": id }),
-            trace_context,
-        };
-        record(txn, now, vec![void]).await?;
+        record_void(txn, id, withdrawn.next_sequence, trace_context, now).await?;
     }
     Ok(Cancelled::Now(found.quote))
+}
+
+/// Has the fee of the cancelled quote `id` voided, behind all that was recorded of it: for a fee that came late.
+///
+/// # Errors
+/// What the database answers.
+pub async fn void(
+    txn: &DatabaseTransaction,
+    id: Uuid,
+    trace_context: Option<String>,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    // A void that still waits is replaced by this one.
+    let withdrawn = withdraw(txn, id, FEE_SERVER, now).await?;
+    record_void(txn, id, withdrawn.next_sequence, trace_context, now).await
+}
+
+async fn record_void(
+    txn: &DatabaseTransaction,
+    id: Uuid,
+    sequence: i32,
+    trace_context: Option<String>,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    let void = NewEvent {
+        quote_id: id,
+        event_type: "quote.cancelled",
+        destination: FEE_SERVER,
+        sequence,
+        payload: json!({ "quote_id": id }),
+        trace_context,
+    };
+    record(txn, now, vec![void]).await
 }

@@ -11,9 +11,9 @@ mod recorder;
 mod submit;
 mod upkeep;
 
-pub use cancel::{CancelError, Cancelled, cancel};
+pub use cancel::{CancelError, Cancelled, cancel, void};
 pub use listener::{Listener, ListenerError, Submitted};
 pub use new_quote::{CurrencyCode, CustomerId, Line, Lines, NewQuote};
-pub use recorder::OutboxRecorder;
+pub use recorder::{OutboxRecorder, fee_request};
 pub use submit::{ClientKey, Receipt, Submission, SubmissionError};
 pub use upkeep::prune_keys;

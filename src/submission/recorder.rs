@@ -30,7 +30,8 @@ impl Listener for OutboxRecorder {
 }
 
 /// What the fee server gets to see of a quote.
-fn fee_request(quote: &Quote) -> serde_json::Value {
+#[must_use]
+pub fn fee_request(quote: &Quote) -> serde_json::Value {
     json!({
         "quote_id": quote.id,
         "customer_id": quote.customer_id,

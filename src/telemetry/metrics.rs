@@ -19,6 +19,7 @@ pub(super) const BUCKETS_SECONDS: [f64; 20] = [
 ];
 
 const OUTCOMES: [&str; 4] = ["delivered", "retry", "refused", "unknown"];
+const COMPENSATIONS: [&str; 3] = ["cancelled", "not_pending", "failed"];
 const STATUSES: [&str; 5] = ["pending", "leased", "delivered", "dead", "cancelled"];
 
 static UNLABELLED: OnceLock<Unlabelled> = OnceLock::new();
@@ -28,6 +29,8 @@ struct Unlabelled {
     submission_seconds: Histogram,
     fee_lag_seconds: Histogram,
     lease_lost: Counter,
+    stale_quotes: Gauge,
+    database_statements: Counter,
     promise_violations: Gauge,
 }
 
@@ -40,9 +43,14 @@ pub(super) fn register() {
         submission_seconds: histogram!("feebox_submission_seconds"),
         fee_lag_seconds: histogram!("feebox_fee_lag_seconds"),
         lease_lost: counter!("feebox_lease_lost_total"),
+        stale_quotes: gauge!("feebox_stale_quotes"),
+        database_statements: counter!("feebox_database_statements_total"),
         promise_violations: gauge!("feebox_promise_violations"),
     });
     register_destination("fee-server");
+    for result in COMPENSATIONS {
+        compensations(result).increment(0);
+    }
 }
 
 /// Starts the metrics of `destination` at zero. The fee server's are started anyway.
@@ -69,6 +77,9 @@ fn describe() {
     describe_histogram!("feebox_fee_lag_seconds", Unit::Seconds, "Time from a quote's submission to its fee record");
     describe_gauge!("feebox_circuit_open", Unit::Count, "1 while the destination's circuit is open");
     describe_counter!("feebox_lease_lost_total", Unit::Count, "Late answers of workers whose lease had run out");
+    describe_counter!("feebox_compensations_total", Unit::Count, "Quotes cancelled because no fee could be made");
+    describe_gauge!("feebox_stale_quotes", Unit::Count, "Quotes pending for longer than sweeper.stale_after");
+    describe_counter!("feebox_database_statements_total", Unit::Count, "SQL statements, without BEGIN and COMMIT");
     describe_gauge!("feebox_promise_violations", Unit::Count, "Broken promises that the last audit found");
 }
 
@@ -127,6 +138,25 @@ pub fn lease_lost(answers: u64) {
     }
 }
 
+/// Counts one compensation; `result` is `cancelled`, `not_pending` or, for each try that failed, `failed`.
+pub fn compensation(result: &'static str) {
+    compensations(result).increment(1);
+}
+
+/// Sets how many quotes are pending for too long.
+pub fn stale_quotes(quotes: u64) {
+    if let Some(unlabelled) = UNLABELLED.get() {
+        unlabelled.stale_quotes.set(as_f64(quotes));
+    }
+}
+
+/// Counts one statement sent to the database.
+pub fn database_statement() {
+    if let Some(unlabelled) = UNLABELLED.get() {
+        unlabelled.database_statements.increment(1);
+    }
+}
+
 /// Sets how many broken promises the last audit found.
 pub fn promise_violations(violations: u64) {
     if let Some(unlabelled) = UNLABELLED.get() {
@@ -136,6 +166,10 @@ pub fn promise_violations(violations: u64) {
 
 fn deliveries(destination: SharedString, outcome: SharedString) -> Counter {
     counter!("feebox_deliveries_total", "destination" => destination, "outcome" => outcome)
+}
+
+fn compensations(result: &'static str) -> Counter {
+    counter!("feebox_compensations_total", "result" => result)
 }
 
 fn delivery_histogram(destination: SharedString) -> Histogram {
@@ -151,7 +185,7 @@ fn as_f64(count: u64) -> f64 {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 13] = [
         "feebox_quotes_submitted_total",
         "feebox_submission_seconds",
         "feebox_deliveries_total",
@@ -161,6 +195,9 @@ mod tests {
         "feebox_fee_lag_seconds",
         "feebox_circuit_open",
         "feebox_lease_lost_total",
+        "feebox_compensations_total",
+        "feebox_stale_quotes",
+        "feebox_database_statements_total",
         "feebox_promise_violations",
     ];
 

@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("backoff", &["src/outbox/retry.rs"]),
     ("rdkafka", &["src/destination/kafka"]),
-    ("reqwest", &["src/destination/fee_server/", "src/sample_fee_server/tests/", "src/cli/"]),
+    ("reqwest", &["src/destination/fee_server/", "src/sample_fee_server/tests/", "src/compare/", "src/cli/"]),
     ("tokio_cron_scheduler", &["src/worker/schedule.rs"]),
 ];
 

@@ -2,13 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::answer::Answer;
-use crate::{
-    fees::Fee,
-    outbox::{LeasedEvent, Outcome},
-};
+use crate::{fees::Fee, outbox::Outcome};
 
 /// What a look-up tells.
 pub(super) enum LookUp<R> {
@@ -39,8 +37,8 @@ pub(super) struct FeeAnswer {
 }
 
 impl Expectation {
-    pub(super) fn of(event: &LeasedEvent) -> Result<Self, serde_json::Error> {
-        Self::deserialize(&event.payload)
+    pub(super) fn of(payload: &Value) -> Result<Self, serde_json::Error> {
+        Self::deserialize(payload)
     }
 
     pub(super) fn fee(&self, body: Option<&[u8]>) -> Result<Fee, String> {

@@ -18,7 +18,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
 
-use super::Destination;
+use super::{Delivery, Destination};
 use crate::{
     fees::{self, Fee},
     outbox::{Became, LeasedEvent, Outcome, Settled},
@@ -90,19 +90,28 @@ impl FeeServer {
         Ok(Self { client, fees: at("/v1/fees"), voids: at("/v1/fees/void"), authorization, lookup: settings.lookup })
     }
 
-    async fn make_fee(&self, event: &LeasedEvent) -> Outcome<Receipt> {
-        let expected = match Expectation::of(event) {
+    /// Hands `delivery` over, once.
+    pub async fn hand_over(&self, delivery: Delivery<'_>) -> Outcome<Receipt> {
+        match delivery.event_type {
+            "quote.submitted" => self.make_fee(delivery).await,
+            "quote.cancelled" => self.void_fee(delivery).await,
+            other => Outcome::Broken(format!("the fee server takes no events of type {other}")),
+        }
+    }
+
+    async fn make_fee(&self, delivery: Delivery<'_>) -> Outcome<Receipt> {
+        let expected = match Expectation::of(delivery.payload) {
             Ok(expected) => expected,
             Err(error) => return Outcome::Broken(format!("the event's payload is unusable: {error}")),
         };
-        if event.outcome_unknown && self.lookup {
-            match self.look_up(event, &expected).await {
+        if delivery.outcome_unknown && self.lookup {
+            match self.look_up(delivery, &expected).await {
                 LookUp::Found(fee) => return Outcome::Delivered(Receipt::Fee(fee)),
                 LookUp::None => {}
                 LookUp::Failed(outcome) => return outcome,
             }
         }
-        match self.send(self.client.post(self.fees.clone()).json(&event.payload), event).await {
+        match self.send(self.client.post(self.fees.clone()).json(delivery.payload), delivery).await {
             Ok(answer) if answer.status.is_success() => match expected.fee(answer.body.as_deref()) {
                 Ok(fee) => Outcome::Delivered(Receipt::Fee(fee)),
                 Err(why) => Outcome::Broken(format!("{} with {why}: {}", answer.status, answer.excerpt())),
@@ -112,9 +121,9 @@ impl FeeServer {
         }
     }
 
-    async fn look_up(&self, event: &LeasedEvent, expected: &Expectation) -> LookUp<Receipt> {
+    async fn look_up(&self, delivery: Delivery<'_>, expected: &Expectation) -> LookUp<Receipt> {
         let request = self.client.get(self.fees.clone()).query(&[("quote_id", expected.quote_id)]);
-        match self.send(request, event).await {
+        match self.send(request, delivery).await {
             Ok(answer) if answer.status.is_success() => expected.found(&answer),
             Ok(answer) if matches!(answer.status.as_u16(), 404 | 405 | 501) => LookUp::None,
             Ok(answer) => LookUp::Failed(still_unknown(answer.failure())),
@@ -122,8 +131,8 @@ impl FeeServer {
         }
     }
 
-    async fn void_fee(&self, event: &LeasedEvent) -> Outcome<Receipt> {
-        match self.send(self.client.post(self.voids.clone()).json(&event.payload), event).await {
+    async fn void_fee(&self, delivery: Delivery<'_>) -> Outcome<Receipt> {
+        match self.send(self.client.post(self.voids.clone()).json(delivery.payload), delivery).await {
             Ok(answer) if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND => {
                 Outcome::Delivered(Receipt::Voided)
             }
@@ -132,9 +141,9 @@ impl FeeServer {
         }
     }
 
-    async fn send(&self, request: RequestBuilder, event: &LeasedEvent) -> Result<Answer, Outcome<Receipt>> {
-        let mut request = request.header("idempotency-key", event.id.to_string());
-        if let Some(trace) = event.trace_context.as_deref().and_then(TraceContext::parse) {
+    async fn send(&self, request: RequestBuilder, delivery: Delivery<'_>) -> Result<Answer, Outcome<Receipt>> {
+        let mut request = request.header("idempotency-key", delivery.id.to_string());
+        if let Some(trace) = delivery.trace_context.and_then(TraceContext::parse) {
             request = request.header("traceparent", trace.child().header());
         }
         if let Some(authorization) = &self.authorization {
@@ -154,11 +163,7 @@ impl Destination for FeeServer {
     }
 
     async fn deliver(&self, event: &LeasedEvent) -> Outcome<Receipt> {
-        match event.event_type.as_str() {
-            "quote.submitted" => self.make_fee(event).await,
-            "quote.cancelled" => self.void_fee(event).await,
-            other => Outcome::Broken(format!("the fee server takes no events of type {other}")),
-        }
+        self.hand_over(event.into()).await
     }
 
     async fn apply(

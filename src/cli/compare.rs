@@ -1,0 +1,94 @@
+//! `feebox compare`
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::bail;
+use clap::Args;
+
+use super::{Overrides, told_to_stop};
+use crate::compare::{Comparison, Design};
+
+/// The designs, side by side.
+///
+/// Each runs as real processes of this binary on a fresh database: an `SQLite` file in --out, or with --database-url a
+/// database that is created on that server, beside the one that is named, and dropped at the end.
+#[derive(Args, Debug)]
+pub struct Compare {
+    /// Submissions to each design
+    #[arg(long, value_name = "COUNT", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    quotes: u32,
+    /// Submissions a second
+    #[arg(long, value_name = "COUNT", default_value_t = 20.0, value_parser = rate)]
+    rate: f64,
+    /// How long the fee server takes for a fee, for example 2s or 250ms
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    latency: Duration,
+    /// How often all processes of a design are killed (SIGKILL) and started again
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
+    crashes: usize,
+    /// Share of submissions (0 to 1) whose transaction is rolled back at its end
+    #[arg(long, value_name = "RATE", default_value_t = 0.1, value_parser = share)]
+    rollback_rate: f64,
+    /// How long each design is watched doing nothing, to count what it asks the database then
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
+    idle: Duration,
+    /// Crashes and rollbacks are those of this number
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
+    /// Measure only this design (may be repeated)
+    #[arg(long = "design", value_name = "DESIGN")]
+    designs: Vec<Design>,
+    /// Where compare.md, compare.json, compare.svg and the processes' logs go
+    #[arg(long, value_name = "DIR", default_value = "feebox-compare")]
+    out: PathBuf,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+impl Compare {
+    pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<()> {
+        let json = self.json;
+        let comparison = self.comparison(overrides.database_url);
+        let report = tokio::select! {
+            report = comparison.run(|progress| eprintln!("{progress}")) => report?,
+            told = told_to_stop() => {
+                told?;
+                bail!("stopped before all designs were measured");
+            }
+        };
+        if json {
+            println!("{}", serde_json::to_string_pretty(&report)?);
+        } else {
+            println!("{}", report.table());
+        }
+        Ok(())
+    }
+
+    /// Of the settings none is taken: a comparison never runs on the database in use by mistake.
+    fn comparison(self, database_url: Option<String>) -> Comparison {
+        let designs = if self.designs.is_empty() { Design::ALL.to_vec() } else { self.designs };
+        Comparison {
+            designs,
+            quotes: self.quotes,
+            rate: self.rate,
+            latency: self.latency,
+            crashes: self.crashes,
+            rollback_rate: self.rollback_rate,
+            idle: self.idle,
+            seed: self.seed,
+            database_url,
+            out: self.out,
+        }
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.1..=10_000.0).contains(rate));
+    rate.ok_or_else(|| "write a number from 0.1 to 10000".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "write a number from 0 (none) to 1 (all)".to_owned())
+}

@@ -1,0 +1,80 @@
+//! The designs, and the settings that make a process behave as one.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::Pace;
+
+/// A way to get a fee for a submitted quote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Design {
+    /// The fee server is called in the transaction, which waits
+    InTransaction,
+    /// The fee server is called from the transaction, which does not wait
+    BeforeCommitAsync,
+    /// The fee server is called after the commit
+    AfterCommit,
+    /// … and a failed call cancels the quote; a sweeper cancels what stays pending
+    AfterCommitCompensated,
+    /// An outbox, emptied by cron alone
+    OutboxCron,
+    /// An outbox, emptied by cron and at once after each commit
+    OutboxWakeup,
+}
+
+impl Design {
+    /// From the worst to the best.
+    pub const ALL: [Self; 6] = [
+        Self::InTransaction,
+        Self::BeforeCommitAsync,
+        Self::AfterCommit,
+        Self::AfterCommitCompensated,
+        Self::OutboxCron,
+        Self::OutboxWakeup,
+    ];
+
+    /// What stands in tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InTransaction => "in-transaction",
+            Self::BeforeCommitAsync => "before-commit-async",
+            Self::AfterCommit => "after-commit",
+            Self::AfterCommitCompensated => "after-commit-compensated",
+            Self::OutboxCron => "outbox-cron",
+            Self::OutboxWakeup => "outbox-wakeup",
+        }
+    }
+
+    /// The value of `submission.strategy`.
+    fn strategy(self) -> &'static str {
+        match self {
+            Self::InTransaction => "in-transaction",
+            Self::BeforeCommitAsync => "before-commit-async",
+            Self::AfterCommit | Self::AfterCommitCompensated => "after-commit",
+            Self::OutboxCron | Self::OutboxWakeup => "outbox",
+        }
+    }
+
+    /// Whether a `feebox worker` belongs to it. The sweeper runs in one, too, and voids fees through it.
+    pub(super) fn has_worker(self) -> bool {
+        matches!(self, Self::AfterCommitCompensated | Self::OutboxCron | Self::OutboxWakeup)
+    }
+
+    /// What differs from the other designs.
+    pub(super) fn settings(self, pace: &Pace) -> Vec<(&'static str, String)> {
+        let compensated = self == Self::AfterCommitCompensated;
+        let mut settings = vec![
+            ("submission.strategy", self.strategy().to_owned()),
+            ("submission.compensate", compensated.to_string()),
+            ("worker.wakeup", (self == Self::OutboxWakeup).to_string()),
+        ];
+        if compensated {
+            settings.push(("sweeper.action", "cancel".to_owned()));
+            settings.push(("sweeper.stale_after", humantime::format_duration(pace.stale_after).to_string()));
+            settings.push(("sweeper.schedule", "*/5 * * * * *".to_owned()));
+        }
+        settings
+    }
+}

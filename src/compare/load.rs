@@ -1,0 +1,70 @@
+//! The load: submissions at a steady rate, whatever becomes of those before.
+
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use uuid::Uuid;
+
+/// What a submission came to, as its client saw it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shot {
+    pub(super) answer: Answer,
+    pub(super) took: Duration,
+}
+
+/// A client's view of a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// `201`: the quote is stored, says the service.
+    Accepted(Uuid),
+    /// Another status: not stored, says the service.
+    Refused,
+    /// The service died or was not there: nobody knows.
+    None,
+}
+
+/// `quotes` submissions at `per_second`, the customers' ids beginning with `name`. Open loop: a slow answer delays no
+/// other submission.
+pub(super) async fn submit(client: &Client, api: &str, name: &str, quotes: u32, per_second: f64) -> Vec<Shot> {
+    let url = format!("{api}/v1/quotes");
+    let begun = Instant::now();
+    let mut shots = JoinSet::new();
+    for number in 0..quotes {
+        sleep_until(begun + Duration::from_secs_f64(f64::from(number) / per_second)).await;
+        let (client, url, body) = (client.clone(), url.clone(), body(&format!("{name}-{number}")));
+        shots.spawn(async move { shoot(&client, &url, &body).await });
+    }
+    shots.join_all().await
+}
+
+async fn shoot(client: &Client, url: &str, body: &Value) -> Shot {
+    let begun = Instant::now();
+    let answer = ask(client, url, body).await.unwrap_or(Answer::None);
+    Shot { answer, took: begun.elapsed() }
+}
+
+async fn ask(client: &Client, url: &str, body: &Value) -> reqwest::Result<Answer> {
+    #[derive(Deserialize)]
+    struct Quote {
+        id: Uuid,
+    }
+    let answer = client.post(url).json(body).send().await?;
+    if answer.status() != StatusCode::CREATED {
+        return Ok(Answer::Refused);
+    }
+    Ok(Answer::Accepted(answer.json::<Quote>().await?.id))
+}
+
+fn body(customer_id: &str) -> Value {
+    json!({
+        "customer_id": customer_id,
+        "currency": "EUR",
+        "lines": [{ "description": "a thing", "quantity": 3, "unit_price_minor": 1_999 }],
+    })
+}

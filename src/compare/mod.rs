@@ -1,0 +1,86 @@
+//! Measures the designs side by side: real processes, the same load, the same faults; then the books are counted.
+//!
+//! Each design gets a fresh database, a fresh fee server and two phases. In the *calm* one nothing goes wrong, and it is
+//! counted what a quote costs. In the *storm* a share of submissions is rolled back, the processes are killed at random
+//! moments and the fee server goes away for a while; when all that ever settles has settled, it is counted what was
+//! lost, invented or doubled.
+
+mod books;
+mod cost;
+mod design;
+mod fleet;
+mod ground;
+mod load;
+mod pace;
+mod picture;
+mod report;
+mod run;
+mod script;
+mod table;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context;
+
+use pace::Pace;
+
+pub use design::Design;
+pub use report::{Percentiles, Report, Row};
+
+/// What is to be measured.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// Which designs, in this order.
+    pub designs: Vec<Design>,
+    /// Submissions to each design in the storm.
+    pub quotes: u32,
+    /// Submissions a second.
+    pub rate: f64,
+    /// How long the fee server takes for a fee.
+    pub latency: Duration,
+    /// How often the processes are killed in the storm.
+    pub crashes: usize,
+    /// The share of submissions that is rolled back in the storm.
+    pub rollback_rate: f64,
+    /// How long each design is watched doing nothing.
+    pub idle: Duration,
+    /// Makes crashes and rollbacks the same again.
+    pub seed: u64,
+    /// A server to create databases on; `SQLite` files in `out` without one.
+    pub database_url: Option<String>,
+    /// Where results, logs and files go.
+    pub out: PathBuf,
+}
+
+impl Comparison {
+    /// Measures all designs, one after the other, and writes `compare.json`, `compare.md` and `compare.svg`. `tell` is
+    /// told how far it is.
+    ///
+    /// # Errors
+    /// A design could not be run. What was measured before is not written.
+    pub async fn run(mut self, tell: impl Fn(&str)) -> anyhow::Result<Report> {
+        std::fs::create_dir_all(&self.out).with_context(|| format!("cannot create {}", self.out.display()))?;
+        // Processes run in there: their paths must not depend on where that is.
+        self.out = self.out.canonicalize()?;
+        let mut rows = Vec::new();
+        for (index, design) in self.designs.iter().enumerate() {
+            let step = format!("[{}/{}] {}", index + 1, self.designs.len(), design.name());
+            let row = run::measure(&self, *design, |what| tell(&format!("{step}: {what}"))).await;
+            rows.push(row.with_context(|| format!("{} could not be measured", design.name()))?);
+        }
+        let report = Report::new(&self, rows);
+        let write = |name: &str, text: String| std::fs::write(self.out.join(name), text);
+        write("compare.json", serde_json::to_string_pretty(&report)? + "\n")?;
+        write("compare.md", table::page(&report))?;
+        write("compare.svg", picture::draw(&report)?)?;
+        Ok(report)
+    }
+
+    fn load(&self) -> Duration {
+        Duration::from_secs_f64(f64::from(self.quotes) / self.rate)
+    }
+
+    fn pace(&self) -> Pace {
+        Pace::of(self.latency)
+    }
+}

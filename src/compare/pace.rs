@@ -1,0 +1,55 @@
+//! Times that follow from the fee server's latency, the same for every design.
+
+use std::time::Duration;
+
+/// How patient the processes are, and how long what they do may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    timeout: Duration,
+    lease: Duration,
+    retry_interval: Duration,
+    cool_down: Duration,
+    /// Age from which the sweeper cancels: longer than all attempts of a call.
+    pub(super) stale_after: Duration,
+}
+
+/// As many connections as calls can be open at once at 20 quotes a second and 2 s each, and some more: no design is to
+/// look bad for a small pool.
+const CONNECTIONS: u32 = 64;
+
+impl Pace {
+    pub(super) fn of(latency: Duration) -> Self {
+        let timeout = latency * 2 + Duration::from_secs(1);
+        let retry_interval = (latency / 2).max(Duration::from_millis(50));
+        // Three attempts and the waits between them, as the designs without an outbox make them.
+        let stale_after = timeout * 3 + retry_interval * 5;
+        let cool_down = latency + Duration::from_secs(1);
+        Self { timeout, lease: timeout * 2, retry_interval, cool_down, stale_after }
+    }
+
+    pub(super) fn settings(&self) -> Vec<(&'static str, String)> {
+        let time = |time: Duration| humantime::format_duration(time).to_string();
+        vec![
+            ("database.max_connections", CONNECTIONS.to_string()),
+            ("fee_server.timeout", time(self.timeout)),
+            ("worker.lease", time(self.lease)),
+            ("retry.initial_interval", time(self.retry_interval)),
+            ("circuit.cool_down", time(self.cool_down)),
+        ]
+    }
+
+    /// After this long without any change nothing more is to be expected of any design.
+    pub(super) fn quiet(&self) -> Duration {
+        self.stale_after.max(self.lease) + Duration::from_secs(6)
+    }
+
+    /// How long settling is waited for at most.
+    pub(super) fn patience(&self) -> Duration {
+        self.quiet() * 4
+    }
+
+    /// What is on its way to the fee server has arrived after this long.
+    pub(super) fn in_the_air(&self) -> Duration {
+        self.timeout
+    }
+}

@@ -1,0 +1,174 @@
+//! The measurement as a picture: a row for each design, a column of bars for each question; what nobody wants is red.
+
+use anyhow::anyhow;
+use plotters::{
+    coord::Shift,
+    drawing::DrawingArea,
+    element::Rectangle,
+    prelude::{IntoDrawingArea, SVGBackend},
+    style::{
+        Color, IntoFont, RGBColor, TextStyle, WHITE,
+        text_anchor::{HPos, Pos, VPos},
+    },
+};
+
+use super::{Report, Row, table};
+
+const NAMES_WIDTH: i32 = 220;
+const COLUMN_WIDTH: i32 = 160;
+const BAR_WIDTH: i32 = 78;
+const BAR_HEIGHT: i32 = 18;
+const HEAD_HEIGHT: i32 = 112;
+const ROW_HEIGHT: i32 = 42;
+const FOOT_HEIGHT: i32 = 24;
+const MARGIN: i32 = 24;
+
+const INK: RGBColor = RGBColor(33, 37, 41);
+const PALE: RGBColor = RGBColor(134, 142, 150);
+const LINE: RGBColor = RGBColor(222, 226, 230);
+const BLUE: RGBColor = RGBColor(66, 99, 165);
+const GREEN: RGBColor = RGBColor(43, 138, 62);
+const AMBER: RGBColor = RGBColor(224, 145, 38);
+const RED: RGBColor = RGBColor(201, 42, 42);
+
+type Sheet<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// One question.
+struct Column {
+    title: &'static str,
+    unit: &'static str,
+    colour: RGBColor,
+    /// Whether zero is the promise, and is shown as kept.
+    promises_zero: bool,
+    value: fn(&Row) -> Option<f64>,
+    label: fn(Option<f64>) -> String,
+}
+
+const COLUMNS: [Column; 6] = [
+    Column {
+        title: "response",
+        unit: "median",
+        colour: BLUE,
+        promises_zero: false,
+        value: |row| row.response_ms.p50,
+        label: table::time,
+    },
+    Column {
+        title: "fee after",
+        unit: "median",
+        colour: BLUE,
+        promises_zero: false,
+        value: |row| row.fee_lag_ms.p50,
+        label: table::time,
+    },
+    Column {
+        title: "lost",
+        unit: "quotes without a fee",
+        colour: RED,
+        promises_zero: true,
+        value: |row| exact(row.lost),
+        label: |count| table::number(count, 0),
+    },
+    Column {
+        title: "invented",
+        unit: "ghosts and doubles",
+        colour: RED,
+        promises_zero: true,
+        value: |row| exact(row.ghosts + usize::try_from(row.duplicates).unwrap_or(usize::MAX)),
+        label: |count| table::number(count, 0),
+    },
+    Column {
+        title: "cancelled",
+        unit: "accepted, taken back",
+        colour: AMBER,
+        promises_zero: true,
+        value: |row| exact(row.cancelled),
+        label: |count| table::number(count, 0),
+    },
+    Column {
+        title: "statements",
+        unit: "a quote",
+        colour: PALE,
+        promises_zero: false,
+        value: |row| row.statements_per_quote,
+        label: |count| table::number(count, 1),
+    },
+];
+
+/// Draws `report` as an SVG document.
+pub(super) fn draw(report: &Report) -> anyhow::Result<String> {
+    let mut svg = String::new();
+    let columns = i32::try_from(COLUMNS.len())?;
+    let width = NAMES_WIDTH + columns * COLUMN_WIDTH + MARGIN;
+    let height = HEAD_HEIGHT + i32::try_from(report.rows.len())? * ROW_HEIGHT + FOOT_HEIGHT;
+    let size = (u32::try_from(width)?, u32::try_from(height)?);
+    let sheet = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+    paint(&sheet, report, width).map_err(|error| anyhow!("the picture could not be drawn: {error}"))?;
+    drop(sheet);
+    Ok(svg)
+}
+
+fn paint(sheet: &Sheet<'_>, report: &Report, width: i32) -> anyhow::Result<()> {
+    sheet.fill(&WHITE).map_err(|error| anyhow!("{error}"))?;
+    let plan = &report.plan;
+    let title = format!("{} quotes, {:.1} s for a fee, {} crashes", plan.quotes, plan.latency_ms / 1e3, plan.crashes);
+    text(sheet, &title, (MARGIN, 28), 19, INK, HPos::Left)?;
+    for (index, column) in (0..).zip(&COLUMNS) {
+        let left = NAMES_WIDTH + index * COLUMN_WIDTH;
+        text(sheet, column.title, (left, 68), 15, INK, HPos::Left)?;
+        text(sheet, column.unit, (left, 88), 12, PALE, HPos::Left)?;
+    }
+    for (index, row) in (0..).zip(&report.rows) {
+        let top = HEAD_HEIGHT + index * ROW_HEIGHT;
+        rectangle(sheet, (MARGIN, top - 8), (width - MARGIN, top - 7), LINE)?;
+        let middle = top + (ROW_HEIGHT - 16) / 2;
+        text(sheet, row.design.name(), (MARGIN, middle), 14, INK, HPos::Left)?;
+        for (index, column) in (0..).zip(&COLUMNS) {
+            let most = report.rows.iter().filter_map(column.value).fold(0.0, f64::max);
+            bar(sheet, column, row, most, (NAMES_WIDTH + index * COLUMN_WIDTH, middle))?;
+        }
+    }
+    sheet.present().map_err(|error| anyhow!("{error}"))
+}
+
+/// A bar as long as its value is of the column's `most`, and the value behind it.
+fn bar(sheet: &Sheet<'_>, column: &Column, row: &Row, most: f64, (left, middle): (i32, i32)) -> anyhow::Result<()> {
+    let value = (column.value)(row);
+    let share = value.filter(|_| most > 0.0).map_or(0.0, |value| value / most);
+    let length = (0..=BAR_WIDTH).rev().find(|length| f64::from(*length) <= share * f64::from(BAR_WIDTH)).unwrap_or(0);
+    let kept = column.promises_zero && value == Some(0.0);
+    let length = if value.is_some_and(|value| value > 0.0) { length.max(2) } else { 0 };
+    if length > 0 {
+        let (top, bottom) = (middle - BAR_HEIGHT / 2, middle + BAR_HEIGHT / 2);
+        rectangle(sheet, (left, top), (left + length, bottom), column.colour)?;
+    }
+    let colour = match (kept, column.promises_zero) {
+        (true, _) => GREEN,
+        (false, true) => column.colour,
+        (false, false) => INK,
+    };
+    let gap = if length > 0 { 6 } else { 0 };
+    text(sheet, &(column.label)(value), (left + length + gap, middle), 14, colour, HPos::Left)
+}
+
+fn rectangle(sheet: &Sheet<'_>, from: (i32, i32), to: (i32, i32), colour: RGBColor) -> anyhow::Result<()> {
+    sheet.draw(&Rectangle::new([from, to], colour.filled())).map_err(|error| anyhow!("{error}"))
+}
+
+/// Vertically centred at `at`.
+fn text(
+    sheet: &Sheet<'_>,
+    text: &str,
+    at: (i32, i32),
+    size: u32,
+    colour: RGBColor,
+    anchor: HPos,
+) -> anyhow::Result<()> {
+    let font = ("sans-serif", size).into_font();
+    let style = TextStyle::from(font).color(&colour).pos(Pos::new(anchor, VPos::Center));
+    sheet.draw_text(text, &style, at).map_err(|error| anyhow!("{error}"))
+}
+
+fn exact(count: usize) -> Option<f64> {
+    u32::try_from(count).ok().map(f64::from)
+}

@@ -1,0 +1,156 @@
+//! What was measured.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Comparison, Design,
+    books::Books,
+    cost::Cost,
+    load::{Answer, Shot},
+};
+
+/// The measurement of all designs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The conditions.
+    pub plan: Plan,
+    /// One row a design.
+    pub rows: Vec<Row>,
+}
+
+/// The conditions, the same for each design.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Submissions.
+    pub quotes: u32,
+    /// Submissions a second.
+    pub rate: f64,
+    /// How long the fee server takes, in milliseconds.
+    pub latency_ms: f64,
+    /// How often all processes were killed.
+    pub crashes: usize,
+    /// The share of submissions that was rolled back.
+    pub rollback_rate: f64,
+    /// Of the dice.
+    pub seed: u64,
+    /// `postgres`, `mysql` or `sqlite`.
+    pub database: String,
+}
+
+/// The measurement of one design.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Which.
+    pub design: Design,
+    /// Time to the answer of accepted submissions, in milliseconds.
+    pub response_ms: Percentiles,
+    /// Time from submission to fee record, in milliseconds.
+    pub fee_lag_ms: Percentiles,
+    /// Submissions answered with 201.
+    pub accepted: usize,
+    /// Submissions answered otherwise.
+    pub refused: usize,
+    /// Submissions not answered: the process died, or was not there.
+    pub unanswered: usize,
+    /// Accepted, and neither a fee record nor a cancellation.
+    pub lost: usize,
+    /// Fees in force at the fee server whose quote is not stored, or cancelled.
+    pub ghosts: usize,
+    /// Fees beyond the first of a quote.
+    pub duplicates: u64,
+    /// Accepted, then cancelled.
+    pub cancelled: usize,
+    /// SQL statements from submission to fee record, without `BEGIN` and `COMMIT`.
+    pub statements_per_quote: Option<f64>,
+    /// Rows inserted, updated and deleted; `PostgreSQL` only.
+    pub rows_written_per_quote: Option<f64>,
+    /// Bytes of write-ahead log; `PostgreSQL` only.
+    pub wal_bytes_per_quote: Option<f64>,
+    /// SQL statements while nothing is submitted.
+    pub idle_statements_per_minute: f64,
+}
+
+/// Of a series; nothing of an empty one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// Half are not above it.
+    pub p50: Option<f64>,
+    /// 99 in 100 are not above it.
+    pub p99: Option<f64>,
+}
+
+impl Report {
+    pub(super) fn new(plan: &Comparison, rows: Vec<Row>) -> Self {
+        let database = plan.database_url.as_deref().and_then(|url| url.split(':').next()).unwrap_or("sqlite");
+        let plan = Plan {
+            quotes: plan.quotes,
+            rate: plan.rate,
+            latency_ms: milliseconds(plan.latency),
+            crashes: plan.crashes,
+            rollback_rate: plan.rollback_rate,
+            seed: plan.seed,
+            database: database.to_owned(),
+        };
+        Self { plan, rows }
+    }
+}
+
+impl Row {
+    pub(super) fn new(design: Design, shots: &[Shot], books: Books, duplicates: u64, cost: Cost) -> Self {
+        let count = |answer: Answer| shots.iter().filter(|shot| shot.answer == answer).count();
+        let accepted: Vec<_> = shots.iter().filter(|shot| shot.accepted().is_some()).collect();
+        Self {
+            design,
+            response_ms: Percentiles::of(accepted.iter().map(|shot| milliseconds(shot.took)).collect()),
+            fee_lag_ms: Percentiles::of(books.fee_lags_ms),
+            accepted: accepted.len(),
+            refused: count(Answer::Refused),
+            unanswered: count(Answer::None),
+            lost: books.lost,
+            ghosts: books.ghosts,
+            duplicates,
+            cancelled: books.cancelled,
+            statements_per_quote: cost.statements_per_quote,
+            rows_written_per_quote: cost.rows_written_per_quote,
+            wal_bytes_per_quote: cost.wal_bytes_per_quote,
+            idle_statements_per_minute: cost.idle_statements_per_minute,
+        }
+    }
+
+    pub(super) fn sentence(&self) -> String {
+        let Self { accepted, lost, ghosts, duplicates, cancelled, .. } = self;
+        format!("{accepted} accepted, {lost} lost, {ghosts} ghosts, {duplicates} duplicates, {cancelled} cancelled")
+    }
+}
+
+impl Percentiles {
+    /// By the nearest rank: each is a value that was measured.
+    #[must_use]
+    pub fn of(mut values: Vec<f64>) -> Self {
+        values.sort_unstable_by(f64::total_cmp);
+        let at = |percent: usize| {
+            let rank = (values.len() * percent).div_ceil(100);
+            values.get(rank.saturating_sub(1)).map(|value| (value * 10.0).round() / 10.0)
+        };
+        Self { p50: at(50), p99: at(99) }
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_values_that_were_measured() {
+        let values = (1..=200).rev().map(f64::from).collect();
+        assert_eq!(Percentiles::of(values), Percentiles { p50: Some(100.0), p99: Some(198.0) });
+        assert_eq!(Percentiles::of(vec![7.0]), Percentiles { p50: Some(7.0), p99: Some(7.0) });
+        assert_eq!(Percentiles::of(vec![]), Percentiles { p50: None, p99: None });
+    }
+}

@@ -1,0 +1,139 @@
+//! One design's run, as a list of steps.
+
+use std::{collections::HashSet, io, time::Duration};
+
+use reqwest::Client;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{
+    Comparison, Design, Row,
+    books::{self, Unsettled},
+    cost::{self, Cost},
+    fleet::Fleet,
+    ground::Ground,
+    load::{self, Answer, Shot},
+    script::Script,
+};
+use crate::sample_fee_server::{Faults, SampleFeeServer};
+
+/// Submissions of the calm phase.
+const CALM_QUOTES: u32 = 100;
+/// The longest that a client waits for an answer.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Measures `design`; `tell` is told what is being done.
+pub(super) async fn measure(plan: &Comparison, design: Design, tell: impl Fn(&str)) -> anyhow::Result<Row> {
+    let client = Client::builder().timeout(CLIENT_TIMEOUT).no_proxy().tcp_nodelay(true).build()?;
+    let faults = Faults { latency: plan.latency, seed: Some(plan.seed), ..Faults::default() };
+    let fee_server = SampleFeeServer::start(([127, 0, 0, 1], 0).into(), faults).await?;
+    let ground = Ground::prepare(design, plan.database_url.as_deref(), &plan.out).await?;
+    let mut fleet = Fleet::new(design, &plan.pace(), ground.url(), &fee_server.base_url(), &plan.out)?;
+
+    tell("calm: what a quote costs");
+    fleet.start()?;
+    fleet.ready(&client).await?;
+    let cost = calm(plan, &client, &fleet, &ground).await?;
+
+    tell("storm: rollbacks, crashes, an outage");
+    fleet.kill()?;
+    fleet.roll_back(plan.rollback_rate);
+    fleet.start()?;
+    fleet.ready(&client).await?;
+    let shots = storm(plan, &client, &mut fleet, &fee_server, &tell).await?;
+
+    tell("settling");
+    fleet.ready(&client).await?;
+    settle(plan, &ground, Some(&mut fleet)).await?;
+    let accepted: HashSet<_> = shots.iter().filter_map(|shot| shot.accepted()).collect();
+    let books = books::count(ground.db().connection(), &fee_server, &accepted).await?;
+    fleet.kill()?;
+    let row = Row::new(design, &shots, books, fee_server.stats().double_fees, cost);
+    tell(&row.sentence());
+    ground.clear().await?;
+    fee_server.stop().await;
+    Ok(row)
+}
+
+/// Nothing goes wrong; then nothing happens at all.
+async fn calm(plan: &Comparison, client: &Client, fleet: &Fleet, ground: &Ground) -> anyhow::Result<Cost> {
+    let (statements_before, counts_before) = (cost::statements(client, fleet).await?, ground.counts().await?);
+    let quotes = CALM_QUOTES.min(plan.quotes);
+    let shots = load::submit(client, fleet.api(), "calm", quotes, plan.rate).await;
+    settle(plan, ground, None).await?;
+    let statements_after = cost::statements(client, fleet).await?;
+    sleep(plan.idle).await;
+    let statements_idle = cost::statements(client, fleet).await?;
+    let accepted = shots.iter().filter(|shot| shot.accepted().is_some()).count();
+    let statements = [statements_before, statements_after, statements_idle];
+    Ok(Cost::new(accepted, plan.idle, statements, counts_before.zip(ground.counts().await?)))
+}
+
+/// The load, and the script beside it.
+async fn storm(
+    plan: &Comparison,
+    client: &Client,
+    fleet: &mut Fleet,
+    fee_server: &SampleFeeServer,
+    tell: &impl Fn(&str),
+) -> anyhow::Result<Vec<Shot>> {
+    let script = Script::new(plan.seed, plan.load(), plan.crashes);
+    let (api, name) = (fleet.api().to_owned(), format!("storm-{}", plan.seed));
+    let begun = Instant::now();
+    let load = load::submit(client, &api, &name, plan.quotes, plan.rate);
+    let crashes = async {
+        for (index, at) in script.crashes.iter().enumerate() {
+            sleep_until(begun + *at).await;
+            tell(&format!("crash {} of {}", index + 1, script.crashes.len()));
+            fleet.kill()?;
+            fleet.start()?;
+        }
+        anyhow::Ok(())
+    };
+    let outage = async {
+        sleep_until(begun + script.outage_from).await;
+        tell("the fee server goes away");
+        fee_server.down().await?;
+        sleep_until(begun + script.outage_to).await;
+        tell("the fee server is back");
+        fee_server.up().await?;
+        io::Result::Ok(())
+    };
+    let (shots, crashed, gone) = tokio::join!(load, crashes, outage);
+    crashed?;
+    gone?;
+    Ok(shots)
+}
+
+/// Returns when nothing is pending any more, or when nothing has changed for so long that nothing will.
+async fn settle(plan: &Comparison, ground: &Ground, mut fleet: Option<&mut Fleet>) -> anyhow::Result<()> {
+    let (pace, begun) = (plan.pace(), Instant::now());
+    let (mut last, mut changed) = (None, begun);
+    loop {
+        if let Some(fleet) = &mut fleet {
+            fleet.revive()?;
+        }
+        let unsettled = books::unsettled(ground.db().connection()).await?;
+        if last != Some(unsettled) {
+            (last, changed) = (Some(unsettled), Instant::now());
+        }
+        let all_settled = unsettled == Unsettled { quotes: 0, events: 0 };
+        if all_settled && changed.elapsed() >= pace.in_the_air() {
+            return Ok(());
+        }
+        if changed.elapsed() >= pace.quiet() || begun.elapsed() >= pace.patience() {
+            return Ok(());
+        }
+        sleep(LOOK).await;
+    }
+}
+
+impl Shot {
+    /// The quote, if the client was told that it is stored.
+    pub(super) fn accepted(&self) -> Option<uuid::Uuid> {
+        match self.answer {
+            Answer::Accepted(id) => Some(id),
+            Answer::Refused | Answer::None => None,
+        }
+    }
+}

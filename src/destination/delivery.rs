@@ -1,0 +1,33 @@
+//! What a destination gets to see of an event, whoever hands it over.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::outbox::LeasedEvent;
+
+/// Something to hand over: an event of the outbox, or what a strategy sends without one.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// The idempotency key: the same at every attempt.
+    pub id: Uuid,
+    /// For example `quote.submitted`.
+    pub event_type: &'a str,
+    /// What the destination gets.
+    pub payload: &'a Value,
+    /// W3C `traceparent` of whoever caused it.
+    pub trace_context: Option<&'a str>,
+    /// An earlier attempt may have reached the destination: look before sending.
+    pub outcome_unknown: bool,
+}
+
+impl<'a> From<&'a LeasedEvent> for Delivery<'a> {
+    fn from(event: &'a LeasedEvent) -> Self {
+        Self {
+            id: event.id,
+            event_type: &event.event_type,
+            payload: &event.payload,
+            trace_context: event.trace_context.as_deref(),
+            outcome_unknown: event.outcome_unknown,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Taking a quote back whose fee could not be made.
+
+use std::sync::Arc;
+
+use tokio::{sync::Notify, time::sleep};
+
+use super::sender::Sending;
+use crate::{
+    database::Database,
+    outbox::RetryPolicy,
+    quotes::{self, Status},
+    submission::{CancelError, Cancelled, cancel},
+    telemetry::metrics,
+};
+
+/// How often a compensation is tried before it is left to the sweeper.
+const ATTEMPTS_MAX: i32 = 10;
+
+/// The compensating transaction: `pending → cancelled` by compare and set, with the reason. It may fail itself, and it
+/// dies with its process: what is left pending then is the sweeper's to find.
+#[derive(Clone)]
+pub struct Compensation {
+    db: Database,
+    retry: RetryPolicy,
+    /// Told to everybody who waits after a quote was settled.
+    settled: Arc<Notify>,
+}
+
+impl Compensation {
+    /// Compensates in `db`, and tries again by `retry` when that fails.
+    #[must_use]
+    pub fn new(db: Database, retry: RetryPolicy, settled: Arc<Notify>) -> Self {
+        Self { db, retry, settled }
+    }
+
+    pub(super) async fn compensate(&self, sending: &Sending, why: &str, may_have_reached: bool) {
+        let quote = sending.quote_id;
+        let reason = format!("no fee could be made: {why}");
+        for attempt in 1..=ATTEMPTS_MAX {
+            match self.once(sending, &reason, may_have_reached).await {
+                Ok(true) => {
+                    metrics::compensation("cancelled");
+                    self.settled.notify_waiters();
+                    return tracing::warn!(%quote, reason, may_have_reached, "compensated: the quote is cancelled");
+                }
+                Ok(false) => {
+                    metrics::compensation("not_pending");
+                    return tracing::info!(%quote, "nothing to compensate: the quote is not pending any more");
+                }
+                Err(error) => {
+                    metrics::compensation("failed");
+                    tracing::error!(%quote, attempt, %error, "the compensation failed");
+                }
+            }
+            sleep(self.retry.delay(attempt)).await;
+        }
+        tracing::error!(%quote, "not compensated: it stays pending until the sweeper finds it");
+    }
+
+    /// Tells whether the quote was pending and is cancelled now. If the fee may have been made, an event that voids it
+    /// follows.
+    async fn once(&self, sending: &Sending, reason: &str, may_have_reached: bool) -> Result<bool, CancelError> {
+        let txn = self.db.begin().await?;
+        let now = self.db.now(&*txn).await?;
+        let (id, pending) = (sending.quote_id, [Status::Pending]);
+        let cancelled = if may_have_reached {
+            match cancel(&txn, id, &pending, Some(reason), sending.trace_context.clone(), now).await {
+                Ok(cancelled) => matches!(cancelled, Cancelled::Now(_)),
+                Err(CancelError::Database(error)) => return Err(error.into()),
+                Err(CancelError::NotFound | CancelError::Rejected) => false,
+            }
+        } else {
+            quotes::advance(&*txn, [id], &pending, Status::Cancelled, Some(reason), now).await? == 1
+        };
+        if cancelled {
+            txn.commit().await?;
+        }
+        Ok(cancelled)
+    }
+}

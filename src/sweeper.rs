@@ -1,0 +1,120 @@
+//! The watchman of quotes that stay pending for too long, whichever strategy they were submitted with.
+//!
+//! It alerts, or cancels by the compare and set of every other cancellation: an acknowledgement that comes at the same
+//! moment either is first, and the quote stays confirmed, or finds the quote cancelled, and the fee is voided.
+
+use chrono::{DateTime, Utc};
+use entity::quote::{Column, Entity};
+use sea_orm::{
+    ActiveEnum, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, Select, sea_query::Expr,
+};
+use uuid::Uuid;
+
+use crate::{
+    database::Database,
+    quotes::Status,
+    settings::{self, SweepAction},
+    submission::{CancelError, Cancelled, cancel},
+    telemetry::metrics,
+};
+
+/// Its name among the fleet's jobs, under which `/metrics` finds how many quotes are stale.
+pub const JOB: &str = "sweeper";
+
+/// Quotes that are read at a time; each is cancelled in a transaction of its own.
+const BATCH_SIZE: u64 = 100;
+/// How many quotes a log line names.
+const NAMED_MAX: u64 = 5;
+
+/// What a sweep found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Quotes that were pending for too long.
+    pub stale: u64,
+    /// The oldest of them.
+    pub oldest: Vec<Uuid>,
+    /// How many were cancelled; the others were settled at the last moment.
+    pub cancelled: u64,
+}
+
+/// Looks once for quotes that are pending for longer than `sweeper.stale_after`, and does about them what
+/// `sweeper.action` says.
+///
+/// # Errors
+/// What the database answers; quotes cancelled before it stay cancelled.
+pub async fn sweep(db: &Database, settings: &settings::Sweeper) -> Result<Swept, DbErr> {
+    let connection = db.connection();
+    let submitted_before = db.now(connection).await? - settings.stale_after;
+    let mut swept = Swept { stale: stale(submitted_before).count(connection).await?, ..Swept::default() };
+    metrics::stale_quotes(swept.stale);
+    if swept.stale == 0 {
+        return Ok(swept);
+    }
+    let named = oldest(connection, submitted_before, None, NAMED_MAX).await?;
+    swept.oldest = named.into_iter().map(|(_, id)| id).collect();
+    if settings.action == SweepAction::Cancel {
+        swept.cancelled = cancel_all(db, submitted_before, settings).await?;
+    }
+    let Swept { stale, oldest, cancelled } = &swept;
+    let oldest: Vec<_> = oldest.iter().map(Uuid::to_string).collect();
+    let oldest = oldest.join(" ");
+    tracing::warn!(stale, cancelled, stale_after = ?settings.stale_after, oldest, "quotes are pending for too long");
+    Ok(swept)
+}
+
+async fn cancel_all(
+    db: &Database,
+    submitted_before: DateTime<Utc>,
+    settings: &settings::Sweeper,
+) -> Result<u64, DbErr> {
+    let stale_after = humantime::format_duration(settings.stale_after);
+    let reason = format!("pending for longer than sweeper.stale_after = {stale_after}");
+    let (mut cancelled, mut last) = (0, None);
+    loop {
+        let batch = oldest(db.connection(), submitted_before, last, BATCH_SIZE).await?;
+        // The next batch begins behind this one: a quote that cannot be cancelled comes up once in a sweep.
+        last = batch.last().copied();
+        if last.is_none() {
+            return Ok(cancelled);
+        }
+        for (_, id) in batch {
+            cancelled += u64::from(cancel_one(db, id, &reason).await?);
+        }
+    }
+}
+
+async fn cancel_one(db: &Database, id: Uuid, reason: &str) -> Result<bool, DbErr> {
+    let txn = db.begin().await?;
+    let now = db.now(&*txn).await?;
+    match cancel(&txn, id, &[Status::Pending], Some(reason), None, now).await {
+        Ok(Cancelled::Now(_)) => txn.commit().await.map(|()| true),
+        // Somebody was quicker: it is not pending any more.
+        Ok(Cancelled::Before(_)) | Err(CancelError::NotFound | CancelError::Rejected) => Ok(false),
+        Err(CancelError::Database(error)) => Err(error),
+    }
+}
+
+/// Pending since before `submitted_before`. The status is spelled out and not bound, for the sake of a partial index.
+fn stale(submitted_before: DateTime<Utc>) -> Select<Entity> {
+    let pending = Expr::cust(format!("'{}'", Status::Pending.to_value()));
+    Entity::find()
+        .filter(Expr::col((Entity, Column::Status)).eq(pending))
+        .filter(Column::SubmittedAt.lt(submitted_before))
+}
+
+/// The oldest stale quotes behind `last`.
+async fn oldest(
+    db: &impl ConnectionTrait,
+    submitted_before: DateTime<Utc>,
+    last: Option<(DateTime<Utc>, Uuid)>,
+    limit: u64,
+) -> Result<Vec<(DateTime<Utc>, Uuid)>, DbErr> {
+    let mut quotes = stale(submitted_before).select_only().columns([Column::SubmittedAt, Column::Id]);
+    if let Some((at, id)) = last {
+        let same_time = Condition::all().add(Column::SubmittedAt.eq(at)).add(Column::Id.gt(id));
+        quotes = quotes.filter(Condition::any().add(Column::SubmittedAt.gt(at)).add(same_time));
+    }
+    let quotes = quotes.order_by_asc(Column::SubmittedAt).order_by_asc(Column::Id).limit(limit);
+    quotes.into_tuple().all(db).await
+}
