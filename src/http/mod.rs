@@ -7,6 +7,7 @@
 mod access;
 mod actions;
 mod cursor;
+mod dashboard;
 mod destinations;
 mod docs;
 mod edge;
@@ -92,7 +93,10 @@ impl FromRef<AppState> for Vitals {
 /// Everything that `feebox serve` answers.
 pub fn router(state: AppState) -> Router {
     let (routes, _) = routes().split_for_parts();
-    let routes = routes.merge(docs::routes()).layer(from_fn_with_state(state.access.clone(), access::identify));
+    let routes = routes
+        .merge(docs::routes())
+        .merge(dashboard::routes())
+        .layer(from_fn_with_state(state.access.clone(), access::identify));
     with_edge(routes.with_state(state))
 }
 

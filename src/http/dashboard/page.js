@@ -1,0 +1,111 @@
+"use strict";
+
+const REFRESH_MS = 2000;
+const token = document.getElementById("token");
+token.value = sessionStorage.getItem("token") ?? "";
+token.addEventListener("change", () => { sessionStorage.setItem("token", token.value); refresh(); });
+
+async function call(path, body) {
+  const headers = token.value ? { Authorization: `Bearer ${token.value}` } : {};
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const options = body === undefined ? { headers } : { method: "POST", headers, body: JSON.stringify(body) };
+  const answer = await fetch(path, options);
+  const json = await answer.json();
+  if (!answer.ok) throw new Error(`${json.title ?? answer.status}: ${json.detail ?? ""}`);
+  return json;
+}
+
+// Text is set as text: nothing that a customer or a fee server wrote becomes markup.
+function cell(content, kind) {
+  const td = document.createElement("td");
+  td.append(content ?? "");
+  if (kind) td.className = kind;
+  return td;
+}
+
+function button(label, act) {
+  const element = document.createElement("button");
+  element.textContent = label;
+  element.addEventListener("click", async () => { await tell(act); refresh(); });
+  return element;
+}
+
+function fill(id, rows, nothing) {
+  const body = document.querySelector(`#${id} tbody`);
+  const lines = rows.map((cells) => { const tr = document.createElement("tr"); tr.append(...cells); return tr; });
+  if (!lines.length) {
+    const tr = document.createElement("tr");
+    const td = cell(nothing, "empty");
+    td.colSpan = 9;
+    tr.append(td);
+    lines.push(tr);
+  }
+  body.replaceChildren(...lines);
+}
+
+const time = (text) => (text ? new Date(text).toLocaleTimeString() : "");
+const money = (minor, currency) =>
+  minor === undefined ? "" : new Intl.NumberFormat(undefined, { style: "currency", currency }).format(
+    minor / 10 ** new Intl.NumberFormat(undefined, { style: "currency", currency }).resolvedOptions().maximumFractionDigits);
+const STATUS = { confirmed: "good", pending: "wait", rejected: "bad", cancelled: "empty" };
+
+function state(destination) {
+  if (destination.paused) return cell(`paused by ${destination.paused.by} since ${time(destination.paused.since)}`, "wait");
+  if (destination.circuit) return cell(`circuit open since ${time(destination.circuit.since)}: ${destination.circuit.reason ?? ""}`, "bad");
+  if (destination.not_before && new Date(destination.not_before) > new Date()) {
+    return cell(`asked to wait until ${time(destination.not_before)}`, "wait");
+  }
+  return cell("flowing", "good");
+}
+
+function destinationRow(it) {
+  const [act, label] = it.paused ? ["resume", "Resume"] : ["pause", "Pause"];
+  return [cell(it.name), state(it), cell(it.events.pending, "number"), cell(it.events.leased, "number"),
+    cell(it.events.dead, it.events.dead ? "number bad" : "number"), cell(`${it.oldest_due_seconds.toFixed(0)} s`, "number"),
+    cell(it.delivered_last_minute, "number"),
+    cell(button(label, () => call(`/v1/destinations/${it.name}/${act}`, { reason: "from the dashboard" })))];
+}
+
+function deadRow(it) {
+  const retry = button("Retry", () => call(`/v1/outbox/${it.id}/retry`, { reason: "from the dashboard" }));
+  return [cell(it.id, "id"), cell(it.quote_id, "id"), cell(it.event_type), cell(it.attempts, "number"),
+    cell(it.last_error, "bad"), cell(retry)];
+}
+
+function waitingRow(it, why) {
+  return [cell(it.id, "id"), cell(it.event_type), cell(it.attempts, "number"), cell(time(it.due_at)), cell(it.last_error),
+    cell(why)];
+}
+
+function quoteRow(it) {
+  return [cell(it.id, "id"), cell(it.customer_id), cell(money(it.amount_minor, it.currency), "number"),
+    cell(it.status, STATUS[it.status]), cell(money(it.fee?.amount_minor, it.fee?.currency ?? it.currency), "number"),
+    cell(time(it.submitted_at))];
+}
+
+async function load() {
+  const [stats, dead, waiting, quotes] = await Promise.all([
+    call("/v1/stats"), call("/v1/outbox?status=dead&limit=20"), call("/v1/outbox?status=pending&limit=10"),
+    call("/v1/quotes?limit=20")]);
+  const reasons = await Promise.all(waiting.events.map((it) =>
+    call(`/v1/outbox/${it.id}/explain`).then((it) => it.sentence, () => "")));
+  fill("destinations", stats.destinations.map(destinationRow), "No worker has run yet.");
+  fill("dead", dead.events.map(deadRow), "None. Good.");
+  fill("waiting", waiting.events.map((it, index) => waitingRow(it, reasons[index])), "None.");
+  fill("quotes", quotes.quotes.map(quoteRow), "None yet.");
+}
+
+async function tell(act) {
+  const problem = document.getElementById("problem");
+  try {
+    await act();
+    problem.hidden = true;
+  } catch (error) {
+    problem.textContent = error.message;
+    problem.hidden = false;
+  }
+}
+
+const refresh = () => tell(load);
+refresh();
+setInterval(() => { if (!document.hidden) refresh(); }, REFRESH_MS);
