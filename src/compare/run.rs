@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{
     Comparison, Design, Row,
     books::{self, Books, Unsettled},
-    cost::{self, Cost},
+    cost::{Cost, Meter},
     fleet::Fleet,
     ground::Ground,
     load::{self, Shot},
@@ -63,13 +63,14 @@ async fn calm(
     ground: &Ground,
     fee_server: &SampleFeeServer,
 ) -> anyhow::Result<Calm> {
-    let (statements_before, counts_before) = (cost::statements(client, fleet).await?, ground.counts().await?);
+    let mut meter = Meter::new(client, fleet).await?;
+    let (statements_before, counts_before) = (meter.statements().await?, ground.counts().await?);
     let quotes = CALM_QUOTES.min(plan.quotes);
     let shots = load::submit(client, fleet.api(), "calm", quotes, plan.rate).await;
     settle(plan, ground, None).await?;
-    let statements_after = cost::statements(client, fleet).await?;
+    let statements_after = meter.statements().await?;
     sleep(plan.idle).await;
-    let statements_idle = cost::statements(client, fleet).await?;
+    let statements_idle = meter.statements().await?;
     let books = count(ground, fee_server, &shots).await?;
     let statements = [statements_before, statements_after, statements_idle];
     let counts = counts_before.zip(ground.counts().await?);
