@@ -103,7 +103,8 @@ pub fn not_promised(strategy: Strategy) -> &'static [NotPromised] {
     }
 }
 
-const LOST: NotPromised = NotPromised { promise: 2, why: "a crash between the commit and the call loses the fee" };
+const LOST: NotPromised =
+    NotPromised { promise: 2, why: "a crash before the fee is stored loses it: it stands in no table" };
 const GHOSTS: NotPromised =
     NotPromised { promise: 4, why: "a rollback after the call leaves a fee for a quote that was never stored" };
 const WAITS: NotPromised =

@@ -60,7 +60,7 @@ impl Compare {
         if json {
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else {
-            println!("{}", report.table());
+            println!("{}", report.tables());
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ const STATEMENTS: &str = "feebox_database_statements_total ";
 /// What a quote costs, from its submission to its fee record; and what it costs to wait for quotes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cost {
-    pub(super) statements_per_quote: Option<f64>,
+    pub(super) statements_per_quote: f64,
     pub(super) rows_written_per_quote: Option<f64>,
     pub(super) wal_bytes_per_quote: Option<f64>,
     pub(super) idle_statements_per_minute: f64,
@@ -22,21 +22,46 @@ pub(super) struct Cost {
 impl Cost {
     /// From the statements before the quotes, after them, and after `idle` without any; and from what the server had
     /// counted before and after.
-    pub(super) fn new(quotes: usize, idle: Duration, statements: [f64; 3], counts: Option<(Counts, Counts)>) -> Self {
+    pub(super) fn new(quotes: u32, idle: Duration, statements: [f64; 3], counts: Option<(Counts, Counts)>) -> Self {
         let [before, after, idled] = statements;
-        let quotes = u32::try_from(quotes).ok().filter(|quotes| *quotes > 0).map(f64::from);
-        let each = |total: f64| quotes.map(|quotes| total / quotes);
+        let each = |total: f64| total / f64::from(quotes);
         Self {
             statements_per_quote: each(after - before),
-            rows_written_per_quote: counts.and_then(|(before, after)| each(after.rows_written - before.rows_written)),
-            wal_bytes_per_quote: counts.and_then(|(before, after)| each(after.wal_bytes - before.wal_bytes)),
+            rows_written_per_quote: counts.map(|(before, after)| each(after.rows_written - before.rows_written)),
+            wal_bytes_per_quote: counts.map(|(before, after)| each(after.wal_bytes - before.wal_bytes)),
             idle_statements_per_minute: (idled - after) / idle.as_secs_f64().max(0.001) * 60.0,
         }
     }
 }
 
-/// How many statements the processes have sent since they were started, by their own metrics.
-pub(super) async fn statements(client: &Client, fleet: &Fleet) -> anyhow::Result<f64> {
+/// The statements of the processes, counted by their own metrics since they were started. To look at them costs some,
+/// too, which is told apart.
+pub(super) struct Meter<'a> {
+    client: &'a Client,
+    fleet: &'a Fleet,
+    looks: f64,
+    look_costs: f64,
+}
+
+impl<'a> Meter<'a> {
+    pub(super) async fn new(client: &'a Client, fleet: &'a Fleet) -> anyhow::Result<Self> {
+        let mut readings = Vec::new();
+        for _ in 0..3 {
+            readings.push(read(client, fleet).await?);
+        }
+        // The smaller one, should a cron tick have come in between.
+        let look_costs = (readings[1] - readings[0]).min(readings[2] - readings[1]);
+        Ok(Self { client, fleet, looks: 0.0, look_costs })
+    }
+
+    /// How many there were, without those that looking has cost.
+    pub(super) async fn statements(&mut self) -> anyhow::Result<f64> {
+        self.looks += 1.0;
+        Ok(read(self.client, self.fleet).await? - self.looks * self.look_costs)
+    }
+}
+
+async fn read(client: &Client, fleet: &Fleet) -> anyhow::Result<f64> {
     let mut total = 0.0;
     for url in fleet.base_urls() {
         let page = client.get(format!("{url}/metrics")).send().await?.text().await?;

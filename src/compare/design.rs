@@ -73,7 +73,6 @@ impl Design {
         if compensated {
             settings.push(("sweeper.action", "cancel".to_owned()));
             settings.push(("sweeper.stale_after", humantime::format_duration(pace.stale_after).to_string()));
-            settings.push(("sweeper.schedule", "*/5 * * * * *".to_owned()));
         }
         settings
     }

@@ -64,9 +64,11 @@ impl Fleet {
         })
     }
 
-    /// From the next start on this share of submissions is rolled back.
-    pub(super) fn roll_back(&mut self, rate: f64) {
-        self.rollback_rate = rate;
+    /// From the next start on this share of submissions is rolled back, and the sweeper looks every second and not every
+    /// minute: the watch shortens the measurement, and is not to count as a cost before.
+    pub(super) fn brace(&mut self, rollback_rate: f64) {
+        self.rollback_rate = rollback_rate;
+        self.settings.push("--set=sweeper.schedule=* * * * * *".to_owned());
     }
 
     /// Where submissions go.

@@ -41,9 +41,11 @@ impl Ground {
             }
             _ => (sqlite(design, directory)?, None),
         };
+        // By a session that ends, so that what it wrote is counted before anything else is.
         let db = connect(&url).await?;
         Migrator::up(db.connection(), None).await.context("the migrations failed")?;
-        Ok(Self { url, db, on_server })
+        db.close().await?;
+        Ok(Self { db: connect(&url).await?, url, on_server })
     }
 
     pub(super) fn url(&self) -> &str {

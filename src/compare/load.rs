@@ -29,6 +29,16 @@ pub(super) enum Answer {
     None,
 }
 
+impl Shot {
+    /// The quote, if the client was told that it is stored.
+    pub(super) fn accepted(&self) -> Option<Uuid> {
+        match self.answer {
+            Answer::Accepted(id) => Some(id),
+            Answer::Refused | Answer::None => None,
+        }
+    }
+}
+
 /// `quotes` submissions at `per_second`, the customers' ids beginning with `name`. Open loop: a slow answer delays no
 /// other submission.
 pub(super) async fn submit(client: &Client, api: &str, name: &str, quotes: u32, per_second: f64) -> Vec<Shot> {

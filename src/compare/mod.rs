@@ -25,7 +25,7 @@ use anyhow::Context;
 use pace::Pace;
 
 pub use design::Design;
-pub use report::{Percentiles, Report, Row};
+pub use report::{Calm, Percentiles, Plan, Report, Row};
 
 /// What is to be measured.
 #[derive(Clone, Debug)]

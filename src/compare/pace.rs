@@ -38,14 +38,14 @@ impl Pace {
         ]
     }
 
-    /// After this long without any change nothing more is to be expected of any design.
+    /// After this long without any change no quote without an event moves any more.
     pub(super) fn quiet(&self) -> Duration {
-        self.stale_after.max(self.lease) + Duration::from_secs(6)
+        self.stale_after + Duration::from_secs(3)
     }
 
     /// How long settling is waited for at most.
     pub(super) fn patience(&self) -> Duration {
-        self.quiet() * 4
+        self.quiet() * 4 + Duration::from_secs(30)
     }
 
     /// What is on its way to the fee server has arrived after this long.

@@ -50,7 +50,7 @@ const COLUMNS: [Column; 6] = [
         unit: "median",
         colour: BLUE,
         promises_zero: false,
-        value: |row| row.response_ms.p50,
+        value: |row| row.calm.calm_response_ms.p50,
         label: table::time,
     },
     Column {
@@ -58,7 +58,7 @@ const COLUMNS: [Column; 6] = [
         unit: "median",
         colour: BLUE,
         promises_zero: false,
-        value: |row| row.fee_lag_ms.p50,
+        value: |row| row.calm.calm_fee_lag_ms.p50,
         label: table::time,
     },
     Column {
@@ -90,7 +90,7 @@ const COLUMNS: [Column; 6] = [
         unit: "a quote",
         colour: PALE,
         promises_zero: false,
-        value: |row| row.statements_per_quote,
+        value: |row| Some(row.calm.statements_per_quote),
         label: |count| table::number(count, 1),
     },
 ];

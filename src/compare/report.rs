@@ -62,8 +62,20 @@ pub struct Row {
     pub duplicates: u64,
     /// Accepted, then cancelled.
     pub cancelled: usize,
+    /// What the design does and costs when nothing goes wrong.
+    #[serde(flatten)]
+    pub calm: Calm,
+}
+
+/// The measurement of a design while nothing goes wrong.
+#[derive(Clone, Debug, Serialize)]
+pub struct Calm {
+    /// Time to the answer, in milliseconds.
+    pub calm_response_ms: Percentiles,
+    /// Time from submission to fee record, in milliseconds.
+    pub calm_fee_lag_ms: Percentiles,
     /// SQL statements from submission to fee record, without `BEGIN` and `COMMIT`.
-    pub statements_per_quote: Option<f64>,
+    pub statements_per_quote: f64,
     /// Rows inserted, updated and deleted; `PostgreSQL` only.
     pub rows_written_per_quote: Option<f64>,
     /// Bytes of write-ahead log; `PostgreSQL` only.
@@ -98,30 +110,39 @@ impl Report {
 }
 
 impl Row {
-    pub(super) fn new(design: Design, shots: &[Shot], books: Books, duplicates: u64, cost: Cost) -> Self {
+    pub(super) fn new(design: Design, shots: &[Shot], books: Books, duplicates: u64, calm: Calm) -> Self {
         let count = |answer: Answer| shots.iter().filter(|shot| shot.answer == answer).count();
-        let accepted: Vec<_> = shots.iter().filter(|shot| shot.accepted().is_some()).collect();
         Self {
             design,
-            response_ms: Percentiles::of(accepted.iter().map(|shot| milliseconds(shot.took)).collect()),
+            response_ms: responses(shots),
             fee_lag_ms: Percentiles::of(books.fee_lags_ms),
-            accepted: accepted.len(),
+            accepted: shots.iter().filter_map(Shot::accepted).count(),
             refused: count(Answer::Refused),
             unanswered: count(Answer::None),
             lost: books.lost,
             ghosts: books.ghosts,
             duplicates,
             cancelled: books.cancelled,
-            statements_per_quote: cost.statements_per_quote,
-            rows_written_per_quote: cost.rows_written_per_quote,
-            wal_bytes_per_quote: cost.wal_bytes_per_quote,
-            idle_statements_per_minute: cost.idle_statements_per_minute,
+            calm,
         }
     }
 
     pub(super) fn sentence(&self) -> String {
         let Self { accepted, lost, ghosts, duplicates, cancelled, .. } = self;
         format!("{accepted} accepted, {lost} lost, {ghosts} ghosts, {duplicates} duplicates, {cancelled} cancelled")
+    }
+}
+
+impl Calm {
+    pub(super) fn new(shots: &[Shot], books: Books, cost: Cost) -> Self {
+        Self {
+            calm_response_ms: responses(shots),
+            calm_fee_lag_ms: Percentiles::of(books.fee_lags_ms),
+            statements_per_quote: cost.statements_per_quote,
+            rows_written_per_quote: cost.rows_written_per_quote,
+            wal_bytes_per_quote: cost.wal_bytes_per_quote,
+            idle_statements_per_minute: cost.idle_statements_per_minute,
+        }
     }
 }
 
@@ -132,10 +153,16 @@ impl Percentiles {
         values.sort_unstable_by(f64::total_cmp);
         let at = |percent: usize| {
             let rank = (values.len() * percent).div_ceil(100);
-            values.get(rank.saturating_sub(1)).map(|value| (value * 10.0).round() / 10.0)
+            values.get(rank.saturating_sub(1)).copied()
         };
         Self { p50: at(50), p99: at(99) }
     }
+}
+
+/// Of accepted submissions.
+fn responses(shots: &[Shot]) -> Percentiles {
+    let accepted = shots.iter().filter(|shot| shot.accepted().is_some());
+    Percentiles::of(accepted.map(|shot| milliseconds(shot.took)).collect())
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -7,11 +7,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     Comparison, Design, Row,
-    books::{self, Unsettled},
-    cost::{self, Cost},
+    books::{self, Books, Unsettled},
+    cost::{Cost, Meter},
     fleet::Fleet,
     ground::Ground,
-    load::{self, Answer, Shot},
+    load::{self, Shot},
+    report::Calm,
     script::Script,
 };
 use crate::sample_fee_server::{Faults, SampleFeeServer};
@@ -33,11 +34,11 @@ pub(super) async fn measure(plan: &Comparison, design: Design, tell: impl Fn(&st
     tell("calm: what a quote costs");
     fleet.start()?;
     fleet.ready(&client).await?;
-    let cost = calm(plan, &client, &fleet, &ground).await?;
+    let calm = calm(plan, &client, &fleet, &ground, &fee_server).await?;
 
     tell("storm: rollbacks, crashes, an outage");
     fleet.kill()?;
-    fleet.roll_back(plan.rollback_rate);
+    fleet.brace(plan.rollback_rate);
     fleet.start()?;
     fleet.ready(&client).await?;
     let shots = storm(plan, &client, &mut fleet, &fee_server, &tell).await?;
@@ -45,10 +46,9 @@ pub(super) async fn measure(plan: &Comparison, design: Design, tell: impl Fn(&st
     tell("settling");
     fleet.ready(&client).await?;
     settle(plan, &ground, Some(&mut fleet)).await?;
-    let accepted: HashSet<_> = shots.iter().filter_map(|shot| shot.accepted()).collect();
-    let books = books::count(ground.db().connection(), &fee_server, &accepted).await?;
+    let books = count(&ground, &fee_server, &shots).await?;
     fleet.kill()?;
-    let row = Row::new(design, &shots, books, fee_server.stats().double_fees, cost);
+    let row = Row::new(design, &shots, books, fee_server.stats().double_fees, calm);
     tell(&row.sentence());
     ground.clear().await?;
     fee_server.stop().await;
@@ -56,17 +56,30 @@ pub(super) async fn measure(plan: &Comparison, design: Design, tell: impl Fn(&st
 }
 
 /// Nothing goes wrong; then nothing happens at all.
-async fn calm(plan: &Comparison, client: &Client, fleet: &Fleet, ground: &Ground) -> anyhow::Result<Cost> {
-    let (statements_before, counts_before) = (cost::statements(client, fleet).await?, ground.counts().await?);
+async fn calm(
+    plan: &Comparison,
+    client: &Client,
+    fleet: &Fleet,
+    ground: &Ground,
+    fee_server: &SampleFeeServer,
+) -> anyhow::Result<Calm> {
+    let mut meter = Meter::new(client, fleet).await?;
+    let (statements_before, counts_before) = (meter.statements().await?, ground.counts().await?);
     let quotes = CALM_QUOTES.min(plan.quotes);
     let shots = load::submit(client, fleet.api(), "calm", quotes, plan.rate).await;
     settle(plan, ground, None).await?;
-    let statements_after = cost::statements(client, fleet).await?;
+    let statements_after = meter.statements().await?;
     sleep(plan.idle).await;
-    let statements_idle = cost::statements(client, fleet).await?;
-    let accepted = shots.iter().filter(|shot| shot.accepted().is_some()).count();
+    let statements_idle = meter.statements().await?;
+    let books = count(ground, fee_server, &shots).await?;
     let statements = [statements_before, statements_after, statements_idle];
-    Ok(Cost::new(accepted, plan.idle, statements, counts_before.zip(ground.counts().await?)))
+    let counts = counts_before.zip(ground.counts().await?);
+    Ok(Calm::new(&shots, books, Cost::new(quotes, plan.idle, statements, counts)))
+}
+
+async fn count(ground: &Ground, fee_server: &SampleFeeServer, shots: &[Shot]) -> anyhow::Result<Books> {
+    let accepted: HashSet<_> = shots.iter().filter_map(Shot::accepted).collect();
+    Ok(books::count(ground.db().connection(), fee_server, &accepted).await?)
 }
 
 /// The load, and the script beside it.
@@ -99,9 +112,9 @@ async fn storm(
         fee_server.up().await?;
         io::Result::Ok(())
     };
-    let (shots, crashed, gone) = tokio::join!(load, crashes, outage);
-    crashed?;
-    gone?;
+    let (shots, killed, away) = tokio::join!(load, crashes, outage);
+    killed?;
+    away?;
     Ok(shots)
 }
 
@@ -121,19 +134,11 @@ async fn settle(plan: &Comparison, ground: &Ground, mut fleet: Option<&mut Fleet
         if all_settled && changed.elapsed() >= pace.in_the_air() {
             return Ok(());
         }
-        if changed.elapsed() >= pace.quiet() || begun.elapsed() >= pace.patience() {
+        // A live event will still be delivered, however long nothing moves; a quote without one may wait for ever.
+        let at_rest = unsettled.events == 0 && changed.elapsed() >= pace.quiet();
+        if at_rest || begun.elapsed() >= pace.patience() {
             return Ok(());
         }
         sleep(LOOK).await;
-    }
-}
-
-impl Shot {
-    /// The quote, if the client was told that it is stored.
-    pub(super) fn accepted(&self) -> Option<uuid::Uuid> {
-        match self.answer {
-            Answer::Accepted(id) => Some(id),
-            Answer::Refused | Answer::None => None,
-        }
     }
 }

@@ -1,84 +1,118 @@
 //! The measurement as a table: for the terminal, and for a page.
 
-use std::fmt::Write;
-
 use comfy_table::{
-    Table, TableStyle,
+    CellAlignment, Table, TableStyle,
     presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED},
 };
 
-use super::{Report, Row};
+use super::{Report, Row, report::Plan};
 
-const HEADER: [&str; 14] = [
+const CALM: [&str; 9] = [
     "design",
     "response p50",
     "p99",
-    "fee lag p50",
+    "fee after p50",
     "p99",
+    "statements a quote",
+    "rows written a quote",
+    "WAL bytes a quote",
+    "statements an idle minute",
+];
+const STORM: [&str; 12] = [
+    "design",
     "accepted",
+    "refused",
+    "unanswered",
+    "response p50",
+    "p99",
+    "fee after p50",
+    "p99",
     "lost",
     "ghosts",
     "duplicates",
     "cancelled",
-    "statements / quote",
-    "rows / quote",
-    "WAL / quote",
-    "idle statements / min",
 ];
 
 impl Report {
     /// For the terminal.
     #[must_use]
-    pub fn table(&self) -> String {
-        table(self, UTF8_FULL_CONDENSED)
+    pub fn tables(&self) -> String {
+        let (calm, storm) = (calm(self, UTF8_FULL_CONDENSED), storm(self, UTF8_FULL_CONDENSED));
+        format!("When nothing goes wrong:\n{calm}\n\nWith rollbacks, crashes and an outage:\n{storm}")
     }
 }
 
 /// `compare.md`.
 pub(super) fn page(report: &Report) -> String {
-    let plan = &report.plan;
-    let mut page = String::from("# The designs, side by side\n\n");
-    let _ = writeln!(
-        page,
-        "{} quotes at {} a second, {} s for a fee, on {}. All processes killed {} times, {} % of the submissions rolled \
-         back, the fee server away for a fifth of the time; seed {}. Measured by `feebox compare`.\n",
-        plan.quotes,
-        plan.rate,
-        plan.latency_ms / 1_000.0,
-        plan.database,
-        plan.crashes,
-        plan.rollback_rate * 100.0,
-        plan.seed,
-    );
-    page + &table(report, ASCII_MARKDOWN) + "\n\n![The designs, side by side](compare.svg)\n"
+    let Plan { quotes, rate, latency_ms, crashes, rollback_rate, seed, database } = &report.plan;
+    let (latency, rolled_back) = (latency_ms / 1_000.0, rollback_rate * 100.0);
+    let (calm, storm) = (calm(report, ASCII_MARKDOWN), storm(report, ASCII_MARKDOWN));
+    format!(
+        "# The designs, side by side
+
+![The designs, side by side](compare.svg)
+
+Measured by `feebox compare` on {database}; a fee takes {latency} s.
+
+## When nothing goes wrong
+
+{calm}
+
+## In a storm
+
+{quotes} quotes at {rate} a second; all processes killed {crashes} times, {rolled_back} % of the submissions rolled back,
+the fee server away for a fifth of the time; seed {seed}.
+
+{storm}
+"
+    )
 }
 
-fn table(report: &Report, style: TableStyle) -> String {
+fn calm(report: &Report, style: TableStyle) -> Table {
+    table(style, &CALM, &report.rows, |row| {
+        let calm = &row.calm;
+        vec![
+            time(calm.calm_response_ms.p50),
+            time(calm.calm_response_ms.p99),
+            time(calm.calm_fee_lag_ms.p50),
+            time(calm.calm_fee_lag_ms.p99),
+            number(Some(calm.statements_per_quote), 1),
+            number(calm.rows_written_per_quote, 1),
+            number(calm.wal_bytes_per_quote, 0),
+            number(Some(calm.idle_statements_per_minute), 0),
+        ]
+    })
+}
+
+fn storm(report: &Report, style: TableStyle) -> Table {
+    table(style, &STORM, &report.rows, |row| {
+        vec![
+            row.accepted.to_string(),
+            row.refused.to_string(),
+            row.unanswered.to_string(),
+            time(row.response_ms.p50),
+            time(row.response_ms.p99),
+            time(row.fee_lag_ms.p50),
+            time(row.fee_lag_ms.p99),
+            row.lost.to_string(),
+            row.ghosts.to_string(),
+            row.duplicates.to_string(),
+            row.cancelled.to_string(),
+        ]
+    })
+}
+
+fn table(style: TableStyle, header: &[&str], rows: &[Row], cells: fn(&Row) -> Vec<String>) -> Table {
     let mut table = Table::new();
-    table.load_style(style).set_header(HEADER);
-    for row in &report.rows {
-        table.add_row(cells(row));
+    table.load_style(style).set_header(header.iter().copied());
+    for row in rows {
+        let name = std::iter::once(row.design.name().to_owned());
+        table.add_row(name.chain(cells(row)));
     }
-    table.to_string()
-}
-
-fn cells(row: &Row) -> Vec<String> {
-    vec![
-        row.design.name().to_owned(),
-        time(row.response_ms.p50),
-        time(row.response_ms.p99),
-        time(row.fee_lag_ms.p50),
-        time(row.fee_lag_ms.p99),
-        row.accepted.to_string(),
-        row.lost.to_string(),
-        row.ghosts.to_string(),
-        row.duplicates.to_string(),
-        row.cancelled.to_string(),
-        number(row.statements_per_quote, 1),
-        number(row.rows_written_per_quote, 1),
-        number(row.wal_bytes_per_quote, 0),
-        number(Some(row.idle_statements_per_minute), 0),
-    ]
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
 }
 
 /// Milliseconds, or seconds where those are more than anybody wants to read.

@@ -32,10 +32,12 @@ impl AfterCommit {
                 Ok(Stored::NoQuote) => tracing::error!(%quote, "the quote is not pending any more"),
                 Err(error) => tracing::error!(%quote, %error, "the fee was made and not stored"),
             },
-            Sent::Failed { why, may_have_reached } => match &self.compensation {
-                Some(compensation) => compensation.compensate(&sending, &why, may_have_reached).await,
-                None => tracing::error!(%quote, error = why, "the fee is lost"),
-            },
+            Sent::Failed { why, may_have_reached } => {
+                tracing::error!(%quote, error = why, "no fee could be made");
+                if let Some(compensation) = &self.compensation {
+                    compensation.compensate(&sending, &why, may_have_reached).await;
+                }
+            }
         }
     }
 }

@@ -156,7 +156,8 @@ fn the_other_strategies_say_what_they_do_not_promise() {
     let promises = |strategy| not_promised(strategy).iter().map(|one| one.promise).collect::<Vec<_>>();
     assert!(promises(Strategy::Outbox).is_empty());
     assert_eq!(promises(Strategy::InTransaction), [4, 8]);
-    assert_eq!(promises(Strategy::AfterCommit), [2, 8]);
+    assert_eq!(promises(Strategy::BeforeCommitAsync), [2, 4]);
+    assert_eq!(promises(Strategy::AfterCommit), [2]);
 }
 
 #[tokio::test]

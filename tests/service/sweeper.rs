@@ -1,0 +1,150 @@
+//! The watchman of quotes that stay pending, and the acknowledgements that come at the last moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use entity::outbox_event::{self, Status as EventStatus};
+use entity::quote::Status;
+use feebox::outbox::{Became, Outcome};
+use feebox::settings::{self, SweepAction};
+use feebox::submission::Submission;
+use feebox::sweeper::{Swept, sweep};
+use uuid::Uuid;
+
+use crate::support::{TestOutbox, attempt, fee_server, new_quote, on_each_engine, retry, with_fee};
+
+const ROUNDS: usize = 200;
+
+on_each_engine!(
+    it_alerts_and_changes_nothing,
+    it_cancels_what_is_pending_for_too_long_and_nothing_else,
+    what_was_never_sent_needs_no_void,
+    what_may_have_reached_the_fee_server_is_voided,
+    what_was_sent_without_an_event_is_voided,
+    more_than_a_batch_is_swept_at_once,
+    a_quote_is_never_confirmed_and_cancelled_however_late_its_fee_comes,
+);
+
+async fn it_alerts_and_changes_nothing(outbox: TestOutbox) {
+    outbox.submit(7).await;
+    let before = outbox.events().await;
+    let swept = sweep(&outbox.db, &when_older_than(Duration::ZERO, SweepAction::Alert)).await.unwrap();
+    assert_eq!((swept.stale, swept.oldest.len(), swept.cancelled), (7, 5, 0));
+    assert_eq!(outbox.events().await, before);
+    assert_eq!(outbox.quote(swept.oldest[0]).await.status, Status::Pending);
+}
+
+async fn it_cancels_what_is_pending_for_too_long_and_nothing_else(outbox: TestOutbox) {
+    let (hour, day) = (Duration::from_hours(1), Duration::from_hours(24));
+    let stale = submit(&outbox).await;
+    let confirmed = submit(&outbox).await;
+    let rejected = submit(&outbox).await;
+    for event in outbox.claim("a", 10).await {
+        let attempt = match event.aggregate_id {
+            id if id == confirmed => with_fee(&event),
+            id if id == rejected => attempt(&event, Outcome::Refused("422".into())),
+            _ => attempt(&event, Outcome::Retry("503".into())),
+        };
+        outbox.settle_at(&fee_server(), "a", &[attempt]).await;
+    }
+    outbox.advance(day);
+    let young = submit(&outbox).await;
+    outbox.advance(hour / 2);
+
+    let swept = sweep(&outbox.db, &when_older_than(hour, SweepAction::Cancel)).await.unwrap();
+    assert_eq!(swept, Swept { stale: 1, oldest: vec![stale], cancelled: 1 });
+    let quote = outbox.quote(stale).await;
+    assert_eq!(quote.status, Status::Cancelled);
+    assert_eq!(quote.status_reason.unwrap(), "pending for longer than sweeper.stale_after = 1h");
+    assert_eq!(outbox.quote(confirmed).await.status, Status::Confirmed);
+    assert_eq!(outbox.quote(rejected).await.status, Status::Rejected);
+    assert_eq!(outbox.quote(young).await.status, Status::Pending);
+
+    let again = sweep(&outbox.db, &when_older_than(hour, SweepAction::Cancel)).await.unwrap();
+    assert_eq!(again, Swept::default());
+}
+
+async fn what_was_never_sent_needs_no_void(outbox: TestOutbox) {
+    let quote = submit(&outbox).await;
+    cancel_all(&outbox).await;
+    assert_eq!(kinds(&outbox.events_of(quote).await), [("quote.submitted", EventStatus::Cancelled)]);
+}
+
+async fn what_may_have_reached_the_fee_server_is_voided(outbox: TestOutbox) {
+    let quote = submit(&outbox).await;
+    outbox.deliver("a", retry()).await;
+    cancel_all(&outbox).await;
+    let (cancelled, pending) = (EventStatus::Cancelled, EventStatus::Pending);
+    assert_eq!(kinds(&outbox.events_of(quote).await), [("quote.submitted", cancelled), ("quote.cancelled", pending)]);
+}
+
+async fn what_was_sent_without_an_event_is_voided(outbox: TestOutbox) {
+    // As a process does that dies after the commit: whether it had called the fee server, nobody knows.
+    let without_outbox = Submission::new(outbox.db.clone(), vec![]);
+    let quote = without_outbox.submit(&[new_quote()], None, None).await.unwrap().quotes[0].id;
+    cancel_all(&outbox).await;
+    assert_eq!(outbox.quote(quote).await.status, Status::Cancelled);
+    assert_eq!(kinds(&outbox.events_of(quote).await), [("quote.cancelled", EventStatus::Pending)]);
+}
+
+async fn more_than_a_batch_is_swept_at_once(outbox: TestOutbox) {
+    outbox.submit(250).await;
+    let swept = sweep(&outbox.db, &when_older_than(Duration::ZERO, SweepAction::Cancel)).await.unwrap();
+    assert_eq!((swept.stale, swept.cancelled), (250, 250));
+    assert!(outbox.claim("a", 1).await.is_empty());
+}
+
+/// Of a delivery that is settled and a sweep at the same moment one is first. If it is the sweep, the fee is voided.
+async fn a_quote_is_never_confirmed_and_cancelled_however_late_its_fee_comes(outbox: TestOutbox) {
+    let fee_server = Arc::new(fee_server());
+    let cancel = when_older_than(Duration::ZERO, SweepAction::Cancel);
+    let (mut confirmed, mut cancelled) = (0, 0);
+    for round in 0..ROUNDS {
+        let quote = submit(&outbox).await;
+        let claimed = outbox.claim("a", 1).await.remove(0);
+        let attempts = [with_fee(&claimed)];
+        let settle = outbox.settle_at(&*fee_server, "a", &attempts);
+        let sweep = sweep(&outbox.db, &cancel);
+        // Who is polled first has a lead; the databases decide the rest.
+        let (became, swept) = if round % 2 == 0 {
+            tokio::join!(settle, sweep)
+        } else {
+            let (swept, became) = tokio::join!(sweep, settle);
+            (became, swept)
+        };
+        assert_eq!(became, [Became::Delivered]);
+        let voids = outbox.events_of(quote).await.into_iter().filter(|event| event.event_type == "quote.cancelled");
+        match outbox.quote(quote).await.status {
+            Status::Confirmed => {
+                confirmed += 1;
+                assert_eq!((swept.unwrap().cancelled, voids.count()), (0, 0), "round {round}");
+            }
+            Status::Cancelled => {
+                cancelled += 1;
+                assert_eq!((swept.unwrap().cancelled, voids.count()), (1, 1), "round {round}: never silent");
+                outbox.deliver("a", crate::support::delivered()).await;
+            }
+            other => panic!("round {round}: {other:?}"),
+        }
+    }
+    assert_eq!(outbox.fee_records().await.len(), ROUNDS);
+    assert!(confirmed > 0 && cancelled > 0, "no race: {confirmed} confirmed, {cancelled} cancelled");
+}
+
+fn when_older_than(stale_after: Duration, action: SweepAction) -> settings::Sweeper {
+    settings::Sweeper { schedule: "0 * * * * *".into(), stale_after, action }
+}
+
+async fn cancel_all(outbox: &TestOutbox) {
+    let swept = sweep(&outbox.db, &when_older_than(Duration::ZERO, SweepAction::Cancel)).await.unwrap();
+    assert_eq!(swept.cancelled, 1);
+}
+
+async fn submit(outbox: &TestOutbox) -> Uuid {
+    let event = outbox.submit(1).await[0];
+    outbox.event(event).await.aggregate_id
+}
+
+fn kinds(events: &[outbox_event::Model]) -> Vec<(&str, EventStatus)> {
+    events.iter().map(|event| (event.event_type.as_str(), event.status)).collect()
+}
