@@ -62,7 +62,7 @@ async fn serve(mut stream: TcpStream, reply: Reply, seen: Arc<Mutex<Vec<String>>
     seen.lock().unwrap().push(String::from_utf8_lossy(&request).into_owned());
     match reply {
         Reply::Answer(status, headers, body) => {
-            let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+            let headers = headers.iter().flat_map(|line| [line, "\r\n"]).collect::<String>();
             let length = body.len();
             let head =
                 format!("HTTP/1.1 {status} Status\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
