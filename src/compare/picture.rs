@@ -15,7 +15,7 @@ use plotters::{
 use super::{Report, Row, table};
 
 const NAMES_WIDTH: i32 = 220;
-const COLUMN_WIDTH: i32 = 160;
+const COLUMN_WIDTH: i32 = 152;
 const BAR_WIDTH: i32 = 78;
 const BAR_HEIGHT: i32 = 18;
 const HEAD_HEIGHT: i32 = 112;
@@ -44,7 +44,7 @@ struct Column {
     label: fn(Option<f64>) -> String,
 }
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     Column {
         title: "response",
         unit: "median",
@@ -60,6 +60,14 @@ const COLUMNS: [Column; 6] = [
         promises_zero: false,
         value: |row| row.calm.calm_fee_lag_ms.p50,
         label: table::time,
+    },
+    Column {
+        title: "accepted",
+        unit: "in the storm",
+        colour: BLUE,
+        promises_zero: false,
+        value: |row| exact(row.accepted),
+        label: |count| table::number(count, 0),
     },
     Column {
         title: "lost",
