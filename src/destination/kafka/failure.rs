@@ -33,6 +33,11 @@ pub(super) fn before_hand_over(error: &KafkaError) -> Outcome<KafkaReceipt> {
     }
 }
 
+/// Whether the client answered for the topic, from what it remembers.
+pub(super) fn is_about_topic(error: &KafkaError) -> bool {
+    error.rdkafka_error_code().is_some_and(blames_record_or_topic)
+}
+
 /// The producer broke for good, and the record `failed` with it.
 pub(super) fn of_producer(code: Code, why: &str, failed: Outcome<KafkaReceipt>) -> Outcome<KafkaReceipt> {
     match failed {
@@ -95,7 +100,7 @@ fn left_nothing_behind(code: Code) -> bool {
 
 fn told(error: &KafkaError) -> String {
     match error.rdkafka_error_code() {
-        Some(code) => format!("{code:?}: {code}"),
+        Some(code) => code.to_string(),
         None => error.to_string(),
     }
 }

@@ -4,6 +4,7 @@
 use std::{
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use rdkafka::{
@@ -11,6 +12,9 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     producer::{FutureProducer, FutureRecord, Producer as _, future_producer::Delivery},
 };
+
+/// How long a broker may take to tell about a topic.
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
 
 /// The producer of this process, whichever it is now.
 pub(super) struct Producers {
@@ -82,6 +86,14 @@ impl Producer {
                 Err(_) => Err(KafkaError::Canceled),
             }
         })
+    }
+
+    /// Has the client learn anew what there is to know about `topic`.
+    pub(super) async fn ask_about(self: &Arc<Self>, topic: &'static str) {
+        let producer = Arc::clone(self);
+        // What it learns, or that nobody answers, shows when the record is handed over.
+        let ask = move || producer.inner.client().fetch_metadata(Some(topic), ANSWER_WAIT).map(drop);
+        let _ = tokio::task::spawn_blocking(ask).await;
     }
 
     pub(super) fn heard(&self) -> Option<(RDKafkaErrorCode, String)> {
