@@ -46,7 +46,7 @@ pub(super) fn config(settings: &settings::Kafka, lease: Duration) -> ClientConfi
     let texts = [
         ("sasl.mechanism", settings.sasl_mechanism.as_deref()),
         ("sasl.username", settings.sasl_username.as_deref()),
-        ("sasl.password", settings.sasl_password.as_ref().map(|password| password.expose_secret())),
+        ("sasl.password", settings.sasl_password.as_ref().map(ExposeSecret::expose_secret)),
         ("ssl.ca.location", settings.ssl_ca_location.as_deref().and_then(|path| path.to_str())),
     ];
     for (key, value) in texts {
@@ -55,4 +55,43 @@ pub(super) fn config(settings: &settings::Kafka, lease: Duration) -> ClientConfi
         }
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::producer::FutureProducer;
+
+    use super::*;
+    use crate::settings::{Settings, Sources};
+
+    fn built(overrides: &[(&str, &str)]) -> Result<FutureProducer, String> {
+        let settings = Settings::load(&Sources::overrides(overrides.iter().copied())).expect("settings").kafka;
+        config(&settings, Duration::from_secs(30)).create().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_client_is_built_with_what_tls_and_sasl_need() {
+        let secured = |mechanism| {
+            [
+                ("kafka.brokers", "127.0.0.1:9"),
+                ("kafka.security_protocol", "sasl_ssl"),
+                ("kafka.sasl_mechanism", mechanism),
+                ("kafka.sasl_username", "feebox"),
+                ("kafka.sasl_password", "secret"),
+            ]
+        };
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            assert_eq!(built(&secured(mechanism)).err(), None, "{mechanism}");
+        }
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_read_are_refused_at_once() {
+        let overrides = [
+            ("kafka.brokers", "127.0.0.1:9"),
+            ("kafka.security_protocol", "ssl"),
+            ("kafka.ssl_ca_location", "/nowhere/ca.pem"),
+        ];
+        assert!(built(&overrides).err().is_some_and(|error| error.contains("ssl.ca.location")));
+    }
 }

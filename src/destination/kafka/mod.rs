@@ -70,14 +70,14 @@ impl Destination for Kafka {
         };
         let (key, value) = (event.aggregate_id.to_string(), event.payload.to_string());
         let producer = self.producers.current();
-        let begin = || producer.begin(record::new(topic, &key, &value, event));
-        let mut begun = begin();
-        if begun.as_ref().is_err_and(failure::is_about_topic) {
+        let hand_over = || producer.begin(record::new(topic, &key, &value, event));
+        let mut handed_over = hand_over();
+        if handed_over.as_ref().is_err_and(failure::is_about_topic) {
             // The client remembers for minutes what it once heard about a topic: it may have been mended.
             producer.ask_about(topic).await;
-            begun = begin();
+            handed_over = hand_over();
         }
-        let failed = match begun {
+        let failed = match handed_over {
             Ok(under_way) => match under_way.await {
                 Ok(stored) => {
                     let (partition, offset) = (stored.partition, Some(stored.offset).filter(|offset| *offset >= 0));

@@ -1,4 +1,4 @@
-//! An event as a record: a CloudEvent in binary mode.
+//! An event as a record: a `CloudEvent` in binary mode.
 //!
 //! Source: CloudEvents 1.0.2, Kafka protocol binding, section 3.2.
 

@@ -7,14 +7,13 @@ use entity::outbox_event::Status;
 use feebox::relay::KAFKA;
 use reqwest::Method;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{FEES, QUOTES, Record, Relayed, TRACE, read, read_of};
 use crate::support::{
     Process, Server, TestOutbox, eventually, fee_server, free_port, http_client, with_fee, worker_settings,
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quote_and_its_fee_reach_kafka_as_cloud_events_in_binary_mode() {
@@ -80,14 +79,15 @@ async fn the_real_binary_relays_what_becomes_of_a_quote() {
     assert_eq!(confirmed["status"], "confirmed");
     call(Method::POST, &format!("/v1/quotes/{quote}/cancel"), json!({})).await;
 
-    let id: Uuid = quote.parse().unwrap();
     let types = eventually("all is told", LIMIT, async || {
-        let types = |topic| read(broker.url(), topic).into_iter().filter(|record| record.key == quote).map(event_type);
-        let of_quote: Vec<_> = types(QUOTES).collect();
-        (of_quote.len() == 2).then(|| (of_quote, types(FEES).collect::<Vec<_>>()))
+        let types = |topic| -> Vec<String> {
+            read(broker.url(), topic).iter().filter(|record| record.key == quote).map(event_type).collect()
+        };
+        let of_quote = types(QUOTES);
+        (of_quote.len() == 2).then(|| (of_quote, types(FEES)))
     })
     .await;
-    assert_eq!(types.0, ["quote.submitted", "quote.cancelled"], "{id}");
+    assert_eq!(types.0, ["quote.submitted", "quote.cancelled"]);
     assert_eq!(types.1, ["fee.created"]);
     let metrics = http_client().get(format!("{base}/metrics")).send().await.unwrap().text().await.unwrap();
     let delivered = r#"feebox_deliveries_total{destination="kafka",outcome="delivered"} 3"#;
@@ -110,6 +110,6 @@ async fn many_quotes_arrive_in_their_order_from_two_workers() {
     }
 }
 
-fn event_type(record: Record) -> String {
+fn event_type(record: &Record) -> String {
     record.headers["ce_type"].clone()
 }

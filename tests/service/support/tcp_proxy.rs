@@ -154,7 +154,9 @@ async fn pump(
             _ if lost => {}
             _ => {
                 let bytes = &mut buffer[..length];
-                names.into_iter().for_each(|names| rename(bytes, names));
+                if let Some(names) = names {
+                    rename(bytes, names);
+                }
                 to.write_all(bytes).await?;
             }
         }
