@@ -1,10 +1,12 @@
 //! What is told of a quote is stored with what it tells, and in its order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use entity::outbox_event::{Model, Status};
-use feebox::destination::Scripted;
-use feebox::destination::{Cue, FeeServer};
+use feebox::audit::audit;
+use feebox::destination::{Cue, FeeServer, Scripted};
+use feebox::operator;
 use feebox::outbox::Outcome;
 use feebox::quotes::FEE_SERVER;
 use feebox::relay::{KAFKA, Relay};
@@ -15,7 +17,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::{
-    TestOutbox, attempt, delivered, fee_server, new_quote, on_each_engine, with_fee, worker_settings,
+    ANN, TestOutbox, attempt, delivered, fee_server, new_quote, on_each_engine, with_fee, worker_settings,
 };
 
 on_each_engine!(
@@ -25,6 +27,7 @@ on_each_engine!(
     a_late_answer_is_not_told_of,
     a_refused_quote_is_told_of_once,
     a_cancellation_is_told_of_and_withdraws_nothing_that_was_told,
+    a_quote_that_an_operator_gives_up_is_told_of,
     a_fee_that_comes_after_the_cancellation_is_told_of_behind_it,
     cancellations_and_answers_side_by_side_never_take_the_same_place,
     nothing_is_told_without_brokers,
@@ -105,6 +108,13 @@ async fn a_cancellation_is_told_of_and_withdraws_nothing_that_was_told(outbox: T
     assert_eq!(told[1].payload["reason"], "changed my mind");
 }
 
+async fn a_quote_that_an_operator_gives_up_is_told_of(outbox: TestOutbox) {
+    let quote = submit(&outbox, 1).await[0];
+    let event = outbox.events_of(quote).await.into_iter().find(|event| event.destination == FEE_SERVER).unwrap();
+    operator::cancel(&outbox.db, relay(), ANN, event.id).await.unwrap();
+    assert_eq!(types(&told(&outbox, quote).await), ["quote.submitted", "quote.cancelled"]);
+}
+
 async fn a_fee_that_comes_after_the_cancellation_is_told_of_behind_it(outbox: TestOutbox) {
     let quote = submit(&outbox, 1).await[0];
     let event = outbox.claim("a", 1).await.remove(0);
@@ -133,6 +143,9 @@ async fn cancellations_and_answers_side_by_side_never_take_the_same_place(outbox
         assert_eq!(told.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2, 3]);
         assert!(types(&told).contains(&"fee.created") && types(&told).contains(&"quote.cancelled"));
     }
+    let mut violations = vec![];
+    audit(&outbox.db, Duration::from_hours(24), |violation| violations.push(violation)).await.unwrap();
+    assert_eq!(violations, []);
 }
 
 async fn nothing_is_told_without_brokers(outbox: TestOutbox) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use entity::destination::{self, Circuit};
 use entity::outbox_event::Status;
+use feebox::operator;
 use feebox::outbox::{self, NewEvent};
 use feebox::relay::KAFKA;
 use rdkafka::mocking::MockCluster;
@@ -14,7 +15,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{QUOTES, Relayed, SHORT_LEASE, ids, read_of};
-use crate::support::TestOutbox;
+use crate::support::{ANN, TestOutbox};
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
 
@@ -60,16 +61,22 @@ async fn a_batch_that_fails_in_part_holds_back_only_the_quotes_that_failed() {
 async fn a_topic_that_we_may_not_write_makes_events_dead_and_blocks_nobody_for_ever() {
     let mock = mock(1);
     let relayed = Relayed::to(&mock.bootstrap_servers(), SHORT_LEASE).await;
-    let refused = relayed.submit(1).await[0];
+    let recorded = relayed.record(1).await;
+    let (quote, events) = recorded.iter().next().unwrap();
     mock.request_errors(Api::Produce, &[Error::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
     relayed.worker().run_once().await.unwrap();
     let dead = relayed.with_status(Status::Dead).await;
-    assert_eq!(dead.iter().map(|event| (event.aggregate_id, event.attempts)).collect::<Vec<_>>(), [(refused, 1)]);
+    assert_eq!(dead.iter().map(|event| (event.id, event.attempts)).collect::<Vec<_>>(), [(events[0], 1)]);
     assert!(dead[0].last_error.as_ref().unwrap().starts_with("TopicAuthorizationFailed"), "{dead:?}");
-    // Given the right, the next one goes out at once.
-    relayed.submit(1).await;
+
+    // Other quotes go on; this one does after an operator's retry, in its order.
+    let other = relayed.submit(1).await[0];
+    relayed.worker().run_once().await.unwrap();
+    operator::retry(&relayed.outbox.db, ANN, events[0]).await.unwrap();
     relayed.run_to_the_end().await;
-    assert_eq!(relayed.with_status(Status::Delivered).await.len(), 1);
+    let read = read_of(&mock.bootstrap_servers(), QUOTES, [quote, &other]);
+    assert_eq!(ids(&read[quote]), *events);
+    assert_eq!(read[&other].len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use entity::outbox_event::Status;
-use tokio::time::sleep;
 
 use super::{QUOTES, Relayed, SHORT_LEASE, ids, read_of};
-use crate::support::{Proxy, Server, TestOutbox};
+use crate::support::{Proxy, Server, TestOutbox, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_was_away_gets_everything_once_and_in_order() {
@@ -46,7 +45,7 @@ async fn a_record_whose_acknowledgement_was_lost_is_stored_once() {
     let worker = relayed.worker();
     let mending = async {
         let first: Vec<_> = recorded.values().map(|events| events[0]).collect();
-        crate::support::eventually("the broker has stored all", Duration::from_secs(10), async || {
+        eventually("the broker has stored all", Duration::from_secs(10), async || {
             let read = read_of(broker.url(), QUOTES, recorded.keys());
             let stored = read.values().flatten().filter(|record| first.contains(&record.event_id())).count();
             (stored == first.len()).then_some(())
@@ -80,7 +79,6 @@ async fn a_record_that_is_never_acknowledged_comes_again_with_the_same_id() {
     assert!(event.outcome_unknown, "{event:?}");
     proxy.resume();
     proxy.cut();
-    sleep(Duration::from_millis(100)).await;
     relayed.run_to_the_end().await;
     let read = &read_of(broker.url(), QUOTES, [&quote])[&quote];
     assert_eq!(ids(read), [event.id, event.id]);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use entity::outbox_event::Status;
 use feebox::relay::KAFKA;
+use feebox::timeline::{Entry, What, timeline};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -25,6 +26,7 @@ async fn a_quote_and_its_fee_reach_kafka_as_cloud_events_in_binary_mode() {
     relayed.outbox.settle_at(&telling, "a", &[with_fee(&event)]).await;
     assert_eq!(relayed.worker().run_once().await.unwrap().delivered, 2);
 
+    let timeline = timeline(&relayed.outbox.db, quote).await.unwrap().unwrap();
     let mut told = relayed.outbox.events_of(quote).await;
     told.retain(|event| event.destination == KAFKA);
     for (event, topic) in told.iter().zip([QUOTES, FEES]) {
@@ -35,6 +37,11 @@ async fn a_quote_and_its_fee_reach_kafka_as_cloud_events_in_binary_mode() {
             event.receipt,
             Some(json!({ "topic": topic, "partition": record.partition, "offset": record.offset }))
         );
+        let in_timeline = |entry: &Entry| match &entry.what {
+            What::Delivered { event_id, receipt, .. } => *event_id == event.id && *receipt == event.receipt,
+            _ => false,
+        };
+        assert!(timeline.iter().any(in_timeline), "{timeline:#?}");
         let headers = [
             ("ce_specversion", "1.0".to_owned()),
             ("ce_id", event.id.to_string()),
