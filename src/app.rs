@@ -1,6 +1,7 @@
 //! Wires settings into a running app. The only place that knows all.
 
 mod jobs;
+mod workers;
 
 use std::{
     io,
@@ -16,16 +17,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     database::Database,
-    destination::{FeeServer, FeeServerError},
+    destination::FeeServerError,
     http,
-    outbox::{Policy, RetryPolicy},
+    relay::{KAFKA, Relay},
     settings::Settings,
     strategy::{self, RollbackSome},
     submission::{Listener, Submission},
-    telemetry,
+    telemetry::{self, metrics},
     wakeup::{self, Wakeup},
-    worker::{Schedule, ScheduleError, Signals, Worker},
+    worker::{Schedule, ScheduleError, Signals},
 };
+
+pub use workers::Workers;
 
 /// How long a stopped app waits for its last HTTP answers.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
@@ -48,6 +51,10 @@ pub enum StartError {
     /// The fee server's settings are not usable.
     #[error("the fee server's client cannot be built")]
     FeeServer(#[from] FeeServerError),
+    /// The Kafka client does not take its settings.
+    #[cfg(feature = "kafka")]
+    #[error("the Kafka client cannot be built")]
+    Kafka(#[from] crate::destination::KafkaClientError),
     /// Somebody else listens there, for example.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
@@ -65,7 +72,7 @@ pub struct App {
     /// Where it answers HTTP.
     address: SocketAddr,
     tasks: JoinSet<()>,
-    worker: Option<Arc<Worker<FeeServer>>>,
+    workers: Option<Workers>,
     strategy: strategy::Chosen,
     schedule: Schedule,
     drain: CancellationToken,
@@ -93,12 +100,12 @@ impl App {
         };
         let mut tasks = JoinSet::new();
         let mut ticks: Vec<(String, Arc<Notify>)> = Vec::new();
-        let worker = if roles.worker { Some(start_worker(&parts, &mut tasks, &mut ticks)?) } else { None };
+        let workers = if roles.worker { Some(start_workers(&parts, &mut tasks, &mut ticks)?) } else { None };
         let strategy = strategy::chosen(&parts.settings, &parts.db, &parts.signals.settled)?;
         let address = start_http(&parts, roles, &strategy, &mut tasks).await?;
         let schedule = Schedule::start(ticks.iter().map(|(cron, wake)| (cron.as_str(), Arc::clone(wake)))).await?;
         tracing::info!(%address, api = roles.api, worker = roles.worker, name = parts.name, "started");
-        Ok(Self { settings: parts.settings, address, tasks, worker, strategy, schedule, drain: parts.signals.drain })
+        Ok(Self { settings: parts.settings, address, tasks, workers, strategy, schedule, drain: parts.signals.drain })
     }
 
     /// Where it answers HTTP.
@@ -119,8 +126,8 @@ impl App {
         if tokio::time::timeout_at(deadline.into(), all_ended).await.is_err() {
             // Their outcome is unknown: written down as that, another worker looks before it sends again.
             tracing::warn!("deliveries outlasted worker.shutdown_grace and are cut off");
-            if let Some(worker) = &self.worker {
-                worker.cut_off();
+            if let Some(workers) = &self.workers {
+                workers.cut_off();
             }
             if let Some(sender) = &self.strategy.sender {
                 tracing::error!(in_flight = sender.in_flight(), "what no outbox remembers is lost");
@@ -132,18 +139,13 @@ impl App {
     }
 }
 
-fn start_worker(
+fn start_workers(
     parts: &Parts,
     tasks: &mut JoinSet<()>,
     ticks: &mut Vec<(String, Arc<Notify>)>,
-) -> Result<Arc<Worker<FeeServer>>, StartError> {
-    let worker = Arc::new(worker(&parts.settings, &parts.db, &parts.name, parts.signals.clone())?);
-    tasks.spawn({
-        let worker = Arc::clone(&worker);
-        async move { worker.work().await }
-    });
-    // What was left by whoever ran before is taken up at once.
-    parts.signals.wake.notify_one();
+) -> Result<Workers, StartError> {
+    let workers = Workers::new(&parts.settings, &parts.db, &parts.name, &parts.signals)?;
+    workers.start(&parts.signals, tasks);
     ticks.push((parts.settings.worker.schedule.clone(), Arc::clone(&parts.signals.wake)));
     if parts.settings.worker.wakeup {
         tasks.spawn(wakeup::listen(parts.db.clone(), Arc::clone(&parts.signals.wake), parts.signals.drain.clone()));
@@ -156,27 +158,7 @@ fn start_worker(
         let drain = parts.signals.drain.clone();
         tasks.spawn(async move { upkeep.keep(wake, drain).await });
     }
-    Ok(worker)
-}
-
-/// A worker for the fee server; also what `feebox worker --once` runs.
-///
-/// # Errors
-/// The fee server's client cannot be built.
-pub fn worker(
-    settings: &Settings,
-    db: &Database,
-    name: &str,
-    signals: Signals,
-) -> Result<Worker<FeeServer>, FeeServerError> {
-    let fee_server = Arc::new(FeeServer::new(&settings.fee_server, settings.worker.concurrency)?);
-    let policy = Policy {
-        retry: RetryPolicy::new(settings.retry.clone()),
-        circuit: settings.circuit.clone(),
-        retry_after_max: settings.fee_server.retry_after_max,
-    };
-    let (settings, name) = (settings.worker.clone(), name.to_owned());
-    Ok(Worker::new(db.clone(), fee_server, policy, settings, name, signals))
+    Ok(workers)
 }
 
 async fn start_http(
@@ -189,9 +171,13 @@ async fn start_http(
     let listener = TcpListener::bind(bind).await.map_err(|error| StartError::Listen(bind, error))?;
     let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
     let metrics = telemetry::install_metrics();
+    let kafka = &parts.settings.kafka;
+    if kafka.brokers.is_some() {
+        metrics::register_destination(KAFKA);
+    }
     let router = if roles.api {
         let wakeup = wakeup(parts, roles);
-        let submission = Submission::new(parts.db.clone(), listeners(&wakeup, strategy));
+        let submission = Submission::new(parts.db.clone(), listeners(&wakeup, strategy)).relaying(Relay::new(kafka));
         let state = http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics, &parts.signals);
         http::router(state.with_wakeup(wakeup))
     } else {

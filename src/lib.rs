@@ -30,6 +30,9 @@ pub mod fees;
 // The quote's row: how its status moves, and how it is read.
 pub mod quotes;
 
+// What others are told about a quote: events for Kafka.
+pub mod relay;
+
 // What operators do, across both halves of the house.
 pub mod operator;
 

@@ -107,6 +107,7 @@ impl Settings {
         };
         access::refuse_open_door(&settings.server, &settings.access, &mut fields);
         worker::refuse_short_lease(&settings.worker, &settings.fee_server, &mut fields);
+        kafka::refuse_short_lease(&settings.kafka, &settings.worker, &mut fields);
         settings.in_force = fields.finish()?;
         Ok(settings)
     }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     database::Database,
     quotes::Status,
+    relay::Relay,
     settings::{self, SweepAction},
     submission::{CancelError, Cancelled, cancel},
     telemetry::metrics,
@@ -39,11 +40,11 @@ pub struct Swept {
 }
 
 /// Looks once for quotes that are pending for longer than `sweeper.stale_after`, and does about them what
-/// `sweeper.action` says.
+/// `sweeper.action` says. `relay` tells others of what it cancels.
 ///
 /// # Errors
 /// What the database answers; quotes cancelled before it stay cancelled.
-pub async fn sweep(db: &Database, settings: &settings::Sweeper) -> Result<Swept, DbErr> {
+pub async fn sweep(db: &Database, settings: &settings::Sweeper, relay: Relay) -> Result<Swept, DbErr> {
     let connection = db.connection();
     let submitted_before = db.now(connection).await? - settings.stale_after;
     let mut swept = Swept { stale: stale(submitted_before).count(connection).await?, ..Swept::default() };
@@ -54,7 +55,7 @@ pub async fn sweep(db: &Database, settings: &settings::Sweeper) -> Result<Swept,
     let named = oldest(connection, submitted_before, None, NAMED_MAX).await?;
     swept.oldest = named.into_iter().map(|(_, id)| id).collect();
     if settings.action == SweepAction::Cancel {
-        swept.cancelled = cancel_all(db, submitted_before, settings).await?;
+        swept.cancelled = cancel_all(db, submitted_before, settings, relay).await?;
     }
     let Swept { stale, oldest, cancelled } = &swept;
     let oldest: Vec<_> = oldest.iter().map(Uuid::to_string).collect();
@@ -67,6 +68,7 @@ async fn cancel_all(
     db: &Database,
     submitted_before: DateTime<Utc>,
     settings: &settings::Sweeper,
+    relay: Relay,
 ) -> Result<u64, DbErr> {
     let stale_after = humantime::format_duration(settings.stale_after);
     let reason = format!("pending for longer than sweeper.stale_after = {stale_after}");
@@ -79,15 +81,15 @@ async fn cancel_all(
             return Ok(cancelled);
         }
         for (_, id) in batch {
-            cancelled += u64::from(cancel_one(db, id, &reason).await?);
+            cancelled += u64::from(cancel_one(db, relay, id, &reason).await?);
         }
     }
 }
 
-async fn cancel_one(db: &Database, id: Uuid, reason: &str) -> Result<bool, DbErr> {
+async fn cancel_one(db: &Database, relay: Relay, id: Uuid, reason: &str) -> Result<bool, DbErr> {
     let txn = db.begin().await?;
     let now = db.now(&*txn).await?;
-    match cancel(&txn, id, &[Status::Pending], Some(reason), None, now).await {
+    match cancel(&txn, relay, id, &[Status::Pending], Some(reason), None, now).await {
         Ok(Cancelled::Now(_)) => txn.commit().await.map(|()| true),
         // Somebody was quicker: it is not pending any more.
         Ok(Cancelled::Before(_)) | Err(CancelError::NotFound | CancelError::Rejected) => Ok(false),

@@ -51,7 +51,16 @@ pub enum What {
         by: String,
     },
     /// The destination has the event, since this attempt.
-    Delivered { event_id: Uuid, event_type: String, destination: String, attempt: i32, by: Option<String> },
+    /// `receipt` is what it handed back: Kafka's topic, partition and offset.
+    Delivered {
+        event_id: Uuid,
+        event_type: String,
+        destination: String,
+        attempt: i32,
+        by: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        receipt: Option<Value>,
+    },
     /// The event was given up by policy.
     Dead { event_id: Uuid, event_type: String, destination: String, error: Option<String> },
     /// The event was given up on purpose.
@@ -156,7 +165,8 @@ fn of_event(event: &Event) -> Vec<Entry> {
         EventStatus::Pending | EventStatus::Leased => return entries,
         EventStatus::Delivered => {
             let (attempt, by) = (event.attempts, event.leased_by.clone());
-            What::Delivered { event_id, event_type, destination, attempt, by }
+            let receipt = event.receipt.clone();
+            What::Delivered { event_id, event_type, destination, attempt, by, receipt }
         }
         EventStatus::Dead => What::Dead { event_id, event_type, destination, error: event.last_error.clone() },
         EventStatus::Cancelled => What::GivenUp { event_id, event_type, destination },

@@ -59,6 +59,9 @@ pub struct Model {
     pub created_at: DateTimeUtc,
     /// When it became delivered, dead or cancelled.
     pub settled_at: Option<DateTimeUtc>,
+    /// What the destination handed back, if it is worth keeping: Kafka's `{topic, partition, offset}`.
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub receipt: Option<Json>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

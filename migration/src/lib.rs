@@ -11,6 +11,7 @@ mod m20261122_000003_fee_record;
 mod m20261122_000004_destination;
 mod m20261122_000005_operator_action;
 mod m20261122_000006_schedule;
+mod m20261122_000007_receipt;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_destination::Migration),
             Box::new(m20261122_000005_operator_action::Migration),
             Box::new(m20261122_000006_schedule::Migration),
+            Box::new(m20261122_000007_receipt::Migration),
         ]
     }
 }

@@ -3,7 +3,7 @@
 use croner::errors::CronError;
 
 use super::Parts;
-use crate::{audit, outbox, submission, sweeper, upkeep::Upkeep};
+use crate::{audit, outbox, relay::Relay, submission, sweeper, upkeep::Upkeep};
 
 /// How many violations a run logs; `feebox audit` prints them all.
 const VIOLATIONS_LOGGED_MAX: u64 = 20;
@@ -32,12 +32,12 @@ fn retention(parts: &Parts) -> Result<(Upkeep, String), CronError> {
 fn sweeper(parts: &Parts) -> Result<(Upkeep, String), CronError> {
     let (db, settings) = (parts.db.clone(), parts.settings.sweeper.clone());
     let (wake, settled) = (parts.signals.wake.clone(), parts.signals.settled.clone());
-    let schedule = settings.schedule.clone();
+    let (schedule, relay) = (settings.schedule.clone(), Relay::new(&parts.settings.kafka));
     let sweep = Upkeep::new(parts.db.clone(), sweeper::JOB, parts.name.clone(), &schedule, move || {
         let (db, settings) = (db.clone(), settings.clone());
         let (wake, settled) = (wake.clone(), settled.clone());
         async move {
-            let swept = sweeper::sweep(&db, &settings).await?;
+            let swept = sweeper::sweep(&db, &settings, relay).await?;
             if swept.cancelled > 0 {
                 // Voids may be due, and somebody may wait for these quotes.
                 wake.notify_one();

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Overrides, told_to_stop};
 use crate::{
-    app::{self, App, Roles},
+    app::{self, App, Roles, Workers},
     database::Database,
     settings::Settings,
     worker::Signals,
@@ -37,14 +37,15 @@ impl Worker {
 async fn run_once(settings: Settings) -> anyhow::Result<()> {
     let db = Database::connect(&settings.database).await?;
     let signals = Signals::default();
-    let worker = app::worker(&settings, &db, &app::process_name(), signals.clone())?;
+    let workers = Workers::new(&settings, &db, &app::process_name(), &signals)?;
     let drain = signals.drain.clone();
     tokio::spawn(async move {
         if told_to_stop().await.is_ok() {
             drain.cancel();
         }
     });
-    let report = worker.run_once().await?;
-    println!("{report}");
+    for (destination, report) in workers.run_once().await? {
+        println!("{destination}: {report}");
+    }
     Ok(())
 }

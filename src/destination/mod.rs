@@ -2,6 +2,8 @@
 
 mod delivery;
 mod fee_server;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod scripted;
 
 use async_trait::async_trait;
@@ -12,6 +14,8 @@ use crate::outbox::{LeasedEvent, Outcome, Settled};
 
 pub use delivery::Delivery;
 pub use fee_server::{FeePage, FeeServer, FeeServerError, LedgerError, Receipt};
+#[cfg(feature = "kafka")]
+pub use kafka::{Kafka, KafkaClientError, KafkaReceipt};
 pub use scripted::{Call, Cue, Scripted};
 
 /// Somebody who takes events.

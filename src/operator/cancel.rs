@@ -9,6 +9,7 @@ use crate::{
     database::Database,
     outbox::{self, Event, EventStatus},
     quotes::Status,
+    relay::Relay,
     submission::{self, CancelError, Cancelled},
 };
 
@@ -18,7 +19,7 @@ use crate::{
 ///
 /// # Errors
 /// [`OperatorError::Conflict`] if it was delivered or given up before.
-pub async fn cancel(db: &Database, operator: Operator<'_>, id: Uuid) -> Result<Event, OperatorError> {
+pub async fn cancel(db: &Database, relay: Relay, operator: Operator<'_>, id: Uuid) -> Result<Event, OperatorError> {
     let txn = db.begin().await?;
     let now = db.now(&*txn).await?;
     let event = outbox::give_up(&txn, id, now).await?.ok_or_else(|| OperatorError::no_event(id))?;
@@ -33,7 +34,7 @@ pub async fn cancel(db: &Database, operator: Operator<'_>, id: Uuid) -> Result<E
     if brings_the_fee(&event) {
         let why = operator.reason.map_or_else(|| format!("given up by {}", operator.name), str::to_owned);
         let from = [Status::Pending, Status::Confirmed, Status::Rejected];
-        match submission::cancel(&txn, event.aggregate_id, &from, Some(&why), None, now).await {
+        match submission::cancel(&txn, relay, event.aggregate_id, &from, Some(&why), None, now).await {
             Ok(Cancelled::Now(_)) => {}
             Ok(Cancelled::Before(_)) => return Err(given_up_before()),
             Err(CancelError::Database(error)) => return Err(error.into()),

@@ -1,10 +1,14 @@
 //! Storing events, inside the transaction of what they are about.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
-use entity::outbox_event::{self, Status};
-use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbErr, EntityTrait};
+use entity::outbox_event::{self, Column, Status};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+use super::claim::padded;
 
 /// An event to store.
 #[derive(Clone, Debug)]
@@ -15,7 +19,8 @@ pub struct NewEvent {
     pub event_type: &'static str,
     /// For example `fee-server`.
     pub destination: &'static str,
-    /// From 1: its place among the quote's events for this destination. [`super::Withdrawn`] tells the next place.
+    /// From 1: its place among the quote's events for this destination. [`super::Withdrawn`] and [`next_sequences`] tell
+    /// the next place.
     pub sequence: i32,
     /// What the destination gets.
     pub payload: Value,
@@ -38,6 +43,33 @@ pub async fn record(txn: &DatabaseTransaction, now: DateTime<Utc>, events: Vec<N
         rows = rest;
     }
     Ok(())
+}
+
+/// The place behind the events of each of `quote_ids` for `destination`; those that have none are left out, theirs is 1.
+/// Whoever calls this keeps others from recording events of the same quotes meanwhile.
+///
+/// # Errors
+/// What the database answers.
+pub async fn next_sequences(
+    txn: &DatabaseTransaction,
+    destination: &str,
+    quote_ids: impl Iterator<Item = Uuid>,
+) -> Result<HashMap<Uuid, i32>, DbErr> {
+    let quote_ids = padded(quote_ids);
+    if quote_ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let last: Vec<(Uuid, i32)> = outbox_event::Entity::find()
+        .select_only()
+        .column(Column::AggregateId)
+        .column_as(Column::Sequence.max(), "last")
+        .filter(Column::AggregateId.is_in(quote_ids))
+        .filter(Column::Destination.eq(destination))
+        .group_by(Column::AggregateId)
+        .into_tuple()
+        .all(txn)
+        .await?;
+    Ok(last.into_iter().map(|(quote_id, last)| (quote_id, last + 1)).collect())
 }
 
 fn row(event: NewEvent, now: DateTime<Utc>) -> outbox_event::ActiveModel {
@@ -63,5 +95,6 @@ fn row(event: NewEvent, now: DateTime<Utc>) -> outbox_event::ActiveModel {
         failures: Set(json!([])),
         created_at: Set(now),
         settled_at: Set(None),
+        receipt: Set(None),
     }
 }

@@ -1,10 +1,13 @@
 //! `kafka.*`: where events are relayed besides the fee server.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 
-use super::fields::Fields;
+use super::{Worker, fields::Fields};
+
+/// Below this too little of a lease is left to tell a record that failed from one that is late.
+const LEASE_MIN: Duration = Duration::from_secs(10);
 
 /// How Kafka is reached. Names and words are librdkafka's.
 #[derive(Clone, Debug)]
@@ -37,8 +40,20 @@ impl Kafka {
             sasl_password: fields.secret("kafka.sasl_password", "kafka.sasl_password_file"),
             ssl_ca_location: fields.optional_text("kafka.ssl_ca_location").map(|path| fields.path(&path)),
         };
+        kafka.refuse_without_client(fields);
         kafka.refuse_half_credentials(fields);
         kafka
+    }
+
+    /// Events would pile up that nobody delivers.
+    fn refuse_without_client(&self, fields: &mut Fields) {
+        if self.brokers.is_some() && !cfg!(feature = "kafka") {
+            fields.refuse(
+                "kafka.brokers",
+                "is set, but this feebox was built without Kafka",
+                "leave it empty, or build with `cargo build --features kafka`",
+            );
+        }
     }
 
     /// librdkafka would only say that all brokers are down.
@@ -59,4 +74,17 @@ impl Kafka {
             }
         }
     }
+}
+
+/// A record has a part of the lease to be acknowledged.
+pub(super) fn refuse_short_lease(kafka: &Kafka, worker: &Worker, fields: &mut Fields) {
+    if kafka.brokers.is_none() || worker.lease >= LEASE_MIN || !fields.are_fit(&["worker.lease", "kafka.brokers"]) {
+        return;
+    }
+    let [lease, min] = [worker.lease, LEASE_MIN].map(humantime::format_duration);
+    fields.refuse(
+        "worker.lease",
+        format!("{lease} is shorter than {min}, and kafka.brokers is set"),
+        "lengthen the lease, or relay nothing to Kafka",
+    );
 }

@@ -193,6 +193,19 @@ fn dangerous_pairs_are_refused() {
 }
 
 #[test]
+fn brokers_are_refused_where_nobody_could_deliver_to_them_in_time() {
+    if cfg!(feature = "kafka") {
+        let short = [("kafka.brokers", "b:9092"), ("worker.lease", "9s"), ("fee_server.timeout", "2s")];
+        assert!(
+            faults(&short).contains("worker.lease (command line): 9s is shorter than 10s, and kafka.brokers is set")
+        );
+        assert!(load(&short[..1]).is_ok());
+    } else {
+        assert!(faults(&[("kafka.brokers", "b:9092")]).contains("build with `cargo build --features kafka`"));
+    }
+}
+
+#[test]
 fn a_default_gives_way_to_what_is_set() {
     let settings = load(&[("fee_server.timeout", "1s"), ("retry.max_interval", "100ms")]).expect("settings");
     assert_eq!(settings.fee_server.connect_timeout, Duration::from_secs(1));

@@ -9,6 +9,7 @@ use crate::{
     database::Database,
     destination::{FeeServer, FeeServerError},
     outbox::RetryPolicy,
+    relay::Relay,
     settings::{Settings, Strategy},
     submission::{Listener, OutboxRecorder},
 };
@@ -33,13 +34,14 @@ pub fn chosen(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> Resu
     let retry = RetryPolicy::new(settings.retry.clone());
     let calls_max = settings.worker.concurrency;
     let fee_server = FeeServer::new(&settings.fee_server, calls_max)?;
-    let sender = Sender::new(db.clone(), fee_server, retry.clone(), calls_max, Arc::clone(settled));
+    let relay = Relay::new(&settings.kafka);
+    let sender = Sender::new(db.clone(), fee_server, retry.clone(), calls_max, Arc::clone(settled)).relaying(relay);
     let listener: Arc<dyn Listener> = match settings.submission.strategy {
         Strategy::Outbox => Arc::new(OutboxRecorder),
         Strategy::InTransaction => Arc::new(InTransaction::new(sender.clone())),
         Strategy::BeforeCommitAsync => Arc::new(BeforeCommitAsync::new(sender.clone())),
         Strategy::AfterCommit => {
-            let compensation = || Compensation::new(db.clone(), retry, Arc::clone(settled));
+            let compensation = || Compensation::new(db.clone(), retry, Arc::clone(settled), relay);
             Arc::new(AfterCommit::new(sender.clone(), settings.submission.compensate.then(compensation)))
         }
     };

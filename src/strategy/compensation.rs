@@ -9,6 +9,7 @@ use crate::{
     database::Database,
     outbox::RetryPolicy,
     quotes::{self, Status},
+    relay::{News, Relay, What},
     submission::{CancelError, Cancelled, cancel},
     telemetry::metrics,
 };
@@ -24,13 +25,14 @@ pub struct Compensation {
     retry: RetryPolicy,
     /// Told to everybody who waits after a quote was settled.
     settled: Arc<Notify>,
+    relay: Relay,
 }
 
 impl Compensation {
-    /// Compensates in `db`, and tries again by `retry` when that fails.
+    /// Compensates in `db`, tries again by `retry` when that fails, and has others told by `relay`.
     #[must_use]
-    pub fn new(db: Database, retry: RetryPolicy, settled: Arc<Notify>) -> Self {
-        Self { db, retry, settled }
+    pub fn new(db: Database, retry: RetryPolicy, settled: Arc<Notify>, relay: Relay) -> Self {
+        Self { db, retry, settled, relay }
     }
 
     pub(super) async fn compensate(&self, sending: &Sending, why: &str, may_have_reached: bool) {
@@ -64,13 +66,18 @@ impl Compensation {
         let now = self.db.now(&*txn).await?;
         let (id, pending) = (sending.quote_id, [Status::Pending]);
         let cancelled = if may_have_reached {
-            match cancel(&txn, id, &pending, Some(reason), sending.trace_context.clone(), now).await {
+            match cancel(&txn, self.relay, id, &pending, Some(reason), sending.trace_context.clone(), now).await {
                 Ok(cancelled) => matches!(cancelled, Cancelled::Now(_)),
                 Err(CancelError::Database(error)) => return Err(error.into()),
                 Err(CancelError::NotFound | CancelError::Rejected) => false,
             }
         } else {
-            quotes::advance(&*txn, [id], &pending, Status::Cancelled, Some(reason), now).await? == 1
+            let moved = quotes::advance(&*txn, [id], &pending, Status::Cancelled, Some(reason), now).await?;
+            if moved == 1 {
+                let (what, trace_context) = (What::Cancelled(id, Some(reason)), sending.trace_context.clone());
+                self.relay.tell(&txn, now, &[News { what, trace_context }]).await?;
+            }
+            moved == 1
         };
         if cancelled {
             txn.commit().await?;

@@ -9,6 +9,7 @@ use crate::{
     fees,
     outbox::Outcome,
     quotes::{self, Status},
+    relay::What,
     submission::{Listener, ListenerError, Submitted},
 };
 
@@ -41,6 +42,7 @@ impl Listener for InTransaction {
             let now = self.sender.now(txn).await?;
             fees::store(txn, std::iter::once((sending.key, &fee)), now).await?;
             quotes::advance(txn, [sending.quote_id], &[Status::Pending], Status::Confirmed, None, now).await?;
+            self.sender.tell(txn, now, &sending, What::FeeCreated(&fee)).await?;
         }
         Ok(())
     }

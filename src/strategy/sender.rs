@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 use serde_json::Value;
 use tokio::{
     sync::{Notify, Semaphore},
@@ -19,6 +19,7 @@ use crate::{
     fees::{self, Fee},
     outbox::{Outcome, RetryPolicy},
     quotes::{self, FEE_SERVER, Status},
+    relay::{News, Relay, What},
     submission::{self, Submitted, fee_request},
     telemetry::metrics,
 };
@@ -36,6 +37,7 @@ pub struct Sender {
     settled: Arc<Notify>,
     calls: Arc<Semaphore>,
     in_flight: TaskTracker,
+    relay: Relay,
 }
 
 /// One quote on its way to the fee server.
@@ -94,7 +96,13 @@ impl Sender {
         settled: Arc<Notify>,
     ) -> Self {
         let (calls, in_flight) = (Arc::new(Semaphore::new(calls_max)), TaskTracker::new());
-        Self { db, fee_server, retry, settled, calls, in_flight }
+        Self { db, fee_server, retry, settled, calls, in_flight, relay: Relay::default() }
+    }
+
+    /// Has others told of the fees that it stores.
+    #[must_use]
+    pub fn relaying(self, relay: Relay) -> Self {
+        Self { relay, ..self }
     }
 
     /// Returns when nothing is in flight any more. Call it when nothing new is submitted.
@@ -116,6 +124,16 @@ impl Sender {
 
     pub(super) async fn now(&self, db: &impl ConnectionTrait) -> Result<DateTime<Utc>, DbErr> {
         self.db.now(db).await
+    }
+
+    pub(super) async fn tell(
+        &self,
+        txn: &DatabaseTransaction,
+        now: DateTime<Utc>,
+        sending: &Sending,
+        what: What<'_>,
+    ) -> Result<(), DbErr> {
+        self.relay.tell(txn, now, &[News { what, trace_context: sending.trace_context.clone() }]).await
     }
 
     /// Makes one call.
@@ -193,6 +211,7 @@ impl Sender {
             return Ok(Stored::NoQuote);
         };
         fees::store(&txn, std::iter::once((sending.key, fee)), now).await?;
+        self.tell(&txn, now, sending, What::FeeCreated(fee)).await?;
         txn.commit().await?;
         self.settled.notify_waiters();
         Ok(stored)

@@ -9,6 +9,7 @@ use super::Submission;
 use crate::{
     outbox::{NewEvent, record, withdraw},
     quotes::{self, FEE_SERVER, Quote, Status},
+    relay::{News, Relay, What},
 };
 
 /// Why a quote was not cancelled.
@@ -43,7 +44,7 @@ impl Submission {
         let txn = self.db.begin().await?;
         let now = self.db.now(&*txn).await?;
         let from = [Status::Pending, Status::Confirmed];
-        match cancel(&txn, id, &from, reason, trace_context, now).await? {
+        match cancel(&txn, self.relay, id, &from, reason, trace_context, now).await? {
             Cancelled::Now(quote) => {
                 txn.commit().await?;
                 for listener in &self.listeners {
@@ -65,12 +66,13 @@ pub enum Cancelled {
     Before(Quote),
 }
 
-/// Cancels quote `id` inside `txn` if it stands in one of `from`; see [`Submission::cancel`].
+/// Cancels quote `id` inside `txn` if it stands in one of `from`, and has others told; see [`Submission::cancel`].
 ///
 /// # Errors
 /// See [`CancelError`]; drop the transaction, and with it what was withdrawn.
 pub async fn cancel(
     txn: &DatabaseTransaction,
+    relay: Relay,
     id: Uuid,
     from: &[Status],
     reason: Option<&str>,
@@ -86,8 +88,9 @@ pub async fn cancel(
         return if before { Ok(Cancelled::Before(found.quote)) } else { Err(CancelError::Rejected) };
     }
     if withdrawn.may_have_reached || found.fee.is_some() {
-        record_void(txn, id, withdrawn.next_sequence, trace_context, now).await?;
+        record_void(txn, id, withdrawn.next_sequence, trace_context.clone(), now).await?;
     }
+    relay.tell(txn, now, &[News { what: What::Cancelled(id, reason), trace_context }]).await?;
     Ok(Cancelled::Now(found.quote))
 }
 

@@ -7,6 +7,7 @@ mod cancel;
 mod in_flight;
 mod listener;
 pub mod new_quote;
+mod news;
 mod recorder;
 mod submit;
 mod upkeep;

@@ -15,6 +15,7 @@ use crate::{
     crash,
     database::Database,
     quotes::{self, Quote, Status},
+    relay::Relay,
     telemetry::metrics,
 };
 
@@ -24,6 +25,7 @@ pub struct Submission {
     pub(super) db: Database,
     pub(super) listeners: Vec<Arc<dyn Listener>>,
     in_flight: InFlight,
+    pub(super) relay: Relay,
 }
 
 /// A client's `Idempotency-Key` and whose it is.
@@ -75,7 +77,20 @@ impl Submission {
     /// Submissions into `db`, with what else is to happen at each.
     #[must_use]
     pub fn new(db: Database, listeners: Vec<Arc<dyn Listener>>) -> Self {
-        Self { db, listeners, in_flight: InFlight::default() }
+        Self { db, listeners, in_flight: InFlight::default(), relay: Relay::default() }
+    }
+
+    /// Has others told of what becomes of quotes, from their submission on.
+    #[must_use]
+    pub fn relaying(mut self, relay: Relay) -> Self {
+        self.listeners.insert(0, Arc::new(relay));
+        Self { relay, ..self }
+    }
+
+    /// Who is told of what becomes of quotes.
+    #[must_use]
+    pub fn relay(&self) -> Relay {
+        self.relay
     }
 
     /// Stores `new_quotes` and what the listeners add, all or nothing.

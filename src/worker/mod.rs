@@ -58,6 +58,12 @@ impl<D: Destination> Worker<D> {
         Self { db, destination, policy, settings, name, limiter, signals, cut_off, registered }
     }
 
+    /// Where its events go.
+    #[must_use]
+    pub fn destination(&self) -> &'static str {
+        self.destination.name()
+    }
+
     /// Ends deliveries that are in the air; what they come to is unknown, and settled as that.
     pub fn cut_off(&self) {
         self.cut_off.cancel();

@@ -18,6 +18,7 @@ use crate::{
     crash,
     destination::Destination,
     outbox::{self, Attempt, Became, Claim, ClaimRequest, Held, LeasedEvent, Outcome, Settled},
+    quotes::FEE_SERVER,
     telemetry::metrics,
 };
 
@@ -319,7 +320,7 @@ async fn settle_once<D: Destination>(
     txn.commit().await?;
     worker.signals.settled.notify_waiters();
     for (attempt, became) in settled {
-        if *became == Became::Delivered {
+        if *became == Became::Delivered && destination.name() == FEE_SERVER {
             metrics::fee_lag_seconds((now - attempt.event.created_at).as_seconds_f64());
         }
     }

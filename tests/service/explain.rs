@@ -5,6 +5,7 @@ use std::time::Duration;
 use feebox::operator::{self, BulkRetry};
 use feebox::outbox::{Explanation, Outcome, RetryFilter, Revivable, explain};
 use feebox::quotes::FEE_SERVER;
+use feebox::relay::Relay;
 use uuid::Uuid;
 
 use crate::support::{ANN, Desk, desk_tests};
@@ -80,7 +81,7 @@ async fn settled_it_says_what_became_of_it(desk: Desk) {
     desk.deliver().await;
     told(&desk, delivered, &["was delivered at"]).await;
     let (_, cancelled) = desk.submit().await;
-    operator::cancel(&desk.db, ANN, cancelled).await.unwrap();
+    operator::cancel(&desk.db, Relay::default(), ANN, cancelled).await.unwrap();
     told(&desk, cancelled, &["was given up at"]).await;
 }
 

@@ -24,6 +24,8 @@ mod delivery_windows;
 mod explain;
 mod fee_server_answers;
 mod harness;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod migrations;
 mod operator_cancel;
 mod operator_lists;
@@ -39,6 +41,7 @@ mod outbox_retention;
 mod outbox_retry;
 mod outbox_settle;
 mod quote_cancel;
+mod relay;
 mod strategies;
 mod strategy_processes;
 mod sweeper;

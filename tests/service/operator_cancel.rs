@@ -4,6 +4,7 @@ use entity::outbox_event::Status as EventStatus;
 use entity::quote::Status;
 use feebox::operator::{self, ActionFilter, OperatorError, actions};
 use feebox::outbox::{Outcome, of_quote};
+use feebox::relay::Relay;
 
 use crate::support::{ANN, Desk, desk_tests};
 
@@ -18,7 +19,7 @@ desk_tests!(
 
 async fn giving_up_an_event_that_never_went_out_cancels_its_quote(desk: Desk) {
     let (quote_id, event) = desk.submit().await;
-    let given_up = operator::cancel(&desk.db, ANN, event).await.unwrap();
+    let given_up = operator::cancel(&desk.db, Relay::default(), ANN, event).await.unwrap();
     assert_eq!(given_up.status, EventStatus::Cancelled);
     let quote = desk.quote(quote_id).await;
     assert_eq!((quote.status, quote.status_reason.as_deref()), (Status::Cancelled, Some("because I can")));
@@ -31,7 +32,7 @@ async fn giving_up_an_event_that_never_went_out_cancels_its_quote(desk: Desk) {
 async fn giving_up_an_event_that_may_have_reached_the_fee_server_voids_the_fee(desk: Desk) {
     let (quote_id, event) = desk.submit().await;
     desk.fail(Outcome::Unknown("no answer".into())).await;
-    operator::cancel(&desk.db, ANN, event).await.unwrap();
+    operator::cancel(&desk.db, Relay::default(), ANN, event).await.unwrap();
     let events = of_quote(desk.db.connection(), quote_id).await.unwrap();
     assert_eq!((events.len(), events[1].event_type.as_str()), (2, "quote.cancelled"));
     desk.deliver().await;
@@ -41,7 +42,7 @@ async fn giving_up_an_event_that_may_have_reached_the_fee_server_voids_the_fee(d
 
 async fn giving_up_a_dead_event_ends_a_rejected_quote(desk: Desk) {
     let (quote_id, event) = desk.submit_refused().await;
-    operator::cancel(&desk.db, ANN, event).await.unwrap();
+    operator::cancel(&desk.db, Relay::default(), ANN, event).await.unwrap();
     assert_eq!(desk.quote(quote_id).await.status, Status::Cancelled);
     assert_eq!(desk.event(event).await.status, EventStatus::Cancelled);
     assert_eq!(desk.audit().await, []);
@@ -50,9 +51,9 @@ async fn giving_up_a_dead_event_ends_a_rejected_quote(desk: Desk) {
 async fn an_event_that_is_being_delivered_ends_with_the_running_attempt(desk: Desk) {
     let (quote_id, event) = desk.submit().await;
     let leased = desk.claim().await.remove(0);
-    operator::cancel(&desk.db, ANN, event).await.unwrap();
+    operator::cancel(&desk.db, Relay::default(), ANN, event).await.unwrap();
     assert_eq!(desk.event(event).await.status, EventStatus::Leased);
-    let error = operator::cancel(&desk.db, ANN, event).await.unwrap_err();
+    let error = operator::cancel(&desk.db, Relay::default(), ANN, event).await.unwrap_err();
     assert!(matches!(error, OperatorError::Conflict(_)), "{error}");
     let void = of_quote(desk.db.connection(), quote_id).await.unwrap().remove(1);
     assert_eq!(void.status, EventStatus::Pending, "a second try did not withdraw the void");
@@ -65,14 +66,14 @@ async fn an_event_that_is_being_delivered_ends_with_the_running_attempt(desk: De
 async fn what_is_over_is_not_given_up(desk: Desk) {
     let (quote_id, event) = desk.submit().await;
     desk.deliver().await;
-    let error = operator::cancel(&desk.db, ANN, event).await.unwrap_err();
+    let error = operator::cancel(&desk.db, Relay::default(), ANN, event).await.unwrap_err();
     assert!(matches!(&error, OperatorError::Conflict(why) if why.contains("delivered")), "{error}");
     assert_eq!(desk.quote(quote_id).await.status, Status::Confirmed);
     let (_, event) = desk.submit().await;
-    operator::cancel(&desk.db, ANN, event).await.unwrap();
-    let error = operator::cancel(&desk.db, ANN, event).await.unwrap_err();
+    operator::cancel(&desk.db, Relay::default(), ANN, event).await.unwrap();
+    let error = operator::cancel(&desk.db, Relay::default(), ANN, event).await.unwrap_err();
     assert!(matches!(&error, OperatorError::Conflict(why) if why.contains("given up")), "{error}");
-    let error = operator::cancel(&desk.db, ANN, quote_id).await.unwrap_err();
+    let error = operator::cancel(&desk.db, Relay::default(), ANN, quote_id).await.unwrap_err();
     assert!(matches!(error, OperatorError::NotFound(_)), "{error}");
 }
 
@@ -81,7 +82,7 @@ async fn a_void_can_be_given_up_alone(desk: Desk) {
     desk.deliver().await;
     desk.submission.cancel(quote_id, None, None).await.unwrap();
     let void = of_quote(desk.db.connection(), quote_id).await.unwrap().remove(1);
-    operator::cancel(&desk.db, ANN, void.id).await.unwrap();
+    operator::cancel(&desk.db, Relay::default(), ANN, void.id).await.unwrap();
     assert_eq!(desk.event(void.id).await.status, EventStatus::Cancelled);
     assert_eq!(desk.audit().await, [], "it was given up on purpose");
     assert_eq!(desk.audit_remote().await, []);

@@ -3,6 +3,7 @@
 use entity::outbox_event::Status as EventStatus;
 use feebox::operator;
 use feebox::outbox::{EventCounts, EventFilter, feed_gauges, list, stats};
+use feebox::relay::Relay;
 use feebox::telemetry::install_metrics;
 
 use crate::support::{ANN, Desk, desk_tests};
@@ -67,7 +68,7 @@ async fn some_of_each(desk: &Desk) {
     desk.submit_many(2).await;
     desk.deliver().await;
     let (_, cancelled) = desk.submit().await;
-    operator::cancel(&desk.db, ANN, cancelled).await.unwrap();
+    operator::cancel(&desk.db, Relay::default(), ANN, cancelled).await.unwrap();
     desk.submit().await;
     assert_eq!(desk.claim().await.len(), 1);
     desk.submit_many(3).await;

@@ -5,6 +5,7 @@ use entity::outbox_event::Status as EventStatus;
 use entity::quote::Status;
 use feebox::operator::{self, ActionFilter, BulkRetried, BulkRetry, OperatorError, actions};
 use feebox::outbox::{EventFilter, Outcome, RetryFilter, Revivable, list};
+use feebox::relay::Relay;
 use uuid::Uuid;
 
 use crate::support::{ANN, Desk, desk_tests};
@@ -62,7 +63,7 @@ async fn what_is_in_flight_or_over_is_not_retried(desk: Desk) {
     let (_, delivered) = desk.submit().await;
     desk.deliver().await;
     let (_, cancelled) = desk.submit().await;
-    operator::cancel(&desk.db, ANN, cancelled).await.unwrap();
+    operator::cancel(&desk.db, Relay::default(), ANN, cancelled).await.unwrap();
     let (_, leased) = desk.submit().await;
     let _claimed = desk.claim().await;
     for (event, why) in [(delivered, "delivered already"), (cancelled, "given up"), (leased, "worker-1 is delivering")]

@@ -196,8 +196,8 @@ impl Design {
     /// Delivers what stands in the outbox, as a worker does.
     async fn deliver_voids(&self) {
         let signals = feebox::worker::Signals::default();
-        let worker = feebox::app::worker(&self.settings, &self.outbox, "a", signals).unwrap();
-        worker.run_once().await.unwrap();
+        let workers = feebox::app::Workers::new(&self.settings, &self.outbox, "a", &signals).unwrap();
+        workers.run_once().await.unwrap();
         let unsettled = outbox_event::Entity::find().all(self.outbox.connection()).await.unwrap();
         assert!(unsettled.iter().all(|event| event.settled_at.is_some()), "{unsettled:#?}");
     }

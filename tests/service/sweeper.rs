@@ -6,6 +6,7 @@ use std::time::Duration;
 use entity::outbox_event::{self, Status as EventStatus};
 use entity::quote::Status;
 use feebox::outbox::{Became, Outcome};
+use feebox::relay::Relay;
 use feebox::settings::{self, SweepAction};
 use feebox::submission::Submission;
 use feebox::sweeper::{Swept, sweep};
@@ -28,7 +29,8 @@ on_each_engine!(
 async fn it_alerts_and_changes_nothing(outbox: TestOutbox) {
     outbox.submit(7).await;
     let before = outbox.events().await;
-    let swept = sweep(&outbox.db, &when_older_than(Duration::ZERO, SweepAction::Alert)).await.unwrap();
+    let swept =
+        sweep(&outbox.db, &when_older_than(Duration::ZERO, SweepAction::Alert), Relay::default()).await.unwrap();
     assert_eq!((swept.stale, swept.oldest.len(), swept.cancelled), (7, 5, 0));
     assert_eq!(outbox.events().await, before);
     assert_eq!(outbox.quote(swept.oldest[0]).await.status, Status::Pending);
@@ -51,7 +53,7 @@ async fn it_cancels_what_is_pending_for_too_long_and_nothing_else(outbox: TestOu
     let young = submit(&outbox).await;
     outbox.advance(hour / 2);
 
-    let swept = sweep(&outbox.db, &when_older_than(hour, SweepAction::Cancel)).await.unwrap();
+    let swept = sweep(&outbox.db, &when_older_than(hour, SweepAction::Cancel), Relay::default()).await.unwrap();
     assert_eq!(swept, Swept { stale: 1, oldest: vec![stale], cancelled: 1 });
     let quote = outbox.quote(stale).await;
     assert_eq!(quote.status, Status::Cancelled);
@@ -60,7 +62,7 @@ async fn it_cancels_what_is_pending_for_too_long_and_nothing_else(outbox: TestOu
     assert_eq!(outbox.quote(rejected).await.status, Status::Rejected);
     assert_eq!(outbox.quote(young).await.status, Status::Pending);
 
-    let again = sweep(&outbox.db, &when_older_than(hour, SweepAction::Cancel)).await.unwrap();
+    let again = sweep(&outbox.db, &when_older_than(hour, SweepAction::Cancel), Relay::default()).await.unwrap();
     assert_eq!(again, Swept::default());
 }
 
@@ -89,7 +91,8 @@ async fn what_was_sent_without_an_event_is_voided(outbox: TestOutbox) {
 
 async fn more_than_a_batch_is_swept_at_once(outbox: TestOutbox) {
     outbox.submit(250).await;
-    let swept = sweep(&outbox.db, &when_older_than(Duration::ZERO, SweepAction::Cancel)).await.unwrap();
+    let swept =
+        sweep(&outbox.db, &when_older_than(Duration::ZERO, SweepAction::Cancel), Relay::default()).await.unwrap();
     assert_eq!((swept.stale, swept.cancelled), (250, 250));
     assert!(outbox.claim("a", 1).await.is_empty());
 }
@@ -104,7 +107,7 @@ async fn a_quote_is_never_confirmed_and_cancelled_however_late_its_fee_comes(out
         let claimed = outbox.claim("a", 1).await.remove(0);
         let attempts = [with_fee(&claimed)];
         let settle = outbox.settle_at(&*fee_server, "a", &attempts);
-        let sweep = sweep(&outbox.db, &cancel);
+        let sweep = sweep(&outbox.db, &cancel, Relay::default());
         // Who is polled first has a lead; the databases decide the rest.
         let (became, swept) = if round % 2 == 0 {
             tokio::join!(settle, sweep)
@@ -136,7 +139,8 @@ fn when_older_than(stale_after: Duration, action: SweepAction) -> settings::Swee
 }
 
 async fn cancel_all(outbox: &TestOutbox) {
-    let swept = sweep(&outbox.db, &when_older_than(Duration::ZERO, SweepAction::Cancel)).await.unwrap();
+    let swept =
+        sweep(&outbox.db, &when_older_than(Duration::ZERO, SweepAction::Cancel), Relay::default()).await.unwrap();
     assert_eq!(swept.cancelled, 1);
 }
 

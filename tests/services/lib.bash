@@ -16,6 +16,13 @@ postgres_bin() {
     echo "${PGBIN:-${bin:-$newest}}"
 }
 
+# Where the broker from PyPI is, or is to be.
+kafka_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/noida-db-0.2.3
+kafka_broker() {
+    local broker=$kafka_directory/noida_db/noida-db
+    [[ ! -x $broker ]] || echo "$broker"
+}
+
 # prepare NAME USER: makes $directory and settles who runs the commands: root hands over to USER, since these servers
 # refuse to run as root.
 prepare() {

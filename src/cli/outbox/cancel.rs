@@ -4,7 +4,7 @@ use clap::Args;
 use uuid::Uuid;
 
 use super::super::{operator::Operator, print};
-use crate::{database::Database, operator, outbox::EventView};
+use crate::{database::Database, operator, outbox::EventView, relay::Relay};
 
 /// Which event.
 #[derive(Args, Debug)]
@@ -19,8 +19,9 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    pub(super) async fn run(self, db: &Database) -> anyhow::Result<()> {
-        let event = self.operator.acting(async |operator| operator::cancel(db, operator, self.event).await).await?;
+    pub(super) async fn run(self, db: &Database, relay: Relay) -> anyhow::Result<()> {
+        let cancel = async |operator: operator::Operator<'_>| operator::cancel(db, relay, operator, self.event).await;
+        let event = self.operator.acting(cancel).await?;
         let event = EventView::from(event);
         if self.json {
             return print::json(&event);

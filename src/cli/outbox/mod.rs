@@ -9,7 +9,7 @@ mod stats;
 use clap::{Subcommand, ValueEnum};
 
 use super::Overrides;
-use crate::{database::Database, outbox::EventStatus};
+use crate::{database::Database, outbox::EventStatus, relay::Relay};
 
 /// What an operator does with events.
 #[derive(Debug, Subcommand)]
@@ -40,13 +40,14 @@ enum Status {
 
 impl Outbox {
     pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<()> {
-        let db = Database::connect(&overrides.settings()?.database).await?;
+        let settings = overrides.settings()?;
+        let db = Database::connect(&settings.database).await?;
         match self {
             Self::List(list) => list.run(&db).await,
             Self::Show(show) => show.run(&db).await,
             Self::Explain(explain) => explain.run(&db).await,
             Self::Retry(retry) => retry.run(&db).await,
-            Self::Cancel(cancel) => cancel.run(&db).await,
+            Self::Cancel(cancel) => cancel.run(&db, Relay::new(&settings.kafka)).await,
             Self::Stats(stats) => stats.run(&db).await,
         }
     }

@@ -16,13 +16,13 @@ use reqwest::{
 use sea_orm::{DatabaseTransaction, DbErr};
 use secrecy::ExposeSecret;
 use url::Url;
-use uuid::Uuid;
 
 use super::{Delivery, Destination};
 use crate::{
     fees::{self, Fee},
     outbox::{Became, LeasedEvent, Outcome, Settled},
     quotes::{self, FEE_SERVER, Status},
+    relay::{News, Relay, What},
     settings,
     telemetry::trace_context::TraceContext,
 };
@@ -39,6 +39,7 @@ pub struct FeeServer {
     voids: Url,
     authorization: Option<HeaderValue>,
     lookup: bool,
+    relay: Relay,
 }
 
 /// What a delivery to the fee server hands back.
@@ -87,7 +88,20 @@ impl FeeServer {
             .build()?;
         let base = settings.base_url.as_str().trim_end_matches('/');
         let at = |path: &str| Url::parse(&format!("{base}{path}")).unwrap_or_else(|_| settings.base_url.clone());
-        Ok(Self { client, fees: at("/v1/fees"), voids: at("/v1/fees/void"), authorization, lookup: settings.lookup })
+        Ok(Self {
+            client,
+            fees: at("/v1/fees"),
+            voids: at("/v1/fees/void"),
+            authorization,
+            lookup: settings.lookup,
+            relay: Relay::default(),
+        })
+    }
+
+    /// Has others told what deliveries brought.
+    #[must_use]
+    pub fn relaying(self, relay: Relay) -> Self {
+        Self { relay, ..self }
     }
 
     /// Hands `delivery` over, once.
@@ -173,28 +187,37 @@ impl Destination for FeeServer {
         now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
         let fees: Vec<_> = settled.iter().copied().filter_map(delivered_fee).collect();
-        fees::store(txn, fees.iter().copied(), now).await?;
+        fees::store(txn, fees.iter().map(|(event, fee)| (event.id, *fee)), now).await?;
         let confirmed = fees.iter().map(|(_, fee)| fee.quote_id);
         if !fees.is_empty() {
             quotes::advance(txn, confirmed, &[Status::Pending], Status::Confirmed, None, now).await?;
         }
-        for (quote_id, why) in settled.iter().copied().filter_map(refused_quote) {
-            quotes::advance(txn, [quote_id], &[Status::Pending], Status::Rejected, Some(why), now).await?;
+        let mut news: Vec<_> = fees.into_iter().map(|(event, fee)| news(event, What::FeeCreated(fee))).collect();
+        for (event, why) in settled.iter().copied().filter_map(refused_quote) {
+            let id = event.aggregate_id;
+            let moved = quotes::advance(txn, [id], &[Status::Pending], Status::Rejected, Some(why), now).await?;
+            if moved == 1 {
+                news.push(self::news(event, What::Rejected(id, why)));
+            }
         }
-        Ok(())
+        self.relay.tell(txn, now, &news).await
     }
 }
 
-fn delivered_fee((attempt, became): Settled<'_, Receipt>) -> Option<(Uuid, &Fee)> {
+fn news<'a>(event: &LeasedEvent, what: What<'a>) -> News<'a> {
+    News { what, trace_context: event.trace_context.clone() }
+}
+
+fn delivered_fee((attempt, became): Settled<'_, Receipt>) -> Option<(&LeasedEvent, &Fee)> {
     match (became, &attempt.outcome) {
-        (Became::Delivered, Outcome::Delivered(Receipt::Fee(fee))) => Some((attempt.event.id, fee)),
+        (Became::Delivered, Outcome::Delivered(Receipt::Fee(fee))) => Some((&attempt.event, fee)),
         _ => None,
     }
 }
 
-fn refused_quote((attempt, became): Settled<'_, Receipt>) -> Option<(Uuid, &str)> {
+fn refused_quote((attempt, became): Settled<'_, Receipt>) -> Option<(&LeasedEvent, &str)> {
     match (became, &attempt.outcome) {
-        (Became::Dead(_), Outcome::Refused(why)) => Some((attempt.event.aggregate_id, why)),
+        (Became::Dead(_), Outcome::Refused(why)) => Some((&attempt.event, why)),
         _ => None,
     }
 }

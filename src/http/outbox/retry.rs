@@ -71,7 +71,7 @@ pub(super) async fn cancel(
 ) -> Result<Json<EventView>, Problem> {
     let reason = reason::read(body.as_ref())?;
     let operator = Operator { name: &caller.name, reason: reason.as_deref() };
-    let event = operator::cancel(&state.db, operator, id).await?;
+    let event = operator::cancel(&state.db, state.submission.relay(), operator, id).await?;
     // Its quote may be cancelled, and an event that voids its fee may be due.
     state.settled.notify_waiters();
     state.wakeup.wake();

@@ -46,7 +46,18 @@ impl Server {
         Server::own("pgbouncer", &[target])
     }
 
-    /// The administrative database of the server.
+    /// The broker that all tests of this process share, or those of `FEEBOX_TEST_KAFKA_BROKERS`: `host:port,host:port`.
+    pub fn shared_kafka() -> &'static Server {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(|| Server::running("FEEBOX_TEST_KAFKA_BROKERS").unwrap_or_else(Server::own_kafka))
+    }
+
+    /// A broker for one test, which may stop and start it.
+    pub fn own_kafka() -> Server {
+        Server::own("kafka", &[])
+    }
+
+    /// The administrative database of the server; the address of a broker.
     pub fn url(&self) -> &str {
         &self.url
     }

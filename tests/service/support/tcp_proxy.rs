@@ -1,5 +1,6 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -12,6 +13,9 @@ pub struct Proxy {
     addr: SocketAddr,
     state: watch::Sender<State>,
 }
+
+/// What is read where the other stands, in bytes of the same number.
+type Names = (Vec<u8>, Vec<u8>);
 
 #[derive(Clone, Copy)]
 struct State {
@@ -36,10 +40,23 @@ enum Direction {
 impl Proxy {
     /// Forwards from a free port to `target`.
     pub async fn start(target: SocketAddr) -> Proxy {
+        Proxy::start_naming(target, |_| None).await
+    }
+
+    /// Forwards to a Kafka broker, whose clients go where its answers send them: where these name the broker, the client
+    /// reads the proxy's name.
+    pub async fn before_kafka(broker: SocketAddr) -> Proxy {
+        let name =
+            |addr: SocketAddr| [addr.ip().to_string().as_bytes(), &u32::from(addr.port()).to_be_bytes()].concat();
+        Proxy::start_naming(broker, |proxy| Some((name(broker), name(proxy)))).await
+    }
+
+    async fn start_naming(target: SocketAddr, names: impl Fn(SocketAddr) -> Option<Names>) -> Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let state = watch::Sender::new(State { flow: Flow::Open, cuts: 0 });
-        tokio::spawn(listen(listener, target, state.subscribe()));
+        let names = names(addr).map(Arc::new);
+        tokio::spawn(listen(listener, target, names, state.subscribe()));
         Proxy { addr, state }
     }
 
@@ -73,11 +90,11 @@ impl Proxy {
     }
 }
 
-async fn listen(listener: TcpListener, target: SocketAddr, state: watch::Receiver<State>) {
+async fn listen(listener: TcpListener, target: SocketAddr, names: Option<Arc<Names>>, state: watch::Receiver<State>) {
     let mut dropped = state.clone();
     let accept = async {
         while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(connect(client, target, state.clone()));
+            tokio::spawn(connect(client, target, names.clone(), state.clone()));
         }
     };
     tokio::select! {
@@ -86,7 +103,12 @@ async fn listen(listener: TcpListener, target: SocketAddr, state: watch::Receive
     }
 }
 
-async fn connect(mut client: TcpStream, target: SocketAddr, mut state: watch::Receiver<State>) {
+async fn connect(
+    mut client: TcpStream,
+    target: SocketAddr,
+    names: Option<Arc<Names>>,
+    mut state: watch::Receiver<State>,
+) {
     let cuts = state.borrow().cuts;
     let Ok(mut server) = TcpStream::connect(target).await else {
         let _ = client.set_zero_linger();
@@ -95,8 +117,8 @@ async fn connect(mut client: TcpStream, target: SocketAddr, mut state: watch::Re
     let in_good_order = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let requests = pump(Direction::Request, from_client, to_server, state.clone());
-        let answers = pump(Direction::Answer, from_server, to_client, state.clone());
+        let requests = pump(Direction::Request, from_client, to_server, None, state.clone());
+        let answers = pump(Direction::Answer, from_server, to_client, names.as_deref(), state.clone());
         tokio::select! {
             ended = async { tokio::try_join!(requests, answers) } => ended.is_ok(),
             _ = state.wait_for(|now| now.cuts != cuts) => false,
@@ -114,6 +136,7 @@ async fn pump(
     direction: Direction,
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
+    names: Option<&Names>,
     mut state: watch::Receiver<State>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
@@ -129,7 +152,20 @@ async fn pump(
             0 if lost => return Ok(()),
             0 => return to.shutdown().await,
             _ if lost => {}
-            _ => to.write_all(&buffer[..length]).await?,
+            _ => {
+                let bytes = &mut buffer[..length];
+                if let Some(names) = names {
+                    rename(bytes, names);
+                }
+                to.write_all(bytes).await?;
+            }
         }
+    }
+}
+
+fn rename(bytes: &mut [u8], (from, to): &Names) {
+    assert_eq!(from.len(), to.len());
+    while let Some(at) = bytes.windows(from.len()).position(|window| window == from) {
+        bytes[at..at + to.len()].copy_from_slice(to);
     }
 }

@@ -1,0 +1,97 @@
+//! What librdkafka is told.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use secrecy::ExposeSecret;
+
+use crate::settings;
+
+/// The part of a lease within which a record is stored or has failed. A worker sends while a third of the lease is left
+/// and stops waiting when a tenth is; librdkafka looks once a second for records whose time is over.
+const LEASE_PART: u32 = 6;
+
+/// The producer's settings. Names and meanings are those of librdkafka's `CONFIGURATION.md`.
+pub(super) fn config(settings: &settings::Kafka, lease: Duration) -> ClientConfig {
+    let patience = lease / LEASE_PART;
+    let mut config = ClientConfig::new();
+    for (key, value) in [
+        ("client.id", "feebox"),
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+        // As Java's producer does it, so that a key has the same partition whoever writes it.
+        ("partitioner", "murmur2_random"),
+        // A batch is refused as a whole. Small ones keep a record that is too large for the topic to itself.
+        ("batch.size", "65536"),
+        ("socket.nagle.disable", "true"),
+        ("socket.keepalive.enable", "true"),
+        // The default, 10 s, would keep a broker waiting for us that has long come back.
+        ("reconnect.backoff.max.ms", "1000"),
+        ("log.connection.close", "false"),
+    ] {
+        config.set(key, value);
+    }
+    for (key, time) in [
+        ("delivery.timeout.ms", patience),
+        // Time for a second try within the first one's patience: the idempotent one.
+        ("socket.timeout.ms", patience / 3),
+        // For how long a topic that does not exist may yet come to be.
+        ("topic.metadata.propagation.max.ms", patience / 2),
+        ("linger.ms", (patience / 100).min(Duration::from_millis(5))),
+    ] {
+        config.set(key, time.as_millis().to_string());
+    }
+    config.set("bootstrap.servers", settings.brokers.as_deref().unwrap_or_default());
+    config.set("security.protocol", &settings.security_protocol);
+    let texts = [
+        ("sasl.mechanism", settings.sasl_mechanism.as_deref()),
+        ("sasl.username", settings.sasl_username.as_deref()),
+        ("sasl.password", settings.sasl_password.as_ref().map(ExposeSecret::expose_secret)),
+        ("ssl.ca.location", settings.ssl_ca_location.as_deref().and_then(|path| path.to_str())),
+    ];
+    for (key, value) in texts {
+        if let Some(value) = value {
+            config.set(key, value);
+        }
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::producer::FutureProducer;
+
+    use super::*;
+    use crate::settings::{Settings, Sources};
+
+    fn built(overrides: &[(&str, &str)]) -> Result<FutureProducer, String> {
+        let settings = Settings::load(&Sources::overrides(overrides.iter().copied())).expect("settings").kafka;
+        config(&settings, Duration::from_secs(30)).create().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_client_is_built_with_what_tls_and_sasl_need() {
+        let secured = |mechanism| {
+            [
+                ("kafka.brokers", "127.0.0.1:9"),
+                ("kafka.security_protocol", "sasl_ssl"),
+                ("kafka.sasl_mechanism", mechanism),
+                ("kafka.sasl_username", "feebox"),
+                ("kafka.sasl_password", "secret"),
+            ]
+        };
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            assert_eq!(built(&secured(mechanism)).err(), None, "{mechanism}");
+        }
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_read_are_refused_at_once() {
+        let overrides = [
+            ("kafka.brokers", "127.0.0.1:9"),
+            ("kafka.security_protocol", "ssl"),
+            ("kafka.ssl_ca_location", "/nowhere/ca.pem"),
+        ];
+        assert!(built(&overrides).err().is_some_and(|error| error.contains("ssl.ca.location")));
+    }
+}

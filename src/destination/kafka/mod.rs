@@ -1,0 +1,111 @@
+//! Kafka: events of quotes for whoever wants to follow them, as the contract's section 4 has it.
+//!
+//! The only folder that knows `rdkafka`. Within `delivery.timeout.ms`, which ends well before an event's lease does, the
+//! client repeats what is safe to repeat, and the broker stores a repeated record once (idempotent producer). What
+//! fails after that is the outbox's to try again, as a new record with the same `ce_id`: Kafka has no look-up.
+
+mod client;
+mod failure;
+mod producer;
+mod record;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use rdkafka::error::KafkaError;
+use sea_orm::{DatabaseTransaction, DbErr};
+use serde::Serialize;
+
+use super::Destination;
+use crate::{
+    outbox::{self, LeasedEvent, Outcome, Settled},
+    relay::KAFKA,
+    settings,
+};
+use producer::Producers;
+
+/// Sends events to Kafka.
+pub struct Kafka {
+    producers: Producers,
+}
+
+/// Where Kafka stored an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KafkaReceipt {
+    /// The topic.
+    pub topic: &'static str,
+    /// The topic's partition, from 0.
+    pub partition: i32,
+    /// The place in the partition, from 0; `None` if the broker had it already and did not say where.
+    pub offset: Option<i64>,
+}
+
+/// Settings that the client library does not take, such as a file of CA certificates that can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the Kafka client does not take its settings")]
+pub struct KafkaClientError(#[from] KafkaError);
+
+impl Kafka {
+    /// A producer for the brokers of `settings`. A record that is not acknowledged within a part of `lease` has failed.
+    ///
+    /// # Errors
+    /// See [`KafkaClientError`]. Brokers that are away are no error.
+    pub fn new(settings: &settings::Kafka, lease: Duration) -> Result<Self, KafkaClientError> {
+        Ok(Self { producers: Producers::new(client::config(settings, lease))? })
+    }
+}
+
+#[async_trait]
+impl Destination for Kafka {
+    type Receipt = KafkaReceipt;
+
+    fn name(&self) -> &'static str {
+        KAFKA
+    }
+
+    async fn deliver(&self, event: &LeasedEvent) -> Outcome<KafkaReceipt> {
+        let Some(topic) = record::topic(&event.event_type) else {
+            return Outcome::Broken(format!("no topic takes events of type {}", event.event_type));
+        };
+        let (key, value) = (event.aggregate_id.to_string(), event.payload.to_string());
+        let producer = self.producers.current();
+        let hand_over = || producer.begin(record::new(topic, &key, &value, event));
+        let mut handed_over = hand_over();
+        if handed_over.as_ref().is_err_and(failure::is_about_topic) {
+            // The client remembers for minutes what it once heard about a topic: it may have been mended.
+            producer.ask_about(topic).await;
+            handed_over = hand_over();
+        }
+        let failed = match handed_over {
+            Ok(under_way) => match under_way.await {
+                Ok(stored) => {
+                    let (partition, offset) = (stored.partition, Some(stored.offset).filter(|offset| *offset >= 0));
+                    return Outcome::Delivered(KafkaReceipt { topic, partition, offset });
+                }
+                Err(error) => failure::of_record(&error, producer.heard()),
+            },
+            Err(error) => failure::before_hand_over(&error),
+        };
+        match producer.fatal() {
+            None => failed,
+            Some((code, why)) => {
+                self.producers.replace(&producer, &why);
+                failure::of_producer(code, &why, failed)
+            }
+        }
+    }
+
+    async fn apply(
+        &self,
+        txn: &DatabaseTransaction,
+        settled: &[Settled<'_, KafkaReceipt>],
+        _now: DateTime<Utc>,
+    ) -> Result<(), DbErr> {
+        let receipts = settled.iter().filter_map(|(attempt, became)| match (became, &attempt.outcome) {
+            (outbox::Became::Delivered, Outcome::Delivered(receipt)) => Some((attempt.event.id, receipt)),
+            _ => None,
+        });
+        outbox::keep_receipts(txn, receipts).await
+    }
+}

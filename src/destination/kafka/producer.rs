@@ -1,0 +1,122 @@
+//! The producer, and its replacement: after a fatal error, such as a sequence that broker and client disagree about, a
+//! producer takes nothing more.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext,
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{FutureProducer, FutureRecord, Producer as _, future_producer::Delivery},
+};
+
+/// How long a broker may take to tell about a topic.
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
+
+/// The producer of this process, whichever it is now.
+pub(super) struct Producers {
+    config: ClientConfig,
+    current: Mutex<Arc<Producer>>,
+}
+
+/// One producer and what it heard of its brokers.
+pub(super) struct Producer {
+    inner: FutureProducer<Listening>,
+    heard: Heard,
+}
+
+/// The last that went wrong between client and brokers, in librdkafka's words; nothing since something went well.
+#[derive(Clone, Default)]
+pub(super) struct Heard(Arc<Mutex<Option<(RDKafkaErrorCode, String)>>>);
+
+/// Told by librdkafka, on its own thread, what concerns no single record.
+struct Listening(Heard);
+
+impl Producers {
+    pub(super) fn new(config: ClientConfig) -> Result<Self, KafkaError> {
+        let current = Mutex::new(Arc::new(Producer::new(&config)?));
+        Ok(Self { config, current })
+    }
+
+    pub(super) fn current(&self) -> Arc<Producer> {
+        Arc::clone(&lock(&self.current))
+    }
+
+    /// Puts a new producer in the place of `broken`, unless somebody has done so. Records that `broken` still holds end
+    /// with an error, and those who wait for them learn of it.
+    pub(super) fn replace(&self, broken: &Arc<Producer>, why: &str) {
+        let mut current = lock(&self.current);
+        if !Arc::ptr_eq(&current, broken) {
+            return;
+        }
+        tracing::warn!(why, "the Kafka producer broke for good and is replaced");
+        match Producer::new(&self.config) {
+            Ok(producer) => *current = Arc::new(producer),
+            Err(error) => tracing::error!(%error, "no new Kafka producer: the next delivery tries again"),
+        }
+    }
+}
+
+impl Producer {
+    fn new(config: &ClientConfig) -> Result<Self, KafkaError> {
+        let heard = Heard::default();
+        Ok(Self { inner: config.create_with_context(Listening(heard.clone()))?, heard })
+    }
+
+    /// Hands `record` over; the answer says what came of it.
+    ///
+    /// # Errors
+    /// It was not taken, and will not be sent.
+    pub(super) fn begin(
+        &self,
+        record: FutureRecord<'_, str, str>,
+    ) -> Result<impl Future<Output = Result<Delivery, KafkaError>> + use<>, KafkaError> {
+        let under_way = self.inner.send_result(record).map_err(|(error, _)| error)?;
+        let heard = self.heard.clone();
+        Ok(async move {
+            match under_way.await {
+                Ok(Ok(stored)) => {
+                    *lock(&heard.0) = None;
+                    Ok(stored)
+                }
+                Ok(Err((error, _))) => Err(error),
+                Err(_) => Err(KafkaError::Canceled),
+            }
+        })
+    }
+
+    /// Has the client learn anew what there is to know about `topic`.
+    pub(super) async fn ask_about(self: &Arc<Self>, topic: &'static str) {
+        let producer = Arc::clone(self);
+        // What it learns, or that nobody answers, shows when the record is handed over.
+        let ask = move || producer.inner.client().fetch_metadata(Some(topic), ANSWER_WAIT).map(drop);
+        let _ = tokio::task::spawn_blocking(ask).await;
+    }
+
+    pub(super) fn heard(&self) -> Option<(RDKafkaErrorCode, String)> {
+        lock(&self.heard.0).clone()
+    }
+
+    /// Why it takes nothing more.
+    pub(super) fn fatal(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.inner.client().fatal_error()
+    }
+}
+
+impl ClientContext for Listening {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "Kafka");
+        let Some(code) = error.rdkafka_error_code() else { return };
+        // That all brokers are away follows from what was heard of each, and says less.
+        if code != RDKafkaErrorCode::AllBrokersDown {
+            *lock(&self.0.0) = Some((code, reason.to_owned()));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

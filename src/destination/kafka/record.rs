@@ -1,0 +1,51 @@
+//! An event as a record: a `CloudEvent` in binary mode.
+//!
+//! Source: CloudEvents 1.0.2, Kafka protocol binding, section 3.2.
+
+use chrono::SecondsFormat;
+use rdkafka::{
+    message::{Header, OwnedHeaders},
+    producer::FutureRecord,
+};
+
+use crate::{outbox::LeasedEvent, telemetry::trace_context::TraceContext};
+
+/// Where quotes are told of.
+const QUOTES: &str = "feebox.quotes";
+/// Where fees are told of.
+const FEES: &str = "feebox.fees";
+/// Who tells.
+const SOURCE: &str = "feebox";
+
+/// The topic for events of `event_type`.
+pub(super) fn topic(event_type: &str) -> Option<&'static str> {
+    match event_type {
+        "quote.submitted" | "quote.rejected" | "quote.cancelled" => Some(QUOTES),
+        "fee.created" => Some(FEES),
+        _ => None,
+    }
+}
+
+/// The record of `event`. Its key is the quote's id, so that all records of a quote share a partition of the topic.
+pub(super) fn new<'a>(topic: &'a str, key: &'a str, value: &'a str, event: &LeasedEvent) -> FutureRecord<'a, str, str> {
+    FutureRecord::to(topic).key(key).payload(value).headers(headers(key, event))
+}
+
+fn headers(quote_id: &str, event: &LeasedEvent) -> OwnedHeaders {
+    let (id, time) = (event.id.to_string(), event.created_at.to_rfc3339_opts(SecondsFormat::Micros, true));
+    let trace = event.trace_context.as_deref().and_then(TraceContext::parse).map(|trace| trace.child().header());
+    let attributes = [
+        ("ce_specversion", Some("1.0")),
+        ("ce_id", Some(&id)),
+        ("ce_type", Some(&event.event_type)),
+        ("ce_source", Some(SOURCE)),
+        ("ce_subject", Some(quote_id)),
+        ("ce_time", Some(&time)),
+        ("content-type", Some("application/json")),
+        ("traceparent", trace.as_deref()),
+    ];
+    attributes
+        .into_iter()
+        .filter_map(|(key, value)| value.map(|value| Header { key, value: Some(value) }))
+        .fold(OwnedHeaders::new_with_capacity(8), OwnedHeaders::insert)
+}
