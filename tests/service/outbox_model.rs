@@ -21,7 +21,7 @@ use crate::support::{TestOutbox, attempt, on_each_engine};
 on_each_engine!(the_database_follows_the_model);
 
 const PLAYS: u64 = 3;
-const STEPS: usize = 100;
+const STEPS: usize = 130;
 const MAX_ATTEMPTS: u32 = 4;
 const GIVE_UP_AFTER: Duration = Duration::from_mins(15);
 const CIRCUIT_FAILURES: i32 = 6;

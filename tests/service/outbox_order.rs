@@ -91,7 +91,8 @@ async fn other_quotes_and_other_destinations_do_not_wait(outbox: TestOutbox) {
     outbox.record(quote, FEE_SERVER, 2).await;
     outbox.deliver("a", refused()).await;
 
-    let for_kafka = outbox.record(quote, "kafka", 1).await;
+    // Not the first one of its destination, so that earlier ones are looked for.
+    let for_kafka = outbox.record(quote, "kafka", 3).await;
     let others = outbox.submit(3).await;
     assert_eq!(ids(&outbox.claim("a", 10).await), others);
     let claim = outbox.claim_of("kafka", "a", 10, TestOutbox::LEASE).await;

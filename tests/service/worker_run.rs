@@ -177,7 +177,7 @@ async fn a_run_rescues_also_while_it_never_ends(outbox: TestOutbox) {
     let told = CancellationToken::new();
     let scripted = slow_one(slow, &told);
     let signals = Signals::default();
-    let settings = settings::Worker { lease: Duration::from_secs(6), ..worker_settings() };
+    let settings = settings::Worker { lease: Duration::from_secs(12), ..worker_settings() };
     let worker = outbox.worker_told("a", &scripted, settings, signals.clone());
     let watching = async {
         begun(&scripted, 1).await;
@@ -213,7 +213,7 @@ async fn a_delivery_that_outlasts_its_lease_is_dropped_and_settled_as_unknown(ou
     let event = outbox.submit(1).await[0];
     let never = CancellationToken::new();
     let scripted = slow_one(event, &never);
-    let settings = settings::Worker { lease: Duration::from_millis(400), ..worker_settings() };
+    let settings = settings::Worker { lease: Duration::from_secs(2), ..worker_settings() };
     let report = outbox.worker("a", &scripted, settings).run_once().await.unwrap();
     assert_eq!(report, Report { claimed: 1, retried: 1, ..Report::default() });
     let row = outbox.event(event).await;
