@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use entity::{outbox_event, quote::Status};
+use feebox::relay::Relay;
 use feebox::sample_fee_server::{Faults, SampleFeeServer};
 use feebox::settings::{Settings, Sources};
 use feebox::strategy::{self, Chosen};
@@ -147,6 +148,27 @@ async fn a_compensation_that_fails_is_counted_and_made_again() {
     assert_eq!(outbox.quote(quote).await.status, Status::Cancelled);
 }
 
+/// The relay stays an outbox, whichever way the fee is asked for.
+#[cfg(feature = "kafka")]
+#[tokio::test]
+async fn whatever_the_strategy_kafka_is_told_of_what_was_stored() {
+    let refusing = || failing(StatusCode::UNPROCESSABLE_ENTITY);
+    for (strategy, faults, last) in [
+        ("in-transaction", Faults::default(), "fee.created"),
+        ("before-commit-async", slow(), "fee.created"),
+        ("after-commit", slow(), "fee.created"),
+        ("after-commit", refusing(), "quote.cancelled"),
+    ] {
+        let outbox = TestOutbox::open(Engine::Sqlite).await;
+        let design = Design::start(&outbox, &[strategy, "kafka.brokers=nobody.invalid:9092"], faults).await;
+        let quote = design.submit().await.unwrap();
+        design.drain().await;
+        let told = outbox.events_of(quote).await;
+        let types: Vec<_> = told.iter().map(|event| (event.sequence, event.event_type.as_str())).collect();
+        assert_eq!(types, [(1, "quote.submitted"), (2, last)], "{strategy}");
+    }
+}
+
 /// A design on a database, and the fee server that it calls.
 struct Design {
     submission: Submission,
@@ -172,7 +194,7 @@ impl Design {
         let settings = Settings::load(&Sources::overrides(overrides)).unwrap();
         let chosen = strategy::chosen(&settings, &outbox.db, &Arc::<Notify>::default()).unwrap();
         let listeners = vec![Arc::clone(&chosen.listener)];
-        let submission = Submission::new(outbox.db.clone(), listeners.clone());
+        let submission = Submission::new(outbox.db.clone(), listeners.clone()).relaying(Relay::new(&settings.kafka));
         Design { submission, listeners, outbox: outbox.db.clone(), settings, chosen, fee_server }
     }
 
