@@ -294,7 +294,8 @@ impl Play {
             return;
         }
         let (now, sequence) = (cancelled.updated_at, self.next_sequence(quote));
-        let mut may_have_reached = false;
+        // Of a quote whose events are pruned nothing is known any more.
+        let mut may_have_reached = !self.events.values().any(|event| event.quote == quote);
         for event in self.events.values_mut().filter(|event| event.quote == quote) {
             may_have_reached |= matches!(event.status, Status::Leased | Status::Delivered)
                 || event.attempts > 0
