@@ -7,14 +7,28 @@ use sea_orm::{
     AccessMode, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
     sqlx::{
-        Executor,
+        self, Connection, Executor,
+        pool::PoolOptions,
         sqlite::{SqliteJournalMode, SqliteSynchronous},
     },
 };
 use secrecy::ExposeSecret;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::timeout,
+};
 
 use crate::{clock::Clock, settings, telemetry::metrics};
+
+/// A connection that has rested for so long may have been cut meanwhile, and is tested before its use: a test before each
+/// would cost a round trip.
+const REST_MAX: Duration = Duration::from_secs(5);
+/// A connection that does not answer a ping for so long is taken to be dead.
+const PING_WAIT: Duration = Duration::from_secs(1);
+/// For how long a transaction may stand idle before its server takes it back. Longer than a call to a fee server, which
+/// one of the strategies makes inside; short beside the hours after which TCP would notice a host that is gone or frozen
+/// with locks in its hands.
+const IDLE_TRANSACTION_SECONDS: u32 = 15;
 
 /// A pool of connections, and the clock that goes with its database.
 #[derive(Clone, Debug)]
@@ -44,8 +58,6 @@ impl Database {
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
             .connect_lazy(true)
-            // A ping before each use costs a round trip; a connection that rested may have been cut meanwhile.
-            .test_before_acquire_if_idle_for(Duration::from_secs(5))
             .sqlx_logging(false)
             .record_stmt_in_spans(false)
             .map_sqlx_sqlite_opts(|options| {
@@ -56,12 +68,17 @@ impl Database {
                     .foreign_keys(true)
                     .busy_timeout(Duration::from_secs(10))
             })
+            .map_sqlx_postgres_pool_opts(|pool| {
+                let session = format!("SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_SECONDS}s'");
+                watched(pool, session)
+            })
             .map_sqlx_mysql_pool_opts(|pool| {
                 // MariaDB's default, repeatable read, locks gaps: claims and inserts would wait for each other.
-                let session = "SET SESSION tx_isolation = 'READ-COMMITTED', SESSION innodb_lock_wait_timeout = 10";
-                pool.after_connect(move |connection, _| {
-                    Box::pin(async move { connection.execute(session).await.map(drop) })
-                })
+                let session = format!(
+                    "SET SESSION tx_isolation = 'READ-COMMITTED', SESSION innodb_lock_wait_timeout = 10, \
+                     SESSION idle_transaction_timeout = {IDLE_TRANSACTION_SECONDS}"
+                );
+                watched(pool, session)
             });
         let mut connection = sea_orm::Database::connect(options).await?;
         connection.set_metric_callback(|_| metrics::database_statement());
@@ -134,6 +151,42 @@ impl Database {
     pub async fn close(self) -> Result<(), DbErr> {
         self.connection.close().await
     }
+}
+
+/// A pool that begins each connection with `session` and keeps none that is dead. A network can lose a connection without
+/// either end being told, and whoever asks on it waits for ever: so each is tested when it comes back, which is also when
+/// somebody gave up waiting on it (see [`within`]), and again when it has rested.
+fn watched<DB>(pool: PoolOptions<DB>, session: String) -> PoolOptions<DB>
+where
+    DB: sqlx::Database,
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+{
+    let session: Arc<str> = session.into();
+    pool.test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let session = sqlx::AssertSqlSafe(Arc::clone(&session));
+            Box::pin(async move { connection.execute(session).await.map(drop) })
+        })
+        .before_acquire(|connection, meta| {
+            Box::pin(async move { if meta.idle_for < REST_MAX { Ok(true) } else { answers(connection).await } })
+        })
+        .after_release(|connection, _| Box::pin(answers(connection)))
+}
+
+async fn answers(connection: &mut impl Connection) -> Result<bool, sqlx::Error> {
+    timeout(PING_WAIT, connection.ping()).await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+    Ok(true)
+}
+
+/// What `work` comes to, or an error when it takes longer than `limit`: the database may be away, and its connection
+/// dead without anybody being told. As after any error of a commit, it is unknown then whether it was done.
+///
+/// # Errors
+/// Those of `work`, and that it took too long.
+pub async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+    let too_long =
+        || DbErr::Custom(format!("the database did not answer within {}", humantime::format_duration(limit)));
+    timeout(limit, work).await.unwrap_or_else(|_| Err(too_long()))
 }
 
 impl Transaction {

@@ -6,6 +6,7 @@ mod limiter;
 mod report;
 mod run;
 mod schedule;
+mod settle;
 mod tell;
 
 use std::sync::Arc;
