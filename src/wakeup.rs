@@ -32,6 +32,7 @@ const ECHO_WAIT: Duration = Duration::from_secs(3);
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 /// How long the database is given to answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
+const BEHIND_POOLER: &str = "a pooler keeps notifications from this worker: it finds events by its cron ticks";
 /// The pause before listening again after the connection broke.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -96,6 +97,10 @@ pub async fn listen(db: Database, worker: Arc<Notify>, drain: CancellationToken)
         tracing::info!("this database wakes nobody: workers of other processes find events by their cron ticks");
         return;
     }
+    if db.connection().is_behind_pooler() {
+        tracing::info!("{BEHIND_POOLER}");
+        return;
+    }
     loop {
         let listened = tokio::select! {
             () = drain.cancelled() => return,
@@ -103,7 +108,7 @@ pub async fn listen(db: Database, worker: Arc<Notify>, drain: CancellationToken)
         };
         match listened {
             Ok(()) => {
-                tracing::info!("a pooler keeps notifications from this worker: it finds events by its cron ticks");
+                tracing::info!("{BEHIND_POOLER}");
                 return;
             }
             Err(error) => tracing::debug!(%error, "stopped listening, will again"),
@@ -130,7 +135,7 @@ async fn listen_once(db: &Database, worker: &Notify) -> Result<(), sqlx::Error> 
 
 /// A listener that has heard its own notification, or `None` if it does not come.
 async fn begin_to_listen(db: &Database) -> Result<Option<PgListener>, sqlx::Error> {
-    let pool = db.connection().get_postgres_connection_pool();
+    let pool = db.connection().postgres_pool();
     // A pool of its own: taking leave of a connection that died in silence never ends, and would cost the others a place.
     let own = PgPoolOptions::new().max_connections(1).connect_lazy_with((*pool.connect_options()).clone());
     let mut listener = PgListener::connect_with(&own).await?;

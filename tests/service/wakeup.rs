@@ -56,18 +56,38 @@ async fn ticks_alone_are_enough(engine: Engine) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_a_transaction_pooler_ticks_alone_are_enough() {
+    let stage = Stage::new(Engine::Postgres, Faults { latency: Duration::from_millis(50), ..Faults::default() }).await;
+    let (_pooler, url) = pooler_before(&stage);
+    let url = format!("{url}?statement-cache-capacity=0");
+    let pooled = [("database.url", url.as_str()), ("worker.lease", "60s"), ("fee_server.timeout", "20s")];
+    let (_serve, base_url) = stage.serve(&pooled, &[]).await;
+    let workers: [Process; 3] = stage.workers(&pooled).await;
+    let lags = submit_five(&stage, &base_url).await;
+    // Enough at once that the pooler mixes its clients and servers.
+    stage.submit(500).await;
+    stage.drained().await;
+    let books = stage.books().await;
+    println!("ticks alone, PgBouncer: fees after {lags:.0?}; then {books}");
+    for worker in &workers {
+        worker.wait_for_line(LIMIT, |line| line.contains("by its cron ticks")).await;
+        assert_eq!(lines_about_ticks(worker), 1);
+    }
+    books.assert_sound();
+    books.assert_each_sent_once();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_pooler_that_nobody_has_told_of_is_found_out() {
     let stage = Stage::new(Engine::Postgres, Faults::default()).await;
+    let (_pooler, url) = pooler_before(&stage);
+    let worker = stage.worker(&[("database.url", &url)]).await;
+    worker.wait_for_line(LIMIT, |line| line.contains("add ?statement-cache-capacity=0 to database.url")).await;
+}
+
+fn pooler_before(stage: &Stage) -> (Server, String) {
     let pooler = Server::pgbouncer(Server::shared_postgres().url());
     let addr = Url::parse(pooler.url()).unwrap().socket_addrs(|| None).unwrap()[0];
-    let url = stage.database.url_through(addr);
-    let pooled = [("database.url", url.as_str())];
-    let (_serve, base_url) = stage.serve(&pooled, &[]).await;
-    let worker = stage.worker(&pooled).await;
-    let lags = submit_five(&stage, &base_url).await;
-    println!("ticks alone, PgBouncer: fees after {lags:.0?}");
-    worker.wait_for_line(LIMIT, |line| line.contains("by its cron ticks")).await;
-    assert_eq!(lines_about_ticks(&worker), 1);
-    stage.books().await.assert_sound();
+    (pooler, stage.database.url_through(addr))
 }
 
 fn lines_about_ticks(worker: &Process) -> usize {
