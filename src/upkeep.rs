@@ -5,7 +5,7 @@
 //! done once, at the next look. A process that dies in the middle leaves the rest to the next tick: each job may be
 //! done again without harm.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use croner::{Cron, errors::CronError};
@@ -14,7 +14,13 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, Sq
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{cron, database::Database};
+use crate::{
+    cron,
+    database::{Database, within},
+};
+
+/// A job that takes longer waits for a database that will never answer; what is left is done at the next tick.
+const JOB_LIMIT: Duration = Duration::from_mins(15);
 
 type Work = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<i64, DbErr>> + Send>> + Send + Sync>;
 
@@ -71,7 +77,7 @@ impl Upkeep {
                 () = drain.cancelled() => return,
                 () = wake.notified() => {}
             }
-            if let Err(error) = self.run_if_due().await {
+            if let Err(error) = within(JOB_LIMIT, self.run_if_due()).await {
                 tracing::error!(job = self.name, %error, "upkeep failed, the next tick tries again");
             }
         }

@@ -9,13 +9,16 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use sea_orm::{
     ConnectionTrait, DbBackend,
-    sqlx::{self, postgres::PgListener},
+    sqlx::{
+        self,
+        postgres::{PgListener, PgPoolOptions},
+    },
 };
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    database::Database,
+    database::{Database, within},
     quotes::Quote,
     submission::{Listener, Submitted},
 };
@@ -25,6 +28,11 @@ const CHANNEL: &str = "feebox_outbox";
 const COALESCE: Duration = Duration::from_millis(10);
 /// After this long without its own test notification a listener is taken to be behind a pooler.
 const ECHO_WAIT: Duration = Duration::from_secs(3);
+/// After this long without a notification the connection may have died in silence: the listener connects anew.
+const SILENCE_MAX: Duration = Duration::from_mins(1);
+/// How long the database is given to answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+const BEHIND_POOLER: &str = "a pooler keeps notifications from this worker: it finds events by its cron ticks";
 /// The pause before listening again after the connection broke.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -74,7 +82,8 @@ async fn notify_others(db: Database, stored: Arc<Notify>, drain: CancellationTok
             () = stored.notified() => {}
         }
         // A failure is no harm: the tick comes.
-        if let Err(error) = db.connection().execute_unprepared(&format!("NOTIFY {CHANNEL}")).await {
+        let notify = format!("NOTIFY {CHANNEL}");
+        if let Err(error) = within(ANSWER_WAIT, db.connection().execute_unprepared(&notify)).await {
             tracing::debug!(%error, "could not notify workers");
         }
         tokio::time::sleep(COALESCE).await;
@@ -88,6 +97,10 @@ pub async fn listen(db: Database, worker: Arc<Notify>, drain: CancellationToken)
         tracing::info!("this database wakes nobody: workers of other processes find events by their cron ticks");
         return;
     }
+    if db.connection().is_behind_pooler() {
+        tracing::info!("{BEHIND_POOLER}");
+        return;
+    }
     loop {
         let listened = tokio::select! {
             () = drain.cancelled() => return,
@@ -95,7 +108,7 @@ pub async fn listen(db: Database, worker: Arc<Notify>, drain: CancellationToken)
         };
         match listened {
             Ok(()) => {
-                tracing::info!("a pooler keeps notifications from this worker: it finds events by its cron ticks");
+                tracing::info!("{BEHIND_POOLER}");
                 return;
             }
             Err(error) => tracing::debug!(%error, "stopped listening, will again"),
@@ -109,16 +122,27 @@ pub async fn listen(db: Database, worker: Arc<Notify>, drain: CancellationToken)
 
 /// Returns `Ok` only if the database takes `LISTEN` and does not deliver.
 async fn listen_once(db: &Database, worker: &Notify) -> Result<(), sqlx::Error> {
-    let pool = db.connection().get_postgres_connection_pool();
-    let mut listener = PgListener::connect_with(pool).await?;
+    let begun = timeout(ANSWER_WAIT, begin_to_listen(db)).await;
+    let Some(mut listener) = begun.map_err(|_| sqlx::Error::PoolTimedOut)?? else { return Ok(()) };
+    // What was stored while nobody listened.
+    worker.notify_one();
+    while let Ok(notified) = timeout(SILENCE_MAX, listener.recv()).await {
+        notified?;
+        worker.notify_one();
+    }
+    Err(sqlx::Error::PoolTimedOut)
+}
+
+/// A listener that has heard its own notification, or `None` if it does not come.
+async fn begin_to_listen(db: &Database) -> Result<Option<PgListener>, sqlx::Error> {
+    let pool = db.connection().postgres_pool();
+    // A pool of its own: taking leave of a connection that died in silence never ends, and would cost the others a place.
+    let own = PgPoolOptions::new().max_connections(1).connect_lazy_with((*pool.connect_options()).clone());
+    let mut listener = PgListener::connect_with(&own).await?;
     listener.listen(CHANNEL).await?;
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("NOTIFY {CHANNEL}"))).execute(pool).await?;
     match timeout(ECHO_WAIT, listener.recv()).await {
-        Ok(echo) => drop(echo?),
-        Err(_) => return Ok(()),
-    }
-    loop {
-        listener.recv().await?;
-        worker.notify_one();
+        Ok(echo) => echo.map(|_| Some(listener)),
+        Err(_) => Ok(None),
     }
 }

@@ -48,7 +48,10 @@ async fn healthz() -> &'static str {
 )]
 async fn readyz(State(vitals): State<Vitals>) -> Result<&'static str, Problem> {
     let not_ready = |detail: String| Problem::new(Kind::NotReady, detail).retry_after_seconds(1);
-    let pending = Migrator::get_pending_migrations_read_only(vitals.db.connection());
+    let pending = async {
+        let txn = vitals.db.snapshot().await?;
+        Migrator::get_pending_migrations_read_only(&*txn).await
+    };
     let pending = match tokio::time::timeout(DATABASE_LIMIT, pending).await {
         Ok(Ok(pending)) => pending.iter().map(|it| it.name().to_owned()).collect(),
         // The database has migrations that this version does not know. A newer one runs beside it, as in every rolling

@@ -10,8 +10,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use entity::destination::{self, Circuit};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QuerySelect, sea_query::OnConflict,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
+    IntoActiveModel, QueryFilter, QuerySelect, sea_query::OnConflict,
 };
 
 use super::{Outcome, Policy};
@@ -63,6 +63,25 @@ pub async fn ensure_destinations(db: &Database, names: &[&str]) -> Result<(), Db
     Ok(())
 }
 
+/// Why nothing may go out to `name`, if that is so. Takes no probe.
+///
+/// # Errors
+/// What the database answers.
+pub async fn held(db: &impl ConnectionTrait, name: &str, now: DateTime<Utc>) -> Result<Option<Held>, DbErr> {
+    let row = destination::Entity::find_by_id(name).one(db).await?;
+    Ok(row.and_then(|row| hold(&row, now)))
+}
+
+fn hold(row: &destination::Model, now: DateTime<Utc>) -> Option<Held> {
+    if row.paused_at.is_some() {
+        return Some(Held::Paused);
+    }
+    if let Some(until) = row.not_before.filter(|until| *until > now) {
+        return Some(Held::NotBefore(until));
+    }
+    (row.circuit == Circuit::Open).then(|| Held::CircuitOpen(row.probe_at.unwrap_or(now)))
+}
+
 /// Asks whether deliveries to `name` may go out, and takes the probe for `probe_for` if one is due.
 pub(super) async fn pass(
     txn: &DatabaseTransaction,
@@ -73,18 +92,10 @@ pub(super) async fn pass(
     let Some(row) = destination::Entity::find_by_id(name).one(txn).await? else {
         return Ok(Passage::Free);
     };
-    if row.paused_at.is_some() {
-        return Ok(Passage::Held(Held::Paused));
-    }
-    if let Some(until) = row.not_before.filter(|until| *until > now) {
-        return Ok(Passage::Held(Held::NotBefore(until)));
-    }
-    if row.circuit == Circuit::Closed {
-        return Ok(Passage::Free);
-    }
-    let probe_at = row.probe_at.unwrap_or(now);
-    if probe_at > now {
-        return Ok(Passage::Held(Held::CircuitOpen(probe_at)));
+    match hold(&row, now) {
+        None => return Ok(Passage::Free),
+        Some(Held::CircuitOpen(probe_at)) if probe_at <= now => {}
+        Some(held) => return Ok(Passage::Held(held)),
     }
     // Compare and set: of two workers that see the same probe due, one moves it and the other finds it moved.
     let taken = destination::Entity::update_many()

@@ -48,7 +48,7 @@ pub use destinations::{DestinationState, OpenCircuit, Pause, destination, destin
 pub use entity::outbox_event::{Model as Event, Status as EventStatus};
 pub use explain::{Explanation, explain};
 pub use failure::Failure;
-pub use gate::{Held, ensure_destinations};
+pub use gate::{Held, ensure_destinations, held};
 pub use list::{EventFilter, get, list, of_quote};
 pub use outcome::Outcome;
 pub use receipt::keep_receipts;

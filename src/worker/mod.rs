@@ -6,6 +6,7 @@ mod limiter;
 mod report;
 mod run;
 mod schedule;
+mod settle;
 mod tell;
 
 use std::sync::Arc;
@@ -13,7 +14,12 @@ use std::sync::Arc;
 use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
 
-use crate::{database::Database, destination::Destination, outbox::Policy, settings};
+use crate::{
+    database::{self, Database},
+    destination::Destination,
+    outbox::Policy,
+    settings,
+};
 
 pub use report::Report;
 pub use schedule::{Schedule, ScheduleError};
@@ -82,7 +88,9 @@ impl<D: Destination> Worker<D> {
                 Ok(report) if report.is_idle() => {}
                 Ok(report) => tracing::debug!(destination = self.destination.name(), %report, "run ended"),
                 Err(error) => {
-                    tracing::error!(destination = self.destination.name(), error = %tell::chain(&error), "run failed");
+                    let advice = database::advice(&error);
+                    let error = tell::chain(&error);
+                    tracing::error!(destination = self.destination.name(), error, advice, "run failed");
                 }
             }
         }

@@ -13,13 +13,16 @@ use std::{
 use sea_orm::DbErr;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::{Report, Worker, tell};
+use super::{
+    Report, Worker,
+    settle::{Settlement, settle},
+    tell,
+};
 use crate::{
     crash,
+    database::within,
     destination::Destination,
-    outbox::{self, Attempt, Became, Claim, ClaimRequest, Held, LeasedEvent, Outcome, Settled},
-    quotes::FEE_SERVER,
-    telemetry::metrics,
+    outbox::{self, Attempt, Became, Claim, ClaimRequest, Held, LeasedEvent, Outcome},
 };
 
 /// An event is not sent with less of its lease left than this part of it: its answer would come too late.
@@ -30,8 +33,11 @@ const SETTLE_PART: u32 = 10;
 const RESCUE_PART: u32 = 3;
 /// Most attempts that one transaction settles: below what every database takes in one statement.
 const SETTLE_SIZE_MAX: usize = 1_000;
-/// The pause between tries to settle while the database is away.
-const SETTLE_RETRY: Duration = Duration::from_millis(200);
+/// The part of a lease for which the database is given time to answer: a connection may have died in silence, and there
+/// must be time left to settle on another.
+const ANSWER_PART: u32 = 3;
+/// That time is no shorter, however short the lease.
+const ANSWER_MIN: Duration = Duration::from_secs(1);
 
 /// What a delivery's task returns: the event, its outcome, when it was begun.
 type Delivered<R> = (LeasedEvent, Outcome<R>, Instant);
@@ -48,7 +54,7 @@ struct Run<'a, D: Destination> {
     tasks: HashMap<Id, (LeasedEvent, Instant)>,
     finished: Vec<Attempt<D::Receipt>>,
     claiming: Step<'a, Claim>,
-    settling: Step<'a, Vec<(Attempt<D::Receipt>, Became)>>,
+    settling: Step<'a, Settlement<D::Receipt>>,
     rescuing: Step<'a, Vec<(Attempt<()>, Became)>>,
     rescued_at: Instant,
     /// The last claim found nothing more that is due.
@@ -68,10 +74,16 @@ impl<D: Destination> Worker<D> {
     /// The database could not be asked for events. Those in the air were settled, or are left to their leases.
     pub async fn run_once(&self) -> Result<Report, DbErr> {
         let names = [self.destination.name()];
-        self.registered.get_or_try_init(|| outbox::ensure_destinations(&self.db, &names)).await?;
+        let register = || self.in_time(outbox::ensure_destinations(&self.db, &names));
+        self.registered.get_or_try_init(register).await?;
         let mut run = Run::new(self);
-        run.note_rescued(&outbox::rescue(&self.db, &self.name, &self.policy).await?);
+        run.note_rescued(&self.in_time(outbox::rescue(&self.db, &self.name, &self.policy)).await?);
         run.drain_all().await
+    }
+
+    /// What the database answers to `work`, or an error when it takes too long.
+    pub(super) async fn in_time<T>(&self, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+        within((self.settings.lease / ANSWER_PART).max(ANSWER_MIN), work).await
     }
 }
 
@@ -116,7 +128,7 @@ impl<'a, D: Destination> Run<'a, D> {
                         Err(error) => (self.exhausted, failed) = (true, Err(error)),
                     }
                 }
-                settled = step(&mut self.settling) => self.note(&settled?),
+                settled = step(&mut self.settling) => self.note(settled?),
                 rescued = step(&mut self.rescuing) => {
                     match rescued {
                         Ok(rescued) => self.note_rescued(&rescued),
@@ -191,7 +203,7 @@ impl<'a, D: Destination> Run<'a, D> {
                 limit: wanted,
                 lease: worker.settings.lease,
             };
-            outbox::claim(&worker.db, &request).await
+            worker.in_time(outbox::claim(&worker.db, &request)).await
         }));
     }
 
@@ -220,7 +232,8 @@ impl<'a, D: Destination> Run<'a, D> {
         let due = self.rescued_at.elapsed() >= worker.settings.lease / RESCUE_PART;
         if due && self.rescuing.is_none() && !worker.signals.drain.is_cancelled() {
             self.rescued_at = Instant::now();
-            self.rescuing = Some(Box::pin(outbox::rescue(&worker.db, &worker.name, &worker.policy)));
+            let rescue = outbox::rescue(&worker.db, &worker.name, &worker.policy);
+            self.rescuing = Some(Box::pin(worker.in_time(rescue)));
         }
     }
 
@@ -232,15 +245,28 @@ impl<'a, D: Destination> Run<'a, D> {
         self.exhausted &= rescued.is_empty();
     }
 
-    fn note(&mut self, settled: &[(Attempt<D::Receipt>, Became)]) {
+    fn note(&mut self, settlement: Settlement<D::Receipt>) {
         self.settled_since_claim = true;
-        for (attempt, became) in settled {
+        for (attempt, became) in &settlement.settled {
             tell::settled(self.worker.destination.name(), (attempt, became));
             self.report.count((attempt, became));
             // The circuit is closed: what waited behind it need not wait for the next tick.
             if attempt.event.probe && *became == Became::Delivered {
                 self.exhausted = false;
             }
+        }
+        if settlement.held.is_some() {
+            self.hold_back();
+        }
+    }
+
+    /// The destination is to be left alone: what was claimed before that was known stays here, without spending its
+    /// attempt. Not so a probe, which is what has leave to go.
+    fn hold_back(&mut self) {
+        let (probes, others) = mem::take(&mut self.waiting).into_iter().partition(|event| event.probe);
+        self.waiting = probes;
+        for event in others {
+            self.hand_back(event, "its destination is to be left alone");
         }
     }
 
@@ -284,47 +310,6 @@ async fn step<T>(step: &mut Step<'_, T>) -> Result<T, DbErr> {
     let result = under_way.await;
     *step = None;
     result
-}
-
-/// Settles in one transaction what has finished, and tries again while the database is away and a lease still holds.
-/// Trying again is safe even after a commit whose answer was lost: the leases are gone then, and nothing matches.
-async fn settle<D: Destination>(
-    worker: &Worker<D>,
-    attempts: Vec<Attempt<D::Receipt>>,
-) -> Result<Vec<(Attempt<D::Receipt>, Became)>, DbErr> {
-    let held_until = attempts.iter().map(|attempt| attempt.event.lease_ends).max();
-    loop {
-        match settle_once(worker, &attempts).await {
-            Ok(became) => return Ok(attempts.into_iter().zip(became).collect()),
-            Err(error) if held_until.is_some_and(|until| Instant::now() + SETTLE_RETRY < until) => {
-                tracing::warn!(error = %tell::chain(&error), "could not settle, trying again");
-                tokio::time::sleep(SETTLE_RETRY).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// The fee records, the events' `delivered` and the quotes' `confirmed` commit together.
-async fn settle_once<D: Destination>(
-    worker: &Worker<D>,
-    attempts: &[Attempt<D::Receipt>],
-) -> Result<Vec<Became>, DbErr> {
-    let destination = &worker.destination;
-    let txn = worker.db.begin().await?;
-    let now = worker.db.now(&*txn).await?;
-    let became = outbox::settle(&txn, destination.name(), &worker.name, &worker.policy, now, attempts).await?;
-    let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&became).collect();
-    destination.apply(&txn, &settled, now).await?;
-    crash::point("before-settle-commit");
-    txn.commit().await?;
-    worker.signals.settled.notify_waiters();
-    for (attempt, became) in settled {
-        if *became == Became::Delivered && destination.name() == FEE_SERVER {
-            metrics::fee_lag_seconds((now - attempt.event.created_at).as_seconds_f64());
-        }
-    }
-    Ok(became)
 }
 
 /// A panic in a delivery is a failed attempt; what it had sent before, nobody knows.

@@ -19,10 +19,16 @@ mod api_quotes;
 mod audit;
 mod audit_remote;
 mod cli_operator;
+<<<<<<< HEAD
 mod compare;
+=======
+mod crash;
+>>>>>>> c7b1c3e (wip all)
 mod delivery_windows;
 mod explain;
 mod fee_server_answers;
+mod fleet;
+mod frozen_worker;
 mod harness;
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -32,6 +38,7 @@ mod operator_lists;
 mod operator_pause;
 mod operator_retry;
 mod operator_timeline;
+mod outage;
 mod outbox_circuit;
 mod outbox_claim;
 mod outbox_model;
@@ -46,4 +53,7 @@ mod strategies;
 mod strategy_processes;
 mod sweeper;
 mod tidy;
+mod upkeep;
+mod wakeup;
+mod worker_process;
 mod worker_run;

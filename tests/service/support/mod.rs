@@ -10,6 +10,7 @@ mod ports;
 mod process;
 mod raw_server;
 mod services;
+mod stage;
 mod tcp_proxy;
 
 pub use api::{Api, a_quote, open};
@@ -26,4 +27,5 @@ pub use ports::free_port;
 pub use process::{Process, Signal};
 pub use raw_server::{RawServer, Reply};
 pub use services::Server;
+pub use stage::{Books, LIMIT, Stage, base_url_of, name_of};
 pub use tcp_proxy::Proxy;
