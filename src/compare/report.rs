@@ -147,13 +147,13 @@ impl Calm {
 }
 
 impl Percentiles {
-    /// By the nearest rank: each is a value that was measured.
+    /// By the nearest rank: each is a value that was measured, to one decimal.
     #[must_use]
     pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_unstable_by(f64::total_cmp);
         let at = |percent: usize| {
             let rank = (values.len() * percent).div_ceil(100);
-            values.get(rank.saturating_sub(1)).copied()
+            values.get(rank.saturating_sub(1)).map(|value| (value * 10.0).round() / 10.0)
         };
         Self { p50: at(50), p99: at(99) }
     }

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use entity::{outbox_event, quote::Status};
 use feebox::relay::Relay;
 use feebox::sample_fee_server::{Faults, SampleFeeServer};
-use feebox::settings::{Settings, Sources};
+use feebox::settings::{self, Settings, Sources, SweepAction};
 use feebox::strategy::{self, Chosen};
 use feebox::submission::{Listener, ListenerError, Submission, SubmissionError, Submitted};
+use feebox::sweeper::sweep;
 use reqwest::StatusCode;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait};
 use tokio::sync::Notify;
@@ -27,6 +28,7 @@ on_each_engine!(
     after_commit_a_refusal_cancels_the_quote_with_its_reason,
     after_commit_a_fee_that_may_have_been_made_is_voided,
     after_commit_a_quote_that_was_cancelled_meanwhile_gets_its_fee_voided,
+    after_commit_a_sweep_at_the_same_moment_leaves_no_ghost,
 );
 
 async fn in_transaction_a_quote_is_confirmed_when_it_is_accepted(outbox: TestOutbox) {
@@ -96,6 +98,27 @@ async fn after_commit_a_quote_that_was_cancelled_meanwhile_gets_its_fee_voided(o
     design.deliver_voids().await;
     assert!(design.fee_server.fees_in_force().is_empty());
     assert!(outbox.events().await.iter().all(|event| event.event_type == "quote.cancelled"));
+}
+
+async fn after_commit_a_sweep_at_the_same_moment_leaves_no_ghost(outbox: TestOutbox) {
+    let design = Design::start(&outbox, &["after-commit"], Faults::default()).await;
+    let sweeper =
+        settings::Sweeper { schedule: String::new(), stale_after: Duration::ZERO, action: SweepAction::Cancel };
+    let mut quotes = vec![];
+    for _ in 0..100 {
+        quotes.push(design.submit().await.unwrap());
+        sweep(&outbox.db, &sweeper, Relay::default()).await.unwrap();
+    }
+    design.drain().await;
+    design.deliver_voids().await;
+    let in_force: Vec<_> = design.fee_server.fees_in_force().into_iter().map(|fee| fee.quote_id).collect();
+    for quote in quotes {
+        match outbox.quote(quote).await.status {
+            Status::Confirmed => assert!(in_force.contains(&quote) && outbox.events_of(quote).await.is_empty()),
+            Status::Cancelled => assert!(!in_force.contains(&quote), "a fee for a quote that was taken back"),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test]
