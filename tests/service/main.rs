@@ -19,11 +19,8 @@ mod api_quotes;
 mod audit;
 mod audit_remote;
 mod cli_operator;
-<<<<<<< HEAD
 mod compare;
-=======
 mod crash;
->>>>>>> c7b1c3e (wip all)
 mod delivery_windows;
 mod explain;
 mod fee_server_answers;
