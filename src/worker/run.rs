@@ -128,7 +128,7 @@ impl<'a, D: Destination> Run<'a, D> {
                         Err(error) => (self.exhausted, failed) = (true, Err(error)),
                     }
                 }
-                settled = step(&mut self.settling) => self.note(settled?),
+                settled = step(&mut self.settling) => self.note(&settled?),
                 rescued = step(&mut self.rescuing) => {
                     match rescued {
                         Ok(rescued) => self.note_rescued(&rescued),
@@ -245,7 +245,7 @@ impl<'a, D: Destination> Run<'a, D> {
         self.exhausted &= rescued.is_empty();
     }
 
-    fn note(&mut self, settlement: Settlement<D::Receipt>) {
+    fn note(&mut self, settlement: &Settlement<D::Receipt>) {
         self.settled_since_claim = true;
         for (attempt, became) in &settlement.settled {
             tell::settled(self.worker.destination.name(), (attempt, became));
