@@ -73,7 +73,7 @@ async fn a_long_outage_is_sat_out(engine: Engine, outage: Outage) {
     stage.submit(QUOTES / 2).await;
     tokio::time::sleep(OUTAGE.saturating_sub(opened.elapsed())).await;
 
-    let (calls_made, spent) = (calls(&stage, &workers, outage), stage.books().await.attempts);
+    let (sent, attempts) = (calls(&stage, &workers, outage), stage.books().await.attempts);
     let open_for = opened.elapsed();
     let dead = stage.events().await.iter().filter(|event| event.status == Status::Dead).count();
     stage.fee_server.set_faults(healthy);
@@ -87,10 +87,10 @@ async fn a_long_outage_is_sat_out(engine: Engine, outage: Outage) {
     let per_round_trip = per_round_trip(&arrivals);
     let books = stage.books().await;
     println!(
-        "outage of {OUTAGE:?} ({outage:?}), {engine:?}: {books}, dead {dead}, attempts spent meanwhile {spent}, calls to \
-         the dead server {calls_made}, of them {} after the circuit opened, drained {drained:.1?} after it was back, calls in \
+        "outage of {OUTAGE:?} ({outage:?}), {engine:?}: {books}, dead {dead}, attempts spent meanwhile {attempts}, calls to \
+         the dead server {sent}, of them {} after the circuit opened, drained {drained:.1?} after it was back, calls in \
          its first round trips {:?}, at most {}",
-        calls_made - sent_before,
+        sent - sent_before,
         &per_round_trip[..per_round_trip.len().min(12)],
         per_round_trip.iter().max().unwrap(),
     );
@@ -100,11 +100,11 @@ async fn a_long_outage_is_sat_out(engine: Engine, outage: Outage) {
     // What was in the air when the circuit opened, and one probe after each cool-down.
     let probes = usize::try_from(open_for.as_millis() / COOL_DOWN.as_millis()).unwrap() + 1;
     let in_the_air = WORKERS * CONCURRENCY + FAILURES;
-    assert!(calls_made - sent_before <= in_the_air + probes, "{sent_before} and then {calls_made}");
+    assert!(sent - sent_before <= in_the_air + probes, "{sent_before} and then {sent}");
     // Fast failures make room for others until the first of them is written down.
-    assert!(calls_made <= 2 * in_the_air + probes, "{calls_made}");
-    // Only what was calls_made before the circuit opened counts against events.
-    assert!(usize::try_from(spent).unwrap() <= 2 * in_the_air, "{spent}");
+    assert!(sent <= 2 * in_the_air + probes, "{sent}");
+    // Only what was sent before the circuit opened counts against events.
+    assert!(usize::try_from(attempts).unwrap() <= 2 * in_the_air, "{attempts}");
     // One probe, then one call more in each round trip and worker, or a tenth: no stampede.
     let mut bound = 1.0;
     for (trip, count) in per_round_trip.iter().enumerate().take(8) {

@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 use entity::outbox_event::Status;
 use entity::{destination, fee_record, outbox_event, quote};
 use feebox::app::process_name;
+use feebox::audit::{Violation, audit, audit_remote};
 use feebox::database::Database;
+use feebox::destination::FeeServer;
 use feebox::sample_fee_server::{Faults, SampleFeeServer, Stats};
+use feebox::settings::{Settings, Sources};
 use feebox::submission::{OutboxRecorder, Submission};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
-use super::{Engine, Process, TestDatabase, eventually, new_quote};
+use super::{Engine, Process, TestDatabase, eventually, http_client, new_quote};
 
 /// Long enough for whatever comes at all, on a machine that is busy with other things.
 pub const LIMIT: Duration = Duration::from_mins(2);
@@ -194,7 +197,22 @@ impl Stage {
             ghosts: fees.iter().filter(|fee| !stored.contains(&fee.quote_id)).count(),
             attempts: events.iter().map(|event| i64::from(event.attempts)).sum(),
             at_fee_server: self.fee_server.stats(),
+            violations: self.violations().await,
         }
+    }
+
+    /// What Feebox itself finds wrong, here and at the fee server.
+    async fn violations(&self) -> Vec<Violation> {
+        let base_url = self.fee_server.base_url();
+        let settings = Settings::load(&Sources::overrides([("fee_server.base_url", &base_url)])).unwrap();
+        let _ = http_client();
+        let fee_server = FeeServer::new(&settings.fee_server, 1).unwrap();
+        let mut violations = vec![];
+        let here =
+            audit(&self.db, settings.retention.delivered_for, |violation| violations.push(violation)).await.unwrap();
+        let there = audit_remote(&self.db, &fee_server, None, |violation| violations.push(violation)).await.unwrap();
+        assert_eq!(here.violations + there.violations, violations.len() as u64);
+        violations
     }
 }
 
@@ -215,6 +233,8 @@ pub struct Books {
     pub ghosts: usize,
     pub attempts: i64,
     pub at_fee_server: Stats,
+    /// By Feebox's own audits.
+    pub violations: Vec<Violation>,
 }
 
 impl Books {
@@ -224,6 +244,7 @@ impl Books {
         assert_eq!(counts, [self.accepted; 6], "{self:?}");
         assert_eq!((self.lost, self.ghosts, self.at_fee_server.double_fees), (0, 0, 0), "{self:?}");
         assert_eq!(self.at_fee_server.fees, self.accepted as u64, "{self:?}");
+        assert_eq!(self.violations, [], "{self:?}");
     }
 
     /// No attempt was made twice: the fee server saw each key once.
