@@ -24,8 +24,9 @@ use crate::{
 };
 
 const CHANNEL: &str = "feebox_outbox";
-/// Commits within this time share one notification.
-const COALESCE: Duration = Duration::from_millis(10);
+/// Commits within this time share one wake-up: under load a claim takes what all of them stored, instead of a transaction
+/// for each. Nothing beside the seconds that a fee takes.
+const COALESCE: Duration = Duration::from_millis(25);
 /// After this long without its own test notification a listener is taken to be behind a pooler.
 const ECHO_WAIT: Duration = Duration::from_secs(3);
 /// After this long without a notification the connection may have died in silence: the listener connects anew.
@@ -39,8 +40,15 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// The listener that wakes workers after each commit.
 #[derive(Clone, Debug, Default)]
 pub struct Wakeup {
-    local: Option<Arc<Notify>>,
-    remote: Option<Arc<Notify>>,
+    stored: Option<Arc<Notify>>,
+}
+
+/// Who is woken.
+enum Sleeper {
+    /// The workers of this process.
+    Local(Arc<Notify>),
+    /// Those that listen to the database.
+    Remote(Database),
 }
 
 impl Wakeup {
@@ -49,17 +57,20 @@ impl Wakeup {
     #[must_use]
     pub fn new(db: &Database, local: Option<Arc<Notify>>, drain: CancellationToken) -> Self {
         let postgres = db.connection().get_database_backend() == DbBackend::Postgres;
-        let remote = (local.is_none() && postgres).then(Arc::<Notify>::default);
-        if let Some(stored) = &remote {
-            tokio::spawn(notify_others(db.clone(), Arc::clone(stored), drain));
-        }
-        Self { local, remote }
+        let sleeper = match local {
+            Some(worker) => Sleeper::Local(worker),
+            None if postgres => Sleeper::Remote(db.clone()),
+            None => return Self::default(),
+        };
+        let stored = Arc::<Notify>::default();
+        tokio::spawn(wake_at_intervals(sleeper, Arc::clone(&stored), drain));
+        Self { stored: Some(stored) }
     }
 
     /// Wakes a worker.
     pub fn wake(&self) {
-        for notify in [&self.local, &self.remote].into_iter().flatten() {
-            notify.notify_one();
+        if let Some(stored) = &self.stored {
+            stored.notify_one();
         }
     }
 }
@@ -75,18 +86,29 @@ impl Listener for Wakeup {
     }
 }
 
-async fn notify_others(db: Database, stored: Arc<Notify>, drain: CancellationToken) {
+/// The first at once, what comes within [`COALESCE`] of it after that.
+async fn wake_at_intervals(sleeper: Sleeper, stored: Arc<Notify>, drain: CancellationToken) {
     loop {
         tokio::select! {
             () = drain.cancelled() => return,
-            () = stored.notified() => {}
-        }
-        // A failure is no harm: the tick comes.
-        let notify = format!("NOTIFY {CHANNEL}");
-        if let Err(error) = within(ANSWER_WAIT, db.connection().execute_unprepared(&notify)).await {
-            tracing::debug!(%error, "could not notify workers");
+            () = stored.notified() => sleeper.wake().await,
         }
         tokio::time::sleep(COALESCE).await;
+    }
+}
+
+impl Sleeper {
+    async fn wake(&self) {
+        match self {
+            Self::Local(worker) => worker.notify_one(),
+            Self::Remote(db) => {
+                let notify = format!("NOTIFY {CHANNEL}");
+                // A failure is no harm: the tick comes.
+                if let Err(error) = within(ANSWER_WAIT, db.connection().execute_unprepared(&notify)).await {
+                    tracing::debug!(%error, "could not notify workers");
+                }
+            }
+        }
     }
 }
 
