@@ -46,6 +46,10 @@ pub(super) enum Passage {
 pub async fn ensure_destinations(db: &Database, names: &[&str]) -> Result<(), DbErr> {
     let now = db.now(db.connection()).await?;
     for name in names {
+        // To insert what is there makes MariaDB wait for whoever holds the row.
+        if destination::Entity::find_by_id(*name).one(db.connection()).await?.is_some() {
+            continue;
+        }
         let row = destination::ActiveModel {
             name: Set((*name).into()),
             circuit: Set(Circuit::Closed),

@@ -3,10 +3,11 @@
 use std::{
     any::Any,
     collections::{HashMap, VecDeque},
-    future::Future,
+    future::{Future, poll_fn},
     mem,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -176,8 +177,8 @@ impl<'a, D: Destination> Run<'a, D> {
             let known_by = event.clone();
             let task = self.in_flight.spawn(async move {
                 crash::point("after-claim");
-                let outcome = tokio::time::timeout(limit, destination.deliver(&event)).await;
-                let outcome = outcome.unwrap_or_else(|_| Outcome::Unknown("no answer before the lease ended".into()));
+                let outcome = before(begun + limit, destination.deliver(&event)).await;
+                let outcome = outcome.unwrap_or_else(|| Outcome::Unknown("no answer before the lease ended".into()));
                 crash::point("after-delivery");
                 (event, outcome, begun)
             });
@@ -302,6 +303,15 @@ impl<'a, D: Destination> Run<'a, D> {
     fn hand_back(&mut self, event: LeasedEvent, why: &str) {
         self.finished.push(Attempt { event, outcome: Outcome::NotSent(why.into()), took: Duration::ZERO });
     }
+}
+
+/// What `work` comes to, if it does before `end`. A time-out that also holds for a process that stood still meanwhile: the
+/// clock is read before the work goes on, so that a worker that wakes up after its lease sends nothing more.
+async fn before<T>(end: Instant, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    let in_time =
+        poll_fn(|context| if Instant::now() < end { work.as_mut().poll(context).map(Some) } else { Poll::Ready(None) });
+    tokio::time::timeout(end.saturating_duration_since(Instant::now()), in_time).await.ok().flatten()
 }
 
 /// Waits for a step that is under way; for ever if there is none.
