@@ -27,7 +27,9 @@ async fn a_worker_frozen_between_look_up_and_call_does_not_call_after_its_lease(
         .unwrap();
 
     let way = SlowLookUp::start().await;
-    let settings = [("fee_server.base_url", way.base_url.as_str())];
+    // Time enough to freeze it before it gives up.
+    let settings =
+        [("fee_server.base_url", way.base_url.as_str()), ("worker.lease", "8s"), ("fee_server.timeout", "7s")];
     let frozen = stage.worker(&settings).await;
     way.asked.notified().await;
     frozen.signal(Signal::Stop);
