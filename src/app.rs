@@ -105,6 +105,8 @@ impl App {
         let address = start_http(&parts, roles, &strategy, &mut tasks).await?;
         let schedule = Schedule::start(ticks.iter().map(|(cron, wake)| (cron.as_str(), Arc::clone(wake)))).await?;
         tracing::info!(%address, api = roles.api, worker = roles.worker, name = parts.name, "started");
+        // Last: what was left by whoever ran before is taken up at once.
+        parts.signals.wake.notify_one();
         Ok(Self { settings: parts.settings, address, tasks, workers, strategy, schedule, drain: parts.signals.drain })
     }
 

@@ -104,13 +104,12 @@ impl Workers {
         Ok(reports)
     }
 
-    /// Starts them; what was left by whoever ran before is taken up at once.
+    /// Starts them; they wait to be woken.
     pub(super) fn start(&self, signals: &Signals, tasks: &mut JoinSet<()>) {
         for worker in &self.all {
             let worker = Arc::clone(worker);
             tasks.spawn(async move { worker.work().await });
         }
-        signals.wake.notify_one();
         tasks.spawn(wake_all(self.wakes.clone(), signals.clone()));
     }
 

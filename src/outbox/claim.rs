@@ -87,11 +87,16 @@ pub async fn claim(db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, D
     let (limit, probe) = match gate::pass(&txn, request.destination, now, request.lease).await? {
         Passage::Free => (request.limit, false),
         Passage::Probe => (1, true),
-        Passage::Held(held) => return Ok(Claim { events: Vec::new(), held: Some(held) }),
+        Passage::Held(held) => {
+            txn.rollback().await?;
+            return Ok(Claim { events: Vec::new(), held: Some(held) });
+        }
     };
     let due = due(request.destination, now, limit).all(&*txn).await?;
     if due.is_empty() {
-        // Rolled back with the transaction: a probe that was taken for nothing.
+        // With a probe that was taken for nothing. Not left to the drop, which is a moment late: others pass over rows that
+        // this transaction still locks.
+        txn.rollback().await?;
         return Ok(Claim::default());
     }
     let lease_token = Uuid::new_v4();

@@ -37,6 +37,7 @@ pub async fn rescue(db: &Database, worker: &str, policy: &Policy) -> Result<Vec<
             .all(&*txn)
             .await?;
         if expired.is_empty() {
+            txn.rollback().await?;
             return Ok(rescued);
         }
         for row in expired {
