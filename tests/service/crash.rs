@@ -70,7 +70,8 @@ async fn a_worker_dies_before(engine: Engine, moment: &str, faults: Faults) {
     let protection = if faults.no_lookup { "keys alone" } else { "look-ups alone" };
     let stage = Stage::new(engine, faults).await;
     let quote = stage.submit(1).await[0];
-    let dead = stage.worker_with(&SETTINGS, &[("FEEBOX_CRASH_AT", &moment.replace('_', "-"))]).await;
+    // It may die before it says that it has started.
+    let dead = stage.process(&["worker"], &SETTINGS, &[("FEEBOX_CRASH_AT", &moment.replace('_', "-"))]);
     assert_killed(dead.wait(LIMIT).await);
     let fees = usize::from(moment != "after_claim");
     assert_eq!(stage.fee_server.fees().len(), fees, "fees made by the worker that died");
