@@ -19,9 +19,10 @@ use crate::{
     database::Database,
     destination::FeeServerError,
     http,
-    relay::{KAFKA, Relay},
+    quotes::KAFKA,
+    relay::Relay,
     settings::Settings,
-    strategy::{self, RollbackSome},
+    strategy::{self, RollbackSome, StrategyError},
     submission::{Listener, Submission},
     telemetry::{self, metrics},
     wakeup::{self, Wakeup},
@@ -58,6 +59,9 @@ pub enum StartError {
     /// Somebody else listens there, for example.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
+    /// The strategy's own client cannot be built.
+    #[error(transparent)]
+    Strategy(#[from] StrategyError),
     /// The scheduler did not start.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
@@ -173,13 +177,14 @@ async fn start_http(
     let listener = TcpListener::bind(bind).await.map_err(|error| StartError::Listen(bind, error))?;
     let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
     let metrics = telemetry::install_metrics();
-    let kafka = &parts.settings.kafka;
-    if kafka.brokers.is_some() {
+    if parts.settings.kafka.brokers.is_some() {
         metrics::register_destination(KAFKA);
     }
     let router = if roles.api {
         let wakeup = wakeup(parts, roles);
-        let submission = Submission::new(parts.db.clone(), listeners(&wakeup, strategy)).relaying(Relay::new(kafka));
+        let submission = Submission::new(parts.db.clone(), listeners(&wakeup, strategy))
+            .relaying(Relay::new(&parts.settings))
+            .destined_for(parts.settings.submission.destination);
         let state = http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics, &parts.signals);
         http::router(state.with_wakeup(wakeup))
     } else {

@@ -2,6 +2,8 @@
 //!
 //! Invariant: a status moves by compare and set only, so that of two who want to move it, one does.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use entity::{
     fee_record, outbox_event,
@@ -9,7 +11,7 @@ use entity::{
 };
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    QuerySelect, UpdateMany,
 };
 use uuid::Uuid;
 
@@ -17,6 +19,8 @@ pub use entity::quote::{Model as Quote, Status};
 
 /// The destination that makes fees.
 pub const FEE_SERVER: &str = "fee-server";
+/// The destination that tells others.
+pub const KAFKA: &str = "kafka";
 
 /// A quote with what has become of it.
 #[derive(Clone, Debug)]
@@ -25,7 +29,7 @@ pub struct QuoteWithFee {
     pub quote: Quote,
     /// Its fee record, once there is one.
     pub fee: Option<fee_record::Model>,
-    /// The event that brings the fee, until it is pruned.
+    /// The event that hands it to its destination, until it is pruned.
     pub event: Option<outbox_event::Model>,
 }
 
@@ -52,6 +56,7 @@ pub async fn insert(txn: &DatabaseTransaction, quotes: &[Quote]) -> Result<(), D
             currency: Set(quote.currency),
             amount_minor: Set(quote.amount_minor),
             lines: Set(quote.lines),
+            destination: Set(quote.destination),
             status: Set(quote.status),
             status_reason: Set(quote.status_reason),
             submitted_at: Set(quote.submitted_at),
@@ -74,19 +79,50 @@ pub async fn advance(
     reason: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<u64, DbErr> {
+    let moved = change(ids, from, to, reason, now).exec(db).await?;
+    Ok(moved.rows_affected)
+}
+
+/// The same with those alone whose fate hangs on `destination`: for whoever has an event in hand that may be news to it,
+/// and nothing more.
+///
+/// # Errors
+/// What the database answers.
+pub async fn advance_those_for(
+    db: &impl ConnectionTrait,
+    destination: &str,
+    ids: impl IntoIterator<Item = Uuid>,
+    from: Status,
+    to: Status,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<u64, DbErr> {
+    let those = change(ids, &[from], to, reason, now).filter(Column::Destination.eq(destination));
+    Ok(those.exec(db).await?.rows_affected)
+}
+
+fn change(
+    ids: impl IntoIterator<Item = Uuid>,
+    from: &[Status],
+    to: Status,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> UpdateMany<Entity> {
     let change = ActiveModel {
         status: Set(to),
         status_reason: Set(reason.map(str::to_owned)),
         updated_at: Set(now),
         ..Default::default()
     };
-    let moved = Entity::update_many()
-        .set(change)
-        .filter(Column::Id.is_in(ids))
-        .filter(Column::Status.is_in(from.iter().copied()))
-        .exec(db)
-        .await?;
-    Ok(moved.rows_affected)
+    Entity::update_many().set(change).filter(Column::Id.is_in(ids)).filter(Column::Status.is_in(from.iter().copied()))
+}
+
+/// Who has to take quote `id` before it is confirmed, if there is such a quote. That never changes.
+///
+/// # Errors
+/// What the database answers.
+pub async fn destination(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<String>, DbErr> {
+    Entity::find_by_id(id).select_only().column(Column::Destination).into_tuple().one(db).await
 }
 
 /// The quote `id`, if there is one.
@@ -146,17 +182,15 @@ async fn with_fees(db: &impl ConnectionTrait, quotes: Vec<Quote>) -> Result<Vec<
         return Ok(Vec::new());
     }
     let fees = fee_record::Entity::find().filter(Fee::QuoteId.is_in(ids.iter().copied())).all(db).await?;
-    let events = outbox_event::Entity::find()
-        .filter(Event::AggregateId.is_in(ids))
-        .filter(Event::Destination.eq(FEE_SERVER))
-        .filter(Event::Sequence.eq(1))
-        .all(db)
-        .await?;
-    let mut fees: std::collections::HashMap<_, _> = fees.into_iter().map(|fee| (fee.quote_id, fee)).collect();
-    let mut events: std::collections::HashMap<_, _> =
-        events.into_iter().map(|event| (event.aggregate_id, event)).collect();
-    Ok(quotes
-        .into_iter()
-        .map(|quote| QuoteWithFee { fee: fees.remove(&quote.id), event: events.remove(&quote.id), quote })
-        .collect())
+    let events = outbox_event::Entity::find().filter(Event::AggregateId.is_in(ids)).filter(Event::Sequence.eq(1));
+    let events = events.filter(Event::EventType.eq("quote.submitted")).all(db).await?;
+    let mut fees: HashMap<_, _> = fees.into_iter().map(|fee| (fee.quote_id, fee)).collect();
+    let mut events: HashMap<_, _> =
+        events.into_iter().map(|event| ((event.aggregate_id, event.destination.clone()), event)).collect();
+    let found = quotes.into_iter().map(|quote| QuoteWithFee {
+        fee: fees.remove(&quote.id),
+        event: events.remove(&(quote.id, quote.destination.clone())),
+        quote,
+    });
+    Ok(found.collect())
 }

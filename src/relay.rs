@@ -8,17 +8,15 @@ use uuid::Uuid;
 use crate::{
     fees::Fee,
     outbox::{self, NewEvent},
-    quotes::Quote,
-    settings,
+    quotes::{KAFKA, Quote},
+    settings::{Settings, Strategy},
 };
-
-/// The destination that news go to.
-pub const KAFKA: &str = "kafka";
 
 /// Stores news of quotes, if they are wanted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Relay {
     is_wanted: bool,
+    is_told_of_submissions: bool,
 }
 
 /// Something that others may want to know.
@@ -46,8 +44,15 @@ pub enum What<'a> {
 impl Relay {
     /// News are wanted if there are brokers to tell them to.
     #[must_use]
-    pub fn new(settings: &settings::Kafka) -> Self {
-        Self { is_wanted: settings.brokers.is_some() }
+    pub fn new(settings: &Settings) -> Self {
+        let submission = &settings.submission;
+        let is_told_of_submissions = submission.destination == KAFKA && submission.strategy != Strategy::Outbox;
+        Self { is_wanted: settings.kafka.brokers.is_some(), is_told_of_submissions }
+    }
+
+    /// Whether a submission is told of by its strategy, without an outbox: then it is not stored as news, too.
+    pub(crate) fn is_told_of_submissions(self) -> bool {
+        self.is_told_of_submissions
     }
 
     /// Stores `news`, each behind what was told of its quote before. It is told if and only if `txn` commits.
@@ -94,7 +99,8 @@ impl What<'_> {
         }
     }
 
-    fn payload(&self, now: DateTime<Utc>) -> Value {
+    /// What a consumer reads.
+    pub(crate) fn payload(&self, now: DateTime<Utc>) -> Value {
         match self {
             Self::Submitted(quote) => json!({
                 "quote_id": quote.id,

@@ -56,7 +56,7 @@ pub struct Settings {
     pub retry: Retry,
     /// When a failing destination is left alone.
     pub circuit: Circuit,
-    /// How a submitted quote gets its fee.
+    /// How a submitted quote reaches its destination.
     pub submission: Submission,
     /// What happens to quotes that stay pending.
     pub sweeper: Sweeper,
@@ -108,6 +108,7 @@ impl Settings {
         access::refuse_open_door(&settings.server, &settings.access, &mut fields);
         worker::refuse_short_lease(&settings.worker, &settings.fee_server, &mut fields);
         kafka::refuse_short_lease(&settings.kafka, &settings.worker, &mut fields);
+        submission::refuse_kafka_without_brokers(&settings.submission, &settings.kafka, &mut fields);
         settings.in_force = fields.finish()?;
         Ok(settings)
     }

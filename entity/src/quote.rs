@@ -21,6 +21,9 @@ pub struct Model {
     /// `[{description, quantity, unit_price_minor}]`, 1 to 100 of them.
     #[sea_orm(column_type = "JsonBinary")]
     pub lines: Json,
+    /// Who has to take the quote before it is confirmed: `fee-server` or `kafka`.
+    #[sea_orm(column_type = "String(StringLen::N(32))")]
+    pub destination: String,
     /// Where the quote stands.
     pub status: Status,
     /// Why it was cancelled or rejected, if it was.
@@ -38,12 +41,12 @@ impl ActiveModelBehavior for ActiveModel {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "lowercase")]
 pub enum Status {
-    /// No fee yet.
+    /// Its destination has not taken it yet: no fee record.
     Pending,
-    /// The fee record is stored.
+    /// Its destination has taken it: the fee record is stored, or Kafka has acknowledged.
     Confirmed,
-    /// The fee server refused the quote for good.
+    /// Its destination refused it for good.
     Rejected,
-    /// Taken back; its fee, if one was made, is voided.
+    /// Taken back; a fee that was made is voided, brokers that were told are told of that, too.
     Cancelled,
 }

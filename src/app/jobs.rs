@@ -32,7 +32,7 @@ fn retention(parts: &Parts) -> Result<(Upkeep, String), CronError> {
 fn sweeper(parts: &Parts) -> Result<(Upkeep, String), CronError> {
     let (db, settings) = (parts.db.clone(), parts.settings.sweeper.clone());
     let (wake, settled) = (parts.signals.wake.clone(), parts.signals.settled.clone());
-    let (schedule, relay) = (settings.schedule.clone(), Relay::new(&parts.settings.kafka));
+    let (schedule, relay) = (settings.schedule.clone(), Relay::new(&parts.settings));
     let sweep = Upkeep::new(parts.db.clone(), sweeper::JOB, parts.name.clone(), &schedule, move || {
         let (db, settings) = (db.clone(), settings.clone());
         let (wake, settled) = (wake.clone(), settled.clone());

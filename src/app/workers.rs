@@ -59,13 +59,15 @@ impl Workers {
     pub fn new(settings: &Settings, db: &Database, name: &str, signals: &Signals) -> Result<Self, StartError> {
         let mut workers = Self { all: Vec::new(), wakes: Vec::new() };
         let fee_server = FeeServer::new(&settings.fee_server, settings.worker.concurrency)?;
-        let relay = Relay::new(&settings.kafka);
+        let relay = Relay::new(settings);
         workers.add(settings, db, name, fee_server.relaying(relay), signals.settled.clone(), signals);
         #[cfg(feature = "kafka")]
         if settings.kafka.brokers.is_some() {
             let kafka = crate::destination::Kafka::new(&settings.kafka, settings.worker.lease)?;
-            // Nobody waits for what Kafka has.
-            workers.add(settings, db, name, kafka, Arc::default(), signals);
+            // Of mere news nobody waits to hear that Kafka has it.
+            let is_waited_for = settings.submission.destination == crate::quotes::KAFKA;
+            let settled = if is_waited_for { signals.settled.clone() } else { Arc::default() };
+            workers.add(settings, db, name, kafka, settled, signals);
         }
         Ok(workers)
     }

@@ -16,7 +16,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::Violation;
-use crate::quotes::FEE_SERVER;
+use crate::quotes::{FEE_SERVER, KAFKA};
 
 const UNFINISHED: [EventStatus; 3] = [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead];
 
@@ -48,20 +48,31 @@ fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
             Condition::all()
                 .add(QuoteColumn::Status.eq(Status::Pending))
                 .add(Expr::exists(fee_of_quote()).not())
-                .add(Expr::exists(fee_event_of_quote(&UNFINISHED)).not()),
-            "is pending, and there is no event left that could bring its fee: it is lost",
+                .add(Expr::exists(hand_over_of_quote(&UNFINISHED)).not()),
+            "is pending, and there is no event left that could hand it to its destination: it is lost",
         ),
         quote(
             2,
             Condition::all()
                 .add(QuoteColumn::Status.eq(Status::Rejected))
-                .add(Expr::exists(fee_event_of_quote(&[EventStatus::Dead])).not()),
+                .add(Expr::exists(hand_over_of_quote(&[EventStatus::Dead])).not()),
             "was rejected, and there is no dead event left that an operator could retry",
         ),
         quote(
             5,
-            Condition::all().add(QuoteColumn::Status.eq(Status::Confirmed)).add(Expr::exists(fee_of_quote()).not()),
+            Condition::all()
+                .add(QuoteColumn::Status.eq(Status::Confirmed))
+                .add(QuoteColumn::Destination.eq(FEE_SERVER))
+                .add(Expr::exists(fee_of_quote()).not()),
             "is confirmed and has no fee record",
+        ),
+        quote(
+            5,
+            Condition::all()
+                .add(QuoteColumn::Status.eq(Status::Confirmed))
+                .add(QuoteColumn::Destination.eq(KAFKA))
+                .add(Expr::exists(hand_over_of_quote(&UNFINISHED))),
+            "is confirmed, although the event that tells Kafka of it is not delivered",
         ),
         quote(
             4,
@@ -70,7 +81,7 @@ fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
                 .add(QuoteColumn::UpdatedAt.gte(kept_since))
                 .add(Expr::exists(fee_of_quote()).or(Expr::exists(attempted_event_of_quote())))
                 .add(Expr::exists(void_of_quote()).not()),
-            "was cancelled although a fee exists or may exist, and no event voids it",
+            "was cancelled although its destination has or may have taken it, and no event takes that back",
         ),
     ]
 }
@@ -88,11 +99,17 @@ fn events() -> Vec<Check> {
         ),
         event(
             4,
-            brings_the_fee()
+            Condition::all()
+                .add(EventColumn::EventType.eq("quote.submitted"))
                 .add(EventColumn::Status.is_in(UNFINISHED))
                 .add(EventColumn::Withdrawn.eq(false))
-                .add(Expr::exists(quote_of_event().and_where(QuoteColumn::Status.eq(Status::Cancelled)).take())),
-            "can still bring a fee, although the quote was cancelled",
+                .add(Expr::exists(
+                    quote_of_event()
+                        .and_where(goes_there())
+                        .and_where(QuoteColumn::Status.eq(Status::Cancelled))
+                        .take(),
+                )),
+            "can still be delivered, although the quote was cancelled",
         ),
         event(
             5,
@@ -205,16 +222,21 @@ fn brings_the_fee() -> Condition {
 fn event_of_quote(event_type: &str) -> SelectStatement {
     one(Event)
         .and_where(Expr::col((Event, EventColumn::AggregateId)).equals((Quote, QuoteColumn::Id)))
-        .and_where(EventColumn::Destination.eq(FEE_SERVER))
+        .and_where(goes_there())
         .and_where(EventColumn::EventType.eq(event_type))
         .take()
 }
 
-fn fee_event_of_quote(statuses: &[EventStatus]) -> SelectStatement {
+/// The event goes where its quote goes: it is no mere news of it.
+fn goes_there() -> Expr {
+    Expr::col((Event, EventColumn::Destination)).equals((Quote, QuoteColumn::Destination))
+}
+
+fn hand_over_of_quote(statuses: &[EventStatus]) -> SelectStatement {
     event_of_quote("quote.submitted").and_where(EventColumn::Status.is_in(statuses.iter().copied())).take()
 }
 
-/// What made the cancellation store an event that voids the fee.
+/// What made the cancellation store an event that takes back what the destination did.
 fn attempted_event_of_quote() -> SelectStatement {
     let attempted = Condition::any()
         .add(EventColumn::Status.is_in([EventStatus::Leased, EventStatus::Delivered]))

@@ -103,12 +103,16 @@ pub fn not_promised(strategy: Strategy) -> &'static [NotPromised] {
     }
 }
 
-const LOST: NotPromised =
-    NotPromised { promise: 2, why: "a crash before the fee is stored loses it: it stands in no table" };
-const GHOSTS: NotPromised =
-    NotPromised { promise: 4, why: "a rollback after the call leaves a fee for a quote that was never stored" };
+const LOST: NotPromised = NotPromised {
+    promise: 2,
+    why: "a crash before the answer is stored loses it: that a call is to be made stands in no table",
+};
+const GHOSTS: NotPromised = NotPromised {
+    promise: 4,
+    why: "a rollback after the call leaves a fee or record for a quote that was never stored",
+};
 const WAITS: NotPromised =
-    NotPromised { promise: 8, why: "the submission waits for the fee server, and fails or slows down with it" };
+    NotPromised { promise: 8, why: "the submission waits for the destination, and fails or slows down with it" };
 
 impl Report {
     fn new(at: DateTime<Utc>) -> Self {

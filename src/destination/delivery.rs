@@ -1,5 +1,6 @@
 //! What a destination gets to see of an event, whoever hands it over.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -10,6 +11,10 @@ use crate::outbox::LeasedEvent;
 pub struct Delivery<'a> {
     /// The idempotency key: the same at every attempt.
     pub id: Uuid,
+    /// The quote that it is about.
+    pub quote_id: Uuid,
+    /// When what it tells was stored.
+    pub created_at: DateTime<Utc>,
     /// For example `quote.submitted`.
     pub event_type: &'a str,
     /// What the destination gets.
@@ -24,6 +29,8 @@ impl<'a> From<&'a LeasedEvent> for Delivery<'a> {
     fn from(event: &'a LeasedEvent) -> Self {
         Self {
             id: event.id,
+            quote_id: event.aggregate_id,
+            created_at: event.created_at,
             event_type: &event.event_type,
             payload: &event.payload,
             trace_context: event.trace_context.as_deref(),

@@ -4,17 +4,17 @@ use sea_orm::ActiveEnum;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Operator, OperatorError, actions, actions::NewAction, brings_the_fee};
+use super::{Operator, OperatorError, actions, actions::NewAction, hands_over};
 use crate::{
     database::Database,
     outbox::{self, Event, EventStatus},
-    quotes::Status,
+    quotes::{self, Status},
     relay::Relay,
     submission::{self, CancelError, Cancelled},
 };
 
-/// Gives event `id` up. One that would have brought a fee gives up its quote, even a rejected one: a quote with neither
-/// a fee nor an event to get it would be lost. Its fee, should one exist, is voided as after any cancellation. Of an
+/// Gives event `id` up. One that would have handed a quote to its destination gives up the quote, even a rejected one: a
+/// quote with neither a fee nor an event to get it would be lost. Its fee, should one exist, is voided as after any cancellation. Of an
 /// event that is being delivered the running attempt is the last. Answers the event as it is then.
 ///
 /// # Errors
@@ -31,7 +31,8 @@ pub async fn cancel(db: &Database, relay: Relay, operator: Operator<'_>, id: Uui
         }
         EventStatus::Cancelled => return Err(given_up_before()),
     }
-    if brings_the_fee(&event) {
+    let of_quote = quotes::destination(&*txn, event.aggregate_id).await?;
+    if hands_over(&event) && of_quote.is_some_and(|destination| destination == event.destination) {
         let why = operator.reason.map_or_else(|| format!("given up by {}", operator.name), str::to_owned);
         let from = [Status::Pending, Status::Confirmed, Status::Rejected];
         match submission::cancel(&txn, relay, event.aggregate_id, &from, Some(&why), None, now).await {

@@ -13,8 +13,6 @@ mod retry_bulk;
 use entity::outbox_event::Model as Event;
 use sea_orm::DbErr;
 
-use crate::quotes::FEE_SERVER;
-
 pub use actions::{Action, ActionFilter, ActionView};
 pub use cancel::cancel;
 pub use destinations::{pause, resume};
@@ -50,7 +48,7 @@ impl OperatorError {
     }
 }
 
-/// Whether the fate of the quote hangs on `event`.
-fn brings_the_fee(event: &Event) -> bool {
-    event.destination == FEE_SERVER && event.event_type == "quote.submitted"
+/// Whether `event` hands its quote over; the fate of the quote hangs on it if that goes to the quote's own destination.
+fn hands_over(event: &Event) -> bool {
+    event.event_type == "quote.submitted"
 }

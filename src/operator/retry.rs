@@ -5,11 +5,11 @@ use sea_orm::{ActiveEnum, DatabaseTransaction, DbErr};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Operator, OperatorError, actions, actions::NewAction, brings_the_fee};
+use super::{Operator, OperatorError, actions, actions::NewAction, hands_over};
 use crate::{
     database::Database,
     outbox::{self, Event, EventStatus},
-    quotes::{self, Status},
+    quotes::{self, FEE_SERVER, KAFKA, Status},
 };
 
 /// Retries event `id`: a dead one comes back to life with all its attempts before it, and its quote, if it was rejected,
@@ -46,12 +46,20 @@ pub async fn retry(db: &Database, operator: Operator<'_>, id: Uuid) -> Result<Ev
     Ok(event)
 }
 
-/// The quotes that the fee server had refused are pending again, as their events are.
+/// The quotes that their destination had refused are pending again, as their events are.
 pub(super) async fn bring_back(
     txn: &DatabaseTransaction,
     revived: impl IntoIterator<Item = &Event>,
     now: DateTime<Utc>,
 ) -> Result<(), DbErr> {
-    let quotes = revived.into_iter().filter(|event| brings_the_fee(event)).map(|event| event.aggregate_id);
-    quotes::advance(txn, quotes, &[Status::Rejected], Status::Pending, None, now).await.map(drop)
+    let revived: Vec<_> = revived.into_iter().filter(|event| hands_over(event)).collect();
+    for destination in [FEE_SERVER, KAFKA] {
+        let those = revived.iter().filter(|event| event.destination == destination);
+        let quotes: Vec<_> = those.map(|event| event.aggregate_id).collect();
+        if !quotes.is_empty() {
+            let (from, to) = (Status::Rejected, Status::Pending);
+            quotes::advance_those_for(txn, destination, quotes, from, to, None, now).await?;
+        }
+    }
+    Ok(())
 }

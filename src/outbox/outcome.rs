@@ -28,6 +28,20 @@ pub enum Outcome<R> {
 }
 
 impl<R> Outcome<R> {
+    /// The same, handing something else back.
+    pub fn map<T>(self, change: impl FnOnce(R) -> T) -> Outcome<T> {
+        match self {
+            Self::Delivered(receipt) => Outcome::Delivered(change(receipt)),
+            Self::Retry(error) => Outcome::Retry(error),
+            Self::RetryAfter(error, wait) => Outcome::RetryAfter(error, wait),
+            Self::Unknown(error) => Outcome::Unknown(error),
+            Self::Refused(error) => Outcome::Refused(error),
+            Self::Broken(error) => Outcome::Broken(error),
+            Self::Unauthorised(error) => Outcome::Unauthorised(error),
+            Self::NotSent(error) => Outcome::NotSent(error),
+        }
+    }
+
     /// One word, for metrics, logs and the `failures` of an event.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -1,12 +1,15 @@
 //! `submission.*`: how a submitted quote gets its fee.
 
-use super::fields::Fields;
+use super::{Kafka, fields::Fields};
+use crate::quotes::{FEE_SERVER, KAFKA};
 
-/// How a submitted quote gets its fee.
+/// How a submitted quote reaches its destination.
 #[derive(Clone, Debug)]
 pub struct Submission {
     /// The design in use.
     pub strategy: Strategy,
+    /// Who has to take a quote before it is confirmed: `fee-server` or `kafka`.
+    pub destination: &'static str,
     /// With [`Strategy::AfterCommit`]: whether a call that failed for good cancels the quote.
     pub compensate: bool,
 }
@@ -16,11 +19,11 @@ pub struct Submission {
 pub enum Strategy {
     /// An event is stored with the quote, and a worker delivers it.
     Outbox,
-    /// The fee server is called before the commit: slow, and a rollback leaves a ghost fee.
+    /// The destination is called before the commit: slow, and a rollback leaves a ghost.
     InTransaction,
-    /// The fee server is called before the commit, and nobody waits for it: a rollback leaves a ghost fee.
+    /// The destination is called before the commit, and nobody waits for it: a rollback leaves a ghost.
     BeforeCommitAsync,
-    /// The fee server is called after the commit: a crash in between loses the fee.
+    /// The destination is called after the commit: a crash in between loses the call.
     AfterCommit,
 }
 
@@ -36,7 +39,20 @@ impl Submission {
                     ("after-commit", Strategy::AfterCommit),
                 ],
             ),
+            destination: fields.choice("submission.destination", &[(FEE_SERVER, FEE_SERVER), (KAFKA, KAFKA)]),
             compensate: fields.flag("submission.compensate"),
         }
+    }
+}
+
+/// Nobody would ever take a quote.
+pub(super) fn refuse_kafka_without_brokers(submission: &Submission, kafka: &Kafka, fields: &mut Fields) {
+    let may_judge = fields.are_fit(&["submission.destination", "kafka.brokers"]);
+    if may_judge && submission.destination == KAFKA && kafka.brokers.is_none() {
+        fields.refuse(
+            "submission.destination",
+            "is kafka, but kafka.brokers is empty",
+            "set kafka.brokers, or choose fee-server",
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The fee server is called after the commit, and nobody waits for it.
+//! The destination is called after the commit, and nobody waits for it.
 
 use async_trait::async_trait;
 
@@ -8,8 +8,8 @@ use super::{
 };
 use crate::submission::{Listener, Submitted};
 
-/// Calls the fee server after the commit, asynchronously. No ghosts: the quote is stored. But that the call is still to
-/// be made stands nowhere but in this process's memory, so a death in between loses the fee.
+/// Calls the destination after the commit, asynchronously. No ghosts: the quote is stored. But that the call is still to
+/// be made stands nowhere but in this process's memory, so a death in between loses it.
 #[derive(Clone)]
 pub struct AfterCommit {
     sender: Sender,
@@ -23,17 +23,19 @@ impl AfterCommit {
         Self { sender, compensation }
     }
 
-    async fn bring_fee(self, sending: Sending) {
+    async fn hand_over(self, sending: Sending) {
         let quote = sending.quote_id;
         match self.sender.send(&sending).await {
-            Sent::Fee(fee) => match self.sender.store(&sending, &fee).await {
+            Sent::Taken(taken) => match self.sender.store(&sending, &taken).await {
                 Ok(Stored::Confirmed) => tracing::debug!(%quote, "confirmed"),
-                Ok(Stored::Voided) => tracing::info!(%quote, "cancelled meanwhile: its fee is voided"),
+                Ok(Stored::Voided) => {
+                    tracing::info!(%quote, "cancelled meanwhile: what its destination did is taken back")
+                }
                 Ok(Stored::NoQuote) => tracing::error!(%quote, "the quote is not pending any more"),
-                Err(error) => tracing::error!(%quote, %error, "the fee was made and not stored"),
+                Err(error) => tracing::error!(%quote, %error, "taken, and the answer not stored"),
             },
             Sent::Failed { why, may_have_reached } => {
-                tracing::error!(%quote, error = why, "no fee could be made");
+                tracing::error!(%quote, error = why, "its destination did not take it");
                 if let Some(compensation) = &self.compensation {
                     compensation.compensate(&sending, &why, may_have_reached).await;
                 }
@@ -45,8 +47,8 @@ impl AfterCommit {
 #[async_trait]
 impl Listener for AfterCommit {
     async fn after_commit(&self, submitted: &Submitted) {
-        for sending in Sending::each_of(submitted) {
-            self.sender.spawn(self.clone().bring_fee(sending));
+        for sending in self.sender.sendings(submitted) {
+            self.sender.spawn(self.clone().hand_over(sending));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The fee server is called from inside the transaction, which does not wait for it.
+//! The destination is called from inside the transaction, which does not wait for it.
 
 use std::time::Duration;
 
@@ -9,17 +9,15 @@ use tokio::time::sleep;
 use super::{
     Sender,
     sender::{Sending, Sent, Stored},
+    target::Taken,
 };
-use crate::{
-    fees::Fee,
-    submission::{Listener, ListenerError, Submitted},
-};
+use crate::submission::{Listener, ListenerError, Submitted};
 
-/// How often a fee looks for its quote, which may not be committed yet, and the pause after each look.
+/// How often an answer looks for its quote, which may not be committed yet, and the pause after each look.
 const LOOKS_MAX: u32 = 5;
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
-/// Calls the fee server before the commit, asynchronously. To be measured, not to be used: whether the transaction
+/// Calls the destination before the commit, asynchronously. To be measured, not to be used: whether the transaction
 /// commits is not known when the call is made, so a rollback leaves a ghost.
 #[derive(Clone)]
 pub struct BeforeCommitAsync {
@@ -33,32 +31,32 @@ impl BeforeCommitAsync {
         Self { sender }
     }
 
-    async fn bring_fee(self, sending: Sending) {
+    async fn hand_over(self, sending: Sending) {
         let quote = sending.quote_id;
         match self.sender.send(&sending).await {
-            Sent::Fee(fee) => self.store(&sending, &fee).await,
-            Sent::Failed { why, .. } => tracing::error!(%quote, error = why, "the fee is lost"),
+            Sent::Taken(taken) => self.store(&sending, &taken).await,
+            Sent::Failed { why, .. } => tracing::error!(%quote, error = why, "the quote is lost to its destination"),
         }
     }
 
-    async fn store(&self, sending: &Sending, fee: &Fee) {
+    async fn store(&self, sending: &Sending, taken: &Taken) {
         let quote = sending.quote_id;
         for _ in 0..LOOKS_MAX {
-            match self.sender.store(sending, fee).await {
+            match self.sender.store(sending, taken).await {
                 Ok(Stored::Confirmed | Stored::Voided) => return,
                 Ok(Stored::NoQuote) => sleep(LOOK_PAUSE).await,
-                Err(error) => return tracing::error!(%quote, %error, "the fee was made and not stored"),
+                Err(error) => return tracing::error!(%quote, %error, "taken, and the answer not stored"),
             }
         }
-        tracing::error!(%quote, fee = fee.fee_id, "a ghost: the fee of a quote that was rolled back");
+        tracing::error!(%quote, "a ghost: its destination has taken a quote that was rolled back");
     }
 }
 
 #[async_trait]
 impl Listener for BeforeCommitAsync {
     async fn before_commit(&self, _txn: &DatabaseTransaction, submitted: &Submitted) -> Result<(), ListenerError> {
-        for sending in Sending::each_of(submitted) {
-            self.sender.spawn(self.clone().bring_fee(sending));
+        for sending in self.sender.sendings(submitted) {
+            self.sender.spawn(self.clone().hand_over(sending));
         }
         Ok(())
     }

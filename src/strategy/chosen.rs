@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{AfterCommit, BeforeCommitAsync, Compensation, InTransaction, Sender};
+use super::{AfterCommit, BeforeCommitAsync, Compensation, InTransaction, Sender, Target};
 use crate::{
     database::Database,
     destination::{FeeServer, FeeServerError},
@@ -14,36 +14,57 @@ use crate::{
     submission::{Listener, OutboxRecorder},
 };
 
-/// How submitted quotes get their fees.
+/// How submitted quotes reach their destination.
 #[derive(Clone)]
 pub struct Chosen {
     /// What happens at each submission.
     pub listener: Arc<dyn Listener>,
-    /// What calls the fee server from this process's memory; none with the outbox.
+    /// What calls the destination from this process's memory; none with the outbox.
     pub sender: Option<Sender>,
+}
+
+/// Why there is no strategy.
+#[derive(Debug, thiserror::Error)]
+pub enum StrategyError {
+    /// The fee server's settings are not usable.
+    #[error("the fee server's client cannot be built")]
+    FeeServer(#[from] FeeServerError),
+    /// The Kafka client does not take its settings.
+    #[cfg(feature = "kafka")]
+    #[error("the Kafka client cannot be built")]
+    Kafka(#[from] crate::destination::KafkaClientError),
 }
 
 /// The design of `submission.strategy`; `settled` is told after each quote that it settles.
 ///
 /// # Errors
-/// The fee server's client cannot be built.
-pub fn chosen(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> Result<Chosen, FeeServerError> {
+/// The client of its destination cannot be built.
+pub fn chosen(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> Result<Chosen, StrategyError> {
     if settings.submission.strategy == Strategy::Outbox {
         return Ok(Chosen { listener: Arc::new(OutboxRecorder), sender: None });
     }
     let retry = RetryPolicy::new(settings.retry.clone());
-    let calls_max = settings.worker.concurrency;
-    let fee_server = FeeServer::new(&settings.fee_server, calls_max)?;
-    let relay = Relay::new(&settings.kafka);
-    let sender = Sender::new(db.clone(), fee_server, retry.clone(), calls_max, Arc::clone(settled)).relaying(relay);
+    let (target, calls_max) = (target(settings)?, settings.worker.concurrency);
+    let relay = Relay::new(settings);
+    let sender = Sender::new(db.clone(), target, retry.clone(), calls_max, Arc::clone(settled)).relaying(relay);
     let listener: Arc<dyn Listener> = match settings.submission.strategy {
         Strategy::Outbox => Arc::new(OutboxRecorder),
         Strategy::InTransaction => Arc::new(InTransaction::new(sender.clone())),
         Strategy::BeforeCommitAsync => Arc::new(BeforeCommitAsync::new(sender.clone())),
         Strategy::AfterCommit => {
-            let compensation = || Compensation::new(db.clone(), retry, Arc::clone(settled), relay);
+            let destination = sender.destination();
+            let compensation = || Compensation::new(db.clone(), destination, retry, Arc::clone(settled), relay);
             Arc::new(AfterCommit::new(sender.clone(), settings.submission.compensate.then(compensation)))
         }
     };
     Ok(Chosen { listener, sender: Some(sender) })
+}
+
+fn target(settings: &Settings) -> Result<Target, StrategyError> {
+    #[cfg(feature = "kafka")]
+    if settings.submission.destination == crate::quotes::KAFKA {
+        let kafka = crate::destination::Kafka::new(&settings.kafka, settings.worker.lease)?;
+        return Ok(Target::Kafka(Arc::new(kafka)));
+    }
+    Ok(Target::FeeServer(FeeServer::new(&settings.fee_server, settings.worker.concurrency)?))
 }

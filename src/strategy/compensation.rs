@@ -1,4 +1,4 @@
-//! Taking a quote back whose fee could not be made.
+//! Taking a quote back that its destination did not take.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::sender::Sending;
 use crate::{
     database::Database,
     outbox::RetryPolicy,
-    quotes::{self, Status},
+    quotes::{self, FEE_SERVER, Status},
     relay::{News, Relay, What},
     submission::{CancelError, Cancelled, cancel},
     telemetry::metrics,
@@ -26,18 +26,27 @@ pub struct Compensation {
     /// Told to everybody who waits after a quote was settled.
     settled: Arc<Notify>,
     relay: Relay,
+    /// Whom the calls are made to.
+    destination: &'static str,
 }
 
 impl Compensation {
-    /// Compensates in `db`, tries again by `retry` when that fails, and has others told by `relay`.
+    /// Compensates in `db` for calls to `destination` that failed, tries again by `retry` when that fails, and has others
+    /// told by `relay`.
     #[must_use]
-    pub fn new(db: Database, retry: RetryPolicy, settled: Arc<Notify>, relay: Relay) -> Self {
-        Self { db, retry, settled, relay }
+    pub fn new(
+        db: Database,
+        destination: &'static str,
+        retry: RetryPolicy,
+        settled: Arc<Notify>,
+        relay: Relay,
+    ) -> Self {
+        Self { db, retry, settled, relay, destination }
     }
 
     pub(super) async fn compensate(&self, sending: &Sending, why: &str, may_have_reached: bool) {
         let quote = sending.quote_id;
-        let reason = format!("no fee could be made: {why}");
+        let reason = format!("{} did not take it: {why}", self.destination);
         for attempt in 1..=ATTEMPTS_MAX {
             match self.once(sending, &reason, may_have_reached).await {
                 Ok(true) => {
@@ -59,8 +68,8 @@ impl Compensation {
         tracing::error!(%quote, "not compensated: it stays pending until the sweeper finds it");
     }
 
-    /// Tells whether the quote was pending and is cancelled now. If the fee may have been made, an event that voids it
-    /// follows.
+    /// Tells whether the quote was pending and is cancelled now. If its destination may have taken it, an event that takes
+    /// that back follows.
     async fn once(&self, sending: &Sending, reason: &str, may_have_reached: bool) -> Result<bool, CancelError> {
         let txn = self.db.begin().await?;
         let now = self.db.now(&*txn).await?;
@@ -73,7 +82,8 @@ impl Compensation {
             }
         } else {
             let moved = quotes::advance(&*txn, [id], &pending, Status::Cancelled, Some(reason), now).await?;
-            if moved == 1 {
+            // Kafka was not told of it, so that there is nothing to add.
+            if moved == 1 && self.destination == FEE_SERVER {
                 let (what, trace_context) = (What::Cancelled(id, Some(reason)), sending.trace_context.clone());
                 self.relay.tell(&txn, now, &[News { what, trace_context }]).await?;
             }

@@ -1,20 +1,16 @@
-//! The fee server is called inside the transaction, which waits for it.
+//! The destination is called inside the transaction, which waits for it.
 
 use async_trait::async_trait;
 use sea_orm::DatabaseTransaction;
 
-use super::{Sender, sender::Sending};
+use super::Sender;
 use crate::{
-    destination::Receipt,
-    fees,
     outbox::Outcome,
-    quotes::{self, Status},
-    relay::What,
     submission::{Listener, ListenerError, Submitted},
 };
 
-/// Calls the fee server before the commit. Quote and fee record commit together; but the transaction stays open for as
-/// long as the fee server takes, a fee server that is away refuses submissions, and a fee whose transaction is rolled
+/// Calls the destination before the commit. Quote and fee record commit together; but the transaction stays open for as
+/// long as the destination takes, one that is away refuses submissions, and a fee or record whose transaction is rolled
 /// back afterwards is a ghost.
 pub struct InTransaction {
     sender: Sender,
@@ -31,18 +27,16 @@ impl InTransaction {
 #[async_trait]
 impl Listener for InTransaction {
     async fn before_commit(&self, txn: &DatabaseTransaction, submitted: &Submitted) -> Result<(), ListenerError> {
-        for sending in Sending::each_of(submitted) {
-            let fee = match self.sender.attempt(&sending, false).await {
-                Outcome::Delivered(Receipt::Fee(fee)) => fee,
+        for sending in self.sender.sendings(submitted) {
+            let taken = match self.sender.attempt(&sending, false).await {
+                Outcome::Delivered(taken) => taken,
                 outcome => {
-                    let why = outcome.error().unwrap_or("it answered with no fee");
-                    return Err(ListenerError::Refused(format!("the fee server made no fee: {why}")));
+                    let (destination, why) = (self.sender.destination(), outcome.error().unwrap_or_default());
+                    return Err(ListenerError::Refused(format!("{destination} did not take the quote: {why}")));
                 }
             };
             let now = self.sender.now(txn).await?;
-            fees::store(txn, std::iter::once((sending.key, &fee)), now).await?;
-            quotes::advance(txn, [sending.quote_id], &[Status::Pending], Status::Confirmed, None, now).await?;
-            self.sender.tell(txn, now, &sending, What::FeeCreated(&fee)).await?;
+            self.sender.confirm(txn, &sending, &taken, now).await?;
         }
         Ok(())
     }

@@ -13,25 +13,26 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::target::{Taken, Target};
 use crate::{
     database::Database,
-    destination::{Delivery, FeeServer, Receipt},
-    fees::{self, Fee},
+    destination::Delivery,
+    fees,
     outbox::{Outcome, RetryPolicy},
-    quotes::{self, FEE_SERVER, Status},
+    quotes::{self, Status},
     relay::{News, Relay, What},
-    submission::{self, Submitted, fee_request},
+    submission::{self, Submitted},
     telemetry::metrics,
 };
 
-/// How often a call is made, and a fee stored, before it is given up: what a client library does by itself.
+/// How often a call is made, and its answer stored, before it is given up: what a client library does by itself.
 const ATTEMPTS_MAX: i32 = 3;
 
-/// Calls the fee server and stores what it answers.
+/// Calls a destination and stores what it answers.
 #[derive(Clone)]
 pub struct Sender {
     db: Database,
-    fee_server: FeeServer,
+    target: Target,
     retry: RetryPolicy,
     /// Told to everybody who waits after a quote was settled.
     settled: Arc<Notify>,
@@ -40,63 +41,46 @@ pub struct Sender {
     relay: Relay,
 }
 
-/// One quote on its way to the fee server.
+/// One quote on its way to its destination.
 #[derive(Clone, Debug)]
 pub(super) struct Sending {
     pub(super) quote_id: Uuid,
     /// The idempotency key of every attempt; stands in the fee record where the event's id would.
-    pub(super) key: Uuid,
+    key: Uuid,
     pub(super) trace_context: Option<String>,
+    submitted_at: DateTime<Utc>,
     payload: Value,
 }
 
 /// What sending came to after all attempts.
 #[derive(Debug)]
 pub(super) enum Sent {
-    Fee(Fee),
-    /// No fee came of it.
+    Taken(Taken),
+    /// The destination has not taken it, as far as is known.
     Failed {
         why: String,
-        /// Nobody knows whether the fee was made.
+        /// Nobody knows whether it did.
         may_have_reached: bool,
     },
 }
 
-/// What became of a fee that came back.
+/// What became of an answer that came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
     /// The quote is confirmed.
     Confirmed,
-    /// The quote had been cancelled: an event that voids the fee is stored.
+    /// The quote had been cancelled: an event that takes back what the destination did is stored.
     Voided,
     /// There is no such quote: its transaction was rolled back, or is not committed yet.
     NoQuote,
 }
 
-impl Sending {
-    /// One for each submitted quote.
-    pub(super) fn each_of(submitted: &Submitted) -> impl Iterator<Item = Self> {
-        submitted.quotes.iter().map(|quote| Self {
-            quote_id: quote.id,
-            key: Uuid::now_v7(),
-            trace_context: submitted.trace_context.clone(),
-            payload: fee_request(quote),
-        })
-    }
-}
-
 impl Sender {
     /// A sender with at most `calls_max` calls open at a time; what is sent beyond that waits in memory.
     #[must_use]
-    pub fn new(
-        db: Database,
-        fee_server: FeeServer,
-        retry: RetryPolicy,
-        calls_max: usize,
-        settled: Arc<Notify>,
-    ) -> Self {
+    pub fn new(db: Database, target: Target, retry: RetryPolicy, calls_max: usize, settled: Arc<Notify>) -> Self {
         let (calls, in_flight) = (Arc::new(Semaphore::new(calls_max)), TaskTracker::new());
-        Self { db, fee_server, retry, settled, calls, in_flight, relay: Relay::default() }
+        Self { db, target, retry, settled, calls, in_flight, relay: Relay::default() }
     }
 
     /// Has others told of the fees that it stores.
@@ -117,6 +101,22 @@ impl Sender {
         self.in_flight.len()
     }
 
+    /// Whom it calls.
+    pub(super) fn destination(&self) -> &'static str {
+        self.target.name()
+    }
+
+    /// One for each submitted quote.
+    pub(super) fn sendings(&self, submitted: &Submitted) -> impl Iterator<Item = Sending> {
+        submitted.quotes.iter().map(|quote| Sending {
+            quote_id: quote.id,
+            key: Uuid::now_v7(),
+            trace_context: submitted.trace_context.clone(),
+            submitted_at: submitted.at,
+            payload: self.target.payload(quote),
+        })
+    }
+
     /// Does `work` beside the submission, which does not wait for it; [`drain`](Self::drain) does.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.in_flight.spawn(work);
@@ -126,20 +126,12 @@ impl Sender {
         self.db.now(db).await
     }
 
-    pub(super) async fn tell(
-        &self,
-        txn: &DatabaseTransaction,
-        now: DateTime<Utc>,
-        sending: &Sending,
-        what: What<'_>,
-    ) -> Result<(), DbErr> {
-        self.relay.tell(txn, now, &[News { what, trace_context: sending.trace_context.clone() }]).await
-    }
-
     /// Makes one call.
-    pub(super) async fn attempt(&self, sending: &Sending, outcome_unknown: bool) -> Outcome<Receipt> {
+    pub(super) async fn attempt(&self, sending: &Sending, outcome_unknown: bool) -> Outcome<Taken> {
         let delivery = Delivery {
             id: sending.key,
+            quote_id: sending.quote_id,
+            created_at: sending.submitted_at,
             event_type: "quote.submitted",
             payload: &sending.payload,
             trace_context: sending.trace_context.as_deref(),
@@ -147,21 +139,20 @@ impl Sender {
         };
         let _place = self.calls.acquire().await;
         let begun = Instant::now();
-        let outcome = self.fee_server.hand_over(delivery).await;
-        metrics::delivery(FEE_SERVER, outcome.name());
-        metrics::delivery_seconds(FEE_SERVER, begun.elapsed());
+        let outcome = self.target.hand_over(delivery).await;
+        metrics::delivery(self.destination(), outcome.name());
+        metrics::delivery_seconds(self.destination(), begun.elapsed());
         outcome
     }
 
-    /// Calls until there is a fee, a refusal, or an end of patience.
+    /// Calls until the destination has taken the quote or refused it, or patience ends.
     pub(super) async fn send(&self, sending: &Sending) -> Sent {
         let mut may_have_reached = false;
         let mut attempt = 1;
         loop {
             let outcome = self.attempt(sending, may_have_reached).await;
             let why = match outcome {
-                Outcome::Delivered(Receipt::Fee(fee)) => return Sent::Fee(fee),
-                Outcome::Delivered(Receipt::Voided) => "the fee server answered a call that was not made".to_owned(),
+                Outcome::Delivered(taken) => return Sent::Taken(taken),
                 Outcome::Refused(why) => return Sent::Failed { why, may_have_reached },
                 Outcome::Broken(why) => return Sent::Failed { why, may_have_reached: true },
                 Outcome::Unknown(why) => {
@@ -173,22 +164,22 @@ impl Sender {
                 | Outcome::Unauthorised(why)
                 | Outcome::NotSent(why) => why,
             };
-            if attempt == ATTEMPTS_MAX {
+            if attempt == ATTEMPTS_MAX || (may_have_reached && !self.target.may_be_called_again()) {
                 return Sent::Failed { why, may_have_reached };
             }
-            tracing::warn!(quote = %sending.quote_id, attempt, error = why, "no fee yet, calling again");
+            tracing::warn!(quote = %sending.quote_id, attempt, error = why, "not taken yet, calling again");
             sleep(self.retry.delay(attempt)).await;
             attempt += 1;
         }
     }
 
-    /// Stores the fee record and confirms the quote, in a transaction of their own.
-    pub(super) async fn store(&self, sending: &Sending, fee: &Fee) -> Result<Stored, DbErr> {
+    /// Stores what came back and confirms the quote, in a transaction of their own.
+    pub(super) async fn store(&self, sending: &Sending, taken: &Taken) -> Result<Stored, DbErr> {
         let mut attempt = 1;
         loop {
-            match self.store_once(sending, fee).await {
+            match self.store_once(sending, taken).await {
                 Err(error) if attempt < ATTEMPTS_MAX => {
-                    tracing::warn!(quote = %sending.quote_id, %error, "could not store the fee, trying again");
+                    tracing::warn!(quote = %sending.quote_id, %error, "could not store the answer, trying again");
                     sleep(self.retry.delay(attempt)).await;
                     attempt += 1;
                 }
@@ -197,23 +188,54 @@ impl Sender {
         }
     }
 
-    async fn store_once(&self, sending: &Sending, fee: &Fee) -> Result<Stored, DbErr> {
+    async fn store_once(&self, sending: &Sending, taken: &Taken) -> Result<Stored, DbErr> {
         let txn = self.db.begin().await?;
         let now = self.db.now(&*txn).await?;
-        let (id, confirmed) = (sending.quote_id, Status::Confirmed);
-        let moved = quotes::advance(&*txn, [id], &[Status::Pending], confirmed, None, now).await?;
-        let stored = if moved == 1 {
+        let id = sending.quote_id;
+        let stored = if self.confirm(&txn, sending, taken, now).await? {
             Stored::Confirmed
         } else if quotes::status(&*txn, id).await? == Some(Status::Cancelled) {
-            submission::void(&txn, id, sending.trace_context.clone(), now).await?;
+            submission::void(&txn, self.destination(), id, sending.trace_context.clone(), now).await?;
+            self.keep(&txn, sending, taken, now).await?;
             Stored::Voided
         } else {
             return Ok(Stored::NoQuote);
         };
-        fees::store(&txn, std::iter::once((sending.key, fee)), now).await?;
-        self.tell(&txn, now, sending, What::FeeCreated(fee)).await?;
         txn.commit().await?;
         self.settled.notify_waiters();
         Ok(stored)
+    }
+
+    /// Confirms the quote and stores what its destination handed back, if the quote is still pending.
+    pub(super) async fn confirm(
+        &self,
+        txn: &DatabaseTransaction,
+        sending: &Sending,
+        taken: &Taken,
+        now: DateTime<Utc>,
+    ) -> Result<bool, DbErr> {
+        let (id, from, to) = ([sending.quote_id], [Status::Pending], Status::Confirmed);
+        let confirmed = quotes::advance(txn, id, &from, to, None, now).await? == 1;
+        if confirmed {
+            self.keep(txn, sending, taken, now).await?;
+        }
+        Ok(confirmed)
+    }
+
+    async fn keep(
+        &self,
+        txn: &DatabaseTransaction,
+        sending: &Sending,
+        taken: &Taken,
+        now: DateTime<Utc>,
+    ) -> Result<(), DbErr> {
+        let fee = match taken {
+            Taken::Fee(fee) => fee,
+            #[cfg(feature = "kafka")]
+            Taken::Record => return Ok(()),
+        };
+        fees::store(txn, std::iter::once((sending.key, fee)), now).await?;
+        let news = News { what: What::FeeCreated(fee), trace_context: sending.trace_context.clone() };
+        self.relay.tell(txn, now, &[news]).await
     }
 }

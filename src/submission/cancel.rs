@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Submission;
 use crate::{
     outbox::{NewEvent, record, withdraw},
-    quotes::{self, FEE_SERVER, Quote, Status},
+    quotes::{self, FEE_SERVER, KAFKA, Quote, Status},
     relay::{News, Relay, What},
 };
 
@@ -18,7 +18,7 @@ pub enum CancelError {
     /// There is no such quote.
     #[error("there is no such quote")]
     NotFound,
-    /// The fee server refused it for good: there is nothing to take back.
+    /// Its destination refused it for good: there is nothing to take back.
     #[error("the quote was rejected; there is nothing to cancel")]
     Rejected,
     /// The database failed.
@@ -28,7 +28,7 @@ pub enum CancelError {
 
 impl Submission {
     /// Cancels quote `id`, in one transaction: its undelivered events are withdrawn, and if a fee exists or may exist, an
-    /// event that voids it is stored behind them. Cancelling twice is one cancellation.
+    /// event that voids it is stored behind them; the same for a quote that Kafka has or may have been told of. Cancelling twice is one cancellation.
     ///
     /// A delivery in flight ends in one of two sound states: it settles first, and the fee record that it stored is voided
     /// at the fee server; or the cancellation commits first, and whatever the delivery brings, the void follows it.
@@ -79,50 +79,77 @@ pub async fn cancel(
     trace_context: Option<String>,
     now: DateTime<Utc>,
 ) -> Result<Cancelled, CancelError> {
+    let destination = quotes::destination(txn, id).await?.ok_or(CancelError::NotFound)?;
     // Events before the quote, in the order in which settling takes its locks.
-    let withdrawn = withdraw(txn, id, FEE_SERVER, now).await?;
+    let withdrawn = withdraw(txn, id, &destination, now).await?;
     let moved = quotes::advance(txn, [id], from, Status::Cancelled, reason, now).await?;
     let found = quotes::get(txn, id).await?.ok_or(CancelError::NotFound)?;
     if moved == 0 {
         let before = found.quote.status == Status::Cancelled;
         return if before { Ok(Cancelled::Before(found.quote)) } else { Err(CancelError::Rejected) };
     }
+    let cancellation = Cancellation { id, reason, trace_context };
     if withdrawn.may_have_reached || found.fee.is_some() {
-        record_void(txn, id, withdrawn.next_sequence, trace_context.clone(), now).await?;
+        cancellation.record(txn, &destination, withdrawn.next_sequence, now).await?;
     }
-    relay.tell(txn, now, &[News { what: What::Cancelled(id, reason), trace_context }]).await?;
+    if destination == FEE_SERVER {
+        relay.tell(txn, now, &[cancellation.into()]).await?;
+    }
     Ok(Cancelled::Now(found.quote))
 }
 
-/// Has the fee of the cancelled quote `id` voided, behind all that was recorded of it: for a fee that came late.
+/// Has what the destination of the cancelled quote `id` did with it taken back, behind all that was recorded of it: for
+/// an answer that came late.
 ///
 /// # Errors
 /// What the database answers.
 pub async fn void(
     txn: &DatabaseTransaction,
+    destination: &'static str,
     id: Uuid,
     trace_context: Option<String>,
     now: DateTime<Utc>,
 ) -> Result<(), DbErr> {
-    // A void that still waits is replaced by this one.
-    let withdrawn = withdraw(txn, id, FEE_SERVER, now).await?;
-    record_void(txn, id, withdrawn.next_sequence, trace_context, now).await
+    // An event of the kind that still waits is replaced by this one.
+    let withdrawn = withdraw(txn, id, destination, now).await?;
+    let reason = Some("it was cancelled before it arrived");
+    Cancellation { id, reason, trace_context }.record(txn, destination, withdrawn.next_sequence, now).await
 }
 
-async fn record_void(
-    txn: &DatabaseTransaction,
+/// What is told of a cancelled quote.
+struct Cancellation<'a> {
     id: Uuid,
-    sequence: i32,
+    reason: Option<&'a str>,
     trace_context: Option<String>,
-    now: DateTime<Utc>,
-) -> Result<(), DbErr> {
-    let void = NewEvent {
-        quote_id: id,
-        event_type: "quote.cancelled",
-        destination: FEE_SERVER,
-        sequence,
-        payload: json!({ "quote_id": id }),
-        trace_context,
-    };
-    record(txn, now, vec![void]).await
+}
+
+impl Cancellation<'_> {
+    /// Stores it for the quote's own destination. To the fee server it says: void the fee.
+    async fn record(
+        &self,
+        txn: &DatabaseTransaction,
+        destination: &str,
+        sequence: i32,
+        now: DateTime<Utc>,
+    ) -> Result<(), DbErr> {
+        let (destination, payload) = match destination {
+            KAFKA => (KAFKA, What::Cancelled(self.id, self.reason).payload(now)),
+            _ => (FEE_SERVER, json!({ "quote_id": self.id })),
+        };
+        let event = NewEvent {
+            quote_id: self.id,
+            event_type: "quote.cancelled",
+            destination,
+            sequence,
+            payload,
+            trace_context: self.trace_context.clone(),
+        };
+        record(txn, now, vec![event]).await
+    }
+}
+
+impl<'a> From<Cancellation<'a>> for News<'a> {
+    fn from(it: Cancellation<'a>) -> Self {
+        Self { what: What::Cancelled(it.id, it.reason), trace_context: it.trace_context }
+    }
 }

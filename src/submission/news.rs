@@ -9,6 +9,9 @@ use crate::relay::{News, Relay, What};
 #[async_trait]
 impl Listener for Relay {
     async fn before_commit(&self, txn: &DatabaseTransaction, submitted: &Submitted) -> Result<(), ListenerError> {
+        if self.is_told_of_submissions() {
+            return Ok(());
+        }
         let news = submitted
             .quotes
             .iter()

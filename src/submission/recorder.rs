@@ -10,14 +10,16 @@ use crate::{
     quotes::{FEE_SERVER, Quote},
 };
 
-/// Records an event for the fee server for each submitted quote.
+/// Records an event for the fee server for each submitted quote that goes there. Those for Kafka are told of by the relay,
+/// as all are where there are brokers: that event is theirs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutboxRecorder;
 
 #[async_trait]
 impl Listener for OutboxRecorder {
     async fn before_commit(&self, txn: &DatabaseTransaction, submitted: &Submitted) -> Result<(), ListenerError> {
-        let events = submitted.quotes.iter().map(|quote| NewEvent {
+        let for_fee_server = submitted.quotes.iter().filter(|quote| quote.destination == FEE_SERVER);
+        let events = for_fee_server.map(|quote| NewEvent {
             quote_id: quote.id,
             event_type: "quote.submitted",
             destination: FEE_SERVER,

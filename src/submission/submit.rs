@@ -14,7 +14,7 @@ use super::{Listener, ListenerError, NewQuote, Submitted, in_flight::InFlight};
 use crate::{
     crash,
     database::Database,
-    quotes::{self, Quote, Status},
+    quotes::{self, FEE_SERVER, Quote, Status},
     relay::Relay,
     telemetry::metrics,
 };
@@ -26,6 +26,7 @@ pub struct Submission {
     pub(super) listeners: Vec<Arc<dyn Listener>>,
     in_flight: InFlight,
     pub(super) relay: Relay,
+    destination: &'static str,
 }
 
 /// A client's `Idempotency-Key` and whose it is.
@@ -77,7 +78,7 @@ impl Submission {
     /// Submissions into `db`, with what else is to happen at each.
     #[must_use]
     pub fn new(db: Database, listeners: Vec<Arc<dyn Listener>>) -> Self {
-        Self { db, listeners, in_flight: InFlight::default(), relay: Relay::default() }
+        Self { db, listeners, in_flight: InFlight::default(), relay: Relay::default(), destination: FEE_SERVER }
     }
 
     /// Has others told of what becomes of quotes, from their submission on.
@@ -85,6 +86,12 @@ impl Submission {
     pub fn relaying(mut self, relay: Relay) -> Self {
         self.listeners.insert(0, Arc::new(relay));
         Self { relay, ..self }
+    }
+
+    /// Has `destination` take each quote before it is confirmed, instead of the fee server.
+    #[must_use]
+    pub fn destined_for(self, destination: &'static str) -> Self {
+        Self { destination, ..self }
     }
 
     /// Who is told of what becomes of quotes.
@@ -129,7 +136,7 @@ impl Submission {
     ) -> Result<Vec<Quote>, SubmissionError> {
         let txn = self.db.begin().await?;
         let at = self.db.now(&*txn).await?;
-        let quotes = new_quotes.iter().map(|new_quote| quote(new_quote, at)).collect();
+        let quotes = new_quotes.iter().map(|new_quote| quote(new_quote, self.destination, at)).collect();
         let submitted = Submitted { quotes, trace_context, at };
         if let Err(error) = self.fill(&txn, &submitted, key).await {
             txn.rollback().await?;
@@ -202,13 +209,14 @@ async fn store_key(
     idempotency_key::Entity::insert(row).exec_without_returning(txn).await.map(drop)
 }
 
-fn quote(new_quote: &NewQuote, at: DateTime<Utc>) -> Quote {
+fn quote(new_quote: &NewQuote, destination: &str, at: DateTime<Utc>) -> Quote {
     Quote {
         id: Uuid::now_v7(),
         customer_id: new_quote.customer_id().into(),
         currency: new_quote.currency().into(),
         amount_minor: new_quote.amount_minor(),
         lines: json!(new_quote.lines()),
+        destination: destination.into(),
         status: Status::Pending,
         status_reason: None,
         submitted_at: at,

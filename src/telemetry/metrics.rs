@@ -77,7 +77,11 @@ fn describe() {
     describe_histogram!("feebox_fee_lag_seconds", Unit::Seconds, "Time from a quote's submission to its fee record");
     describe_gauge!("feebox_circuit_open", Unit::Count, "1 while the destination's circuit is open");
     describe_counter!("feebox_lease_lost_total", Unit::Count, "Late answers of workers whose lease had run out");
-    describe_counter!("feebox_compensations_total", Unit::Count, "Quotes cancelled because no fee could be made");
+    describe_counter!(
+        "feebox_compensations_total",
+        Unit::Count,
+        "Quotes cancelled because their destination did not take them"
+    );
     describe_gauge!("feebox_stale_quotes", Unit::Count, "Quotes pending for longer than sweeper.stale_after");
     describe_counter!("feebox_database_statements_total", Unit::Count, "SQL statements, without BEGIN and COMMIT");
     describe_gauge!("feebox_promise_violations", Unit::Count, "Broken promises that the last audit found");

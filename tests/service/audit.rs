@@ -1,5 +1,7 @@
 //! The audit is silent on sound databases and names every broken promise.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use entity::outbox_event::Status as EventStatus;
@@ -179,7 +181,7 @@ async fn an_audit_of_many_quotes_stays_in_bounded_memory_on_postgres() {
 
 /// Nine quotes in ten are lost, so that there is much to hand over.
 async fn stays_in_bounded_memory(engine: Engine, numbers: &str, id: &str) {
-    const GROWTH_MAX: u64 = 64 * 1024 * 1024;
+    const GROWTH_MAX: u64 = 32 * 1024 * 1024;
     let database = TestDatabase::migrated(engine).await;
     let db = database.open().await;
     let at = if engine == Engine::Sqlite { "'2026-01-01T00:00:00+00:00'" } else { "now()" };
@@ -203,18 +205,23 @@ async fn stays_in_bounded_memory(engine: Engine, numbers: &str, id: &str) {
     )
     .await;
     let (mut lost, mut first, mut most) = (0, 0, 0);
-    let report = audit(&db, Duration::from_hours(1), |violation| {
-        assert_eq!(violation.promise, 2);
-        lost += 1;
-        if lost % 10_000 == 1 {
-            let resident = resident_bytes();
-            first = if lost == 1 { resident } else { first };
-            most = most.max(resident);
+    // A process of its own: in this one others work, too.
+    let mut audit = Command::new(env!("CARGO_BIN_EXE_feebox"));
+    let audit = audit.args(["audit", "--database-url", database.url()]).stdout(Stdio::piped());
+    let mut audit = audit.spawn().unwrap();
+    for line in BufReader::new(audit.stdout.take().unwrap()).lines().map(Result::unwrap) {
+        if line.starts_with("promise 2 is broken") {
+            lost += 1;
+            if lost % 10_000 == 1 {
+                let resident = resident_bytes(audit.id());
+                first = if lost == 1 { resident } else { first };
+                most = most.max(resident);
+            }
+        } else {
+            assert_eq!(line, "200000 quotes, 180000 broken promises");
         }
-    })
-    .await
-    .unwrap();
-    assert_eq!((report.checked, report.violations, lost), (200_000, 180_000, 180_000));
+    }
+    assert_eq!((lost, audit.wait().unwrap().code()), (180_000, Some(3)));
     assert!(most - first < GROWTH_MAX, "grew by {} bytes", most - first);
 }
 
@@ -222,8 +229,8 @@ async fn insert(db: &Database, sql: &str) {
     sea_orm::ConnectionTrait::execute_unprepared(db.connection(), sql).await.unwrap();
 }
 
-fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+fn resident_bytes(process: u32) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 

@@ -9,7 +9,8 @@ use feebox::destination::{Cue, FeeServer, Scripted};
 use feebox::operator;
 use feebox::outbox::Outcome;
 use feebox::quotes::FEE_SERVER;
-use feebox::relay::{KAFKA, Relay};
+use feebox::quotes::KAFKA;
+use feebox::relay::Relay;
 use feebox::settings::{Settings, Sources};
 use feebox::submission::{Listener, ListenerError, OutboxRecorder, Submission, Submitted};
 use sea_orm::DatabaseTransaction;
@@ -167,9 +168,9 @@ async fn the_fee_server_never_waits_for_kafka(outbox: TestOutbox) {
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 fn relay() -> Relay {
-    let mut kafka = Settings::load(&Sources::default()).unwrap().kafka;
-    kafka.brokers = Some("nobody.invalid:9092".into());
-    Relay::new(&kafka)
+    let mut settings = Settings::load(&Sources::default()).unwrap();
+    settings.kafka.brokers = Some("nobody.invalid:9092".into());
+    Relay::new(&settings)
 }
 
 fn telling() -> FeeServer {

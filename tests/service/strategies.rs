@@ -217,7 +217,7 @@ impl Design {
         let settings = Settings::load(&Sources::overrides(overrides)).unwrap();
         let chosen = strategy::chosen(&settings, &outbox.db, &Arc::<Notify>::default()).unwrap();
         let listeners = vec![Arc::clone(&chosen.listener)];
-        let submission = Submission::new(outbox.db.clone(), listeners.clone()).relaying(Relay::new(&settings.kafka));
+        let submission = Submission::new(outbox.db.clone(), listeners.clone()).relaying(Relay::new(&settings));
         Design { submission, listeners, outbox: outbox.db.clone(), settings, chosen, fee_server }
     }
 

@@ -47,7 +47,7 @@ impl Outbox {
             Self::Show(show) => show.run(&db).await,
             Self::Explain(explain) => explain.run(&db).await,
             Self::Retry(retry) => retry.run(&db).await,
-            Self::Cancel(cancel) => cancel.run(&db, Relay::new(&settings.kafka)).await,
+            Self::Cancel(cancel) => cancel.run(&db, Relay::new(&settings)).await,
             Self::Stats(stats) => stats.run(&db).await,
         }
     }

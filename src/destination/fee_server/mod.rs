@@ -107,27 +107,28 @@ impl FeeServer {
     /// Hands `delivery` over, once.
     pub async fn hand_over(&self, delivery: Delivery<'_>) -> Outcome<Receipt> {
         match delivery.event_type {
-            "quote.submitted" => self.make_fee(delivery).await,
+            "quote.submitted" => self.make_fee(delivery).await.map(Receipt::Fee),
             "quote.cancelled" => self.void_fee(delivery).await,
             other => Outcome::Broken(format!("the fee server takes no events of type {other}")),
         }
     }
 
-    async fn make_fee(&self, delivery: Delivery<'_>) -> Outcome<Receipt> {
+    /// Has a fee made for a submitted quote, once.
+    pub async fn make_fee(&self, delivery: Delivery<'_>) -> Outcome<Fee> {
         let expected = match Expectation::of(delivery.payload) {
             Ok(expected) => expected,
             Err(error) => return Outcome::Broken(format!("the event's payload is unusable: {error}")),
         };
         if delivery.outcome_unknown && self.lookup {
             match self.look_up(delivery, &expected).await {
-                LookUp::Found(fee) => return Outcome::Delivered(Receipt::Fee(fee)),
+                LookUp::Found(fee) => return Outcome::Delivered(fee),
                 LookUp::None => {}
                 LookUp::Failed(outcome) => return outcome,
             }
         }
         match self.send(self.client.post(self.fees.clone()).json(delivery.payload), delivery).await {
             Ok(answer) if answer.status.is_success() => match expected.fee(answer.body.as_deref()) {
-                Ok(fee) => Outcome::Delivered(Receipt::Fee(fee)),
+                Ok(fee) => Outcome::Delivered(fee),
                 Err(why) => Outcome::Broken(format!("{} with {why}: {}", answer.status, answer.excerpt())),
             },
             Ok(answer) => answer.failure(),
@@ -135,7 +136,7 @@ impl FeeServer {
         }
     }
 
-    async fn look_up(&self, delivery: Delivery<'_>, expected: &Expectation) -> LookUp<Receipt> {
+    async fn look_up(&self, delivery: Delivery<'_>, expected: &Expectation) -> LookUp<Fee> {
         let request = self.client.get(self.fees.clone()).query(&[("quote_id", expected.quote_id)]);
         match self.send(request, delivery).await {
             Ok(answer) if answer.status.is_success() => expected.found(&answer),
@@ -155,7 +156,7 @@ impl FeeServer {
         }
     }
 
-    async fn send(&self, request: RequestBuilder, delivery: Delivery<'_>) -> Result<Answer, Outcome<Receipt>> {
+    async fn send<R>(&self, request: RequestBuilder, delivery: Delivery<'_>) -> Result<Answer, Outcome<R>> {
         let mut request = request.header("idempotency-key", delivery.id.to_string());
         if let Some(trace) = delivery.trace_context.and_then(TraceContext::parse) {
             request = request.header("traceparent", trace.child().header());
@@ -223,7 +224,7 @@ fn refused_quote((attempt, became): Settled<'_, Receipt>) -> Option<(&LeasedEven
 }
 
 /// A look-up that failed tells nothing about the fee: what it is about stays unknown.
-fn still_unknown(outcome: Outcome<Receipt>) -> Outcome<Receipt> {
+fn still_unknown<R>(outcome: Outcome<R>) -> Outcome<R> {
     match outcome {
         Outcome::Retry(error) | Outcome::Refused(error) | Outcome::Broken(error) => {
             Outcome::Unknown(format!("look-up: {error}"))
@@ -233,7 +234,7 @@ fn still_unknown(outcome: Outcome<Receipt>) -> Outcome<Receipt> {
 }
 
 /// No answer came. Before the connection stood nothing can have been sent; after that nobody knows.
-fn not_answered(error: &reqwest::Error) -> Outcome<Receipt> {
+fn not_answered<R>(error: &reqwest::Error) -> Outcome<R> {
     let text = chain(error);
     if error.is_connect() || error.is_builder() { Outcome::Retry(text) } else { Outcome::Unknown(text) }
 }

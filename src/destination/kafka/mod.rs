@@ -17,10 +17,10 @@ use rdkafka::error::KafkaError;
 use sea_orm::{DatabaseTransaction, DbErr};
 use serde::Serialize;
 
-use super::Destination;
+use super::{Delivery, Destination};
 use crate::{
-    outbox::{self, LeasedEvent, Outcome, Settled},
-    relay::KAFKA,
+    outbox::{self, Became, LeasedEvent, Outcome, Settled},
+    quotes::{self, KAFKA, Status},
     settings,
 };
 use producer::Producers;
@@ -54,23 +54,15 @@ impl Kafka {
     pub fn new(settings: &settings::Kafka, lease: Duration) -> Result<Self, KafkaClientError> {
         Ok(Self { producers: Producers::new(client::config(settings, lease))? })
     }
-}
 
-#[async_trait]
-impl Destination for Kafka {
-    type Receipt = KafkaReceipt;
-
-    fn name(&self) -> &'static str {
-        KAFKA
-    }
-
-    async fn deliver(&self, event: &LeasedEvent) -> Outcome<KafkaReceipt> {
-        let Some(topic) = record::topic(&event.event_type) else {
-            return Outcome::Broken(format!("no topic takes events of type {}", event.event_type));
+    /// Hands `delivery` over, once.
+    pub async fn hand_over(&self, delivery: Delivery<'_>) -> Outcome<KafkaReceipt> {
+        let Some(topic) = record::topic(delivery.event_type) else {
+            return Outcome::Broken(format!("no topic takes events of type {}", delivery.event_type));
         };
-        let (key, value) = (event.aggregate_id.to_string(), event.payload.to_string());
+        let (key, value) = (delivery.quote_id.to_string(), delivery.payload.to_string());
         let producer = self.producers.current();
-        let hand_over = || producer.begin(record::new(topic, &key, &value, event));
+        let hand_over = || producer.begin(record::new(topic, &key, &value, delivery));
         let mut handed_over = hand_over();
         if handed_over.as_ref().is_err_and(failure::is_about_topic) {
             // The client remembers for minutes what it once heard about a topic: it may have been mended.
@@ -95,17 +87,55 @@ impl Destination for Kafka {
             }
         }
     }
+}
+
+#[async_trait]
+impl Destination for Kafka {
+    type Receipt = KafkaReceipt;
+
+    fn name(&self) -> &'static str {
+        KAFKA
+    }
+
+    async fn deliver(&self, event: &LeasedEvent) -> Outcome<KafkaReceipt> {
+        self.hand_over(event.into()).await
+    }
 
     async fn apply(
         &self,
         txn: &DatabaseTransaction,
         settled: &[Settled<'_, KafkaReceipt>],
-        _now: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
-        let receipts = settled.iter().filter_map(|(attempt, became)| match (became, &attempt.outcome) {
-            (outbox::Became::Delivered, Outcome::Delivered(receipt)) => Some((attempt.event.id, receipt)),
-            _ => None,
-        });
-        outbox::keep_receipts(txn, receipts).await
+        let delivered = || settled.iter().copied().filter_map(delivered);
+        outbox::keep_receipts(txn, delivered().map(|(event, receipt)| (event.id, receipt))).await?;
+        let told: Vec<_> = delivered().filter(|(event, _)| hands_over(event)).map(|(it, _)| it.aggregate_id).collect();
+        if !told.is_empty() {
+            // Nothing happens to quotes that have their fees made elsewhere: to them this was news.
+            quotes::advance_those_for(txn, KAFKA, told, Status::Pending, Status::Confirmed, None, now).await?;
+        }
+        for (event, why) in settled.iter().copied().filter_map(refused) {
+            let (id, to) = ([event.aggregate_id], Status::Rejected);
+            quotes::advance_those_for(txn, KAFKA, id, Status::Pending, to, Some(why), now).await?;
+        }
+        Ok(())
+    }
+}
+
+fn hands_over(event: &LeasedEvent) -> bool {
+    event.event_type == "quote.submitted"
+}
+
+fn delivered((attempt, became): Settled<'_, KafkaReceipt>) -> Option<(&LeasedEvent, &KafkaReceipt)> {
+    match (became, &attempt.outcome) {
+        (Became::Delivered, Outcome::Delivered(receipt)) => Some((&attempt.event, receipt)),
+        _ => None,
+    }
+}
+
+fn refused((attempt, became): Settled<'_, KafkaReceipt>) -> Option<(&LeasedEvent, &str)> {
+    match (became, &attempt.outcome) {
+        (Became::Dead(_), Outcome::Refused(why)) if hands_over(&attempt.event) => Some((&attempt.event, why)),
+        _ => None,
     }
 }

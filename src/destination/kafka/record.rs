@@ -1,4 +1,4 @@
-//! An event as a record: a `CloudEvent` in binary mode.
+//! What is handed over, as a record: a `CloudEvent` in binary mode.
 //!
 //! Source: CloudEvents 1.0.2, Kafka protocol binding, section 3.2.
 
@@ -8,7 +8,7 @@ use rdkafka::{
     producer::FutureRecord,
 };
 
-use crate::{outbox::LeasedEvent, telemetry::trace_context::TraceContext};
+use crate::{destination::Delivery, telemetry::trace_context::TraceContext};
 
 /// Where quotes are told of.
 const QUOTES: &str = "feebox.quotes";
@@ -26,18 +26,23 @@ pub(super) fn topic(event_type: &str) -> Option<&'static str> {
     }
 }
 
-/// The record of `event`. Its key is the quote's id, so that all records of a quote share a partition of the topic.
-pub(super) fn new<'a>(topic: &'a str, key: &'a str, value: &'a str, event: &LeasedEvent) -> FutureRecord<'a, str, str> {
-    FutureRecord::to(topic).key(key).payload(value).headers(headers(key, event))
+/// The record of `delivery`. Its key is the quote's id, so that all records of a quote share a partition of the topic.
+pub(super) fn new<'a>(
+    topic: &'a str,
+    key: &'a str,
+    value: &'a str,
+    delivery: Delivery<'_>,
+) -> FutureRecord<'a, str, str> {
+    FutureRecord::to(topic).key(key).payload(value).headers(headers(key, delivery))
 }
 
-fn headers(quote_id: &str, event: &LeasedEvent) -> OwnedHeaders {
-    let (id, time) = (event.id.to_string(), event.created_at.to_rfc3339_opts(SecondsFormat::Micros, true));
-    let trace = event.trace_context.as_deref().and_then(TraceContext::parse).map(|trace| trace.child().header());
+fn headers(quote_id: &str, delivery: Delivery<'_>) -> OwnedHeaders {
+    let (id, time) = (delivery.id.to_string(), delivery.created_at.to_rfc3339_opts(SecondsFormat::Micros, true));
+    let trace = delivery.trace_context.and_then(TraceContext::parse).map(|trace| trace.child().header());
     let attributes = [
         ("ce_specversion", Some("1.0")),
         ("ce_id", Some(&id)),
-        ("ce_type", Some(&event.event_type)),
+        ("ce_type", Some(delivery.event_type)),
         ("ce_source", Some(SOURCE)),
         ("ce_subject", Some(quote_id)),
         ("ce_time", Some(&time)),

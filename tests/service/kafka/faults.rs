@@ -6,7 +6,7 @@ use entity::destination::{self, Circuit};
 use entity::outbox_event::Status;
 use feebox::operator;
 use feebox::outbox::{self, NewEvent};
-use feebox::relay::KAFKA;
+use feebox::quotes::KAFKA;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Error};

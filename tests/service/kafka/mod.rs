@@ -3,6 +3,8 @@
 
 mod faults;
 mod outage;
+mod quotes;
+mod strategies;
 mod wire;
 
 use std::collections::HashMap;
@@ -12,8 +14,9 @@ use std::time::Duration;
 
 use entity::outbox_event::{Model, Status};
 use feebox::destination::Kafka;
-use feebox::relay::{KAFKA, Relay};
-use feebox::settings::{self, Settings, Sources};
+use feebox::quotes::KAFKA;
+use feebox::relay::Relay;
+use feebox::settings::{Settings, Sources};
 use feebox::submission::{OutboxRecorder, Submission};
 use feebox::worker::Worker;
 use serde_json::Value;
@@ -30,14 +33,14 @@ const SHORT_LEASE: Duration = Duration::from_secs(6);
 /// An outbox whose news go to `brokers`.
 struct Relayed {
     outbox: TestOutbox,
-    settings: settings::Kafka,
+    settings: Settings,
     kafka: Arc<Kafka>,
 }
 
 impl Relayed {
     async fn to(brokers: &str, lease: Duration) -> Relayed {
-        let settings = Settings::load(&Sources::overrides([("kafka.brokers", brokers)])).unwrap().kafka;
-        let kafka = Arc::new(Kafka::new(&settings, lease).unwrap());
+        let settings = settings_for(brokers, &[]);
+        let kafka = Arc::new(Kafka::new(&settings.kafka, lease).unwrap());
         Relayed { outbox: TestOutbox::open(Engine::Sqlite).await, settings, kafka }
     }
 
@@ -86,6 +89,11 @@ impl Relayed {
         events.retain(|event| event.destination == KAFKA && event.status == status);
         events
     }
+}
+
+/// With `brokers` and these, each a key and a value.
+fn settings_for(brokers: &str, others: &[(&str, &str)]) -> Settings {
+    Settings::load(&Sources::overrides([&[("kafka.brokers", brokers)], others].concat())).unwrap()
 }
 
 /// A record as `kcat` reads it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entity::outbox_event::Status;
-use feebox::relay::KAFKA;
+use feebox::quotes::KAFKA;
 use feebox::timeline::{Entry, What, timeline};
 use reqwest::Method;
 use serde_json::{Value, json};

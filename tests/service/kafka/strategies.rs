@@ -1,0 +1,255 @@
+//! Sending to Kafka without an outbox, as the second field report does it: what each way does well, and how it breaks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use entity::quote::Status;
+use feebox::app::Workers;
+use feebox::audit::audit;
+use feebox::relay::Relay;
+use feebox::settings::{self, Settings, SweepAction};
+use feebox::strategy::{self, Chosen};
+use feebox::submission::{Listener, ListenerError, Submission, SubmissionError, Submitted};
+use feebox::sweeper::sweep;
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Error};
+use sea_orm::DatabaseTransaction;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::{QUOTES, Record, TRACE, read_of, settings_for};
+use crate::support::{Engine, Proxy, Server, TestOutbox, new_quote};
+
+const ROUNDS: usize = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_commit_the_record_is_the_one_that_the_outbox_would_send() {
+    let broker = Server::shared_kafka();
+    let direct = Direct::start("after-commit", broker.url()).await;
+    let quote = direct.submit().await.unwrap();
+    assert_eq!(direct.outbox.quote(quote).await.status, Status::Pending, "nobody waits for the broker");
+    direct.drain().await;
+    let confirmed = direct.outbox.quote(quote).await;
+    assert_eq!(confirmed.status, Status::Confirmed);
+    assert!(direct.outbox.events().await.is_empty(), "no outbox");
+
+    let read = direct.read(broker.url(), quote);
+    let [record] = &read[..] else { panic!("one record: {read:?}") };
+    assert_eq!(record.payload["customer_id"], confirmed.customer_id);
+    assert_eq!(record.payload["lines"], confirmed.lines);
+    for (name, value) in [
+        ("ce_specversion", "1.0"),
+        ("ce_type", "quote.submitted"),
+        ("ce_source", "feebox"),
+        ("ce_subject", &quote.to_string()),
+        ("content-type", "application/json"),
+    ] {
+        assert_eq!(record.headers[name], value, "{name}");
+    }
+    assert_eq!(record.headers["traceparent"][..36], TRACE[..36]);
+    let time: chrono::DateTime<chrono::Utc> = record.headers["ce_time"].parse().unwrap();
+    assert_eq!(time, confirmed.submitted_at);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_transaction_a_quote_is_confirmed_when_it_is_accepted_and_refused_while_the_broker_is_away() {
+    let broker = Server::own_kafka();
+    let direct = Direct::start("in-transaction", broker.url()).await;
+    let quote = direct.submit().await.unwrap();
+    assert_eq!(direct.outbox.quote(quote).await.status, Status::Confirmed);
+    assert_eq!(direct.read(broker.url(), quote).len(), 1);
+    broker.stop();
+    let refused = direct.submit().await;
+    assert!(
+        matches!(&refused, Err(SubmissionError::Refused(why)) if why.contains("kafka did not take")),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_after_the_call_leaves_a_ghost_unless_the_call_comes_after_the_commit() {
+    let broker = Server::own_kafka();
+    Direct::start("in-transaction", broker.url()).await.submit().await.expect("the topic comes to be");
+    for (strategy, ghosts) in [("in-transaction", 1), ("before-commit-async", 1), ("after-commit", 0), ("outbox", 0)] {
+        let direct = Direct::start(strategy, broker.url()).await.with_listener(Arc::new(AnError));
+        let before = super::read(broker.url(), QUOTES).len();
+        assert!(matches!(direct.submit().await, Err(SubmissionError::Refused(_))));
+        direct.drain().await;
+        direct.relay_all().await;
+        assert_eq!(super::read(broker.url(), QUOTES).len() - before, ghosts, "{strategy}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_commit_a_topic_that_we_may_not_write_cancels_the_quote_and_tells_nobody() {
+    let mock = MockCluster::new(1).unwrap();
+    mock.create_topic(QUOTES, 1, 1).unwrap();
+    let direct = Direct::start("after-commit", &mock.bootstrap_servers()).await;
+    mock.request_errors(Api::Produce, &[Error::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
+    let quote = direct.submit().await.unwrap();
+    direct.drain().await;
+    let cancelled = direct.outbox.quote(quote).await;
+    assert_eq!(cancelled.status, Status::Cancelled);
+    assert!(cancelled.status_reason.unwrap().contains("kafka did not take it: TopicAuthorizationFailed"));
+    assert!(direct.outbox.events().await.is_empty(), "nobody was told of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_commit_a_broker_that_is_away_cancels_the_quote_and_the_brokers_learn_of_it() {
+    let broker = Server::own_kafka();
+    let direct = Direct::start("after-commit", broker.url()).await;
+    direct.submit().await.unwrap();
+    direct.drain().await;
+    broker.stop();
+    let quote = direct.submit().await.unwrap();
+    direct.drain().await;
+    let cancelled = direct.outbox.quote(quote).await;
+    assert_eq!(cancelled.status, Status::Cancelled);
+    assert!(cancelled.status_reason.unwrap().contains("MessageTimedOut"));
+    broker.start();
+    direct.relay_all().await;
+    assert_eq!(types(&direct.read(broker.url(), quote)), ["quote.cancelled"]);
+    direct.nothing_but_losses_is_found().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_commit_a_record_whose_acknowledgement_is_lost_for_good_is_cancelled_behind_it() {
+    let broker = Server::shared_kafka();
+    let proxy = Proxy::before_kafka(broker.url().parse::<SocketAddr>().unwrap()).await;
+    let direct = Direct::start("after-commit", &proxy.addr().to_string()).await;
+    direct.submit().await.unwrap();
+    direct.drain().await;
+    proxy.lose_answers();
+    let quote = direct.submit().await.unwrap();
+    direct.drain().await;
+    assert_eq!(direct.outbox.quote(quote).await.status, Status::Cancelled);
+    proxy.resume();
+    proxy.cut();
+    direct.relay_all().await;
+    assert_eq!(types(&direct.read(broker.url(), quote)), ["quote.submitted", "quote.cancelled"]);
+}
+
+/// Of an acknowledgement that is stored and a sweep at the same moment one is first. If it is the sweep, whoever reads the
+/// topic reads the cancellation last, however late the record came.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quote_is_never_confirmed_and_cancelled_however_late_its_acknowledgement_comes() {
+    let broker = Server::own_kafka();
+    let direct = Direct::start("after-commit", broker.url()).await;
+    let sweeper =
+        settings::Sweeper { schedule: String::new(), stale_after: Duration::ZERO, action: SweepAction::Cancel };
+    let mut quotes = vec![];
+    for round in 0..ROUNDS {
+        quotes.push(direct.submit().await.unwrap());
+        // The acknowledgement gets a lead, a longer one each time; an acknowledgement takes some milliseconds.
+        let (begun, lead) = (Instant::now(), Duration::from_micros(50) * u32::try_from(round).unwrap());
+        while begun.elapsed() < lead {
+            tokio::task::yield_now().await;
+        }
+        sweep(&direct.outbox.db, &sweeper, direct.relay()).await.unwrap();
+    }
+    direct.drain().await;
+    direct.relay_all().await;
+    let read = read_of(broker.url(), QUOTES, &quotes);
+    let (mut confirmed, mut cancelled) = (0, 0);
+    for quote in quotes {
+        let types = types(&read[&quote]);
+        match direct.outbox.quote(quote).await.status {
+            Status::Confirmed => {
+                confirmed += 1;
+                assert_eq!(types, ["quote.submitted"]);
+            }
+            Status::Cancelled => {
+                cancelled += 1;
+                assert_eq!(types.last(), Some(&"quote.cancelled"), "never silent: {types:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(confirmed > 0 && cancelled > 0, "no race: {confirmed} confirmed, {cancelled} cancelled");
+}
+
+/// A strategy on a database, and the brokers that it calls.
+struct Direct {
+    outbox: TestOutbox,
+    settings: Settings,
+    chosen: Chosen,
+    listeners: Vec<Arc<dyn Listener>>,
+    submission: Submission,
+}
+
+impl Direct {
+    async fn start(strategy: &str, brokers: &str) -> Direct {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let outbox = TestOutbox::open(Engine::Sqlite).await;
+        let settings = settings_for(
+            brokers,
+            // A record fails after a sixth of the lease.
+            &[("submission.destination", "kafka"), ("submission.strategy", strategy), ("worker.lease", "12s")],
+        );
+        let chosen = strategy::chosen(&settings, &outbox.db, &Arc::<Notify>::default()).unwrap();
+        let listeners = vec![Arc::clone(&chosen.listener)];
+        let submission = Direct::submission(&outbox, &settings, &listeners);
+        Direct { outbox, settings, chosen, listeners, submission }
+    }
+
+    fn with_listener(mut self, listener: Arc<dyn Listener>) -> Direct {
+        self.listeners.push(listener);
+        self.submission = Direct::submission(&self.outbox, &self.settings, &self.listeners);
+        self
+    }
+
+    fn submission(outbox: &TestOutbox, settings: &Settings, listeners: &[Arc<dyn Listener>]) -> Submission {
+        let submission = Submission::new(outbox.db.clone(), listeners.to_vec());
+        submission.relaying(Relay::new(settings)).destined_for(settings.submission.destination)
+    }
+
+    fn relay(&self) -> Relay {
+        Relay::new(&self.settings)
+    }
+
+    async fn submit(&self) -> Result<Uuid, SubmissionError> {
+        Ok(self.submission.submit(&[new_quote()], None, Some(TRACE.into())).await?.quotes[0].id)
+    }
+
+    /// Returns when everything in flight has ended.
+    async fn drain(&self) {
+        if let Some(sender) = &self.chosen.sender {
+            sender.drain().await;
+        }
+    }
+
+    /// Delivers what stands in the outbox, as a worker does.
+    async fn relay_all(&self) {
+        let signals = feebox::worker::Signals::default();
+        let workers = Workers::new(&self.settings, &self.outbox.db, "a", &signals).unwrap();
+        workers.run_once().await.unwrap();
+        let events = self.outbox.events().await;
+        assert!(events.iter().all(|event| event.settled_at.is_some()), "{events:#?}");
+    }
+
+    fn read(&self, brokers: &str, quote: Uuid) -> Vec<Record> {
+        read_of(brokers, QUOTES, [&quote]).remove(&quote).unwrap()
+    }
+
+    async fn nothing_but_losses_is_found(&self) {
+        let mut found = vec![];
+        audit(&self.outbox.db, Duration::from_hours(1), |violation| found.push(violation)).await.unwrap();
+        assert!(found.iter().all(|violation| violation.promise == 2), "{found:?}");
+    }
+}
+
+/// Fails late in the transaction, after the others have run.
+struct AnError;
+
+#[async_trait]
+impl Listener for AnError {
+    async fn before_commit(&self, _txn: &DatabaseTransaction, _submitted: &Submitted) -> Result<(), ListenerError> {
+        Err(ListenerError::Refused("something else went wrong".into()))
+    }
+}
+
+fn types(records: &[Record]) -> Vec<&str> {
+    records.iter().map(|record| record.headers["ce_type"].as_str()).collect()
+}
