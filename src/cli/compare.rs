@@ -32,6 +32,14 @@ pub struct Compare {
     /// How long each design is watched doing nothing, to count what it asks the database then
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
     idle: Duration,
+    /// How long clients then submit without a pause, to count how many quotes a second go through
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
+    rush: Duration,
+    /// Measure each design with Kafka, too: the port of a broker on this machine that is there for tests, is alone in its
+    /// cluster and calls itself 127.0.0.1 (advertised.listeners). Records stay in its topic feebox.quotes
+    #[cfg(feature = "kafka")]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    kafka_port: Option<u16>,
     /// Crashes and rollbacks are those of this number
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
@@ -76,6 +84,11 @@ impl Compare {
             crashes: self.crashes,
             rollback_rate: self.rollback_rate,
             idle: self.idle,
+            rush: self.rush,
+            #[cfg(feature = "kafka")]
+            broker_port: self.kafka_port,
+            #[cfg(not(feature = "kafka"))]
+            broker_port: None,
             seed: self.seed,
             database_url,
             out: self.out,

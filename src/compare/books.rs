@@ -1,29 +1,31 @@
-//! Counting: what the clients were told, what the database holds, and what the fee server has made.
+//! Counting: what the clients were told, what the database holds, and what the destination's own books say.
 
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use entity::{
-    fee_record,
     outbox_event::{self, Status as EventStatus},
     quote,
 };
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use crate::{quotes::Status, sample_fee_server::SampleFeeServer};
+use super::counterpart::Tally;
+use crate::quotes::Status;
 
 /// What became of the quotes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Books {
-    /// Accepted, and neither a fee record nor a cancellation.
+    /// Accepted, and neither confirmed (with a fee or record to show for it) nor cancelled.
     pub(super) lost: usize,
-    /// Fees in force at the fee server whose quote is not stored, or cancelled.
+    /// In force at the destination, and not stored, or cancelled.
     pub(super) ghosts: usize,
     /// Accepted, and cancelled by a compensation or the sweeper.
     pub(super) cancelled: usize,
-    /// From submission to fee record, in milliseconds.
-    pub(super) fee_lags_ms: Vec<f64>,
+    /// From submission to confirmation, in milliseconds.
+    pub(super) lags_ms: Vec<f64>,
+    /// Confirmed quotes a second, from the first submission to the last confirmation.
+    pub(super) confirmed_per_second: f64,
 }
 
 /// What is still to come.
@@ -31,6 +33,12 @@ pub(super) struct Books {
 pub(super) struct Unsettled {
     pub(super) quotes: u64,
     pub(super) events: u64,
+}
+
+struct Row {
+    status: Status,
+    submitted_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
 }
 
 /// How much is not settled yet.
@@ -42,40 +50,35 @@ pub(super) async fn unsettled(db: &impl ConnectionTrait) -> Result<Unsettled, Db
 }
 
 /// Counts, once all is settled that ever will be.
-pub(super) async fn count(
-    db: &impl ConnectionTrait,
-    fee_server: &SampleFeeServer,
-    accepted: &HashSet<Uuid>,
-) -> Result<Books, DbErr> {
+pub(super) async fn count(db: &impl ConnectionTrait, tally: &Tally, accepted: &HashSet<Uuid>) -> Result<Books, DbErr> {
     let quotes = quotes(db).await?;
-    let fees = fee_records(db).await?;
     let mut books = Books::default();
+    let mut confirmed = Vec::new();
     for id in accepted {
-        match (quotes.get(id), fees.get(id)) {
-            (Some((Status::Cancelled, _)), _) => books.cancelled += 1,
-            (Some((_, submitted_at)), Some(stored_at)) => {
-                books.fee_lags_ms.push((*stored_at - *submitted_at).as_seconds_f64() * 1_000.0);
-            }
-            (Some((Status::Rejected, _)), None) => {}
+        match quotes.get(id) {
+            Some(Row { status: Status::Cancelled, .. }) => books.cancelled += 1,
+            Some(Row { status: Status::Rejected, .. }) => {}
+            Some(row) if row.status == Status::Confirmed && tally.in_force.contains(id) => confirmed.push(row),
             _ => books.lost += 1,
         }
     }
-    let in_force: HashSet<Uuid> = fee_server.fees_in_force().into_iter().map(|fee| fee.quote_id).collect();
-    let is_ghost = |id: &&Uuid| quotes.get(id).is_none_or(|(status, _)| *status == Status::Cancelled);
-    books.ghosts = in_force.iter().filter(is_ghost).count();
+    let seconds = |from: DateTime<Utc>, to: DateTime<Utc>| (to - from).as_seconds_f64();
+    let took = |row: &&Row| seconds(row.submitted_at, row.updated_at) * 1_000.0;
+    books.lags_ms = confirmed.iter().map(took).collect();
+    let first = confirmed.iter().map(|row| row.submitted_at).min();
+    let last = confirmed.iter().map(|row| row.updated_at).max();
+    if let (Some(first), Some(last), Ok(count)) = (first, last, u32::try_from(confirmed.len())) {
+        books.confirmed_per_second = f64::from(count) / seconds(first, last).max(0.001);
+    }
+    let is_ghost = |id: &&Uuid| quotes.get(id).is_none_or(|row| row.status == Status::Cancelled);
+    books.ghosts = tally.in_force.iter().filter(is_ghost).count();
     Ok(books)
 }
 
-async fn quotes(db: &impl ConnectionTrait) -> Result<HashMap<Uuid, (Status, DateTime<Utc>)>, DbErr> {
-    let columns = [quote::Column::Id, quote::Column::Status, quote::Column::SubmittedAt];
-    let rows: Vec<(Uuid, Status, DateTime<Utc>)> =
+async fn quotes(db: &impl ConnectionTrait) -> Result<HashMap<Uuid, Row>, DbErr> {
+    let columns = [quote::Column::Id, quote::Column::Status, quote::Column::SubmittedAt, quote::Column::UpdatedAt];
+    let rows: Vec<(Uuid, Status, DateTime<Utc>, DateTime<Utc>)> =
         quote::Entity::find().select_only().columns(columns).into_tuple().all(db).await?;
-    Ok(rows.into_iter().map(|(id, status, at)| (id, (status, at))).collect())
-}
-
-async fn fee_records(db: &impl ConnectionTrait) -> Result<HashMap<Uuid, DateTime<Utc>>, DbErr> {
-    let columns = [fee_record::Column::QuoteId, fee_record::Column::CreatedAt];
-    let rows: Vec<(Uuid, DateTime<Utc>)> =
-        fee_record::Entity::find().select_only().columns(columns).into_tuple().all(db).await?;
-    Ok(rows.into_iter().collect())
+    let row = |(id, status, submitted_at, updated_at)| (id, Row { status, submitted_at, updated_at });
+    Ok(rows.into_iter().map(row).collect())
 }

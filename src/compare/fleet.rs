@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use reqwest::Client;
 use tokio::time::{Instant, sleep};
 
-use super::{Design, Pace};
+use super::{Design, Pace, counterpart::Counterpart};
 use crate::strategy::ROLLBACK_RATE;
 
 /// How long processes may take to be ready.
@@ -38,15 +38,16 @@ struct Role {
 }
 
 impl Fleet {
-    /// The processes of `design`, not yet started.
+    /// The processes of `design`, not yet started. They log to a file that is called after the `run`.
     pub(super) fn new(
+        run: &str,
         design: Design,
         pace: &Pace,
         database_url: &str,
-        fee_server_url: &str,
+        counterpart: &Counterpart,
         directory: &Path,
     ) -> io::Result<Self> {
-        let mut settings = vec![("fee_server.base_url", fee_server_url.to_owned())];
+        let mut settings = counterpart.settings();
         settings.extend(pace.settings());
         settings.extend(design.settings(pace));
         let mut roles = vec![Role::new("serve")?];
@@ -55,7 +56,7 @@ impl Fleet {
         }
         Ok(Self {
             directory: directory.to_owned(),
-            log: directory.join(format!("{}.log", design.name())),
+            log: directory.join(format!("{run}.log")),
             settings: settings.into_iter().map(|(key, value)| format!("--set={key}={value}")).collect(),
             database_url: database_url.to_owned(),
             roles,

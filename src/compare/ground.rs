@@ -8,7 +8,6 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use secrecy::SecretString;
 use url::Url;
 
-use super::Design;
 use crate::{database::Database, settings};
 
 /// A database of its own for one design.
@@ -29,17 +28,17 @@ pub(super) struct Counts {
 }
 
 impl Ground {
-    /// A new database beside the one that `server` names, or an `SQLite` file in `directory`.
-    pub(super) async fn prepare(design: Design, server: Option<&str>, directory: &Path) -> anyhow::Result<Self> {
+    /// A new database for a `run`, beside the one that `server` names, or an `SQLite` file in `directory`.
+    pub(super) async fn prepare(run: &str, server: Option<&str>, directory: &Path) -> anyhow::Result<Self> {
         let (url, on_server) = match server {
             Some(server) if !server.starts_with("sqlite:") => {
-                let name = format!("feebox_compare_{}_{}", design.name().replace('-', "_"), std::process::id());
+                let name = format!("feebox_compare_{}_{}", run.replace('-', "_"), std::process::id());
                 execute(server, &format!("CREATE DATABASE {name}")).await.context("no database could be created")?;
                 let mut url = Url::parse(server)?;
                 url.set_path(&name);
                 (url.to_string(), Some((server.to_owned(), name)))
             }
-            _ => (sqlite(design, directory)?, None),
+            _ => (sqlite(run, directory)?, None),
         };
         // By a session that ends, so that what it wrote is counted before anything else is.
         let db = connect(&url).await?;
@@ -85,8 +84,8 @@ impl Ground {
     }
 }
 
-fn sqlite(design: Design, directory: &Path) -> anyhow::Result<String> {
-    let file = directory.join(format!("{}.db", design.name()));
+fn sqlite(run: &str, directory: &Path) -> anyhow::Result<String> {
+    let file = directory.join(format!("{run}.db"));
     for suffix in ["", "-wal", "-shm"] {
         let left_over = format!("{}{suffix}", file.display());
         if Path::new(&left_over).exists() {

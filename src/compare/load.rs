@@ -53,6 +53,24 @@ pub(super) async fn submit(client: &Client, api: &str, name: &str, quotes: u32, 
     shots.join_all().await
 }
 
+/// As many submissions as `clients` make within `time`, each beginning when its client's last one was answered.
+pub(super) async fn rush(client: &Client, api: &str, clients: u32, time: Duration) -> Vec<Shot> {
+    let url = format!("{api}/v1/quotes");
+    let end = Instant::now() + time;
+    let mut all = JoinSet::new();
+    for number in 0..clients {
+        let (client, url, body) = (client.clone(), url.clone(), body(&format!("rush-{number}")));
+        all.spawn(async move {
+            let mut shots = Vec::new();
+            while Instant::now() < end {
+                shots.push(shoot(&client, &url, &body).await);
+            }
+            shots
+        });
+    }
+    all.join_all().await.concat()
+}
+
 async fn shoot(client: &Client, url: &str, body: &Value) -> Shot {
     let begun = Instant::now();
     let answer = ask(client, url, body).await.unwrap_or(Answer::None);

@@ -1,14 +1,20 @@
 //! Measures the designs side by side: real processes, the same load, the same faults; then the books are counted.
 //!
-//! Each design gets a fresh database, a fresh fee server and two phases. In the *calm* one nothing goes wrong, and it is
-//! counted what a quote costs. In the *storm* a share of submissions is rolled back, the processes are killed at random
-//! moments and the fee server goes away for a while; when all that ever settles has settled, it is counted what was
-//! lost, invented or doubled.
+//! Each design gets a fresh database, a destination with books of its own (a fee server; once more a Kafka broker, if there
+//! is one) and three phases. In the *calm* one nothing goes wrong, and it is counted what a quote costs; in the *rush*, how
+//! many a second go through. In the *storm* a share of submissions is rolled back, the processes are killed at random
+//! moments and the destination goes away for a while; when all that ever settles has settled, it is counted what was lost,
+//! invented or doubled.
 
 mod books;
+#[cfg(feature = "kafka")]
+mod broker;
 mod cost;
+mod counterpart;
 mod design;
 mod fleet;
+#[cfg(feature = "kafka")]
+mod gate;
 mod ground;
 mod load;
 mod pace;
@@ -24,8 +30,9 @@ use anyhow::Context;
 
 use pace::Pace;
 
+pub use counterpart::Destination;
 pub use design::Design;
-pub use report::{Calm, Percentiles, Plan, Report, Row};
+pub use report::{Calm, Percentiles, Plan, Report, Row, Rush};
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -44,6 +51,10 @@ pub struct Comparison {
     pub rollback_rate: f64,
     /// How long each design is watched doing nothing.
     pub idle: Duration,
+    /// How long clients submit without a pause.
+    pub rush: Duration,
+    /// Where a Kafka broker on this machine listens: with one, each design is measured once more.
+    pub broker_port: Option<u16>,
     /// Makes crashes and rollbacks the same again.
     pub seed: u64,
     /// A server to create databases on; `SQLite` files in `out` without one.
@@ -63,10 +74,17 @@ impl Comparison {
         // Processes run in there: their paths must not depend on where that is.
         self.out = self.out.canonicalize()?;
         let mut rows = Vec::new();
-        for (index, design) in self.designs.iter().enumerate() {
-            let step = format!("[{}/{}] {}", index + 1, self.designs.len(), design.name());
-            let row = run::measure(&self, *design, |what| tell(&format!("{step}: {what}"))).await;
-            rows.push(row.with_context(|| format!("{} could not be measured", design.name()))?);
+        let destinations = [Some(Destination::FeeServer), self.broker_port.map(|_| Destination::Kafka)];
+        let runs: Vec<_> = destinations
+            .into_iter()
+            .flatten()
+            .flat_map(|destination| self.designs.iter().map(move |design| (*design, destination)))
+            .collect();
+        for (index, (design, destination)) in runs.iter().enumerate() {
+            let name = format!("{}, {}", design.name(), destination.name());
+            let step = format!("[{}/{}] {name}", index + 1, runs.len());
+            let row = run::measure(&self, *design, *destination, |what| tell(&format!("{step}: {what}"))).await;
+            rows.push(row.with_context(|| format!("{name} could not be measured"))?);
         }
         let report = Report::new(&self, rows);
         let write = |name: &str, text: String| std::fs::write(self.out.join(name), text);
@@ -80,7 +98,11 @@ impl Comparison {
         Duration::from_secs_f64(f64::from(self.quotes) / self.rate)
     }
 
-    fn pace(&self) -> Pace {
-        Pace::of(self.latency)
+    fn pace(&self, destination: Destination) -> Pace {
+        let pace = Pace::of(self.latency);
+        match destination {
+            Destination::FeeServer => pace,
+            Destination::Kafka => pace.for_kafka(),
+        }
     }
 }

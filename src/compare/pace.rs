@@ -17,6 +17,9 @@ pub(super) struct Pace {
 /// look bad for a small pool.
 const CONNECTIONS: u32 = 64;
 
+/// The shortest lease that `kafka.brokers` is accepted with. A record has a sixth of it.
+const KAFKA_LEASE_MIN: Duration = Duration::from_secs(10);
+
 impl Pace {
     pub(super) fn of(latency: Duration) -> Self {
         let timeout = latency * 2 + Duration::from_secs(1);
@@ -25,6 +28,11 @@ impl Pace {
         let stale_after = timeout * 3 + retry_interval * 5;
         let cool_down = latency + Duration::from_secs(1);
         Self { timeout, lease: timeout * 2, retry_interval, cool_down, stale_after }
+    }
+
+    /// With a lease that leaves Kafka's client the time it needs, and a sweeper that waits for longer than that.
+    pub(super) fn for_kafka(self) -> Self {
+        Self { lease: self.lease.max(KAFKA_LEASE_MIN), stale_after: self.stale_after.max(KAFKA_LEASE_MIN / 2), ..self }
     }
 
     pub(super) fn settings(&self) -> Vec<(&'static str, String)> {

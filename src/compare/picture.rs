@@ -1,4 +1,4 @@
-//! The measurement as a picture: a row for each design, a column of bars for each question; what nobody wants is red.
+//! The measurement as a picture: a row for each design and destination, a column of bars for each question; what nobody wants is red.
 
 use anyhow::anyhow;
 use plotters::{
@@ -20,6 +20,8 @@ const BAR_WIDTH: i32 = 78;
 const BAR_HEIGHT: i32 = 18;
 const HEAD_HEIGHT: i32 = 112;
 const ROW_HEIGHT: i32 = 42;
+/// Of the line over the rows of a destination.
+const GROUP_HEIGHT: i32 = 40;
 const FOOT_HEIGHT: i32 = 24;
 const MARGIN: i32 = 24;
 
@@ -44,7 +46,7 @@ struct Column {
     label: fn(Option<f64>) -> String,
 }
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     Column {
         title: "response",
         unit: "median",
@@ -54,7 +56,7 @@ const COLUMNS: [Column; 7] = [
         label: table::time,
     },
     Column {
-        title: "fee after",
+        title: "confirmed after",
         unit: "median",
         colour: BLUE,
         promises_zero: false,
@@ -71,7 +73,7 @@ const COLUMNS: [Column; 7] = [
     },
     Column {
         title: "lost",
-        unit: "quotes without a fee",
+        unit: "accepted, no more",
         colour: RED,
         promises_zero: true,
         value: |row| exact(row.lost),
@@ -94,6 +96,14 @@ const COLUMNS: [Column; 7] = [
         label: |count| table::number(count, 0),
     },
     Column {
+        title: "throughput",
+        unit: "confirmed a second",
+        colour: BLUE,
+        promises_zero: false,
+        value: |row| Some(row.rush.confirmed_per_second),
+        label: |count| table::number(count, 0),
+    },
+    Column {
         title: "statements",
         unit: "a quote",
         colour: PALE,
@@ -108,7 +118,9 @@ pub(super) fn draw(report: &Report) -> anyhow::Result<String> {
     let mut svg = String::new();
     let columns = i32::try_from(COLUMNS.len())?;
     let width = NAMES_WIDTH + columns * COLUMN_WIDTH + MARGIN;
-    let height = HEAD_HEIGHT + i32::try_from(report.rows.len())? * ROW_HEIGHT + FOOT_HEIGHT;
+    let groups = i32::try_from(report.by_destination().count())?;
+    let rows = i32::try_from(report.rows.len())?;
+    let height = HEAD_HEIGHT + groups * GROUP_HEIGHT + rows * ROW_HEIGHT + FOOT_HEIGHT;
     let size = (u32::try_from(width)?, u32::try_from(height)?);
     let sheet = SVGBackend::with_string(&mut svg, size).into_drawing_area();
     paint(&sheet, report, width).map_err(|error| anyhow!("the picture could not be drawn: {error}"))?;
@@ -126,14 +138,20 @@ fn paint(sheet: &Sheet<'_>, report: &Report, width: i32) -> anyhow::Result<()> {
         text(sheet, column.title, (left, 68), 15, INK, HPos::Left)?;
         text(sheet, column.unit, (left, 88), 12, PALE, HPos::Left)?;
     }
-    for (index, row) in (0..).zip(&report.rows) {
-        let top = HEAD_HEIGHT + index * ROW_HEIGHT;
-        rectangle(sheet, (MARGIN, top - 8), (width - MARGIN, top - 7), LINE)?;
-        let middle = top + (ROW_HEIGHT - 16) / 2;
-        text(sheet, row.design.name(), (MARGIN, middle), 14, INK, HPos::Left)?;
-        for (index, column) in (0..).zip(&COLUMNS) {
-            let most = report.rows.iter().filter_map(column.value).fold(0.0, f64::max);
-            bar(sheet, column, row, most, (NAMES_WIDTH + index * COLUMN_WIDTH, middle))?;
+    let mut top = HEAD_HEIGHT;
+    for (destination, rows) in report.by_destination() {
+        let title = format!("quotes go to {}", destination.name());
+        text(sheet, &title, (MARGIN, top + GROUP_HEIGHT / 2 - 8), 15, PALE, HPos::Left)?;
+        top += GROUP_HEIGHT;
+        for row in &rows {
+            rectangle(sheet, (MARGIN, top - 8), (width - MARGIN, top - 7), LINE)?;
+            let middle = top + (ROW_HEIGHT - 16) / 2;
+            text(sheet, row.design.name(), (MARGIN, middle), 14, INK, HPos::Left)?;
+            for (index, column) in (0..).zip(&COLUMNS) {
+                let most = rows.iter().copied().filter_map(column.value).fold(0.0, f64::max);
+                bar(sheet, column, row, most, (NAMES_WIDTH + index * COLUMN_WIDTH, middle))?;
+            }
+            top += ROW_HEIGHT;
         }
     }
     sheet.present().map_err(|error| anyhow!("{error}"))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Comparison, Design,
+    Comparison, Design, Destination,
     books::Books,
     cost::Cost,
     load::{Answer, Shot},
@@ -44,9 +44,11 @@ pub struct Plan {
 pub struct Row {
     /// Which.
     pub design: Design,
+    /// Where its quotes went.
+    pub destination: Destination,
     /// Time to the answer of accepted submissions, in milliseconds.
     pub response_ms: Percentiles,
-    /// Time from submission to fee record, in milliseconds.
+    /// Time from submission to fee record (to confirmation, with Kafka), in milliseconds.
     pub fee_lag_ms: Percentiles,
     /// Submissions answered with 201.
     pub accepted: usize,
@@ -54,17 +56,20 @@ pub struct Row {
     pub refused: usize,
     /// Submissions not answered: the process died, or was not there.
     pub unanswered: usize,
-    /// Accepted, and neither a fee record nor a cancellation.
+    /// Accepted, and neither confirmed nor cancelled.
     pub lost: usize,
-    /// Fees in force at the fee server whose quote is not stored, or cancelled.
+    /// Quotes that the destination has taken, and that are not stored, or cancelled.
     pub ghosts: usize,
-    /// Fees beyond the first of a quote.
+    /// Fees or records beyond the first of a quote.
     pub duplicates: u64,
     /// Accepted, then cancelled.
     pub cancelled: usize,
     /// What the design does and costs when nothing goes wrong.
     #[serde(flatten)]
     pub calm: Calm,
+    /// What it does when nobody waits.
+    #[serde(flatten)]
+    pub rush: Rush,
 }
 
 /// The measurement of a design while nothing goes wrong.
@@ -72,9 +77,9 @@ pub struct Row {
 pub struct Calm {
     /// Time to the answer, in milliseconds.
     pub calm_response_ms: Percentiles,
-    /// Time from submission to fee record, in milliseconds.
+    /// Time from submission to fee record (to confirmation, with Kafka), in milliseconds.
     pub calm_fee_lag_ms: Percentiles,
-    /// SQL statements from submission to fee record, without `BEGIN` and `COMMIT`.
+    /// SQL statements from submission to confirmation, without `BEGIN` and `COMMIT`.
     pub statements_per_quote: f64,
     /// Rows inserted, updated and deleted; `PostgreSQL` only.
     pub rows_written_per_quote: Option<f64>,
@@ -82,6 +87,15 @@ pub struct Calm {
     pub wal_bytes_per_quote: Option<f64>,
     /// SQL statements while nothing is submitted.
     pub idle_statements_per_minute: f64,
+}
+
+/// The measurement of a design while as many quotes come as it answers.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Rush {
+    /// Quotes accepted a second.
+    pub accepted_per_second: f64,
+    /// Quotes confirmed a second, until the last one is.
+    pub confirmed_per_second: f64,
 }
 
 /// Of a series; nothing of an empty one.
@@ -110,12 +124,20 @@ impl Report {
 }
 
 impl Row {
-    pub(super) fn new(design: Design, shots: &[Shot], books: Books, duplicates: u64, calm: Calm) -> Self {
+    pub(super) fn new(
+        design: Design,
+        destination: Destination,
+        shots: &[Shot],
+        books: Books,
+        duplicates: u64,
+        (calm, rush): (Calm, Rush),
+    ) -> Self {
         let count = |answer: Answer| shots.iter().filter(|shot| shot.answer == answer).count();
         Self {
             design,
+            destination,
             response_ms: responses(shots),
-            fee_lag_ms: Percentiles::of(books.fee_lags_ms),
+            fee_lag_ms: Percentiles::of(books.lags_ms),
             accepted: shots.iter().filter_map(Shot::accepted).count(),
             refused: count(Answer::Refused),
             unanswered: count(Answer::None),
@@ -124,6 +146,7 @@ impl Row {
             duplicates,
             cancelled: books.cancelled,
             calm,
+            rush,
         }
     }
 
@@ -137,12 +160,21 @@ impl Calm {
     pub(super) fn new(shots: &[Shot], books: Books, cost: Cost) -> Self {
         Self {
             calm_response_ms: responses(shots),
-            calm_fee_lag_ms: Percentiles::of(books.fee_lags_ms),
+            calm_fee_lag_ms: Percentiles::of(books.lags_ms),
             statements_per_quote: cost.statements_per_quote,
             rows_written_per_quote: cost.rows_written_per_quote,
             wal_bytes_per_quote: cost.wal_bytes_per_quote,
             idle_statements_per_minute: cost.idle_statements_per_minute,
         }
+    }
+}
+
+impl Rush {
+    pub(super) fn new(shots: &[Shot], took: Duration, books: &Books) -> Self {
+        let accepted = shots.iter().filter(|shot| shot.accepted().is_some()).count();
+        let accepted = u32::try_from(accepted).map_or(0.0, f64::from);
+        let accepted_per_second = accepted / took.as_secs_f64().max(0.001);
+        Self { accepted_per_second, confirmed_per_second: books.confirmed_per_second }
     }
 }
 

@@ -6,121 +6,153 @@ use reqwest::Client;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Comparison, Design, Row,
+    Comparison, Design, Destination, Pace, Row,
     books::{self, Books, Unsettled},
     cost::{Cost, Meter},
+    counterpart::{Counterpart, Tally},
     fleet::Fleet,
     ground::Ground,
     load::{self, Shot},
-    report::Calm,
+    report::{Calm, Rush},
     script::Script,
 };
-use crate::sample_fee_server::{Faults, SampleFeeServer};
 
 /// Submissions of the calm phase.
 const CALM_QUOTES: u32 = 100;
+/// Clients of the rush.
+const RUSH_CLIENTS: u32 = 16;
 /// The longest that a client waits for an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Measures `design`; `tell` is told what is being done.
-pub(super) async fn measure(plan: &Comparison, design: Design, tell: impl Fn(&str)) -> anyhow::Result<Row> {
+/// Measures `design` with `destination`; `tell` is told what is being done.
+pub(super) async fn measure(
+    plan: &Comparison,
+    design: Design,
+    destination: Destination,
+    tell: impl Fn(&str),
+) -> anyhow::Result<Row> {
     let client = Client::builder().timeout(CLIENT_TIMEOUT).no_proxy().tcp_nodelay(true).build()?;
-    let faults = Faults { latency: plan.latency, seed: Some(plan.seed), ..Faults::default() };
-    let fee_server = SampleFeeServer::start(([127, 0, 0, 1], 0).into(), faults).await?;
-    let ground = Ground::prepare(design, plan.database_url.as_deref(), &plan.out).await?;
-    let mut fleet = Fleet::new(design, &plan.pace(), ground.url(), &fee_server.base_url(), &plan.out)?;
+    let counterpart = Counterpart::start(destination, plan).await?;
+    let run = match destination {
+        Destination::FeeServer => design.name().to_owned(),
+        Destination::Kafka => format!("kafka-{}", design.name()),
+    };
+    let ground = Ground::prepare(&run, plan.database_url.as_deref(), &plan.out).await?;
+    let pace = plan.pace(destination);
+    let fleet = Fleet::new(&run, design, &pace, ground.url(), &counterpart, &plan.out)?;
+    let mut site = Site { plan, pace, client, ground, counterpart, fleet };
 
     tell("calm: what a quote costs");
-    fleet.start()?;
-    fleet.ready(&client).await?;
-    let calm = calm(plan, &client, &fleet, &ground, &fee_server).await?;
+    site.fleet.start()?;
+    site.fleet.ready(&site.client).await?;
+    let calm = site.calm().await?;
+    tell("rush: how many a second");
+    let rush = site.rush().await?;
 
     tell("storm: rollbacks, crashes, an outage");
-    fleet.kill()?;
-    fleet.brace(plan.rollback_rate);
-    fleet.start()?;
-    fleet.ready(&client).await?;
-    let shots = storm(plan, &client, &mut fleet, &fee_server, &tell).await?;
+    site.fleet.kill()?;
+    site.fleet.brace(plan.rollback_rate);
+    site.fleet.start()?;
+    site.fleet.ready(&site.client).await?;
+    let shots = site.storm(&tell).await?;
 
     tell("settling");
-    fleet.ready(&client).await?;
-    settle(plan, &ground, Some(&mut fleet)).await?;
-    let books = count(&ground, &fee_server, &shots).await?;
-    fleet.kill()?;
-    let row = Row::new(design, &shots, books, fee_server.stats().double_fees, calm);
+    site.fleet.ready(&site.client).await?;
+    settle(&site.pace, &site.ground, Some(&mut site.fleet)).await?;
+    let tally = site.counterpart.tally().await?;
+    let books = site.count(&tally, &shots).await?;
+    let row = Row::new(design, destination, &shots, books, tally.duplicates, (calm, rush));
     tell(&row.sentence());
-    ground.clear().await?;
-    fee_server.stop().await;
+    site.clear().await?;
     Ok(row)
 }
 
-/// Nothing goes wrong; then nothing happens at all.
-async fn calm(
-    plan: &Comparison,
-    client: &Client,
-    fleet: &Fleet,
-    ground: &Ground,
-    fee_server: &SampleFeeServer,
-) -> anyhow::Result<Calm> {
-    let mut meter = Meter::new(client, fleet).await?;
-    let (statements_before, counts_before) = (meter.statements().await?, ground.counts().await?);
-    let quotes = CALM_QUOTES.min(plan.quotes);
-    let shots = load::submit(client, fleet.api(), "calm", quotes, plan.rate).await;
-    settle(plan, ground, None).await?;
-    let statements_after = meter.statements().await?;
-    sleep(plan.idle).await;
-    let statements_idle = meter.statements().await?;
-    let books = count(ground, fee_server, &shots).await?;
-    let statements = [statements_before, statements_after, statements_idle];
-    let counts = counts_before.zip(ground.counts().await?);
-    Ok(Calm::new(&shots, books, Cost::new(quotes, plan.idle, statements, counts)))
+/// All that a design runs on and with.
+struct Site<'a> {
+    plan: &'a Comparison,
+    pace: Pace,
+    client: Client,
+    ground: Ground,
+    counterpart: Counterpart,
+    fleet: Fleet,
 }
 
-async fn count(ground: &Ground, fee_server: &SampleFeeServer, shots: &[Shot]) -> anyhow::Result<Books> {
-    let accepted: HashSet<_> = shots.iter().filter_map(Shot::accepted).collect();
-    Ok(books::count(ground.db().connection(), fee_server, &accepted).await?)
-}
+impl Site<'_> {
+    /// Nothing goes wrong; then nothing happens at all.
+    async fn calm(&mut self) -> anyhow::Result<Calm> {
+        let plan = self.plan;
+        let mut meter = Meter::new(&self.client, &self.fleet).await?;
+        let (statements_before, counts_before) = (meter.statements().await?, self.ground.counts().await?);
+        let quotes = CALM_QUOTES.min(plan.quotes);
+        let shots = load::submit(&self.client, self.fleet.api(), "calm", quotes, plan.rate).await;
+        settle(&self.pace, &self.ground, None).await?;
+        let statements_after = meter.statements().await?;
+        sleep(plan.idle).await;
+        let statements_idle = meter.statements().await?;
+        let statements = [statements_before, statements_after, statements_idle];
+        let counts = counts_before.zip(self.ground.counts().await?);
+        let books = self.count(&self.counterpart.tally().await?, &shots).await?;
+        Ok(Calm::new(&shots, books, Cost::new(quotes, plan.idle, statements, counts)))
+    }
 
-/// The load, and the script beside it.
-async fn storm(
-    plan: &Comparison,
-    client: &Client,
-    fleet: &mut Fleet,
-    fee_server: &SampleFeeServer,
-    tell: &impl Fn(&str),
-) -> anyhow::Result<Vec<Shot>> {
-    let script = Script::new(plan.seed, plan.load(), plan.crashes);
-    let (api, name) = (fleet.api().to_owned(), format!("storm-{}", plan.seed));
-    let begun = Instant::now();
-    let load = load::submit(client, &api, &name, plan.quotes, plan.rate);
-    let crashes = async {
-        for (index, at) in script.crashes.iter().enumerate() {
-            sleep_until(begun + *at).await;
-            tell(&format!("crash {} of {}", index + 1, script.crashes.len()));
-            fleet.kill()?;
-            fleet.start()?;
-        }
-        anyhow::Ok(())
-    };
-    let outage = async {
-        sleep_until(begun + script.outage_from).await;
-        tell("the fee server goes away");
-        fee_server.down().await?;
-        sleep_until(begun + script.outage_to).await;
-        tell("the fee server is back");
-        fee_server.up().await?;
-        io::Result::Ok(())
-    };
-    let (shots, killed, away) = tokio::join!(load, crashes, outage);
-    killed?;
-    away?;
-    Ok(shots)
+    /// Nothing goes wrong, and nobody waits between two submissions.
+    async fn rush(&mut self) -> anyhow::Result<Rush> {
+        let begun = Instant::now();
+        let shots = load::rush(&self.client, self.fleet.api(), RUSH_CLIENTS, self.plan.rush).await;
+        let took = begun.elapsed();
+        settle(&self.pace, &self.ground, None).await?;
+        let books = self.count(&self.counterpart.tally().await?, &shots).await?;
+        Ok(Rush::new(&shots, took, &books))
+    }
+
+    async fn count(&self, tally: &Tally, shots: &[Shot]) -> anyhow::Result<Books> {
+        let accepted: HashSet<_> = shots.iter().filter_map(Shot::accepted).collect();
+        Ok(books::count(self.ground.db().connection(), tally, &accepted).await?)
+    }
+
+    /// The load, and the script beside it.
+    async fn storm(&mut self, tell: &impl Fn(&str)) -> anyhow::Result<Vec<Shot>> {
+        let Self { plan, client, fleet, counterpart, .. } = self;
+        let script = Script::new(plan.seed, plan.load(), plan.crashes);
+        let (api, name) = (fleet.api().to_owned(), format!("storm-{}", plan.seed));
+        let begun = Instant::now();
+        let load = load::submit(client, &api, &name, plan.quotes, plan.rate);
+        let crashes = async {
+            for (index, at) in script.crashes.iter().enumerate() {
+                sleep_until(begun + *at).await;
+                tell(&format!("crash {} of {}", index + 1, script.crashes.len()));
+                fleet.kill()?;
+                fleet.start()?;
+            }
+            anyhow::Ok(())
+        };
+        let outage = async {
+            sleep_until(begun + script.outage_from).await;
+            tell("the destination goes away");
+            counterpart.go_away().await?;
+            sleep_until(begun + script.outage_to).await;
+            tell("the destination is back");
+            counterpart.come_back().await?;
+            io::Result::Ok(())
+        };
+        let (shots, killed, away) = tokio::join!(load, crashes, outage);
+        killed?;
+        away?;
+        Ok(shots)
+    }
+
+    async fn clear(mut self) -> anyhow::Result<()> {
+        self.fleet.kill()?;
+        self.ground.clear().await?;
+        self.counterpart.stop().await;
+        Ok(())
+    }
 }
 
 /// Returns when nothing is pending any more, or when nothing has changed for so long that nothing will.
-async fn settle(plan: &Comparison, ground: &Ground, mut fleet: Option<&mut Fleet>) -> anyhow::Result<()> {
-    let (pace, begun) = (plan.pace(), Instant::now());
+async fn settle(pace: &Pace, ground: &Ground, mut fleet: Option<&mut Fleet>) -> anyhow::Result<()> {
+    let begun = Instant::now();
     let (mut last, mut changed) = (None, begun);
     loop {
         if let Some(fleet) = &mut fleet {

@@ -5,18 +5,20 @@ use comfy_table::{
     presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED},
 };
 
-use super::{Report, Row, report::Plan};
+use super::{Destination, Report, Row, report::Plan};
 
-const CALM: [&str; 9] = [
+const CALM: [&str; 11] = [
     "design",
     "response p50",
     "p99",
-    "fee after p50",
+    "confirmed after p50",
     "p99",
     "statements a quote",
     "rows written a quote",
     "WAL bytes a quote",
     "statements an idle minute",
+    "accepted a second",
+    "confirmed a second",
 ];
 const STORM: [&str; 12] = [
     "design",
@@ -25,7 +27,7 @@ const STORM: [&str; 12] = [
     "unanswered",
     "response p50",
     "p99",
-    "fee after p50",
+    "confirmed after p50",
     "p99",
     "lost",
     "ghosts",
@@ -37,39 +39,47 @@ impl Report {
     /// For the terminal.
     #[must_use]
     pub fn tables(&self) -> String {
-        let (calm, storm) = (calm(self, UTF8_FULL_CONDENSED), storm(self, UTF8_FULL_CONDENSED));
-        format!("When nothing goes wrong:\n{calm}\n\nWith rollbacks, crashes and an outage:\n{storm}")
+        let tables = self.by_destination().map(|(destination, rows)| {
+            let (name, calm, storm) =
+                (destination.name(), calm(&rows, UTF8_FULL_CONDENSED), storm(&rows, UTF8_FULL_CONDENSED));
+            format!("Quotes go to {name}. When nothing goes wrong:\n{calm}\n\nWith rollbacks, crashes and an outage:\n{storm}")
+        });
+        tables.collect::<Vec<_>>().join("\n\n")
+    }
+
+    /// The rows of each destination that was measured.
+    pub(super) fn by_destination(&self) -> impl Iterator<Item = (Destination, Vec<&Row>)> {
+        [Destination::FeeServer, Destination::Kafka].into_iter().filter_map(|destination| {
+            let rows: Vec<_> = self.rows.iter().filter(|row| row.destination == destination).collect();
+            (!rows.is_empty()).then_some((destination, rows))
+        })
     }
 }
 
 /// `compare.md`.
 pub(super) fn page(report: &Report) -> String {
-    let Plan { quotes, rate, latency_ms, crashes, rollback_rate, seed, database } = &report.plan;
+    let Plan { quotes, rate, latency_ms, crashes, rollback_rate, seed, database, .. } = &report.plan;
     let (latency, rolled_back) = (latency_ms / 1_000.0, rollback_rate * 100.0);
-    let (calm, storm) = (calm(report, ASCII_MARKDOWN), storm(report, ASCII_MARKDOWN));
+    let sections = report.by_destination().map(|(destination, rows)| {
+        let (name, calm, storm) = (destination.name(), calm(&rows, ASCII_MARKDOWN), storm(&rows, ASCII_MARKDOWN));
+        format!("## Quotes go to {name}\n\nWhen nothing goes wrong:\n\n{calm}\n\nIn the storm:\n\n{storm}\n")
+    });
     format!(
         "# The designs, side by side
 
 ![The designs, side by side](compare.svg)
 
-Measured by `feebox compare` on {database}; a fee takes {latency} s.
+Measured by `feebox compare` on {database}; a fee takes {latency} s. The storm: {quotes} quotes at {rate} a second; all
+processes killed {crashes} times, {rolled_back} % of the submissions rolled back, the destination away for a fifth of the
+time; seed {seed}.
 
-## When nothing goes wrong
-
-{calm}
-
-## In a storm
-
-{quotes} quotes at {rate} a second; all processes killed {crashes} times, {rolled_back} % of the submissions rolled back,
-the fee server away for a fifth of the time; seed {seed}.
-
-{storm}
-"
+{}",
+        sections.collect::<Vec<_>>().join("\n")
     )
 }
 
-fn calm(report: &Report, style: TableStyle) -> Table {
-    table(style, &CALM, &report.rows, |row| {
+fn calm(rows: &[&Row], style: TableStyle) -> Table {
+    table(style, &CALM, rows, |row| {
         let calm = &row.calm;
         vec![
             time(calm.calm_response_ms.p50),
@@ -80,12 +90,14 @@ fn calm(report: &Report, style: TableStyle) -> Table {
             number(calm.rows_written_per_quote, 1),
             number(calm.wal_bytes_per_quote, 0),
             number(Some(calm.idle_statements_per_minute), 0),
+            number(Some(row.rush.accepted_per_second), 0),
+            number(Some(row.rush.confirmed_per_second), 0),
         ]
     })
 }
 
-fn storm(report: &Report, style: TableStyle) -> Table {
-    table(style, &STORM, &report.rows, |row| {
+fn storm(rows: &[&Row], style: TableStyle) -> Table {
+    table(style, &STORM, rows, |row| {
         vec![
             row.accepted.to_string(),
             row.refused.to_string(),
@@ -102,7 +114,7 @@ fn storm(report: &Report, style: TableStyle) -> Table {
     })
 }
 
-fn table(style: TableStyle, header: &[&str], rows: &[Row], cells: fn(&Row) -> Vec<String>) -> Table {
+fn table(style: TableStyle, header: &[&str], rows: &[&Row], cells: fn(&Row) -> Vec<String>) -> Table {
     let mut table = Table::new();
     table.load_style(style).set_header(header.iter().copied());
     for row in rows {

@@ -15,7 +15,7 @@ use crate::outbox::{LeasedEvent, Outcome, Settled};
 pub use delivery::Delivery;
 pub use fee_server::{FeePage, FeeServer, FeeServerError, LedgerError, Receipt};
 #[cfg(feature = "kafka")]
-pub use kafka::{Kafka, KafkaClientError, KafkaReceipt};
+pub use kafka::{Kafka, KafkaClientError, KafkaReadError, KafkaReader, KafkaReceipt, QuoteRecord};
 pub use scripted::{Call, Cue, Scripted};
 
 /// Somebody who takes events.

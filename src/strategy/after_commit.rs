@@ -29,7 +29,7 @@ impl AfterCommit {
             Sent::Taken(taken) => match self.sender.store(&sending, &taken).await {
                 Ok(Stored::Confirmed) => tracing::debug!(%quote, "confirmed"),
                 Ok(Stored::Voided) => {
-                    tracing::info!(%quote, "cancelled meanwhile: what its destination did is taken back")
+                    tracing::info!(%quote, "cancelled meanwhile: what its destination did is taken back");
                 }
                 Ok(Stored::NoQuote) => tracing::error!(%quote, "the quote is not pending any more"),
                 Err(error) => tracing::error!(%quote, %error, "taken, and the answer not stored"),

@@ -66,5 +66,6 @@ fn target(settings: &Settings) -> Result<Target, StrategyError> {
         let kafka = crate::destination::Kafka::new(&settings.kafka, settings.worker.lease)?;
         return Ok(Target::Kafka(Arc::new(kafka)));
     }
-    Ok(Target::FeeServer(FeeServer::new(&settings.fee_server, settings.worker.concurrency)?))
+    let fee_server = FeeServer::new(&settings.fee_server, settings.worker.concurrency)?;
+    Ok(Target::FeeServer(Arc::new(fee_server)))
 }

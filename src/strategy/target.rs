@@ -1,6 +1,5 @@
 //! Whom a strategy calls.
 
-#[cfg(feature = "kafka")]
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -17,7 +16,7 @@ use crate::{
 #[derive(Clone)]
 pub enum Target {
     /// It makes fees.
-    FeeServer(FeeServer),
+    FeeServer(Arc<FeeServer>),
     /// It is told of submitted quotes.
     #[cfg(feature = "kafka")]
     Kafka(Arc<crate::destination::Kafka>),

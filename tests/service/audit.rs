@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use entity::outbox_event::Status as EventStatus;
-use feebox::audit::{audit, not_promised};
+use feebox::audit::not_promised;
 use feebox::database::Database;
 use feebox::operator;
 use feebox::outbox::{Outcome, of_quote, prune};

@@ -7,6 +7,7 @@
 mod client;
 mod failure;
 mod producer;
+mod reader;
 mod record;
 
 use std::time::Duration;
@@ -24,6 +25,8 @@ use crate::{
     settings,
 };
 use producer::Producers;
+
+pub use reader::{KafkaReadError, KafkaReader, QuoteRecord};
 
 /// Sends events to Kafka.
 pub struct Kafka {

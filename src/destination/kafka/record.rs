@@ -11,7 +11,7 @@ use rdkafka::{
 use crate::{destination::Delivery, telemetry::trace_context::TraceContext};
 
 /// Where quotes are told of.
-const QUOTES: &str = "feebox.quotes";
+pub(super) const QUOTES: &str = "feebox.quotes";
 /// Where fees are told of.
 const FEES: &str = "feebox.fees";
 /// Who tells.

@@ -35,7 +35,7 @@ async fn after_commit_the_record_is_the_one_that_the_outbox_would_send() {
     assert_eq!(confirmed.status, Status::Confirmed);
     assert!(direct.outbox.events().await.is_empty(), "no outbox");
 
-    let read = direct.read(broker.url(), quote);
+    let read = told_of(broker.url(), quote);
     let [record] = &read[..] else { panic!("one record: {read:?}") };
     assert_eq!(record.payload["customer_id"], confirmed.customer_id);
     assert_eq!(record.payload["lines"], confirmed.lines);
@@ -59,7 +59,7 @@ async fn in_transaction_a_quote_is_confirmed_when_it_is_accepted_and_refused_whi
     let direct = Direct::start("in-transaction", broker.url()).await;
     let quote = direct.submit().await.unwrap();
     assert_eq!(direct.outbox.quote(quote).await.status, Status::Confirmed);
-    assert_eq!(direct.read(broker.url(), quote).len(), 1);
+    assert_eq!(told_of(broker.url(), quote).len(), 1);
     broker.stop();
     let refused = direct.submit().await;
     assert!(
@@ -110,7 +110,7 @@ async fn after_commit_a_broker_that_is_away_cancels_the_quote_and_the_brokers_le
     assert!(cancelled.status_reason.unwrap().contains("MessageTimedOut"));
     broker.start();
     direct.relay_all().await;
-    assert_eq!(types(&direct.read(broker.url(), quote)), ["quote.cancelled"]);
+    assert_eq!(types(&told_of(broker.url(), quote)), ["quote.cancelled"]);
     direct.nothing_but_losses_is_found().await;
 }
 
@@ -128,7 +128,7 @@ async fn after_commit_a_record_whose_acknowledgement_is_lost_for_good_is_cancell
     proxy.resume();
     proxy.cut();
     direct.relay_all().await;
-    assert_eq!(types(&direct.read(broker.url(), quote)), ["quote.submitted", "quote.cancelled"]);
+    assert_eq!(types(&told_of(broker.url(), quote)), ["quote.submitted", "quote.cancelled"]);
 }
 
 /// Of an acknowledgement that is stored and a sweep at the same moment one is first. If it is the sweep, whoever reads the
@@ -229,10 +229,6 @@ impl Direct {
         assert!(events.iter().all(|event| event.settled_at.is_some()), "{events:#?}");
     }
 
-    fn read(&self, brokers: &str, quote: Uuid) -> Vec<Record> {
-        read_of(brokers, QUOTES, [&quote]).remove(&quote).unwrap()
-    }
-
     async fn nothing_but_losses_is_found(&self) {
         let mut found = vec![];
         audit(&self.outbox.db, Duration::from_hours(1), |violation| found.push(violation)).await.unwrap();
@@ -248,6 +244,10 @@ impl Listener for AnError {
     async fn before_commit(&self, _txn: &DatabaseTransaction, _submitted: &Submitted) -> Result<(), ListenerError> {
         Err(ListenerError::Refused("something else went wrong".into()))
     }
+}
+
+fn told_of(brokers: &str, quote: Uuid) -> Vec<Record> {
+    read_of(brokers, QUOTES, [&quote]).remove(&quote).unwrap()
 }
 
 fn types(records: &[Record]) -> Vec<&str> {
