@@ -12,7 +12,7 @@ use std::{
 };
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, sea_query::Expr};
 
 /// Tells the time, cut to microseconds: the precision that all three databases keep.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,17 @@ impl Clock {
         let row = db.query_one_raw(Statement::from_string(backend, question)).await?;
         let row = row.ok_or_else(|| DbErr::RecordNotFound("the database told no time".into()))?;
         Ok(self.shift(row.try_get("", "now")?))
+    }
+
+    /// The same as an expression of `SQL`, told when the statement runs.
+    #[must_use]
+    pub fn as_sql(&self, backend: DbBackend) -> Expr {
+        let ahead = self.ahead_microseconds.load(Ordering::Relaxed);
+        match backend {
+            DbBackend::Postgres => Expr::cust(format!("(SELECT clock_timestamp() + interval '{ahead} microseconds')")),
+            DbBackend::MySql => Expr::cust(format!("(UTC_TIMESTAMP(6) + INTERVAL {ahead} MICROSECOND)")),
+            _ => Expr::val(self.shift(Utc::now())),
+        }
     }
 
     /// Puts this clock ahead: tests travel in time with it instead of sleeping.

@@ -33,7 +33,7 @@ pub struct Compare {
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
     idle: Duration,
     /// How long clients then submit without a pause, to count how many quotes a second go through
-    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
     rush: Duration,
     /// Measure each design with Kafka, too: the port of a broker on this machine that is there for tests, is alone in its
     /// cluster and calls itself 127.0.0.1 (advertised.listeners). Records stay in its topic feebox.quotes

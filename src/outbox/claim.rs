@@ -35,6 +35,8 @@ pub struct ClaimRequest<'a> {
 pub struct Claim {
     /// Due events, the longest due first; they are leased to the caller.
     pub events: Vec<LeasedEvent>,
+    /// As many as were asked for: there may be more.
+    pub is_full: bool,
     /// Why there are none, if the destination is held back.
     pub held: Option<Held>,
 }
@@ -89,7 +91,7 @@ pub async fn claim(db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, D
         Passage::Probe => (1, true),
         Passage::Held(held) => {
             txn.rollback().await?;
-            return Ok(Claim { events: Vec::new(), held: Some(held) });
+            return Ok(Claim { held: Some(held), ..Claim::default() });
         }
     };
     let due = due(request.destination, now, limit).all(&*txn).await?;
@@ -102,11 +104,12 @@ pub async fn claim(db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, D
     let lease_token = Uuid::new_v4();
     lease(&txn, &due, request, lease_token, after(now, request.lease)).await?;
     txn.commit().await?;
+    let is_full = due.len() == limit;
     let events = due.into_iter().map(|row| {
         let attempt = row.attempts + 1;
         LeasedEvent::new(row, attempt, lease_token, lease_ends, probe)
     });
-    Ok(Claim { events: events.collect(), held: None })
+    Ok(Claim { events: events.collect(), is_full, held: None })
 }
 
 /// The claim's own question: up to `limit` events of `destination` that are due, and that no earlier event holds back.

@@ -5,7 +5,9 @@ use std::{collections::HashMap, time::Duration};
 use chrono::{DateTime, Utc};
 use entity::outbox_event::{self, Column, Entity, Status};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set,
+    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Alias, Expr, Query, SelectStatement},
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -51,7 +53,7 @@ pub enum Became {
 ///
 /// The rows are locked first and each is compared with the lease of its attempt: a late answer changes nothing, and
 /// comes back as [`Became::Lost`] so that its effects are left out too. Answers what each event became, in the order of
-/// `attempts`.
+/// `attempts`, and whether that makes others deliverable at once.
 ///
 /// # Errors
 /// What the database answers.
@@ -62,11 +64,11 @@ pub async fn settle<R>(
     policy: &Policy,
     now: DateTime<Utc>,
     attempts: &[Attempt<R>],
-) -> Result<Vec<Became>, DbErr> {
+) -> Result<(Vec<Became>, bool), DbErr> {
     let rows = lock(txn, attempts.iter().map(|attempt| attempt.event.id)).await?;
     let mut weather = Weather::default();
     let mut settled = Vec::with_capacity(attempts.len());
-    let mut delivered = Vec::new();
+    let (mut delivered, mut frees) = (Vec::new(), false);
     for attempt in attempts {
         let became = match rows.get(&attempt.event.id) {
             Some(row) if row.token == Some(attempt.event.lease_token) => next(attempt, row.withdrawn, policy, now),
@@ -76,6 +78,11 @@ pub async fn settle<R>(
         if !matches!(became, Became::Lost(_)) {
             weather.note(&attempt.outcome, attempt.event.probe);
         }
+        frees |= match &became {
+            Became::Delivered | Became::Cancelled => rows.get(&attempt.event.id).is_some_and(|row| row.followed),
+            Became::Pending(due_at) => *due_at <= now,
+            Became::Dead(_) | Became::Lost(_) => false,
+        };
         match &became {
             Became::Delivered => delivered.push(attempt.event.id),
             Became::Lost(_) => {}
@@ -85,27 +92,43 @@ pub async fn settle<R>(
     }
     mark_delivered(txn, &delivered, now).await?;
     weather.share(txn, destination, policy, now).await?;
-    Ok(settled)
+    Ok((settled, frees))
 }
 
 struct Row {
     token: Option<Uuid>,
     holder: Option<String>,
     withdrawn: bool,
+    /// A later event of its quote waits for it.
+    followed: bool,
 }
 
 /// In the order of ids, as everybody who locks several events: two settles never wait for each other in a circle.
 async fn lock(txn: &DatabaseTransaction, ids: impl Iterator<Item = Uuid>) -> Result<HashMap<Uuid, Row>, DbErr> {
-    let rows: Vec<(Uuid, Option<Uuid>, Option<String>, bool)> = Entity::find()
+    let rows: Vec<(Uuid, Option<Uuid>, Option<String>, bool, bool)> = Entity::find()
         .select_only()
         .columns([Column::Id, Column::LeaseToken, Column::LeasedBy, Column::Withdrawn])
+        .expr_as(Expr::exists(a_later_pending_event()), "followed")
         .filter(Column::Id.is_in(padded(ids)))
         .order_by_asc(Column::Id)
         .lock_exclusive()
         .into_tuple()
         .all(txn)
         .await?;
-    Ok(rows.into_iter().map(|(id, token, holder, withdrawn)| (id, Row { token, holder, withdrawn })).collect())
+    let row = |(id, token, holder, withdrawn, followed)| (id, Row { token, holder, withdrawn, followed });
+    Ok(rows.into_iter().map(row).collect())
+}
+
+fn a_later_pending_event() -> SelectStatement {
+    let later = Alias::new("later");
+    Query::select()
+        .expr(Expr::val(1))
+        .from_as(Entity, later.clone())
+        .and_where(Expr::col((later.clone(), Column::AggregateId)).equals((Entity, Column::AggregateId)))
+        .and_where(Expr::col((later.clone(), Column::Destination)).equals((Entity, Column::Destination)))
+        .and_where(Expr::col((later.clone(), Column::Sequence)).gt(Expr::col((Entity, Column::Sequence))))
+        .and_where(Expr::col((later, Column::Status)).eq(Status::Pending))
+        .take()
 }
 
 /// What follows an attempt. Pure: everything that decides is an argument.

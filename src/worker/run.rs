@@ -60,8 +60,9 @@ struct Run<'a, D: Destination> {
     rescued_at: Instant,
     /// The last claim found nothing more that is due.
     exhausted: bool,
-    /// Something was settled since the last claim: later events of a quote may be free, or all of them after a probe.
-    settled_since_claim: bool,
+    /// Something was settled since the last claim that makes others deliverable: later events of a quote, or what was handed
+    /// back.
+    freed_since_claim: bool,
     report: Report,
 }
 
@@ -77,8 +78,14 @@ impl<D: Destination> Worker<D> {
         let names = [self.destination.name()];
         let register = || self.in_time(outbox::ensure_destinations(&self.db, &names));
         self.registered.get_or_try_init(register).await?;
+        let sight = self.in_time(outbox::look(&self.db, self.destination.name())).await?;
         let mut run = Run::new(self);
-        run.note_rescued(&self.in_time(outbox::rescue(&self.db, &self.name, &self.policy)).await?);
+        if sight.expired {
+            run.note_rescued(&self.in_time(outbox::rescue(&self.db, &self.name, &self.policy)).await?);
+        }
+        if !(sight.due || sight.expired) {
+            return Ok(run.report);
+        }
         run.drain_all().await
     }
 
@@ -101,7 +108,7 @@ impl<'a, D: Destination> Run<'a, D> {
             rescuing: None,
             rescued_at: Instant::now(),
             exhausted: false,
-            settled_since_claim: false,
+            freed_since_claim: false,
             report: Report::default(),
         }
     }
@@ -136,7 +143,7 @@ impl<'a, D: Destination> Run<'a, D> {
                         Err(error) => (self.exhausted, failed) = (true, Err(error)),
                     }
                 }
-                () = self.worker.signals.wake.notified(), if self.exhausted && failed.is_ok() => self.exhausted = false,
+                () = self.worker.signals.wake.notified(), if self.exhausted && failed.is_ok() => self.wake(),
                 () = self.worker.signals.drain.cancelled(), if !self.waiting.is_empty() => {}
                 () = self.worker.cut_off.cancelled(), if !self.in_flight.is_empty() => self.in_flight.abort_all(),
             }
@@ -154,8 +161,14 @@ impl<'a, D: Destination> Run<'a, D> {
             && self.finished.is_empty()
     }
 
+    /// Somebody has stored something. What waits for an event that is being settled is claimed once more after that.
+    fn wake(&mut self) {
+        self.exhausted = false;
+        self.freed_since_claim |= self.settling.is_some();
+    }
+
     fn must_look_again(&mut self) -> bool {
-        let again = self.settled_since_claim && !self.worker.signals.drain.is_cancelled();
+        let again = self.freed_since_claim && !self.worker.signals.drain.is_cancelled();
         self.exhausted &= !again;
         again
     }
@@ -196,7 +209,7 @@ impl<'a, D: Destination> Run<'a, D> {
         if held_up || enough || self.finished.len() >= worker.settings.batch_size {
             return;
         }
-        self.settled_since_claim = false;
+        self.freed_since_claim = false;
         self.claiming = Some(Box::pin(async move {
             let request = ClaimRequest {
                 destination: worker.destination.name(),
@@ -213,7 +226,7 @@ impl<'a, D: Destination> Run<'a, D> {
         if probe || matches!(claim.held, Some(Held::CircuitOpen(_))) {
             self.worker.limiter.restart();
         }
-        self.exhausted = claim.events.is_empty() || probe;
+        self.exhausted = !claim.is_full || probe;
         self.report.claimed += claim.events.len();
         self.waiting.extend(claim.events);
     }
@@ -247,7 +260,7 @@ impl<'a, D: Destination> Run<'a, D> {
     }
 
     fn note(&mut self, settlement: &Settlement<D::Receipt>) {
-        self.settled_since_claim = true;
+        self.freed_since_claim |= settlement.frees;
         for (attempt, became) in &settlement.settled {
             tell::settled(self.worker.destination.name(), (attempt, became));
             self.report.count((attempt, became));

@@ -22,6 +22,8 @@ pub(super) struct Settlement<R> {
     pub settled: Vec<(Attempt<R>, Became)>,
     /// Whether their destination is to be left alone now; asked only if an attempt failed.
     pub held: Option<Held>,
+    /// Others are deliverable now that were not before.
+    pub frees: bool,
 }
 
 /// Settles in one transaction what has finished, and tries again while the database is away and a lease still holds.
@@ -33,7 +35,9 @@ pub(super) async fn settle<D: Destination>(
     let held_until = attempts.iter().map(|attempt| attempt.event.lease_ends).max();
     loop {
         match worker.in_time(settle_once(worker, &attempts)).await {
-            Ok((became, held)) => return Ok(Settlement { settled: attempts.into_iter().zip(became).collect(), held }),
+            Ok((became, held, frees)) => {
+                return Ok(Settlement { settled: attempts.into_iter().zip(became).collect(), held, frees });
+            }
             Err(error) if held_until.is_some_and(|until| Instant::now() + SETTLE_RETRY < until) => {
                 tracing::warn!(error = %tell::chain(&error), "could not settle, trying again");
                 tokio::time::sleep(SETTLE_RETRY).await;
@@ -47,11 +51,11 @@ pub(super) async fn settle<D: Destination>(
 async fn settle_once<D: Destination>(
     worker: &Worker<D>,
     attempts: &[Attempt<D::Receipt>],
-) -> Result<(Vec<Became>, Option<Held>), DbErr> {
+) -> Result<(Vec<Became>, Option<Held>, bool), DbErr> {
     let destination = &worker.destination;
     let txn = worker.db.begin().await?;
     let now = worker.db.now(&*txn).await?;
-    let became = outbox::settle(&txn, destination.name(), &worker.name, &worker.policy, now, attempts).await?;
+    let (became, frees) = outbox::settle(&txn, destination.name(), &worker.name, &worker.policy, now, attempts).await?;
     let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&became).collect();
     destination.apply(&txn, &settled, now).await?;
     let any_failed = attempts.iter().any(|it| !matches!(it.outcome, Outcome::Delivered(_) | Outcome::NotSent(_)));
@@ -64,5 +68,5 @@ async fn settle_once<D: Destination>(
             metrics::fee_lag_seconds((now - attempt.event.created_at).as_seconds_f64());
         }
     }
-    Ok((became, held))
+    Ok((became, held, frees))
 }

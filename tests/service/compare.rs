@@ -65,8 +65,9 @@ impl Compared {
                 assert!(row[count].is_u64(), "{count} of {row:#}");
             }
             let any = row["accepted"].as_u64() > Some(0);
-            for time in ["response_ms", "fee_lag_ms"].into_iter().filter(|_| any) {
-                assert!(row[time]["p50"].is_number() && row[time]["p99"].is_number(), "{time} of {row:#}");
+            for (time, is_told) in [("response_ms", any), ("calm_response_ms", true), ("calm_fee_lag_ms", true)] {
+                let [p50, p99] = ["p50", "p99"].map(|percentile| row[time][percentile].is_number());
+                assert!((p50 && p99) == is_told, "{time} of {row:#}");
             }
             for rate in ["statements_per_quote", "accepted_per_second", "confirmed_per_second"] {
                 assert!(row[rate].as_f64().unwrap() > 1.0, "{rate} of {row:#}");

@@ -66,6 +66,9 @@ async fn a_worker_frozen_inside_a_transaction_holds_up_nobody_for_long(engine: E
     // A third of it is how long the worker waits for the database: it is to be frozen before that has passed.
     let frozen = stage.worker(&[("worker.lease", "30s")]).await;
     eventually("the worker has registered", LIMIT, async || stage.destination().await.map(drop)).await;
+    // Ready beforehand: a process may take longer to start than the database leaves rows to one that is frozen.
+    let other = stage.worker(&[]).await;
+    other.signal(Signal::Stop);
     let ours = stage.db.begin().await.unwrap();
     destination::Entity::find().lock_exclusive().one(&*ours).await.unwrap();
     stage.submit(1).await;
@@ -76,7 +79,7 @@ async fn a_worker_frozen_inside_a_transaction_holds_up_nobody_for_long(engine: E
 
     // Now the row is locked for a worker that stands still, and another's failures wait for it.
     stage.submit(20).await;
-    let _other = stage.worker(&[]).await;
+    other.signal(Signal::Continue);
     somebody_waits_for_a_row(&stage).await;
     stage.fee_server.set_faults(Faults { no_idempotency: true, ..Faults::default() });
     let free = eventually("the rows are free", LIMIT, async || {

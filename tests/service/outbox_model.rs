@@ -234,7 +234,7 @@ impl Play {
         let txn = self.outbox.db.begin().await.unwrap();
         let now = self.outbox.db.now(&*txn).await.unwrap();
         let attempts = [attempt(&leased, outcome.clone())];
-        let became = outbox::settle(&txn, FEE_SERVER, "a", &self.outbox.policy, now, &attempts).await.unwrap();
+        let (became, _) = outbox::settle(&txn, FEE_SERVER, "a", &self.outbox.policy, now, &attempts).await.unwrap();
         txn.commit().await.unwrap();
 
         let holds = |event: &Event| event.lease.is_some_and(|(token, _)| token == leased.lease_token);

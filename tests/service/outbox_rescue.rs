@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use entity::outbox_event::Status;
-use feebox::outbox::Became;
+use feebox::outbox::{Became, Sight};
 use feebox::quotes::FEE_SERVER;
 
 use crate::support::{TestOutbox, delivered, on_each_engine, retry};
@@ -18,7 +18,27 @@ on_each_engine!(
     a_delivered_event_is_not_rescued,
     concurrent_rescuers_take_each_event_back_once,
     more_than_a_batch_is_rescued,
+    a_look_tells_what_a_run_would_find,
 );
+
+async fn a_look_tells_what_a_run_would_find(outbox: TestOutbox) {
+    let look = async |destination| feebox::outbox::look(&outbox.db, destination).await.unwrap();
+    let nothing = Sight { due: false, expired: false };
+    assert_eq!(look(FEE_SERVER).await, nothing);
+    outbox.submit(1).await;
+    assert_eq!(look(FEE_SERVER).await, Sight { due: true, ..nothing });
+    assert_eq!(look("kafka").await, nothing, "it is not its event");
+    outbox.claim("a", 1).await;
+    assert_eq!(look(FEE_SERVER).await, nothing, "it is in good hands");
+    outbox.advance(TestOutbox::LEASE * 2);
+    assert_eq!(look("kafka").await, Sight { expired: true, ..nothing }, "whoever looks takes it back");
+    outbox.rescue("b").await;
+    assert_eq!(look(FEE_SERVER).await, Sight { due: true, ..nothing });
+    outbox.deliver("b", retry()).await;
+    assert_eq!(look(FEE_SERVER).await, nothing, "it is due later");
+    outbox.advance(Duration::from_hours(1));
+    assert_eq!(look(FEE_SERVER).await, Sight { due: true, ..nothing });
+}
 
 async fn only_leases_that_have_run_out_are_rescued(outbox: TestOutbox) {
     let stored = outbox.submit(2).await;

@@ -132,7 +132,7 @@ impl Desk {
         let attempts = [Attempt { event, outcome, took: Duration::from_millis(7) }];
         let txn = self.db.begin().await.unwrap();
         let now = self.db.now(&*txn).await.unwrap();
-        let became = outbox::settle(&txn, FEE_SERVER, "worker-1", &self.policy, now, &attempts).await.unwrap();
+        let (became, _) = outbox::settle(&txn, FEE_SERVER, "worker-1", &self.policy, now, &attempts).await.unwrap();
         let settled: Vec<Settled<'_, Receipt>> = attempts.iter().zip(&became).collect();
         self.fee_server.apply(&txn, &settled, now).await.unwrap();
         txn.commit().await.unwrap();

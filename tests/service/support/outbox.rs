@@ -110,7 +110,7 @@ impl TestOutbox {
     pub async fn settle<R>(&self, worker: &str, attempts: &[Attempt<R>]) -> Vec<Became> {
         let txn = self.db.begin().await.unwrap();
         let now = self.db.now(&*txn).await.unwrap();
-        let became = outbox::settle(&txn, FEE_SERVER, worker, &self.policy, now, attempts).await.unwrap();
+        let (became, _) = outbox::settle(&txn, FEE_SERVER, worker, &self.policy, now, attempts).await.unwrap();
         txn.commit().await.unwrap();
         became
     }
@@ -136,7 +136,7 @@ impl TestOutbox {
     ) -> Vec<Became> {
         let txn = self.db.begin().await.unwrap();
         let now = self.db.now(&*txn).await.unwrap();
-        let became = outbox::settle(&txn, destination.name(), worker, &self.policy, now, attempts).await.unwrap();
+        let (became, _) = outbox::settle(&txn, destination.name(), worker, &self.policy, now, attempts).await.unwrap();
         let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&became).collect();
         destination.apply(&txn, &settled, now).await.unwrap();
         txn.commit().await.unwrap();
