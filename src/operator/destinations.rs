@@ -9,7 +9,7 @@ use super::{
 use crate::{
     database::Database,
     outbox::{self, DestinationState, Pause},
-    quotes::FEE_SERVER,
+    quotes::{FEE_SERVER, KAFKA},
 };
 
 /// Holds deliveries to `name` back until [`resume`]; those that workers hold leases on are finished. Pausing twice is one
@@ -36,9 +36,9 @@ async fn set_pause(
     paused: bool,
 ) -> Result<DestinationState, OperatorError> {
     let no_such = || OperatorError::NotFound(format!("destination {name:?}"));
-    if name == FEE_SERVER {
-        // It can be paused before the first worker ran.
-        outbox::ensure_destinations(db, &[FEE_SERVER]).await?;
+    if [FEE_SERVER, KAFKA].contains(&name) {
+        // They can be paused before the first worker ran.
+        outbox::ensure_destinations(db, &[name]).await?;
     }
     let txn = db.begin().await?;
     let now = db.now(&*txn).await?;
