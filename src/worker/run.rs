@@ -68,7 +68,7 @@ struct Run<'a, D: Destination> {
 
 impl<D: Destination> Worker<D> {
     /// Delivers all that is due, up to `worker.concurrency` at a time, and returns when nothing more is due and
-    /// everything is settled. What becomes due meanwhile is taken along.
+    /// everything is settled. What becomes due meanwhile is taken along when a tick or a commit wakes the worker.
     ///
     /// Drained, it claims nothing more, finishes what is in the air and hands the rest back without spending an attempt.
     ///
