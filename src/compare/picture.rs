@@ -73,7 +73,7 @@ const COLUMNS: [Column; 8] = [
     },
     Column {
         title: "lost",
-        unit: "accepted, no more",
+        unit: "accepted, forgotten",
         colour: RED,
         promises_zero: true,
         value: |row| exact(row.lost),

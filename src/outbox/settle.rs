@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use entity::outbox_event::{self, Column, Entity, Status};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect,
     sea_query::{Alias, Expr, Query, SelectStatement},
 };
 use serde_json::Value;
@@ -71,8 +72,10 @@ pub async fn settle<R>(
     let (mut delivered, mut frees) = (Vec::new(), false);
     for attempt in attempts {
         let became = match rows.get(&attempt.event.id) {
-            Some(row) if row.token == Some(attempt.event.lease_token) => next(attempt, row.withdrawn, policy, now),
-            row => Became::Lost(row.and_then(|row| row.holder.clone()).unwrap_or_else(|| "nobody any more".into())),
+            Some(row) if row.lease_token == Some(attempt.event.lease_token) => {
+                next(attempt, row.withdrawn, policy, now)
+            }
+            row => Became::Lost(row.and_then(|row| row.leased_by.clone()).unwrap_or_else(|| "nobody any more".into())),
         };
         // A late answer changes nothing about its destination either: it is old, and it may have been counted before.
         if !matches!(became, Became::Lost(_)) {
@@ -95,9 +98,11 @@ pub async fn settle<R>(
     Ok((settled, frees))
 }
 
+#[derive(FromQueryResult)]
 struct Row {
-    token: Option<Uuid>,
-    holder: Option<String>,
+    id: Uuid,
+    lease_token: Option<Uuid>,
+    leased_by: Option<String>,
     withdrawn: bool,
     /// A later event of its quote waits for it.
     followed: bool,
@@ -105,18 +110,17 @@ struct Row {
 
 /// In the order of ids, as everybody who locks several events: two settles never wait for each other in a circle.
 async fn lock(txn: &DatabaseTransaction, ids: impl Iterator<Item = Uuid>) -> Result<HashMap<Uuid, Row>, DbErr> {
-    let rows: Vec<(Uuid, Option<Uuid>, Option<String>, bool, bool)> = Entity::find()
+    let rows: Vec<Row> = Entity::find()
         .select_only()
         .columns([Column::Id, Column::LeaseToken, Column::LeasedBy, Column::Withdrawn])
         .expr_as(Expr::exists(a_later_pending_event()), "followed")
         .filter(Column::Id.is_in(padded(ids)))
         .order_by_asc(Column::Id)
         .lock_exclusive()
-        .into_tuple()
+        .into_model()
         .all(txn)
         .await?;
-    let row = |(id, token, holder, withdrawn, followed)| (id, Row { token, holder, withdrawn, followed });
-    Ok(rows.into_iter().map(row).collect())
+    Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
 fn a_later_pending_event() -> SelectStatement {
