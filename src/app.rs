@@ -186,7 +186,7 @@ async fn start_http(
             .relaying(Relay::new(&parts.settings))
             .destined_for(parts.settings.submission.destination);
         let state = http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics, &parts.signals);
-        http::router(state.with_wakeup(wakeup))
+        http::router(state.with_wakeup(wakeup).with_stale_after(parts.settings.sweeper.stale_after))
     } else {
         http::worker_router(parts.db.clone(), metrics)
     };

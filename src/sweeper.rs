@@ -3,12 +3,16 @@
 //! It alerts, or cancels by the compare and set of every other cancellation: an acknowledgement that comes at the same
 //! moment either is first, and the quote stays confirmed, or finds the quote cancelled, and the fee is voided.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use entity::quote::{Column, Entity};
 use sea_orm::{
     ActiveEnum, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect, Select, sea_query::Expr,
 };
+use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
@@ -37,6 +41,39 @@ pub struct Swept {
     pub oldest: Vec<Uuid>,
     /// How many were cancelled; the others were settled at the last moment.
     pub cancelled: u64,
+}
+
+/// Quotes that are pending for too long, whatever is done about them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct StaleQuotes {
+    /// How many there are.
+    pub count: u64,
+    /// From which age on a pending quote is one of them: `sweeper.stale_after`.
+    pub after_seconds: u64,
+    /// The oldest of them, oldest first.
+    pub oldest: Vec<StaleQuote>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct StaleQuote {
+    /// Which.
+    pub quote_id: Uuid,
+    /// When it was submitted.
+    pub submitted_at: DateTime<Utc>,
+}
+
+/// Counts the quotes that are pending for longer than `stale_after`, and names up to `limit` of them.
+///
+/// # Errors
+/// What the database answers.
+pub async fn stale_quotes(db: &Database, stale_after: Duration, limit: u64) -> Result<StaleQuotes, DbErr> {
+    let connection = db.connection();
+    let submitted_before = db.now(connection).await? - stale_after;
+    let count = stale(submitted_before).count(connection).await?;
+    let oldest = if count > 0 { oldest(connection, submitted_before, None, limit).await? } else { Vec::new() };
+    let oldest = oldest.into_iter().map(|(submitted_at, quote_id)| StaleQuote { quote_id, submitted_at });
+    Ok(StaleQuotes { count, after_seconds: stale_after.as_secs(), oldest: oldest.collect() })
 }
 
 /// Looks once for quotes that are pending for longer than `sweeper.stale_after`, and does about them what

@@ -41,6 +41,9 @@ pub use serve::serve;
 /// How long a call may take, apart from `?wait=`.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
+/// From which age on a pending quote is told of, unless the sweeper's settings say otherwise.
+const STALE_AFTER_DEFAULT: Duration = Duration::from_hours(24);
+
 /// What the routes need.
 #[derive(Clone)]
 pub struct AppState {
@@ -51,6 +54,7 @@ pub struct AppState {
     settled: Arc<Notify>,
     wakeup: Wakeup,
     drain: CancellationToken,
+    stale_after: Duration,
 }
 
 /// What the health of a process is told from.
@@ -74,7 +78,13 @@ impl AppState {
     ) -> Self {
         let (settled, drain) = (Arc::clone(&signals.settled), signals.drain.clone());
         let (access, wakeup) = (Access::new(access), Wakeup::default());
-        Self { submission, db, access, metrics, settled, wakeup, drain }
+        Self { submission, db, access, metrics, settled, wakeup, drain, stale_after: STALE_AFTER_DEFAULT }
+    }
+
+    /// The same, where pending quotes of this age are told of.
+    #[must_use]
+    pub fn with_stale_after(self, stale_after: Duration) -> Self {
+        Self { stale_after, ..self }
     }
 
     /// The same, where operators' calls wake workers.

@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// Gives event `id` up. One that would have handed a quote to its destination gives up the quote, even a rejected one: a
-/// quote with neither a fee nor an event to get it would be lost. Its fee, should one exist, is voided as after any cancellation. Of an
-/// event that is being delivered the running attempt is the last. Answers the event as it is then.
+/// quote with neither a fee nor an event to get it would be lost. Its fee, should one exist, is voided as after any
+/// cancellation. Of an event that is being delivered the running attempt is the last. Answers the event as it is then.
 ///
 /// # Errors
 /// [`OperatorError::Conflict`] if it was delivered or given up before.

@@ -28,7 +28,8 @@ pub enum CancelError {
 
 impl Submission {
     /// Cancels quote `id`, in one transaction: its undelivered events are withdrawn, and if a fee exists or may exist, an
-    /// event that voids it is stored behind them; the same for a quote that Kafka has or may have been told of. Cancelling twice is one cancellation.
+    /// event that voids it is stored behind them; the same for a quote that Kafka was or may have been told of. Cancelling
+    /// twice is one cancellation.
     ///
     /// A delivery in flight ends in one of two sound states: it settles first, and the fee record that it stored is voided
     /// at the fee server; or the cancellation commits first, and whatever the delivery brings, the void follows it.

@@ -88,7 +88,8 @@ impl Submission {
         Self { relay, ..self }
     }
 
-    /// Has `destination` take each quote before it is confirmed, instead of the fee server.
+    /// Has `destination` take each quote before it is confirmed, instead of the fee server. Kafka wants a relay with it
+    /// ([`relaying`](Self::relaying)), which stores its events.
     #[must_use]
     pub fn destined_for(self, destination: &'static str) -> Self {
         Self { destination, ..self }

@@ -162,6 +162,7 @@ async fn stats_and_timeline_are_told(desk: Desk) {
     let fee_server = &stats["destinations"][0];
     assert_eq!((&fee_server["name"], &fee_server["events"]["delivered"]), (&json!("fee-server"), &json!(1)));
     assert_eq!(fee_server["oldest_due_seconds"], 0.0);
+    assert_eq!(stats["stale_quotes"], json!({ "count": 0, "after_seconds": 86400, "oldest": [] }));
     let timeline = get(&api, &format!("/v1/quotes/{quote_id}/timeline")).await;
     let told: Vec<_> = timeline["entries"].as_array().unwrap().iter().map(|entry| &entry["what"]).collect();
     assert_eq!(told, ["submitted", "event_stored", "delivered", "fee_recorded"]);

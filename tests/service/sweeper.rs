@@ -9,7 +9,7 @@ use feebox::outbox::{Became, Outcome};
 use feebox::relay::Relay;
 use feebox::settings::{self, SweepAction};
 use feebox::submission::Submission;
-use feebox::sweeper::{Swept, sweep};
+use feebox::sweeper::{Swept, stale_quotes, sweep};
 use uuid::Uuid;
 
 use crate::support::{TestOutbox, attempt, fee_server, new_quote, on_each_engine, retry, with_fee};
@@ -18,6 +18,7 @@ const ROUNDS: usize = 200;
 
 on_each_engine!(
     it_alerts_and_changes_nothing,
+    what_it_alerts_about_is_counted_and_the_oldest_are_named,
     it_cancels_what_is_pending_for_too_long_and_nothing_else,
     what_was_never_sent_needs_no_void,
     what_may_have_reached_the_fee_server_is_voided,
@@ -34,6 +35,25 @@ async fn it_alerts_and_changes_nothing(outbox: TestOutbox) {
     assert_eq!((swept.stale, swept.oldest.len(), swept.cancelled), (7, 5, 0));
     assert_eq!(outbox.events().await, before);
     assert_eq!(outbox.quote(swept.oldest[0]).await.status, Status::Pending);
+}
+
+async fn what_it_alerts_about_is_counted_and_the_oldest_are_named(outbox: TestOutbox) {
+    let hour = Duration::from_hours(1);
+    submit(&outbox).await;
+    let confirmed = outbox.claim("a", 1).await.remove(0);
+    outbox.settle_at(&fee_server(), "a", &[with_fee(&confirmed)]).await;
+    let mut stale = vec![];
+    for _ in 0..3 {
+        stale.push(submit(&outbox).await);
+    }
+    outbox.advance(hour);
+    submit(&outbox).await;
+    assert_eq!(stale_quotes(&outbox.db, 2 * hour, 2).await.unwrap().count, 0);
+    outbox.advance(hour * 3 / 2);
+    let found = stale_quotes(&outbox.db, 2 * hour, 2).await.unwrap();
+    assert_eq!((found.count, found.after_seconds), (3, 7200));
+    assert_eq!(found.oldest.iter().map(|it| it.quote_id).collect::<Vec<_>>(), stale[..2]);
+    assert_eq!(found.oldest[0].submitted_at, outbox.quote(stale[0]).await.submitted_at);
 }
 
 async fn it_cancels_what_is_pending_for_too_long_and_nothing_else(outbox: TestOutbox) {

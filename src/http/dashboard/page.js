@@ -72,6 +72,11 @@ function deadRow(it) {
     cell(it.last_error, "bad"), cell(retry)];
 }
 
+function staleRow(it) {
+  const cancel = button("Cancel", () => call(`/v1/quotes/${it.quote_id}/cancel`, { reason: "stale, from the dashboard" }));
+  return [cell(it.quote_id, "id"), cell(new Date(it.submitted_at).toLocaleString(), "bad"), cell(cancel)];
+}
+
 function waitingRow(it, why) {
   return [cell(it.id, "id"), cell(it.event_type), cell(it.attempts, "number"), cell(time(it.due_at)), cell(it.last_error),
     cell(why)];
@@ -91,6 +96,9 @@ async function load() {
     call(`/v1/outbox/${it.id}/explain`).then((it) => it.sentence, () => "")));
   fill("destinations", stats.destinations.map(destinationRow), "No worker has run yet.");
   fill("dead", dead.events.map(deadRow), "None. Good.");
+  const { count, oldest } = stats.stale_quotes;
+  const others = count > oldest.length ? [[cell(`and ${count - oldest.length} more`, "bad")]] : [];
+  fill("stale", [...oldest.map(staleRow), ...others], "None. Good.");
   fill("waiting", waiting.events.map((it, index) => waitingRow(it, reasons[index])), "None.");
   fill("quotes", quotes.quotes.map(quoteRow), "None yet.");
 }

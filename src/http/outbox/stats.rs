@@ -1,17 +1,35 @@
-//! The outbox in numbers.
+//! The outbox in numbers, and the quotes that wait for too long.
 
 use axum::{Json, extract::State};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     http::{AppState, problem::Problem},
-    outbox::{self, Stats},
+    outbox,
+    sweeper::{self, StaleQuotes},
 };
 
-/// Count events by destination and status
+/// How many stale quotes are named.
+const STALE_NAMED_MAX: u64 = 20;
+
+/// What there is to know at a glance.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Stats {
+    /// Events.
+    #[serde(flatten)]
+    outbox: outbox::Stats,
+    /// Quotes that are pending for too long, up to 20 of them by name.
+    stale_quotes: StaleQuotes,
+}
+
+/// Count events by destination and status, and name quotes that are pending for too long
 #[utoipa::path(
     get, path = "/v1/stats", operation_id = "stats", tag = "operations", security(("token" = [])),
     responses((status = 200, description = "The numbers", body = Stats))
 )]
 pub(super) async fn stats(State(state): State<AppState>) -> Result<Json<Stats>, Problem> {
-    Ok(Json(outbox::stats(&state.db).await?))
+    let outbox = outbox::stats(&state.db).await?;
+    let stale_quotes = sweeper::stale_quotes(&state.db, state.stale_after, STALE_NAMED_MAX).await?;
+    Ok(Json(Stats { outbox, stale_quotes }))
 }
