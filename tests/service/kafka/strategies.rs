@@ -15,14 +15,19 @@ use feebox::submission::{Listener, ListenerError, Submission, SubmissionError, S
 use feebox::sweeper::sweep;
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Error};
-use sea_orm::DatabaseTransaction;
+use sea_orm::{DatabaseTransaction, EntityTrait};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{QUOTES, Record, TRACE, read_of, settings_for};
-use crate::support::{Engine, Proxy, Server, TestOutbox, new_quote};
+use crate::support::{
+    Engine, Process, Proxy, Server, TestOutbox, a_quote, eventually, free_port, http_client, new_quote,
+};
 
 const ROUNDS: usize = 200;
+/// A record fails after a sixth of the lease.
+const SETTINGS: &[(&str, &str)] = &[("submission.destination", "kafka"), ("worker.lease", "12s")];
+const LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_commit_the_record_is_the_one_that_the_outbox_would_send() {
@@ -131,6 +136,57 @@ async fn after_commit_a_record_whose_acknowledgement_is_lost_for_good_is_cancell
     assert_eq!(types(&told_of(broker.url(), quote)), ["quote.submitted", "quote.cancelled"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn after_commit_a_record_that_arrives_behind_its_cancellation_is_cancelled_once_more() {
+    let broker = Server::shared_kafka();
+    let proxy = Proxy::before_kafka(broker.url().parse::<SocketAddr>().unwrap()).await;
+    let mut direct = Direct::start("after-commit", &proxy.addr().to_string()).await;
+    direct.submit().await.unwrap();
+    eventually("the first is confirmed", LIMIT, async || (direct.in_flight() == 0).then_some(())).await;
+    proxy.pause();
+    let quote = direct.submit().await.unwrap();
+    direct.submission.cancel(quote, None, None).await.unwrap();
+    // The worker has a way of its own.
+    direct.settings = settings_for(broker.url(), SETTINGS);
+    direct.relay_all().await;
+    proxy.resume();
+    direct.drain().await;
+    direct.relay_all().await;
+    let expected = ["quote.cancelled", "quote.submitted", "quote.cancelled"];
+    assert_eq!(types(&told_of(broker.url(), quote)), expected);
+    assert_eq!(direct.outbox.quote(quote).await.status, Status::Cancelled);
+}
+
+/// The gap that the second report leaves to its watchman: the commit is done, and nothing was sent yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_commit_a_process_that_dies_before_it_sends_leaves_the_quote_to_the_sweeper() {
+    let broker = Server::shared_kafka();
+    let direct = Direct::start("after-commit", broker.url()).await;
+    let bind = format!("127.0.0.1:{}", free_port());
+    let service = Process::start(
+        &["serve", "--bind", &bind, "--set=submission.strategy=after-commit", "--set=submission.destination=kafka"],
+        &[
+            ("DATABASE_URL", direct.outbox.database.url()),
+            ("FEEBOX__KAFKA__BROKERS", broker.url()),
+            ("FEEBOX_CRASH_AT", "after-commit"),
+        ],
+    );
+    let base_url = format!("http://{bind}");
+    service.wait_ready(&base_url, LIMIT).await;
+    let unanswered = http_client().post(format!("{base_url}/v1/quotes")).json(&a_quote()).send().await;
+    assert!(unanswered.is_err() && !service.wait(LIMIT).await.success());
+
+    let quote = entity::quote::Entity::find().one(direct.outbox.db.connection()).await.unwrap().unwrap().id;
+    assert_eq!(direct.outbox.quote(quote).await.status, Status::Pending, "nobody remembers the call");
+    let sweeper =
+        settings::Sweeper { schedule: String::new(), stale_after: Duration::ZERO, action: SweepAction::Cancel };
+    assert_eq!(sweep(&direct.outbox.db, &sweeper, direct.relay()).await.unwrap().cancelled, 1);
+    // The sweeper cannot know that nothing was sent, and has it taken back.
+    direct.relay_all().await;
+    assert_eq!(types(&told_of(broker.url(), quote)), ["quote.cancelled"]);
+    direct.nothing_but_losses_is_found().await;
+}
+
 /// Of an acknowledgement that is stored and a sweep at the same moment one is first. If it is the sweep, whoever reads the
 /// topic reads the cancellation last, however late the record came.
 #[tokio::test(flavor = "multi_thread")]
@@ -183,11 +239,7 @@ impl Direct {
     async fn start(strategy: &str, brokers: &str) -> Direct {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let outbox = TestOutbox::open(Engine::Sqlite).await;
-        let settings = settings_for(
-            brokers,
-            // A record fails after a sixth of the lease.
-            &[("submission.destination", "kafka"), ("submission.strategy", strategy), ("worker.lease", "12s")],
-        );
+        let settings = settings_for(brokers, &[SETTINGS, &[("submission.strategy", strategy)]].concat());
         let chosen = strategy::chosen(&settings, &outbox.db, &Arc::<Notify>::default()).unwrap();
         let listeners = vec![Arc::clone(&chosen.listener)];
         let submission = Direct::submission(&outbox, &settings, &listeners);
@@ -211,6 +263,10 @@ impl Direct {
 
     async fn submit(&self) -> Result<Uuid, SubmissionError> {
         Ok(self.submission.submit(&[new_quote()], None, Some(TRACE.into())).await?.quotes[0].id)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.chosen.sender.as_ref().map_or(0, strategy::Sender::in_flight)
     }
 
     /// Returns when everything in flight has ended.
