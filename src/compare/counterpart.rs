@@ -1,9 +1,8 @@
 //! Who takes the quotes: it keeps books, and can go away.
 
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-};
+#[cfg(any(feature = "kafka", test))]
+use std::collections::HashMap;
+use std::{collections::HashSet, io};
 
 #[cfg(feature = "kafka")]
 use anyhow::Context;
@@ -100,6 +99,7 @@ impl Counterpart {
         }
     }
 
+    #[cfg_attr(not(feature = "kafka"), expect(clippy::unused_async, reason = "it is Kafka that makes us wait"))]
     pub(super) async fn tally(&self) -> anyhow::Result<Tally> {
         match self {
             Self::FeeServer(fee_server) => Ok(Tally {
@@ -120,7 +120,7 @@ impl Counterpart {
     }
 }
 
-#[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "records come from Kafka alone"))]
+#[cfg(any(feature = "kafka", test))]
 impl Tally {
     /// From the records of all quotes, those of each in their order: its id, and the type of the event.
     pub(super) fn of_records(records: impl IntoIterator<Item = (Uuid, String)>) -> Self {

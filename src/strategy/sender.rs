@@ -229,11 +229,7 @@ impl Sender {
         taken: &Taken,
         now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
-        let fee = match taken {
-            Taken::Fee(fee) => fee,
-            #[cfg(feature = "kafka")]
-            Taken::Record => return Ok(()),
-        };
+        let Some(fee) = taken.fee() else { return Ok(()) };
         fees::store(txn, std::iter::once((sending.key, fee)), now).await?;
         let news = News { what: What::FeeCreated(fee), trace_context: sending.trace_context.clone() };
         self.relay.tell(txn, now, &[news]).await

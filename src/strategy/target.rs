@@ -28,8 +28,18 @@ pub(super) enum Taken {
     /// Its fee.
     Fee(Fee),
     /// All in-sync replicas have the record.
-    #[cfg(feature = "kafka")]
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "Kafka alone hands it back"))]
     Record,
+}
+
+impl Taken {
+    /// What is to be stored of it.
+    pub(super) fn fee(&self) -> Option<&Fee> {
+        match self {
+            Self::Fee(fee) => Some(fee),
+            Self::Record => None,
+        }
+    }
 }
 
 impl Target {
