@@ -24,6 +24,10 @@ pub struct Kafka {
     pub sasl_password: Option<SecretString>,
     /// CA certificates to trust, a PEM file; the system's own without.
     pub ssl_ca_location: Option<PathBuf>,
+    /// Our own certificate, a PEM file, for brokers that ask for one; never without its key.
+    pub ssl_certificate_location: Option<PathBuf>,
+    /// The private key of our certificate, a PEM file without a passphrase.
+    pub ssl_key_location: Option<PathBuf>,
 }
 
 impl Kafka {
@@ -38,10 +42,13 @@ impl Kafka {
                 .map(str::to_owned),
             sasl_username: fields.optional_text("kafka.sasl_username"),
             sasl_password: fields.secret("kafka.sasl_password", "kafka.sasl_password_file"),
-            ssl_ca_location: fields.optional_text("kafka.ssl_ca_location").map(|path| fields.path(&path)),
+            ssl_ca_location: fields.optional_path("kafka.ssl_ca_location"),
+            ssl_certificate_location: fields.optional_path("kafka.ssl_certificate_location"),
+            ssl_key_location: fields.optional_path("kafka.ssl_key_location"),
         };
         kafka.refuse_without_client(fields);
         kafka.refuse_half_credentials(fields);
+        kafka.refuse_half_certificate(fields);
         kafka
     }
 
@@ -73,6 +80,17 @@ impl Kafka {
                 );
             }
         }
+    }
+
+    /// librdkafka would connect without showing any, and only say that the handshake failed.
+    fn refuse_half_certificate(&self, fields: &mut Fields) {
+        let [certificate, key] = ["kafka.ssl_certificate_location", "kafka.ssl_key_location"];
+        let (missing, given) = match (&self.ssl_certificate_location, &self.ssl_key_location) {
+            (None, Some(_)) => (certificate, key),
+            (Some(_), None) => (key, certificate),
+            _ => return,
+        };
+        fields.refuse(missing, format!("is empty, but {given} is set"), "set both, or neither");
     }
 }
 

@@ -190,6 +190,11 @@ fn dangerous_pairs_are_refused() {
 
     let half = faults(&[("kafka.security_protocol", "sasl_ssl"), ("kafka.sasl_username", "me")]);
     assert!(half.contains("kafka.sasl_mechanism") && half.contains("kafka.sasl_password"), "{half}");
+    for (given, missing) in [("certificate", "key"), ("key", "certificate")] {
+        let half = faults(&[(&format!("kafka.ssl_{given}_location"), "me.pem")]);
+        let fault = format!("kafka.ssl_{missing}_location (default): is empty, but kafka.ssl_{given}_location is set");
+        assert!(half.contains(&fault), "{half}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Value;
@@ -18,6 +19,11 @@ impl Fields {
     /// A text; `None` if it is empty.
     pub(super) fn optional_text(&mut self, key: &str) -> Option<String> {
         Some(self.text(key)).filter(|text| !text.is_empty())
+    }
+
+    /// A path, seen from the working directory; `None` if it is empty.
+    pub(super) fn optional_path(&mut self, key: &str) -> Option<PathBuf> {
+        self.optional_text(key).map(|path| self.path(&path))
     }
 
     pub(super) fn flag(&mut self, key: &str) -> bool {

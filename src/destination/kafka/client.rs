@@ -1,6 +1,6 @@
 //! What librdkafka is told.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use rdkafka::ClientConfig;
 use secrecy::ExposeSecret;
@@ -47,7 +47,9 @@ pub(super) fn config(settings: &settings::Kafka, lease: Duration) -> ClientConfi
         ("sasl.mechanism", settings.sasl_mechanism.as_deref()),
         ("sasl.username", settings.sasl_username.as_deref()),
         ("sasl.password", settings.sasl_password.as_ref().map(ExposeSecret::expose_secret)),
-        ("ssl.ca.location", settings.ssl_ca_location.as_deref().and_then(|path| path.to_str())),
+        ("ssl.ca.location", text(settings.ssl_ca_location.as_ref())),
+        ("ssl.certificate.location", text(settings.ssl_certificate_location.as_ref())),
+        ("ssl.key.location", text(settings.ssl_key_location.as_ref())),
     ];
     for (key, value) in texts {
         if let Some(value) = value {
@@ -55,6 +57,10 @@ pub(super) fn config(settings: &settings::Kafka, lease: Duration) -> ClientConfi
         }
     }
     config
+}
+
+fn text(path: Option<&PathBuf>) -> Option<&str> {
+    path.and_then(|path| path.to_str())
 }
 
 #[cfg(test)]

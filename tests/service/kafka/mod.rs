@@ -5,6 +5,7 @@ mod faults;
 mod outage;
 mod quotes;
 mod strategies;
+mod tls;
 mod wire;
 
 use std::collections::HashMap;
@@ -39,7 +40,12 @@ struct Relayed {
 
 impl Relayed {
     async fn to(brokers: &str, lease: Duration) -> Relayed {
-        let settings = settings_for(brokers, &[]);
+        Relayed::with(brokers, lease, &[]).await
+    }
+
+    /// With these settings, too.
+    async fn with(brokers: &str, lease: Duration, others: &[(&str, &str)]) -> Relayed {
+        let settings = settings_for(brokers, others);
         let kafka = Arc::new(Kafka::new(&settings.kafka, lease).unwrap());
         Relayed { outbox: TestOutbox::open(Engine::Sqlite).await, settings, kafka }
     }

@@ -1,6 +1,5 @@
 //! The broker or the way to it fails; what was promised then.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use entity::outbox_event::Status;
@@ -35,7 +34,7 @@ async fn a_broker_that_was_away_gets_everything_once_and_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_whose_acknowledgement_was_lost_is_stored_once() {
     let broker = Server::shared_kafka();
-    let proxy = Proxy::before_kafka(addr(broker)).await;
+    let proxy = Proxy::before_kafka(broker.addr()).await;
     let relayed = Relayed::to(&proxy.addr().to_string(), TestOutbox::LEASE).await;
     relayed.record(1).await;
     relayed.run_to_the_end().await;
@@ -66,7 +65,7 @@ async fn a_record_whose_acknowledgement_was_lost_is_stored_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_is_never_acknowledged_comes_again_with_the_same_id() {
     let broker = Server::shared_kafka();
-    let proxy = Proxy::before_kafka(addr(broker)).await;
+    let proxy = Proxy::before_kafka(broker.addr()).await;
     let relayed = Relayed::to(&proxy.addr().to_string(), SHORT_LEASE).await;
     relayed.record(1).await;
     relayed.run_to_the_end().await;
@@ -82,8 +81,4 @@ async fn a_record_that_is_never_acknowledged_comes_again_with_the_same_id() {
     relayed.run_to_the_end().await;
     let read = &read_of(broker.url(), QUOTES, [&quote])[&quote];
     assert_eq!(ids(read), [event.id, event.id]);
-}
-
-fn addr(broker: &Server) -> SocketAddr {
-    broker.url().parse().unwrap()
 }

@@ -1,6 +1,5 @@
 //! Sending to Kafka without an outbox, as the second field report does it: what each way does well, and how it breaks.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -122,7 +121,7 @@ async fn after_commit_a_broker_that_is_away_cancels_the_quote_and_the_brokers_le
 #[tokio::test(flavor = "multi_thread")]
 async fn after_commit_a_record_whose_acknowledgement_is_lost_for_good_is_cancelled_behind_it() {
     let broker = Server::shared_kafka();
-    let proxy = Proxy::before_kafka(broker.url().parse::<SocketAddr>().unwrap()).await;
+    let proxy = Proxy::before_kafka(broker.addr()).await;
     let direct = Direct::start("after-commit", &proxy.addr().to_string()).await;
     direct.submit().await.unwrap();
     direct.drain().await;
@@ -139,7 +138,7 @@ async fn after_commit_a_record_whose_acknowledgement_is_lost_for_good_is_cancell
 #[tokio::test(flavor = "multi_thread")]
 async fn after_commit_a_record_that_arrives_behind_its_cancellation_is_cancelled_once_more() {
     let broker = Server::shared_kafka();
-    let proxy = Proxy::before_kafka(broker.url().parse::<SocketAddr>().unwrap()).await;
+    let proxy = Proxy::before_kafka(broker.addr()).await;
     let mut direct = Direct::start("after-commit", &proxy.addr().to_string()).await;
     direct.submit().await.unwrap();
     eventually("the first is confirmed", LIMIT, async || (direct.in_flight() == 0).then_some(())).await;

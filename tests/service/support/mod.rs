@@ -12,6 +12,7 @@ mod raw_server;
 mod services;
 mod stage;
 mod tcp_proxy;
+mod tls_front;
 
 pub use api::{Api, a_quote, open};
 pub use client::http_client;
@@ -29,3 +30,4 @@ pub use raw_server::{RawServer, Reply};
 pub use services::Server;
 pub use stage::{Books, LIMIT, Stage, base_url_of, name_of};
 pub use tcp_proxy::Proxy;
+pub use tls_front::{Authority, Identity, TlsFront};

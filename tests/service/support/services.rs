@@ -1,4 +1,5 @@
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -60,6 +61,11 @@ impl Server {
     /// The administrative database of the server; the address of a broker.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where a broker listens, if it is one.
+    pub fn addr(&self) -> SocketAddr {
+        self.url.parse().unwrap()
     }
 
     /// Ends the service in good order.

@@ -46,9 +46,12 @@ impl Proxy {
     /// Forwards to a Kafka broker, whose clients go where its answers send them: where these name the broker, the client
     /// reads the proxy's name.
     pub async fn before_kafka(broker: SocketAddr) -> Proxy {
-        let name =
-            |addr: SocketAddr| [addr.ip().to_string().as_bytes(), &u32::from(addr.port()).to_be_bytes()].concat();
         Proxy::start_naming(broker, |proxy| Some((name(broker), name(proxy)))).await
+    }
+
+    /// The same for clients that reach the proxy by way of `front`: they read that name.
+    pub async fn between(front: SocketAddr, broker: SocketAddr) -> Proxy {
+        Proxy::start_naming(broker, |_| Some((name(broker), name(front)))).await
     }
 
     async fn start_naming(target: SocketAddr, names: impl Fn(SocketAddr) -> Option<Names>) -> Proxy {
@@ -88,6 +91,11 @@ impl Proxy {
     pub fn lose_answers(&self) {
         self.state.send_modify(|state| state.flow = Flow::AnswersLost);
     }
+}
+
+/// As Kafka writes it.
+fn name(addr: SocketAddr) -> Vec<u8> {
+    [addr.ip().to_string().as_bytes(), &u32::from(addr.port()).to_be_bytes()].concat()
 }
 
 async fn listen(listener: TcpListener, target: SocketAddr, names: Option<Arc<Names>>, state: watch::Receiver<State>) {
