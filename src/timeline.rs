@@ -50,13 +50,15 @@ pub enum What {
         duration_ms: u64,
         by: String,
     },
-    /// The destination has the event, since this attempt.
-    /// `receipt` is what it handed back: Kafka's topic, partition and offset.
+    /// The destination has the event, since this attempt. `status` is the HTTP status that it answered; `receipt` is all
+    /// that the event keeps: with Kafka topic, partition and offset.
     Delivered {
         event_id: Uuid,
         event_type: String,
         destination: String,
         attempt: i32,
+        status: Option<u16>,
+        duration_ms: Option<u64>,
         by: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         receipt: Option<Value>,
@@ -164,9 +166,10 @@ fn of_event(event: &Event) -> Vec<Entry> {
     let end = match event.status {
         EventStatus::Pending | EventStatus::Leased => return entries,
         EventStatus::Delivered => {
-            let (attempt, by) = (event.attempts, event.leased_by.clone());
-            let receipt = event.receipt.clone();
-            What::Delivered { event_id, event_type, destination, attempt, by, receipt }
+            let (attempt, by, receipt) = (event.attempts, event.leased_by.clone(), event.receipt.clone());
+            let kept = |field: &str| receipt.as_ref()?.get(field)?.as_u64();
+            let (status, duration_ms) = (kept("status").and_then(|status| status.try_into().ok()), kept("duration_ms"));
+            What::Delivered { event_id, event_type, destination, attempt, status, duration_ms, by, receipt }
         }
         EventStatus::Dead => What::Dead { event_id, event_type, destination, error: event.last_error.clone() },
         EventStatus::Cancelled => What::GivenUp { event_id, event_type, destination },

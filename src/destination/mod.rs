@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sea_orm::{DatabaseTransaction, DbErr};
 
-use crate::outbox::{LeasedEvent, Outcome, Settled};
+use crate::outbox::{self, LeasedEvent, Outcome, Settled};
 
 pub use delivery::Delivery;
 pub use fee_server::{FeePage, FeeServer, FeeServerError, LedgerError, Receipt};
@@ -28,7 +28,7 @@ pub use scripted::{Call, Cue, Scripted};
 #[async_trait]
 pub trait Destination: Send + Sync + 'static {
     /// What a delivery hands back, for example the fee.
-    type Receipt: Send + Sync + 'static;
+    type Receipt: outbox::Receipt + Send + Sync + 'static;
 
     /// The name that events carry in `destination`.
     fn name(&self) -> &'static str;

@@ -85,8 +85,8 @@ pub struct LeasedEvent {
 pub async fn claim(db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, DbErr> {
     let lease_ends = Instant::now() + request.lease;
     let txn = db.begin().await?;
-    let now = db.now(&*txn).await?;
-    let (limit, probe) = match gate::pass(&txn, request.destination, now, request.lease).await? {
+    let (passage, now) = gate::pass(&txn, db.clock(), request.destination, request.lease).await?;
+    let (limit, probe) = match passage {
         Passage::Free => (request.limit, false),
         Passage::Probe => (1, true),
         Passage::Held(held) => {

@@ -10,12 +10,18 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use entity::destination::{self, Circuit};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, QueryFilter, QuerySelect, sea_query::OnConflict,
+    ActiveModelTrait,
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, IntoActiveModel,
+    QueryFilter, QuerySelect,
+    sea_query::{Expr, OnConflict, Query, SelectStatement},
 };
 
 use super::{Outcome, Policy};
-use crate::{clock::after, database::Database};
+use crate::{
+    clock::{Clock, after},
+    database::Database,
+};
 
 /// Why nothing is claimed for a destination although events may be due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,25 +92,43 @@ fn hold(row: &destination::Model, now: DateTime<Utc>) -> Option<Held> {
     (row.circuit == Circuit::Open).then(|| Held::CircuitOpen(row.probe_at.unwrap_or(now)))
 }
 
-/// Asks whether deliveries to `name` may go out, and takes the probe for `probe_for` if one is due.
+/// A destination's row, and the time at which it was read: one question for both.
+#[derive(FromQueryResult)]
+struct Seen {
+    #[sea_orm(nested)]
+    row: destination::Model,
+    now: DateTime<Utc>,
+}
+
+/// Asks whether deliveries to `name` may go out, and takes the probe for `probe_for` if one is due. Tells the time, too.
 pub(super) async fn pass(
     txn: &DatabaseTransaction,
+    clock: &Clock,
     name: &str,
-    now: DateTime<Utc>,
     probe_for: Duration,
-) -> Result<Passage, DbErr> {
-    let Some(row) = destination::Entity::find_by_id(name).one(txn).await? else {
-        return Ok(Passage::Free);
+) -> Result<(Passage, DateTime<Utc>), DbErr> {
+    let seen = destination::Entity::find_by_id(name).expr_as(clock.as_sql(txn.get_database_backend()), "now");
+    let Some(Seen { row, now }) = seen.into_model().one(txn).await? else {
+        return Ok((Passage::Free, clock.now(txn).await?));
     };
-    match hold(&row, now) {
-        None => return Ok(Passage::Free),
-        Some(Held::CircuitOpen(probe_at)) if probe_at <= now => {}
-        Some(held) => return Ok(Passage::Held(held)),
-    }
+    let passage = match hold(&row, now) {
+        None => Passage::Free,
+        Some(Held::CircuitOpen(probe_at)) if probe_at <= now => take_probe(txn, &row, after(now, probe_for)).await?,
+        Some(held) => Passage::Held(held),
+    };
+    Ok((passage, now))
+}
+
+/// Takes the probe that is due, and puts the next one off `until` then, if nobody was quicker.
+async fn take_probe(
+    txn: &DatabaseTransaction,
+    row: &destination::Model,
+    until: DateTime<Utc>,
+) -> Result<Passage, DbErr> {
     // Compare and set: of two workers that see the same probe due, one moves it and the other finds it moved.
     let taken = destination::Entity::update_many()
-        .set(destination::ActiveModel { probe_at: Set(Some(after(now, probe_for))), ..Default::default() })
-        .filter(destination::Column::Name.eq(name))
+        .set(destination::ActiveModel { probe_at: Set(Some(until)), ..Default::default() })
+        .filter(destination::Column::Name.eq(&row.name))
         .filter(destination::Column::Circuit.eq(Circuit::Open))
         .filter(match row.probe_at {
             Some(probe_at) => destination::Column::ProbeAt.eq(probe_at),
@@ -112,7 +136,19 @@ pub(super) async fn pass(
         })
         .exec(txn)
         .await?;
-    Ok(if taken.rows_affected == 1 { Passage::Probe } else { Passage::Held(Held::CircuitOpen(after(now, probe_for))) })
+    Ok(if taken.rows_affected == 1 { Passage::Probe } else { Passage::Held(Held::CircuitOpen(until)) })
+}
+
+/// A question: has the fleet counted failures of `name` that a success would end? Asked along with another one, it saves
+/// settling, which is nearly always about successes, a statement that changes nothing.
+pub(super) fn failures_counted(name: &str) -> SelectStatement {
+    Query::select()
+        .expr(Expr::val(1))
+        .from(destination::Entity)
+        .and_where(destination::Column::Name.eq(name))
+        .and_where(destination::Column::Circuit.eq(Circuit::Closed))
+        .and_where(destination::Column::ConsecutiveFailures.gt(0))
+        .take()
 }
 
 /// What a batch of outcomes, in the order in which they came, says about its destination.
@@ -164,15 +200,17 @@ impl Weather {
             && self.probe_succeeded.is_none()
     }
 
-    /// Writes it down for the fleet. In calm weather nothing is written, so that the row is no bottleneck.
+    /// Writes it down for the fleet. In calm weather nothing is written unless there are `failures_counted`, so that the
+    /// row is no bottleneck.
     pub(super) async fn share(
         self,
         txn: &DatabaseTransaction,
         name: &str,
+        failures_counted: bool,
         policy: &Policy,
         now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
-        if self == Self::default() {
+        if self == Self::default() || (self.calm() && !failures_counted) {
             return Ok(());
         }
         if self.calm() {

@@ -6,15 +6,20 @@ use chrono::{DateTime, Utc};
 use entity::outbox_event::{self, Column, Entity, Status};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter,
+    QueryOrder, QuerySelect,
     sea_query::{Alias, Expr, Query, SelectStatement},
 };
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Failure, LeasedEvent, Outcome, Policy, claim::padded, gate::Weather};
-use crate::clock::after;
+use super::{
+    Failure, LeasedEvent, Outcome, Policy, Receipt,
+    claim::padded,
+    gate::{self, Weather},
+    receipt::receipts,
+};
+use crate::clock::{Clock, after};
 
 /// How many failed attempts an event remembers.
 const FAILURES_MAX: usize = 20;
@@ -30,6 +35,12 @@ pub struct Attempt<R> {
     pub outcome: Outcome<R>,
     /// How long it took.
     pub took: Duration,
+}
+
+impl<R> Attempt<R> {
+    pub(super) fn took_ms(&self) -> u64 {
+        u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// An attempt that was written down, or came too late for that, and what its event became.
@@ -50,23 +61,37 @@ pub enum Became {
     Lost(String),
 }
 
+/// What settling came to.
+#[derive(Debug)]
+pub struct Settling {
+    /// What each event became, in the order of the attempts.
+    pub became: Vec<Became>,
+    /// That makes others deliverable at once.
+    pub frees: bool,
+    /// When, by the database's clock.
+    pub at: DateTime<Utc>,
+}
+
 /// Settles `attempts` of one destination inside `txn`; what else belongs to a delivery is stored in the same one.
 ///
 /// The rows are locked first and each is compared with the lease of its attempt: a late answer changes nothing, and
-/// comes back as [`Became::Lost`] so that its effects are left out too. Answers what each event became, in the order of
-/// `attempts`, and whether that makes others deliverable at once.
+/// comes back as [`Became::Lost`] so that its effects are left out too.
 ///
 /// # Errors
 /// What the database answers.
-pub async fn settle<R>(
+pub async fn settle<R: Receipt>(
     txn: &DatabaseTransaction,
+    clock: &Clock,
     destination: &str,
     worker: &str,
     policy: &Policy,
-    now: DateTime<Utc>,
     attempts: &[Attempt<R>],
-) -> Result<(Vec<Became>, bool), DbErr> {
-    let rows = lock(txn, attempts.iter().map(|attempt| attempt.event.id)).await?;
+) -> Result<Settling, DbErr> {
+    let rows = lock(txn, clock, destination, attempts.iter().map(|attempt| attempt.event.id)).await?;
+    let (now, failures_counted) = match rows.values().next() {
+        Some(row) => (row.now, row.failures_counted),
+        None => (clock.now(txn).await?, false),
+    };
     let mut weather = Weather::default();
     let mut settled = Vec::with_capacity(attempts.len());
     let (mut delivered, mut frees) = (Vec::new(), false);
@@ -87,15 +112,15 @@ pub async fn settle<R>(
             Became::Dead(_) | Became::Lost(_) => false,
         };
         match &became {
-            Became::Delivered => delivered.push(attempt.event.id),
+            Became::Delivered => delivered.push(attempt),
             Became::Lost(_) => {}
             became => end_attempt(txn, attempt, became, worker, now).await?,
         }
         settled.push(became);
     }
     mark_delivered(txn, &delivered, now).await?;
-    weather.share(txn, destination, policy, now).await?;
-    Ok((settled, frees))
+    weather.share(txn, destination, failures_counted, policy, now).await?;
+    Ok(Settling { became: settled, frees, at: now })
 }
 
 #[derive(FromQueryResult)]
@@ -106,14 +131,26 @@ struct Row {
     withdrawn: bool,
     /// A later event of its quote waits for it.
     followed: bool,
+    /// The fleet has counted failures of the destination, see [`gate::failures_counted`].
+    failures_counted: bool,
+    /// When it was read.
+    now: DateTime<Utc>,
 }
 
-/// In the order of ids, as everybody who locks several events: two settles never wait for each other in a circle.
-async fn lock(txn: &DatabaseTransaction, ids: impl Iterator<Item = Uuid>) -> Result<HashMap<Uuid, Row>, DbErr> {
+/// In the order of ids, as everybody who locks several events: two settles never wait for each other in a circle. What else
+/// settling must know of `destination` and the time is asked along.
+async fn lock(
+    txn: &DatabaseTransaction,
+    clock: &Clock,
+    destination: &str,
+    ids: impl Iterator<Item = Uuid>,
+) -> Result<HashMap<Uuid, Row>, DbErr> {
     let rows: Vec<Row> = Entity::find()
         .select_only()
         .columns([Column::Id, Column::LeaseToken, Column::LeasedBy, Column::Withdrawn])
         .expr_as(Expr::exists(a_later_pending_event()), "followed")
+        .expr_as(Expr::exists(gate::failures_counted(destination)), "failures_counted")
+        .expr_as(clock.as_sql(txn.get_database_backend()), "now")
         .filter(Column::Id.is_in(padded(ids)))
         .order_by_asc(Column::Id)
         .lock_exclusive()
@@ -166,8 +203,12 @@ fn spends_attempt<R>(attempt: &Attempt<R>) -> bool {
     }
 }
 
-async fn mark_delivered(txn: &DatabaseTransaction, ids: &[Uuid], now: DateTime<Utc>) -> Result<(), DbErr> {
-    if ids.is_empty() {
+async fn mark_delivered<R: Receipt>(
+    txn: &DatabaseTransaction,
+    attempts: &[&Attempt<R>],
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    if attempts.is_empty() {
         return Ok(());
     }
     let delivered = outbox_event::ActiveModel {
@@ -177,8 +218,9 @@ async fn mark_delivered(txn: &DatabaseTransaction, ids: &[Uuid], now: DateTime<U
         leased_until: Set(None),
         ..Default::default()
     };
-    let ids = padded(ids.iter().copied());
-    Entity::update_many().set(delivered).filter(Column::Id.is_in(ids)).exec(txn).await.map(drop)
+    let ids = padded(attempts.iter().map(|attempt| attempt.event.id));
+    let update = Entity::update_many().set(delivered).col_expr(Column::Receipt, receipts(attempts));
+    update.filter(Column::Id.is_in(ids)).exec(txn).await.map(drop)
 }
 
 /// Writes a failed attempt down. The caller holds the row's lock and has compared the lease.
@@ -231,7 +273,7 @@ fn failure<R>(attempt: &Attempt<R>, error: &str, became: &Became, worker: &str, 
         outcome: attempt.outcome.name().into(),
         error: error.into(),
         at: now,
-        duration_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+        duration_ms: attempt.took_ms(),
         by: worker.into(),
         gave_up,
     }

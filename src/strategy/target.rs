@@ -68,7 +68,7 @@ impl Target {
 
     pub(super) async fn hand_over(&self, delivery: Delivery<'_>) -> Outcome<Taken> {
         match self {
-            Self::FeeServer(fee_server) => fee_server.make_fee(delivery).await.map(Taken::Fee),
+            Self::FeeServer(fee_server) => fee_server.make_fee(delivery).await.map(|(_, fee)| Taken::Fee(fee)),
             #[cfg(feature = "kafka")]
             Self::Kafka(kafka) => kafka.hand_over(delivery).await.map(|_| Taken::Record),
         }

@@ -8,7 +8,7 @@ use super::{Worker, tell};
 use crate::{
     crash,
     destination::Destination,
-    outbox::{self, Attempt, Became, Held, Outcome, Settled},
+    outbox::{self, Attempt, Became, Held, Outcome, Settled, Settling},
     quotes::FEE_SERVER,
     telemetry::metrics,
 };
@@ -54,18 +54,19 @@ async fn settle_once<D: Destination>(
 ) -> Result<(Vec<Became>, Option<Held>, bool), DbErr> {
     let destination = &worker.destination;
     let txn = worker.db.begin().await?;
-    let now = worker.db.now(&*txn).await?;
-    let (became, frees) = outbox::settle(&txn, destination.name(), &worker.name, &worker.policy, now, attempts).await?;
+    let (clock, name) = (worker.db.clock(), destination.name());
+    let settling = outbox::settle(&txn, clock, name, &worker.name, &worker.policy, attempts).await?;
+    let Settling { became, frees, at } = settling;
     let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&became).collect();
-    destination.apply(&txn, &settled, now).await?;
+    destination.apply(&txn, &settled, at).await?;
     let any_failed = attempts.iter().any(|it| !matches!(it.outcome, Outcome::Delivered(_) | Outcome::NotSent(_)));
-    let held = if any_failed { outbox::held(&*txn, destination.name(), now).await? } else { None };
+    let held = if any_failed { outbox::held(&*txn, name, at).await? } else { None };
     crash::point("before-settle-commit");
     txn.commit().await?;
     worker.signals.settled.notify_waiters();
     for (attempt, became) in settled {
-        if *became == Became::Delivered && destination.name() == FEE_SERVER {
-            metrics::fee_lag_seconds((now - attempt.event.created_at).as_seconds_f64());
+        if *became == Became::Delivered && name == FEE_SERVER {
+            metrics::fee_lag_seconds((at - attempt.event.created_at).as_seconds_f64());
         }
     }
     Ok((became, held, frees))

@@ -45,6 +45,15 @@ async fn a_quote_with_a_long_story_tells_it_in_order(desk: Desk) {
     let What::AttemptFailed { attempt, outcome, status, duration_ms, by, .. } = &entries[2].what else { panic!() };
     let failed = (*attempt, outcome.as_str(), *status, *duration_ms, by.as_str());
     assert_eq!(failed, (1, "unknown", Some(408), 7, "worker-1"));
+    let delivered = entries.iter().filter_map(|entry| match &entry.what {
+        What::Delivered { event_type, attempt, status, duration_ms, by, .. } => {
+            Some((event_type.as_str(), *attempt, *status, *duration_ms, by.as_deref()))
+        }
+        _ => None,
+    });
+    let (made, voided) = (("quote.submitted", 2, Some(201)), ("quote.cancelled", 1, Some(204)));
+    let expected = [made, voided].map(|(event, attempt, status)| (event, attempt, status, Some(7), Some("worker-1")));
+    assert_eq!(delivered.collect::<Vec<_>>(), expected);
     assert!(entries.is_sorted_by_key(|entry| entry.at));
 }
 

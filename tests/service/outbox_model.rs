@@ -232,9 +232,10 @@ impl Play {
         let outcome = self.any_outcome();
         self.tell(format!("attempt {} of {} comes to {outcome:?}", leased.attempt, leased.id));
         let txn = self.outbox.db.begin().await.unwrap();
-        let now = self.outbox.db.now(&*txn).await.unwrap();
         let attempts = [attempt(&leased, outcome.clone())];
-        let (became, _) = outbox::settle(&txn, FEE_SERVER, "a", &self.outbox.policy, now, &attempts).await.unwrap();
+        let (clock, policy) = (self.outbox.db.clock(), &self.outbox.policy);
+        let settling = outbox::settle(&txn, clock, FEE_SERVER, "a", policy, &attempts).await.unwrap();
+        let (became, now) = (settling.became, settling.at);
         txn.commit().await.unwrap();
 
         let holds = |event: &Event| event.lease.is_some_and(|(token, _)| token == leased.lease_token);

@@ -15,12 +15,13 @@ use reqwest::{
 };
 use sea_orm::{DatabaseTransaction, DbErr};
 use secrecy::ExposeSecret;
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::{Delivery, Destination};
 use crate::{
     fees::{self, Fee},
-    outbox::{Became, LeasedEvent, Outcome, Settled},
+    outbox::{self, Became, LeasedEvent, Outcome, Settled},
     quotes::{self, FEE_SERVER, Status},
     relay::{News, Relay, What},
     settings,
@@ -42,13 +43,20 @@ pub struct FeeServer {
     relay: Relay,
 }
 
-/// What a delivery to the fee server hands back.
+/// What a delivery to the fee server hands back: the HTTP status of its answer, and what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Receipt {
     /// The fee that it made, or had made.
-    Fee(Fee),
+    Fee(u16, Fee),
     /// There is no fee any more.
-    Voided,
+    Voided(u16),
+}
+
+impl outbox::Receipt for Receipt {
+    fn kept(&self) -> Map<String, Value> {
+        let (Self::Fee(status, _) | Self::Voided(status)) = *self;
+        Map::from_iter([("status".to_owned(), status.into())])
+    }
 }
 
 /// Why the client can't be built.
@@ -107,28 +115,28 @@ impl FeeServer {
     /// Hands `delivery` over, once.
     pub async fn hand_over(&self, delivery: Delivery<'_>) -> Outcome<Receipt> {
         match delivery.event_type {
-            "quote.submitted" => self.make_fee(delivery).await.map(Receipt::Fee),
+            "quote.submitted" => self.make_fee(delivery).await.map(|(status, fee)| Receipt::Fee(status, fee)),
             "quote.cancelled" => self.void_fee(delivery).await,
             other => Outcome::Broken(format!("the fee server takes no events of type {other}")),
         }
     }
 
-    /// Has a fee made for a submitted quote, once.
-    pub async fn make_fee(&self, delivery: Delivery<'_>) -> Outcome<Fee> {
+    /// Has a fee made for a submitted quote, once. Hands back the HTTP status of the answer that told of the fee, too.
+    pub async fn make_fee(&self, delivery: Delivery<'_>) -> Outcome<(u16, Fee)> {
         let expected = match Expectation::of(delivery.payload) {
             Ok(expected) => expected,
             Err(error) => return Outcome::Broken(format!("the event's payload is unusable: {error}")),
         };
         if delivery.outcome_unknown && self.lookup {
             match self.look_up(delivery, &expected).await {
-                LookUp::Found(fee) => return Outcome::Delivered(fee),
+                LookUp::Found(fee) => return Outcome::Delivered((StatusCode::OK.as_u16(), fee)),
                 LookUp::None => {}
                 LookUp::Failed(outcome) => return outcome,
             }
         }
         match self.send(self.client.post(self.fees.clone()).json(delivery.payload), delivery).await {
             Ok(answer) if answer.status.is_success() => match expected.fee(answer.body.as_deref()) {
-                Ok(fee) => Outcome::Delivered(fee),
+                Ok(fee) => Outcome::Delivered((answer.status.as_u16(), fee)),
                 Err(why) => Outcome::Broken(format!("{} with {why}: {}", answer.status, answer.excerpt())),
             },
             Ok(answer) => answer.failure(),
@@ -136,7 +144,7 @@ impl FeeServer {
         }
     }
 
-    async fn look_up(&self, delivery: Delivery<'_>, expected: &Expectation) -> LookUp<Fee> {
+    async fn look_up(&self, delivery: Delivery<'_>, expected: &Expectation) -> LookUp<(u16, Fee)> {
         let request = self.client.get(self.fees.clone()).query(&[("quote_id", expected.quote_id)]);
         match self.send(request, delivery).await {
             Ok(answer) if answer.status.is_success() => expected.found(&answer),
@@ -149,7 +157,7 @@ impl FeeServer {
     async fn void_fee(&self, delivery: Delivery<'_>) -> Outcome<Receipt> {
         match self.send(self.client.post(self.voids.clone()).json(delivery.payload), delivery).await {
             Ok(answer) if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND => {
-                Outcome::Delivered(Receipt::Voided)
+                Outcome::Delivered(Receipt::Voided(answer.status.as_u16()))
             }
             Ok(answer) => answer.failure(),
             Err(outcome) => outcome,
@@ -211,7 +219,7 @@ fn news<'a>(event: &LeasedEvent, what: What<'a>) -> News<'a> {
 
 fn delivered_fee((attempt, became): Settled<'_, Receipt>) -> Option<(&LeasedEvent, &Fee)> {
     match (became, &attempt.outcome) {
-        (Became::Delivered, Outcome::Delivered(Receipt::Fee(fee))) => Some((&attempt.event, fee)),
+        (Became::Delivered, Outcome::Delivered(Receipt::Fee(_, fee))) => Some((&attempt.event, fee)),
         _ => None,
     }
 }

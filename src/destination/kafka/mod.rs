@@ -16,11 +16,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rdkafka::error::KafkaError;
 use sea_orm::{DatabaseTransaction, DbErr};
-use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::{Delivery, Destination};
 use crate::{
-    outbox::{self, Became, LeasedEvent, Outcome, Settled},
+    outbox::{Became, LeasedEvent, Outcome, Receipt, Settled},
     quotes::{self, KAFKA, Status},
     settings,
 };
@@ -34,7 +34,7 @@ pub struct Kafka {
 }
 
 /// Where Kafka stored an event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaReceipt {
     /// The topic.
     pub topic: &'static str,
@@ -48,6 +48,14 @@ pub struct KafkaReceipt {
 #[derive(Debug, thiserror::Error)]
 #[error("the Kafka client does not take its settings")]
 pub struct KafkaClientError(#[from] KafkaError);
+
+impl Receipt for KafkaReceipt {
+    fn kept(&self) -> Map<String, Value> {
+        let Self { topic, partition, offset } = self;
+        let fields = [("topic", json!(topic)), ("partition", json!(partition)), ("offset", json!(offset))];
+        fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+    }
+}
 
 impl Kafka {
     /// A producer for the brokers of `settings`. A record that is not acknowledged within a part of `lease` has failed.
@@ -110,9 +118,7 @@ impl Destination for Kafka {
         settled: &[Settled<'_, KafkaReceipt>],
         now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
-        let delivered = || settled.iter().copied().filter_map(delivered);
-        outbox::keep_receipts(txn, delivered().map(|(event, receipt)| (event.id, receipt))).await?;
-        let told: Vec<_> = delivered().filter(|(event, _)| hands_over(event)).map(|(it, _)| it.aggregate_id).collect();
+        let told: Vec<_> = settled.iter().copied().filter_map(handed_over).map(|event| event.aggregate_id).collect();
         if !told.is_empty() {
             // Nothing happens to quotes that have their fees made elsewhere: to them this was news.
             quotes::advance_those_for(txn, KAFKA, told, Status::Pending, Status::Confirmed, None, now).await?;
@@ -129,11 +135,8 @@ fn hands_over(event: &LeasedEvent) -> bool {
     event.event_type == "quote.submitted"
 }
 
-fn delivered((attempt, became): Settled<'_, KafkaReceipt>) -> Option<(&LeasedEvent, &KafkaReceipt)> {
-    match (became, &attempt.outcome) {
-        (Became::Delivered, Outcome::Delivered(receipt)) => Some((&attempt.event, receipt)),
-        _ => None,
-    }
+fn handed_over((attempt, became): Settled<'_, KafkaReceipt>) -> Option<&LeasedEvent> {
+    (*became == Became::Delivered && hands_over(&attempt.event)).then_some(&attempt.event)
 }
 
 fn refused((attempt, became): Settled<'_, KafkaReceipt>) -> Option<(&LeasedEvent, &str)> {

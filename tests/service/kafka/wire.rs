@@ -33,12 +33,13 @@ async fn a_quote_and_its_fee_reach_kafka_as_cloud_events_in_binary_mode() {
         let read = read_of(brokers, topic, [&quote]).remove(&quote).unwrap();
         let [record] = &read[..] else { panic!("one record in {topic}: {read:?}") };
         assert_eq!(record.payload, event.payload);
-        assert_eq!(
-            event.receipt,
-            Some(json!({ "topic": topic, "partition": record.partition, "offset": record.offset }))
-        );
+        let kept = event.receipt.as_ref().unwrap();
+        let place = [&kept["topic"], &kept["partition"], &kept["offset"]];
+        assert_eq!(place, [&json!(topic), &json!(record.partition), &json!(record.offset)]);
         let in_timeline = |entry: &Entry| match &entry.what {
-            What::Delivered { event_id, receipt, .. } => *event_id == event.id && *receipt == event.receipt,
+            What::Delivered { event_id, duration_ms, receipt, .. } => {
+                *event_id == event.id && *duration_ms == kept["duration_ms"].as_u64() && *receipt == event.receipt
+            }
             _ => false,
         };
         assert!(timeline.iter().any(in_timeline), "{timeline:#?}");

@@ -131,10 +131,10 @@ impl Desk {
     pub async fn settle(&self, event: LeasedEvent, outcome: Outcome<Receipt>) {
         let attempts = [Attempt { event, outcome, took: Duration::from_millis(7) }];
         let txn = self.db.begin().await.unwrap();
-        let now = self.db.now(&*txn).await.unwrap();
-        let (became, _) = outbox::settle(&txn, FEE_SERVER, "worker-1", &self.policy, now, &attempts).await.unwrap();
-        let settled: Vec<Settled<'_, Receipt>> = attempts.iter().zip(&became).collect();
-        self.fee_server.apply(&txn, &settled, now).await.unwrap();
+        let clock = self.db.clock();
+        let settling = outbox::settle(&txn, clock, FEE_SERVER, "worker-1", &self.policy, &attempts).await.unwrap();
+        let settled: Vec<Settled<'_, Receipt>> = attempts.iter().zip(&settling.became).collect();
+        self.fee_server.apply(&txn, &settled, settling.at).await.unwrap();
         txn.commit().await.unwrap();
     }
 

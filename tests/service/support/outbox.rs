@@ -107,12 +107,11 @@ impl TestOutbox {
     }
 
     /// Settles what has no effect beside the outbox.
-    pub async fn settle<R>(&self, worker: &str, attempts: &[Attempt<R>]) -> Vec<Became> {
+    pub async fn settle<R: outbox::Receipt>(&self, worker: &str, attempts: &[Attempt<R>]) -> Vec<Became> {
         let txn = self.db.begin().await.unwrap();
-        let now = self.db.now(&*txn).await.unwrap();
-        let (became, _) = outbox::settle(&txn, FEE_SERVER, worker, &self.policy, now, attempts).await.unwrap();
+        let settling = outbox::settle(&txn, self.db.clock(), FEE_SERVER, worker, &self.policy, attempts).await.unwrap();
         txn.commit().await.unwrap();
-        became
+        settling.became
     }
 
     /// Settles one attempt.
@@ -135,12 +134,12 @@ impl TestOutbox {
         attempts: &[Attempt<D::Receipt>],
     ) -> Vec<Became> {
         let txn = self.db.begin().await.unwrap();
-        let now = self.db.now(&*txn).await.unwrap();
-        let (became, _) = outbox::settle(&txn, destination.name(), worker, &self.policy, now, attempts).await.unwrap();
-        let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&became).collect();
-        destination.apply(&txn, &settled, now).await.unwrap();
+        let (clock, name) = (self.db.clock(), destination.name());
+        let settling = outbox::settle(&txn, clock, name, worker, &self.policy, attempts).await.unwrap();
+        let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&settling.became).collect();
+        destination.apply(&txn, &settled, settling.at).await.unwrap();
         txn.commit().await.unwrap();
-        became
+        settling.became
     }
 
     pub async fn rescue(&self, worker: &str) -> Vec<(Attempt<()>, Became)> {
@@ -274,7 +273,7 @@ pub fn with_fee(event: &LeasedEvent) -> Attempt<Receipt> {
         rate_bps: 150,
         calculated_at: Utc::now(),
     };
-    attempt(event, Outcome::Delivered(Receipt::Fee(fee)))
+    attempt(event, Outcome::Delivered(Receipt::Fee(201, fee)))
 }
 
 /// Nobody calls it here: it only stores what its deliveries brought.
