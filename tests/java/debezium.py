@@ -5,18 +5,14 @@ import datetime
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-FEEBOX = ROOT / "target/debug/feebox"
-TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-LIMIT_SECONDS = 60
+import support
+from support import LIMIT_SECONDS, Service, call, eventually, free_address
 
 # What docs/kafka.md tells a Debezium to be configured with. The connection comes below.
 CONNECTOR = {
@@ -52,55 +48,9 @@ PUBLICATION = (
 )
 
 
-class Service:
-    """One of tests/services: it lives until its stdin ends."""
-
-    def __init__(self, name):
-        command = [ROOT / "tests/services" / name]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.url = self.read()
-
-    def read(self):
-        return self.process.stdout.readline().strip()
-
-    def tell(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        self.read()
-
-    def end(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def sql(url, statement):
     command = ["psql", url, "-qtAX", "-v", "ON_ERROR_STOP=1", "-c", statement]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def eventually(what, found):
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if result := found():
-                return result
-        except OSError:
-            pass
-        time.sleep(0.1)
-    sys.exit(f"not within {LIMIT_SECONDS} s: {what}")
-
-
-def free_address():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
-
-
-def call(url, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    headers = {"content-type": "application/json", "traceparent": TRACE}
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers)) as answer:
-        text = answer.read()
-        return json.loads(text) if text.startswith(b"{") else text
 
 
 def read_back(broker):
@@ -186,15 +136,15 @@ def main():
     processes = []
 
     def feebox(*arguments, broker=theirs.url, wait=True):
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("FEEBOX")}
-        environment |= {
+        settings = {
             "DATABASE_URL": postgres.url,
             "FEEBOX__KAFKA__BROKERS": broker,
             "FEEBOX__FEE_SERVER__BASE_URL": f"http://{fees}",
         }
+        ran = support.feebox(*arguments, settings=settings, wait=wait)
         if wait:
-            return subprocess.run([FEEBOX, *arguments], env=environment, capture_output=True, text=True, cwd="/")
-        processes.append(subprocess.Popen([FEEBOX, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/"))
+            return ran
+        processes.append(ran)
 
     api, worker, fees = free_address(), free_address(), free_address()
     try:
