@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     database::Database,
     operator::{Action, ActionFilter, actions},
-    outbox::{self, Event, EventStatus, Failure},
+    outbox::{self, CircuitOpening, Event, EventStatus, Failure},
     quotes::{self, QuoteWithFee, Status},
 };
 
@@ -73,8 +73,11 @@ pub enum What {
     Rejected { reason: Option<String> },
     /// The quote was taken back.
     Cancelled { reason: Option<String> },
-    /// A destination of the quote was failing, while the quote lived.
+    /// A destination of the quote was failing: from here on one probe at a time went out. That may have been before the
+    /// quote was submitted.
     CircuitOpened { destination: String, reason: Option<String> },
+    /// A probe to the destination was delivered, and all else could go out.
+    CircuitClosed { destination: String },
     /// An operator did something to one of its events or to a destination, while the quote lived.
     OperatorAction { actor: String, action: String, target: String, reason: Option<String>, details: Value },
 }
@@ -104,14 +107,9 @@ pub async fn timeline(db: &Database, id: Uuid) -> Result<Option<Vec<Entry>>, DbE
     entries.extend(events.iter().flat_map(of_event));
     entries.extend(fee_recorded(&quote));
     entries.extend(rejected(&quote));
-    for name in names {
-        let circuit = outbox::destination(&*txn, name).await?.and_then(|destination| destination.circuit);
-        let circuit = circuit.filter(|circuit| circuit.since >= born && circuit.since <= ended);
-        entries.extend(circuit.map(|circuit| {
-            let what = What::CircuitOpened { destination: name.into(), reason: circuit.reason };
-            Entry { at: circuit.since, what }
-        }));
-    }
+    entries.extend(outbox::circuit_openings(&*txn, &names, born, ended).await?.into_iter().flat_map(of_circuit));
+    // A circuit that was closed later than the quote's end is nothing that happened to it.
+    entries.retain(|entry| entry.at <= ended || !matches!(entry.what, What::CircuitClosed { .. }));
     entries.sort_by_key(|entry| entry.at);
     Ok(Some(entries))
 }
@@ -176,6 +174,13 @@ fn of_event(event: &Event) -> Vec<Entry> {
     };
     entries.extend(event.settled_at.map(|at| Entry { at, what: end }));
     entries
+}
+
+fn of_circuit(opening: CircuitOpening) -> Vec<Entry> {
+    let CircuitOpening { destination, opened_at, closed_at, reason, .. } = opening;
+    let closed = closed_at.map(|at| Entry { at, what: What::CircuitClosed { destination: destination.clone() } });
+    let opened = Entry { at: opened_at, what: What::CircuitOpened { destination, reason } };
+    std::iter::once(opened).chain(closed).collect()
 }
 
 fn of_action(action: Action) -> Entry {

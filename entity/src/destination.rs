@@ -37,7 +37,7 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// See `outbox::circuit` in the library for what moves it.
+/// `src/outbox/gate.rs` says what moves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "lowercase")]
 pub enum Circuit {

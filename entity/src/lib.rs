@@ -1,6 +1,7 @@
 //! Feebox's tables as types, one file a table, without behaviour. The schema itself is written by `migration`;
 //! a drift test holds the two against each other.
 
+pub mod circuit_opening;
 pub mod destination;
 pub mod fee_record;
 pub mod idempotency_key;

@@ -32,7 +32,8 @@ pub struct Model {
     pub trace_context: Option<String>,
     /// Where the event stands.
     pub status: Status,
-    /// Deliveries begun, also those that left no result.
+    /// Deliveries begun that count against `retry.max_attempts`, also those that left no result; 0 again after an
+    /// operator's retry.
     pub attempts: i32,
     /// When it was stored, or last revived by an operator: `retry.give_up_after` counts from here.
     pub live_since: DateTimeUtc,
@@ -52,14 +53,14 @@ pub struct Model {
     /// The last failed attempt in one line.
     #[sea_orm(column_type = "Text", nullable)]
     pub last_error: Option<String>,
-    /// The last 20 attempts that failed: `[{attempt, outcome, error, at, duration_ms, by}]`.
+    /// The last 20 attempts that failed: `[{attempt, outcome, error, at, duration_ms, by, gave_up?}]`.
     #[sea_orm(column_type = "JsonBinary")]
     pub failures: Json,
     /// When it was stored, by the database's clock.
     pub created_at: DateTimeUtc,
     /// When it became delivered, dead or cancelled.
     pub settled_at: Option<DateTimeUtc>,
-    /// What the destination handed back, if it is worth keeping: Kafka's `{topic, partition, offset}`.
+    /// What is kept of the delivery: `{duration_ms}`, and with the fee server `status`, with Kafka `topic, partition, offset`.
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub receipt: Option<Json>,
 }

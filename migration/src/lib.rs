@@ -13,6 +13,7 @@ mod m20261122_000005_operator_action;
 mod m20261122_000006_schedule;
 mod m20261122_000007_receipt;
 mod m20261124_000008_quote_destination;
+mod m20261125_000009_circuit_opening;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000006_schedule::Migration),
             Box::new(m20261122_000007_receipt::Migration),
             Box::new(m20261124_000008_quote_destination::Migration),
+            Box::new(m20261125_000009_circuit_opening::Migration),
         ]
     }
 }

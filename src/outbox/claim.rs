@@ -50,6 +50,8 @@ pub struct LeasedEvent {
     pub aggregate_id: Uuid,
     /// For example `quote.submitted`.
     pub event_type: String,
+    /// Where it goes.
+    pub destination: String,
     /// What the destination gets.
     pub payload: Value,
     /// W3C `traceparent` of the submission.
@@ -170,6 +172,7 @@ impl LeasedEvent {
             id: row.id,
             aggregate_id: row.aggregate_id,
             event_type: row.event_type,
+            destination: row.destination,
             payload: row.payload,
             trace_context: row.trace_context,
             attempt,

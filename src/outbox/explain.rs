@@ -159,7 +159,8 @@ impl Explanation {
         let mut sentence = if *run_out {
             format!(
                 "{by} began attempt {attempt} and left no result before its lease ran out at {until}. The next run of \
-                 any worker takes the event back, and then it is looked up before it is sent again."
+                 any worker takes the event back. What came of it is unknown: a destination that can be asked is asked \
+                 before the event is sent again."
             )
         } else {
             format!("{by} is delivering it, attempt {attempt}; its lease ends at {until}.")

@@ -17,7 +17,7 @@ use sea_orm::{
     sea_query::{Expr, OnConflict, Query, SelectStatement},
 };
 
-use super::{Outcome, Policy};
+use super::{Outcome, Policy, circuit};
 use crate::{
     clock::{Clock, after},
     database::Database,
@@ -226,8 +226,9 @@ impl Weather {
         let Some(row) = destination::Entity::find_by_id(name).lock_exclusive().one(txn).await? else {
             return Ok(());
         };
-        let row = self.applied(row, policy, now);
-        row.update(txn).await.map(drop)
+        let before = row.circuit;
+        let row = self.applied(row, policy, now).update(txn).await?;
+        circuit::moved(txn, name, (before, row.circuit), row.circuit_reason.as_deref(), now).await
     }
 
     fn applied(self, row: destination::Model, policy: &Policy, now: DateTime<Utc>) -> destination::ActiveModel {

@@ -1,6 +1,6 @@
 //! The outbox: what has to reach a destination, stored in the transaction of what it is about.
 //!
-//! Sole owner of the tables `outbox_event` and `destination`. It knows neither quotes nor fees.
+//! Sole writer of the tables `outbox_event`, `destination` and `circuit_opening`. It knows neither quotes nor fees.
 //!
 //! ```text
 //!                 record (in the submission's transaction)
@@ -25,6 +25,7 @@
 //!   not yet delivered or cancelled holds back the later ones of its aggregate and nobody else's ([`claim()`]).
 //! * An attempt that may have left a trace at the destination marks its event `outcome_unknown` until it is settled.
 
+mod circuit;
 mod claim;
 mod destinations;
 mod explain;
@@ -36,14 +37,15 @@ mod outcome;
 mod receipt;
 mod record;
 mod rescue;
+mod retention;
 mod retry;
 mod revive;
 mod settle;
 mod stats;
-mod upkeep;
 mod view;
 mod withdraw;
 
+pub use circuit::{CircuitOpening, circuit_openings};
 pub use claim::{Claim, ClaimRequest, LeasedEvent, claim, due};
 pub use destinations::{DestinationState, OpenCircuit, Pause, destination, destinations, set_pause};
 pub use entity::outbox_event::{Model as Event, Status as EventStatus};
@@ -56,11 +58,11 @@ pub use outcome::Outcome;
 pub use receipt::Receipt;
 pub use record::{NewEvent, next_sequences, record};
 pub use rescue::rescue;
+pub use retention::prune;
 pub use retry::RetryPolicy;
 pub use revive::{RetryFilter, Revivable, revivable, revive, revive_one};
 pub use settle::{Attempt, Became, Settled, Settling, settle};
 pub use stats::{DestinationStats, EventCounts, SETTLED_COUNTED_MAX, Stats, feed_gauges, stats};
-pub use upkeep::prune;
 pub use view::{EventDetail, EventView};
 pub use withdraw::{Withdrawn, give_up, withdraw};
 

@@ -21,6 +21,7 @@ pub const SETTLED_COUNTED_MAX: u64 = 10_000;
 
 /// The outbox in numbers.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = OutboxStats)]
 pub struct Stats {
     /// By destination.
     pub destinations: Vec<DestinationStats>,

@@ -41,7 +41,7 @@ pub struct EventView {
     pub settled_at: Option<DateTime<Utc>>,
 }
 
-/// An event with all that is known about it.
+/// An event with its payload, its failures and what is kept of its delivery.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = EventDetail)]
 pub struct EventDetail {
@@ -56,6 +56,10 @@ pub struct EventDetail {
     pub outcome_unknown: bool,
     /// Given up while it was leased: no further attempt follows the running one.
     pub withdrawn: bool,
+    /// When it was stored, or last revived: `retry.give_up_after` counts from here.
+    pub live_since: DateTime<Utc>,
+    /// What is kept of its delivery: `duration_ms`; with the fee server `status`, with Kafka `topic`, `partition`, `offset`.
+    pub receipt: Option<Value>,
     /// The last 20 attempts that failed, oldest first.
     pub failures: Vec<Failure>,
 }
@@ -88,6 +92,8 @@ impl From<Event> for EventDetail {
             trace_context: event.trace_context.take(),
             outcome_unknown: event.outcome_unknown,
             withdrawn: event.withdrawn,
+            live_since: event.live_since,
+            receipt: event.receipt.take(),
             event: event.into(),
         }
     }

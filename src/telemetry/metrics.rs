@@ -18,7 +18,7 @@ pub(super) const BUCKETS_SECONDS: [f64; 20] = [
     1800.0, 3600.0,
 ];
 
-const OUTCOMES: [&str; 4] = ["delivered", "retry", "refused", "unknown"];
+const OUTCOMES: [&str; 7] = ["delivered", "retry", "refused", "unknown", "broken", "unauthorised", "not_sent"];
 const COMPENSATIONS: [&str; 3] = ["cancelled", "not_pending", "failed"];
 const STATUSES: [&str; 5] = ["pending", "leased", "delivered", "dead", "cancelled"];
 
@@ -101,12 +101,12 @@ pub fn submission_seconds(took: Duration) {
     }
 }
 
-/// Counts one attempt; `outcome` is `delivered`, `retry`, `refused` or `unknown`.
+/// Counts one attempt; `outcome` is one of those of [`Outcome::name`](crate::outbox::Outcome::name).
 pub fn delivery(destination: impl Into<SharedString>, outcome: impl Into<SharedString>) {
     deliveries(destination.into(), outcome.into()).increment(1);
 }
 
-/// Records how long one attempt took, whatever it came to.
+/// Records how long one attempt took, whatever it came to; not of one that was handed back or left no result.
 pub fn delivery_seconds(destination: impl Into<SharedString>, took: Duration) {
     delivery_histogram(destination.into()).record(took);
 }

@@ -253,7 +253,7 @@ impl<'a, D: Destination> Run<'a, D> {
 
     fn note_rescued(&mut self, rescued: &[(Attempt<()>, Became)]) {
         for (attempt, became) in rescued {
-            tell::settled(self.worker.destination.name(), (attempt, became));
+            tell::rescued((attempt, became));
             self.report.rescued += 1;
         }
         self.exhausted &= rescued.is_empty();
@@ -262,7 +262,7 @@ impl<'a, D: Destination> Run<'a, D> {
     fn note(&mut self, settlement: &Settlement<D::Receipt>) {
         self.freed_since_claim |= settlement.frees;
         for (attempt, became) in &settlement.settled {
-            tell::settled(self.worker.destination.name(), (attempt, became));
+            tell::settled((attempt, became));
             self.report.count((attempt, became));
             // The circuit is closed: what waited behind it need not wait for the next tick.
             if attempt.event.probe && *became == Became::Delivered {

@@ -65,7 +65,8 @@ async fn settle_once<D: Destination>(
     txn.commit().await?;
     worker.signals.settled.notify_waiters();
     for (attempt, became) in settled {
-        if *became == Became::Delivered && name == FEE_SERVER {
+        let (is_fee, event_type) = (name == FEE_SERVER, attempt.event.event_type.as_str());
+        if *became == Became::Delivered && is_fee && event_type == "quote.submitted" {
             metrics::fee_lag_seconds((at - attempt.event.created_at).as_seconds_f64());
         }
     }

@@ -3,16 +3,29 @@
 use std::error::Error;
 
 use crate::{
-    outbox::{Became, Settled},
+    outbox::{Became, Outcome, Settled},
     telemetry::{metrics, trace_context::TraceContext},
 };
 
-/// Tells about an attempt that was written down. No payload and no secret is in it.
-pub(super) fn settled<R>(destination: &'static str, (attempt, became): Settled<'_, R>) {
+/// Tells about an attempt that this worker made, and that was written down.
+pub(super) fn settled<R>(settled: Settled<'_, R>) {
+    let (attempt, _) = settled;
+    if !matches!(attempt.outcome, Outcome::NotSent(_)) {
+        metrics::delivery_seconds(attempt.event.destination.clone(), attempt.took);
+    }
+    ended(settled);
+}
+
+/// Tells about an attempt of a worker that left no result, whatever its destination. How long it took, nobody knows.
+pub(super) fn rescued(rescued: Settled<'_, ()>) {
+    ended(rescued);
+}
+
+/// No payload and no secret is in it.
+fn ended<R>((attempt, became): Settled<'_, R>) {
     let event = &attempt.event;
-    let outcome = attempt.outcome.name();
-    metrics::delivery(destination, outcome);
-    metrics::delivery_seconds(destination, attempt.took);
+    let (destination, outcome) = (&event.destination, attempt.outcome.name());
+    metrics::delivery(destination.clone(), outcome);
     let trace = event.trace_context.as_deref().and_then(TraceContext::parse);
     let trace_id = trace.as_ref().map(TraceContext::trace_id);
     let (quote, number, took) = (event.aggregate_id, event.attempt, attempt.took);

@@ -1,6 +1,8 @@
 //! The schema's history, and whether the entities tell of the schema that it leads to.
 
-use entity::{destination, fee_record, idempotency_key, operator_action, outbox_event, quote, schedule};
+use entity::{
+    circuit_opening, destination, fee_record, idempotency_key, operator_action, outbox_event, quote, schedule,
+};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::sea_query::{ColumnType, StringLen};
 use sea_orm::{ColumnTrait, DbBackend, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn};
@@ -38,6 +40,7 @@ async fn migrating_twice_changes_nothing(outbox: TestOutbox) {
 async fn each_entity_has_the_columns_of_its_table_and_no_others(outbox: TestOutbox) {
     let backend = outbox.db.connection().get_database_backend();
     let mut told = [
+        columns_told_by(circuit_opening::Entity, backend),
         columns_told_by(destination::Entity, backend),
         columns_told_by(fee_record::Entity, backend),
         columns_told_by(idempotency_key::Entity, backend),

@@ -32,7 +32,8 @@ async fn a_look_tells_what_a_run_would_find(outbox: TestOutbox) {
     assert_eq!(look(FEE_SERVER).await, nothing, "it is in good hands");
     outbox.advance(TestOutbox::LEASE * 2);
     assert_eq!(look("kafka").await, Sight { expired: true, ..nothing }, "whoever looks takes it back");
-    outbox.rescue("b").await;
+    let rescued = outbox.rescue("b").await;
+    assert_eq!(rescued[0].0.event.destination, FEE_SERVER, "which is told of it, whoever takes it back");
     assert_eq!(look(FEE_SERVER).await, Sight { due: true, ..nothing });
     outbox.deliver("b", retry()).await;
     assert_eq!(look(FEE_SERVER).await, nothing, "it is due later");

@@ -36,7 +36,8 @@ impl Show {
         if self.json {
             return print::json(&found);
         }
-        let EventDetail { event, payload, trace_context, outcome_unknown, withdrawn, failures } = found;
+        let EventDetail { event, payload, trace_context, outcome_unknown, withdrawn, live_since, receipt, failures } =
+            found;
         let facts = [
             ("event", event.id.to_string()),
             ("quote", event.quote_id.to_string()),
@@ -46,10 +47,12 @@ impl Show {
             ("status", event.status.clone()),
             ("attempts", event.attempts.to_string()),
             ("stored", time(event.created_at)),
+            ("alive since", time(live_since)),
             ("due", time(event.due_at)),
             ("leased by", or_dash(event.leased_by.as_ref())),
             ("leased until", or_dash(event.leased_until.map(time))),
             ("settled", or_dash(event.settled_at.map(time))),
+            ("receipt", or_dash(receipt.as_ref())),
             ("outcome unknown", outcome_unknown.to_string()),
             ("withdrawn", withdrawn.to_string()),
             ("trace", or_dash(trace_context.as_ref())),

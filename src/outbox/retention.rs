@@ -5,18 +5,19 @@ use entity::outbox_event::{Column, Entity, Status};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::claim::status_in;
+use super::{circuit, claim::status_in};
 use crate::database::Database;
 
 /// Rows a transaction: locks are held for milliseconds, and replicas keep up.
 const BATCH_SIZE: u64 = 1_000;
 
 /// Deletes events that were delivered or cancelled before `settled_before`, in bounded batches, oldest first; returns
-/// how many. Dead events are never deleted.
+/// how many. Dead events are never deleted. Circuits' openings of that time are forgotten, too.
 ///
 /// # Errors
 /// What the database answers; batches before it stay deleted.
 pub async fn prune(db: &Database, settled_before: DateTime<Utc>) -> Result<u64, DbErr> {
+    circuit::forget(db.connection(), settled_before).await?;
     let mut pruned = 0;
     loop {
         // Two statements, because MariaDB takes no LIMIT in the subquery of a DELETE.

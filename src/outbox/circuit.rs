@@ -1,0 +1,71 @@
+//! When circuits were open, for whoever asks later why a quote had to wait. How they stand now is `gate`'s to know.
+
+use chrono::{DateTime, Utc};
+use entity::{
+    circuit_opening::{ActiveModel, Column, Entity},
+    destination::Circuit,
+};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect,
+};
+use uuid::Uuid;
+
+pub use entity::circuit_opening::Model as CircuitOpening;
+
+/// Openings that are told at most: nobody reads more.
+const OPENINGS_MAX: u64 = 100;
+
+/// Writes down that the circuit of `destination` went from one state to the other, for this reason. Whoever calls this holds
+/// the lock of the destination's row.
+pub(super) async fn moved(
+    txn: &DatabaseTransaction,
+    destination: &str,
+    (from, to): (Circuit, Circuit),
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    match (from, to) {
+        (Circuit::Closed, Circuit::Open) => {
+            let opening = ActiveModel {
+                id: Set(Uuid::now_v7()),
+                destination: Set(destination.into()),
+                opened_at: Set(now),
+                closed_at: Set(None),
+                reason: Set(reason.map(str::to_owned)),
+            };
+            Entity::insert(opening).exec_without_returning(txn).await.map(drop)
+        }
+        (Circuit::Open, Circuit::Closed) => {
+            let closed = ActiveModel { closed_at: Set(Some(now)), ..Default::default() };
+            let open = Entity::update_many().set(closed).filter(Column::Destination.eq(destination));
+            open.filter(Column::ClosedAt.is_null()).exec(txn).await.map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// When the circuits of `destinations` were open between `since` and `until`, oldest first.
+///
+/// # Errors
+/// What the database answers.
+pub async fn circuit_openings(
+    db: &impl ConnectionTrait,
+    destinations: &[&str],
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Vec<CircuitOpening>, DbErr> {
+    Entity::find()
+        .filter(Column::Destination.is_in(destinations.iter().copied()))
+        .filter(Column::OpenedAt.lte(until))
+        .filter(Condition::any().add(Column::ClosedAt.is_null()).add(Column::ClosedAt.gte(since)))
+        .order_by_asc(Column::OpenedAt)
+        .limit(OPENINGS_MAX)
+        .all(db)
+        .await
+}
+
+/// Forgets openings that ended before `closed_before`.
+pub(super) async fn forget(db: &impl ConnectionTrait, closed_before: DateTime<Utc>) -> Result<(), DbErr> {
+    Entity::delete_many().filter(Column::ClosedAt.lt(closed_before)).exec(db).await.map(drop)
+}
