@@ -43,6 +43,14 @@ pub struct Swept {
     pub cancelled: u64,
 }
 
+impl Swept {
+    /// How many are stale still.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.stale.saturating_sub(self.cancelled)
+    }
+}
+
 /// Quotes that are pending for too long, whatever is done about them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct StaleQuotes {
@@ -69,9 +77,9 @@ pub struct StaleQuote {
 /// What the database answers.
 pub async fn stale_quotes(db: &Database, stale_after: Duration, limit: u64) -> Result<StaleQuotes, DbErr> {
     let connection = db.connection();
-    let submitted_before = db.now(connection).await? - stale_after;
-    let count = stale(submitted_before).count(connection).await?;
-    let oldest = if count > 0 { oldest(connection, submitted_before, None, limit).await? } else { Vec::new() };
+    let pending_before = db.now(connection).await? - stale_after;
+    let count = stale(pending_before).count(connection).await?;
+    let oldest = if count > 0 { oldest(connection, pending_before, None, limit).await? } else { Vec::new() };
     let oldest = oldest.into_iter().map(|(submitted_at, quote_id)| StaleQuote { quote_id, submitted_at });
     Ok(StaleQuotes { count, after_seconds: stale_after.as_secs(), oldest: oldest.collect() })
 }
@@ -83,17 +91,18 @@ pub async fn stale_quotes(db: &Database, stale_after: Duration, limit: u64) -> R
 /// What the database answers; quotes cancelled before it stay cancelled.
 pub async fn sweep(db: &Database, settings: &settings::Sweeper, relay: Relay) -> Result<Swept, DbErr> {
     let connection = db.connection();
-    let submitted_before = db.now(connection).await? - settings.stale_after;
-    let mut swept = Swept { stale: stale(submitted_before).count(connection).await?, ..Swept::default() };
-    metrics::stale_quotes(swept.stale);
+    let pending_before = db.now(connection).await? - settings.stale_after;
+    let mut swept = Swept { stale: stale(pending_before).count(connection).await?, ..Swept::default() };
     if swept.stale == 0 {
+        metrics::stale_quotes(0);
         return Ok(swept);
     }
-    let named = oldest(connection, submitted_before, None, NAMED_MAX).await?;
+    let named = oldest(connection, pending_before, None, NAMED_MAX).await?;
     swept.oldest = named.into_iter().map(|(_, id)| id).collect();
     if settings.action == SweepAction::Cancel {
-        swept.cancelled = cancel_all(db, submitted_before, settings, relay).await?;
+        swept.cancelled = cancel_all(db, pending_before, settings, relay).await?;
     }
+    metrics::stale_quotes(swept.left());
     let Swept { stale, oldest, cancelled } = &swept;
     let oldest: Vec<_> = oldest.iter().map(Uuid::to_string).collect();
     let oldest = oldest.join(" ");
@@ -103,7 +112,7 @@ pub async fn sweep(db: &Database, settings: &settings::Sweeper, relay: Relay) ->
 
 async fn cancel_all(
     db: &Database,
-    submitted_before: DateTime<Utc>,
+    pending_before: DateTime<Utc>,
     settings: &settings::Sweeper,
     relay: Relay,
 ) -> Result<u64, DbErr> {
@@ -111,7 +120,7 @@ async fn cancel_all(
     let reason = format!("pending for longer than sweeper.stale_after = {stale_after}");
     let (mut cancelled, mut last) = (0, None);
     loop {
-        let batch = oldest(db.connection(), submitted_before, last, BATCH_SIZE).await?;
+        let batch = oldest(db.connection(), pending_before, last, BATCH_SIZE).await?;
         // The next batch begins behind this one: a quote that cannot be cancelled comes up once in a sweep.
         last = batch.last().copied();
         if last.is_none() {
@@ -134,22 +143,24 @@ async fn cancel_one(db: &Database, relay: Relay, id: Uuid, reason: &str) -> Resu
     }
 }
 
-/// Pending since before `submitted_before`. The status is spelled out and not bound, for the sake of a partial index.
-fn stale(submitted_before: DateTime<Utc>) -> Select<Entity> {
+/// Pending since before `pending_before`: submitted before it, and not brought back by an operator since. The status is
+/// spelled out and not bound, for the sake of a partial index.
+fn stale(pending_before: DateTime<Utc>) -> Select<Entity> {
     let pending = Expr::cust(format!("'{}'", Status::Pending.to_value()));
     Entity::find()
         .filter(Expr::col((Entity, Column::Status)).eq(pending))
-        .filter(Column::SubmittedAt.lt(submitted_before))
+        .filter(Column::SubmittedAt.lt(pending_before))
+        .filter(Column::UpdatedAt.lt(pending_before))
 }
 
 /// The oldest stale quotes behind `last`.
 async fn oldest(
     db: &impl ConnectionTrait,
-    submitted_before: DateTime<Utc>,
+    pending_before: DateTime<Utc>,
     last: Option<(DateTime<Utc>, Uuid)>,
     limit: u64,
 ) -> Result<Vec<(DateTime<Utc>, Uuid)>, DbErr> {
-    let mut quotes = stale(submitted_before).select_only().columns([Column::SubmittedAt, Column::Id]);
+    let mut quotes = stale(pending_before).select_only().columns([Column::SubmittedAt, Column::Id]);
     if let Some((at, id)) = last {
         let same_time = Condition::all().add(Column::SubmittedAt.eq(at)).add(Column::Id.gt(id));
         quotes = quotes.filter(Condition::any().add(Column::SubmittedAt.gt(at)).add(same_time));

@@ -76,6 +76,13 @@ impl Access {
     }
 }
 
+impl Caller {
+    /// Whether what the caller does is an operator's doing.
+    pub fn is_operator(&self) -> bool {
+        self.role == Role::Operator
+    }
+}
+
 impl Permission {
     fn is_given_to(self, role: Role) -> bool {
         match self {

@@ -6,6 +6,7 @@
 
 pub mod actions;
 mod cancel;
+mod cancel_quote;
 mod destinations;
 mod retry;
 mod retry_bulk;
@@ -15,6 +16,7 @@ use sea_orm::DbErr;
 
 pub use actions::{Action, ActionFilter, ActionView};
 pub use cancel::cancel;
+pub use cancel_quote::cancel_quote;
 pub use destinations::{pause, resume};
 pub use retry::retry;
 pub use retry_bulk::{BulkRetried, BulkRetry, retry_bulk};

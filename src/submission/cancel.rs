@@ -48,12 +48,17 @@ impl Submission {
         match cancel(&txn, self.relay, id, &from, reason, trace_context, now).await? {
             Cancelled::Now(quote) => {
                 txn.commit().await?;
-                for listener in &self.listeners {
-                    listener.after_cancellation(&quote).await;
-                }
+                self.after_cancellation(&quote).await;
                 Ok(quote)
             }
             Cancelled::Before(quote) => Ok(quote),
+        }
+    }
+
+    /// Tells the listeners of a cancellation that was committed.
+    pub(crate) async fn after_cancellation(&self, quote: &Quote) {
+        for listener in &self.listeners {
+            listener.after_cancellation(quote).await;
         }
     }
 }

@@ -15,6 +15,7 @@ desk_tests!(
     a_dead_event_is_retried_and_the_log_tells_by_whom,
     many_are_retried,
     an_event_is_given_up,
+    the_log_tells_of_quotes_that_an_operator_cancelled,
     a_destination_is_paused_and_resumed,
     stats_and_timeline_are_told,
     what_is_wrong_is_said_at_once,
@@ -140,6 +141,19 @@ async fn an_event_is_given_up(desk: Desk) {
     assert_eq!(post(&api, &cancel, json!({})).await["status"], "cancelled");
     assert_eq!(get(&api, &format!("/v1/quotes/{quote_id}")).await["status"], "cancelled");
     assert_eq!(call(&api, Method::POST, &cancel, "boss-token", None).await.0, 409);
+}
+
+async fn the_log_tells_of_quotes_that_an_operator_cancelled(desk: Desk) {
+    let api = desk.api().await;
+    let [by_operator, by_submitter] = [desk.submit().await.0, desk.submit().await.0];
+    let cancel = |id: Uuid| format!("/v1/quotes/{id}/cancel");
+    post(&api, &cancel(by_operator), json!({ "reason": "ordered twice" })).await;
+    assert_eq!(call(&api, Method::POST, &cancel(by_submitter), "shop-token", None).await.0, 200);
+    post(&api, &cancel(by_operator), json!({ "reason": "again" })).await;
+    let actions = get(&api, "/v1/actions").await;
+    let [action] = &actions["actions"].as_array().unwrap()[..] else { panic!("one line: {actions}") };
+    assert_eq!((&action["actor"], &action["action"]), (&json!("boss"), &json!("quote.cancel")));
+    assert_eq!((&action["quote_id"], &action["reason"]), (&json!(by_operator), &json!("ordered twice")));
 }
 
 async fn a_destination_is_paused_and_resumed(desk: Desk) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use entity::outbox_event::{self, Status as EventStatus};
 use entity::quote::Status;
+use feebox::operator;
 use feebox::outbox::{Became, Outcome};
 use feebox::relay::Relay;
 use feebox::settings::{self, SweepAction};
@@ -12,7 +13,7 @@ use feebox::submission::Submission;
 use feebox::sweeper::{Swept, stale_quotes, sweep};
 use uuid::Uuid;
 
-use crate::support::{TestOutbox, attempt, fee_server, new_quote, on_each_engine, retry, with_fee};
+use crate::support::{ANN, TestOutbox, attempt, fee_server, new_quote, on_each_engine, retry, with_fee};
 
 const ROUNDS: usize = 200;
 
@@ -20,6 +21,7 @@ on_each_engine!(
     it_alerts_and_changes_nothing,
     what_it_alerts_about_is_counted_and_the_oldest_are_named,
     it_cancels_what_is_pending_for_too_long_and_nothing_else,
+    what_an_operator_has_brought_back_is_young_again,
     what_was_never_sent_needs_no_void,
     what_may_have_reached_the_fee_server_is_voided,
     what_was_sent_without_an_event_is_voided,
@@ -84,6 +86,22 @@ async fn it_cancels_what_is_pending_for_too_long_and_nothing_else(outbox: TestOu
 
     let again = sweep(&outbox.db, &when_older_than(hour, SweepAction::Cancel), Relay::default()).await.unwrap();
     assert_eq!(again, Swept::default());
+}
+
+async fn what_an_operator_has_brought_back_is_young_again(outbox: TestOutbox) {
+    let day = Duration::from_hours(24);
+    let quote = submit(&outbox).await;
+    let event = outbox.claim("a", 1).await.remove(0);
+    let refused = attempt(&event, Outcome::Refused("422".into()));
+    outbox.settle_at(&fee_server(), "a", &[refused]).await;
+    outbox.advance(3 * day);
+    operator::retry(&outbox.db, ANN, event.id).await.unwrap();
+    assert_eq!(stale_quotes(&outbox.db, day, 1).await.unwrap().count, 0);
+    let cancel = when_older_than(day, SweepAction::Cancel);
+    assert_eq!(sweep(&outbox.db, &cancel, Relay::default()).await.unwrap(), Swept::default());
+    assert_eq!(outbox.quote(quote).await.status, Status::Pending, "its fee is on its way");
+    outbox.advance(2 * day);
+    assert_eq!(sweep(&outbox.db, &cancel, Relay::default()).await.unwrap().cancelled, 1, "and did not come");
 }
 
 async fn what_was_never_sent_needs_no_void(outbox: TestOutbox) {

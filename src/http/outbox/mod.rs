@@ -1,5 +1,6 @@
 //! Events: looking at them, retrying them, giving them up.
 
+mod cancel;
 mod list;
 mod retry;
 mod retry_bulk;
@@ -15,7 +16,9 @@ use super::{
     AppState, TIME_LIMIT,
     access::{self, Permission},
     edge,
+    problem::{Kind, Problem},
 };
+use crate::operator::OperatorError;
 
 /// A bulk retry works in batches. What was done when its time is up stays done, and the same call goes on.
 const BULK_TIME_LIMIT: Duration = Duration::from_mins(5);
@@ -30,7 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .route_layer(from_fn_with_state(TIME_LIMIT, edge::limit));
     let change = OpenApiRouter::new()
         .routes(routes!(retry::retry))
-        .routes(routes!(retry::cancel))
+        .routes(routes!(cancel::cancel))
         .route_layer(from_fn_with_state(Permission::Operate, access::require))
         .route_layer(from_fn_with_state(TIME_LIMIT, edge::limit));
     let bulk = OpenApiRouter::new()
@@ -38,4 +41,15 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .route_layer(from_fn_with_state(Permission::Operate, access::require))
         .route_layer(from_fn_with_state(BULK_TIME_LIMIT, edge::limit));
     look.merge(change).merge(bulk)
+}
+
+impl From<OperatorError> for Problem {
+    fn from(error: OperatorError) -> Self {
+        let detail = error.to_string();
+        match error {
+            OperatorError::NotFound(_) => Self::new(Kind::NotFound, detail),
+            OperatorError::Conflict(_) => Self::new(Kind::WrongState, detail),
+            OperatorError::Database(error) => error.into(),
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Retrying one event, or giving it up.
+//! Retrying one event.
 
 use axum::{Extension, Json, extract::State};
 
@@ -7,10 +7,10 @@ use crate::{
         AppState,
         access::Caller,
         input::{Id, OptionalJsonBody},
-        problem::{Kind, Problem},
+        problem::Problem,
         reason::{self, Reason},
     },
-    operator::{self, Operator, OperatorError},
+    operator::{self, Operator},
     outbox::EventView,
 };
 
@@ -43,48 +43,4 @@ pub(super) async fn retry(
     let event = operator::retry(&state.db, operator, id).await?;
     state.wakeup.wake();
     Ok(Json(event.into()))
-}
-
-/// Give an event up
-///
-/// One that would have brought a fee gives up its quote, even a rejected one. Of an event that is being delivered the
-/// running attempt is the last.
-#[utoipa::path(
-    post, path = "/v1/outbox/{id}/cancel", operation_id = "cancel_event", tag = "operations", security(("token" = [])),
-    params(("id" = uuid::Uuid, Path, description = "Its id")),
-    request_body = Option<Reason>,
-    responses(
-        (status = 200, description = "The event as it is now", body = EventView),
-        (status = 400, description = "An unfit id, or no JSON"),
-        (status = 404, description = "There is no such event, or retention deleted it"),
-        (status = 409, description = "It was delivered or given up before"),
-        (status = 413, description = "Over 256 KiB"),
-        (status = 415, description = "Not sent as `application/json`"),
-        (status = 422, description = "`errors` names every fault of the body"),
-    )
-)]
-pub(super) async fn cancel(
-    State(state): State<AppState>,
-    Extension(caller): Extension<Caller>,
-    Id(id): Id,
-    OptionalJsonBody(body): OptionalJsonBody,
-) -> Result<Json<EventView>, Problem> {
-    let reason = reason::read(body.as_ref())?;
-    let operator = Operator { name: &caller.name, reason: reason.as_deref() };
-    let event = operator::cancel(&state.db, state.submission.relay(), operator, id).await?;
-    // Its quote may be cancelled, and an event that voids its fee may be due.
-    state.settled.notify_waiters();
-    state.wakeup.wake();
-    Ok(Json(event.into()))
-}
-
-impl From<OperatorError> for Problem {
-    fn from(error: OperatorError) -> Self {
-        let detail = error.to_string();
-        match error {
-            OperatorError::NotFound(_) => Self::new(Kind::NotFound, detail),
-            OperatorError::Conflict(_) => Self::new(Kind::WrongState, detail),
-            OperatorError::Database(error) => error.into(),
-        }
-    }
 }

@@ -6,18 +6,21 @@ use super::view;
 use crate::{
     http::{
         AppState,
+        access::Caller,
         edge::Call,
         input::{Id, OptionalJsonBody},
         problem::{Kind, Problem},
         reason::{self, Reason},
     },
+    operator::{self, Operator},
     quotes,
     submission::CancelError,
 };
 
 /// Cancel a quote
 ///
-/// If a fee exists, or may exist, it is voided at the fee server. Cancelling twice is one cancellation.
+/// If a fee exists, or may exist, it is voided at the fee server. Cancelling twice is one cancellation. An operator's is
+/// written to the log of actions.
 #[utoipa::path(
     post, path = "/v1/quotes/{id}/cancel", operation_id = "cancel_quote", tag = "quotes", security(("token" = [])),
     params(("id" = uuid::Uuid, Path, description = "Its id")),
@@ -35,11 +38,18 @@ use crate::{
 pub(super) async fn cancel(
     State(state): State<AppState>,
     Extension(call): Extension<Call>,
+    Extension(caller): Extension<Caller>,
     Id(id): Id,
     OptionalJsonBody(body): OptionalJsonBody,
 ) -> Result<Json<view::Quote>, Problem> {
     let reason = reason::read(body.as_ref())?;
-    state.submission.cancel(id, reason.as_deref(), Some(call.trace.header())).await?;
+    let (reason, trace) = (reason.as_deref(), Some(call.trace.header()));
+    if caller.is_operator() {
+        let operator = Operator { name: &caller.name, reason };
+        operator::cancel_quote(&state.db, &state.submission, operator, id, trace).await?;
+    } else {
+        state.submission.cancel(id, reason, trace).await?;
+    }
     state.settled.notify_waiters();
     let found = quotes::get(state.db.connection(), id).await?.ok_or(CancelError::NotFound)?;
     view::Quote::with_fee(found).map(Json)
