@@ -44,12 +44,15 @@ pub(super) fn routes() -> Router<AppState> {
 pub fn openapi() -> OpenApi {
     let (_, routes) = super::routes().split_for_parts();
     let license = LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build();
+    let description = format!(
+        "Submit quotes; each gets exactly one fee. Money is an integer of minor units. Errors are RFC 9457 problems, of \
+         these sorts:\n\n{}",
+        problem::SORTS
+    );
     let info = InfoBuilder::new()
         .title("Feebox")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(
-            "Submit quotes; each gets exactly one fee. Errors are RFC 9457 problems. Money is an integer of minor units.",
-        ))
+        .description(Some(description))
         .license(Some(license));
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)

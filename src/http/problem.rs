@@ -1,28 +1,6 @@
 //! What is answered instead of what was asked for: RFC 9457 `application/problem+json`.
 //!
-//! | `type` | status | when |
-//! | --- | --- | --- |
-//! | `/problems/malformed-json` | 400 | the body is no JSON, or a key stands twice in an object |
-//! | `/problems/invalid-parameter` | 400 | something in the path or the query string is unknown or unfit |
-//! | `/problems/invalid-header` | 400 | a header is unfit, for example `Idempotency-Key` |
-//! | `/problems/unauthorized` | 401 | no token, or one that nobody has |
-//! | `/problems/forbidden` | 403 | the token's role is too weak, or the call comes from a foreign page |
-//! | `/problems/not-found` | 404 | there is no such thing, or no such route |
-//! | `/problems/method-not-allowed` | 405 | the route takes other methods |
-//! | `/problems/quote-rejected` | 409 | a rejected quote cannot be cancelled |
-//! | `/problems/wrong-state` | 409 | the event does not stand so that this can be done to it |
-//! | `/problems/key-in-flight` | 409 | the first call with this `Idempotency-Key` has not ended |
-//! | `/problems/body-too-large` | 413 | over 256 KiB, or 8 MiB for a batch |
-//! | `/problems/unsupported-media-type` | 415 | the body is not sent as `application/json` |
-//! | `/problems/invalid-body` | 422 | `errors` names every fault of the body |
-//! | `/problems/key-reused` | 422 | this `Idempotency-Key` was used with another body |
-//! | `/problems/refused` | 422 | the submission was refused; nothing is stored |
-//! | `/problems/internal` | 500 | our fault |
-//! | `/problems/database-unavailable` | 503 | the database is away or busy |
-//! | `/problems/not-ready` | 503 | what the answer of `/readyz` names is missing |
-//! | `/problems/timed-out` | 503 | the call took too long |
-//!
-//! The types are stable. What went wrong on our side is never told, but logged.
+//! [`SORTS`] lists them. The types are stable. What went wrong on our side is never told, but logged.
 
 use std::error::Error;
 
@@ -39,6 +17,32 @@ use super::input::{Fault, Faults};
 
 /// The media type of problems.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// The sorts of problems, in Markdown: what clients may rely on.
+pub(super) const SORTS: &str = "\
+| `type` | status | when |
+| --- | --- | --- |
+| `/problems/malformed-json` | 400 | the body is no JSON, or a key stands twice in an object |
+| `/problems/invalid-parameter` | 400 | something in the path or the query string is unknown or unfit |
+| `/problems/invalid-header` | 400 | a header is unfit, for example `Idempotency-Key` |
+| `/problems/unauthorized` | 401 | no token, or one that nobody has |
+| `/problems/forbidden` | 403 | the token's role is too weak, or the call comes from a foreign page |
+| `/problems/not-found` | 404 | there is no such thing, or no such route |
+| `/problems/method-not-allowed` | 405 | the route takes other methods |
+| `/problems/quote-rejected` | 409 | a rejected quote cannot be cancelled |
+| `/problems/wrong-state` | 409 | the event does not stand so that this can be done to it |
+| `/problems/key-in-flight` | 409 | the first call with this `Idempotency-Key` has not ended |
+| `/problems/body-too-large` | 413 | over 256 KiB, or 8 MiB for a batch |
+| `/problems/unsupported-media-type` | 415 | the body is not sent as `application/json` |
+| `/problems/invalid-body` | 422 | `errors` names every fault of the body |
+| `/problems/key-reused` | 422 | this `Idempotency-Key` was used with another body |
+| `/problems/refused` | 422 | the submission was refused; nothing is stored |
+| `/problems/internal` | 500 | our fault |
+| `/problems/database-unavailable` | 503 | the database is away or busy |
+| `/problems/destination-unavailable` | 503 | the quote's destination did not take it, and submissions wait for that (`submission.strategy`) |
+| `/problems/not-ready` | 503 | what the answer of `/readyz` names is missing |
+| `/problems/timed-out` | 503 | the call took too long |
+";
 
 /// Soon, but not at once: a database that restarts needs some seconds.
 const DATABASE_RETRY_SECONDS: u32 = 2;
@@ -63,6 +67,7 @@ pub(super) enum Kind {
     Refused,
     Internal,
     DatabaseUnavailable,
+    DestinationUnavailable,
     NotReady,
     TimedOut,
 }
@@ -131,6 +136,9 @@ impl Kind {
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Something went wrong on our side"),
             Self::DatabaseUnavailable => {
                 ("database-unavailable", S::SERVICE_UNAVAILABLE, "The database does not answer")
+            }
+            Self::DestinationUnavailable => {
+                ("destination-unavailable", S::SERVICE_UNAVAILABLE, "The quote's destination does not answer")
             }
             Self::NotReady => ("not-ready", S::SERVICE_UNAVAILABLE, "Not ready"),
             Self::TimedOut => ("timed-out", S::SERVICE_UNAVAILABLE, "The call took too long"),
@@ -216,4 +224,27 @@ pub(super) fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sort_is_told_to_clients() {
+        use Kind as K;
+        let on_our_side = [K::Internal, K::DatabaseUnavailable, K::DestinationUnavailable, K::NotReady, K::TimedOut];
+        let about_the_caller = [K::Unauthorized, K::Forbidden];
+        let about_the_route = [K::NotFound, K::MethodNotAllowed, K::InvalidParameter, K::InvalidHeader];
+        let about_the_body =
+            [K::MalformedJson, K::BodyTooLarge, K::UnsupportedMediaType, K::InvalidBody, K::KeyReused, K::Refused];
+        let about_the_state = [K::QuoteRejected, K::WrongState, K::KeyInFlight];
+        let all = [&on_our_side[..], &about_the_caller, &about_the_route, &about_the_body, &about_the_state].concat();
+        assert_eq!(SORTS.lines().count() - 2, all.len());
+        for kind in all {
+            let (name, status, _) = kind.describe();
+            let row = format!("| `/problems/{name}` | {} | ", status.as_u16());
+            assert!(SORTS.contains(&row), "{row}");
+        }
+    }
 }

@@ -22,6 +22,8 @@ pub struct Kafka {
     pub sasl_username: Option<String>,
     /// Present if the protocol is `sasl_*`.
     pub sasl_password: Option<SecretString>,
+    /// How long a record may stay without acknowledgement before it has failed, where no outbox would try it again.
+    pub delivery_timeout: Duration,
     /// CA certificates to trust, a PEM file; the system's own without.
     pub ssl_ca_location: Option<PathBuf>,
     /// Our own certificate, a PEM file, for brokers that ask for one; never without its key.
@@ -42,6 +44,7 @@ impl Kafka {
                 .map(str::to_owned),
             sasl_username: fields.optional_text("kafka.sasl_username"),
             sasl_password: fields.secret("kafka.sasl_password", "kafka.sasl_password_file"),
+            delivery_timeout: fields.duration("kafka.delivery_timeout", ["1s", "10m"]),
             ssl_ca_location: fields.optional_path("kafka.ssl_ca_location"),
             ssl_certificate_location: fields.optional_path("kafka.ssl_certificate_location"),
             ssl_key_location: fields.optional_path("kafka.ssl_key_location"),

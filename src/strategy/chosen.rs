@@ -14,6 +14,10 @@ use crate::{
     submission::{Listener, OutboxRecorder},
 };
 
+/// How long a record may take at most while a transaction waits for it: it has failed before the submission gives up.
+#[cfg(feature = "kafka")]
+const RECORD_PATIENCE_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// How submitted quotes reach their destination.
 #[derive(Clone)]
 pub struct Chosen {
@@ -63,7 +67,11 @@ pub fn chosen(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> Resu
 fn target(settings: &Settings) -> Result<Target, StrategyError> {
     #[cfg(feature = "kafka")]
     if settings.submission.destination == crate::quotes::KAFKA {
-        let kafka = crate::destination::Kafka::new(&settings.kafka, settings.worker.lease)?;
+        let patience = match settings.submission.strategy {
+            Strategy::InTransaction => settings.kafka.delivery_timeout.min(RECORD_PATIENCE_MAX),
+            _ => settings.kafka.delivery_timeout,
+        };
+        let kafka = crate::destination::Kafka::with_patience(&settings.kafka, patience)?;
         return Ok(Target::Kafka(Arc::new(kafka)));
     }
     let fee_server = FeeServer::new(&settings.fee_server, settings.worker.concurrency)?;

@@ -159,10 +159,12 @@ impl Sender {
                     may_have_reached = true;
                     why
                 }
-                Outcome::Retry(why)
-                | Outcome::RetryAfter(why, _)
-                | Outcome::Unauthorised(why)
-                | Outcome::NotSent(why) => why,
+                // To Kafka it may have been sent before the log-in was refused: its client goes on trying.
+                Outcome::Unauthorised(why) => {
+                    may_have_reached |= !self.target.may_be_called_again();
+                    why
+                }
+                Outcome::Retry(why) | Outcome::RetryAfter(why, _) | Outcome::NotSent(why) => why,
             };
             if attempt == ATTEMPTS_MAX || (may_have_reached && !self.target.may_be_called_again()) {
                 return Sent::Failed { why, may_have_reached };
@@ -202,6 +204,9 @@ impl Sender {
             return Ok(Stored::NoQuote);
         };
         txn.commit().await?;
+        if stored == Stored::Confirmed && taken.fee().is_some() {
+            metrics::fee_lag_seconds((now - sending.submitted_at).as_seconds_f64());
+        }
         self.settled.notify_waiters();
         Ok(stored)
     }

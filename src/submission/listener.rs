@@ -26,6 +26,9 @@ pub enum ListenerError {
     /// It does not want this submission stored; the client is told so.
     #[error("{0}")]
     Refused(String),
+    /// It cannot do its part now; the client may make the same call again.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 /// Reacts to submitted quotes. Each phase does nothing unless it is overridden.

@@ -7,14 +7,14 @@ mod cancel;
 mod in_flight;
 mod listener;
 pub mod new_quote;
-mod news;
 mod recorder;
+mod relay;
+mod retention;
 mod submit;
-mod upkeep;
 
 pub use cancel::{CancelError, Cancelled, cancel, void};
 pub use listener::{Listener, ListenerError, Submitted};
 pub use new_quote::{CurrencyCode, CustomerId, Line, Lines, NewQuote};
 pub use recorder::{OutboxRecorder, fee_request};
+pub use retention::prune_keys;
 pub use submit::{ClientKey, Receipt, Submission, SubmissionError};
-pub use upkeep::prune_keys;

@@ -59,6 +59,9 @@ pub enum SubmissionError {
     /// A listener refused; nothing is stored.
     #[error("{0}")]
     Refused(String),
+    /// A listener could not do its part; nothing is stored, and the same call may be made again.
+    #[error("{0}")]
+    Unavailable(String),
     /// The database failed; whether something is stored is unknown only if it was the commit. The same call may be made
     /// again; with a key it cannot store twice.
     #[error("the database failed")]
@@ -70,6 +73,7 @@ impl From<ListenerError> for SubmissionError {
         match error {
             ListenerError::Database(error) => Self::Database(error),
             ListenerError::Refused(why) => Self::Refused(why),
+            ListenerError::Unavailable(why) => Self::Unavailable(why),
         }
     }
 }

@@ -44,7 +44,7 @@ async fn in_transaction_a_quote_is_confirmed_when_it_is_accepted(outbox: TestOut
 async fn in_transaction_a_fee_server_that_fails_refuses_the_submission(outbox: TestOutbox) {
     let design = Design::start(&outbox, &["in-transaction"], failing(StatusCode::SERVICE_UNAVAILABLE)).await;
     let refused = design.submit().await;
-    assert!(matches!(&refused, Err(SubmissionError::Refused(why)) if why.contains("503")), "{refused:?}");
+    assert!(matches!(&refused, Err(SubmissionError::Unavailable(why)) if why.contains("503")), "{refused:?}");
     assert!(stored(&outbox).await.is_empty());
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use entity::quote::Status;
 use feebox::sample_fee_server::{Faults, SampleFeeServer};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{Engine, Process, Signal, TestDatabase, a_quote, free_port, http_client, open};
@@ -38,6 +38,28 @@ async fn a_process_that_dies_before_the_commit_leaves_a_ghost_if_it_has_called()
         service.process.wait(LIMIT).await;
         assert_eq!(service.fee_server.fees_in_force().len(), ghosts, "{strategy}");
     }
+}
+
+#[tokio::test]
+async fn in_transaction_a_destination_that_is_away_is_no_fault_of_the_client() {
+    let service = Service::start("in-transaction", &[]).await;
+    service.fee_server.down().await.unwrap();
+    let url = format!("{}/v1/quotes", service.base_url);
+    let answer = http_client().post(url).json(&a_quote()).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "5"));
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["type"], "/problems/destination-unavailable", "{problem}");
+}
+
+#[tokio::test]
+async fn in_transaction_the_quotes_of_a_batch_are_handed_over_at_once() {
+    let service = Service::start("in-transaction", &[]).await;
+    let quotes = vec![a_quote(); 30];
+    let url = format!("{}/v1/quotes:batch", service.base_url);
+    // One after the other they would take 21 s, and the call 10 s at most.
+    let answer = http_client().post(url).json(&json!({ "quotes": quotes })).send().await.unwrap();
+    assert_eq!(answer.status(), 201);
+    assert_eq!(service.fee_server.fees_in_force().len(), 30);
 }
 
 #[tokio::test]

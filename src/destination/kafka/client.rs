@@ -11,9 +11,14 @@ use crate::settings;
 /// and stops waiting when a tenth is; librdkafka looks once a second for records whose time is over.
 const LEASE_PART: u32 = 6;
 
-/// The producer's settings. Names and meanings are those of librdkafka's `CONFIGURATION.md`.
-pub(super) fn config(settings: &settings::Kafka, lease: Duration) -> ClientConfig {
-    let patience = lease / LEASE_PART;
+/// How long a record of the outbox has to be acknowledged, where events are leased for `lease`.
+pub(super) fn patience(lease: Duration) -> Duration {
+    lease / LEASE_PART
+}
+
+/// The producer's settings: a record that is not acknowledged within `patience` has failed. Names and meanings are those of
+/// librdkafka's `CONFIGURATION.md`.
+pub(super) fn config(settings: &settings::Kafka, patience: Duration) -> ClientConfig {
     let mut config = ClientConfig::new();
     for (key, value) in [
         ("client.id", "feebox"),

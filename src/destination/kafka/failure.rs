@@ -89,7 +89,6 @@ fn left_nothing_behind(code: Code) -> bool {
     matches!(
         code,
         Code::QueueFull
-            | Code::PurgeQueue
             | Code::InvalidDifferentRecord
             | Code::LeaderNotAvailable
             | Code::NotLeaderForPartition
@@ -125,7 +124,14 @@ mod tests {
         for code in [Code::NotEnoughReplicas, Code::NotLeaderForPartition, Code::InvalidDifferentRecord] {
             assert_eq!(failed(code).name(), "retry", "{code:?}");
         }
-        for code in [Code::MessageTimedOut, Code::NotEnoughReplicasAfterAppend, Code::PurgeInflight, Code::Unknown] {
+        for code in [
+            Code::MessageTimedOut,
+            Code::NotEnoughReplicasAfterAppend,
+            Code::PurgeInflight,
+            // What was sent once and waits to be sent again is in the queue, too.
+            Code::PurgeQueue,
+            Code::Unknown,
+        ] {
             assert_eq!(failed(code).name(), "unknown", "{code:?}");
         }
     }

@@ -58,12 +58,21 @@ impl Receipt for KafkaReceipt {
 }
 
 impl Kafka {
-    /// A producer for the brokers of `settings`. A record that is not acknowledged within a part of `lease` has failed.
+    /// A producer for the brokers of `settings`, for events that are leased for `lease`: a record that is not acknowledged
+    /// within a part of that has failed.
     ///
     /// # Errors
     /// See [`KafkaClientError`]. Brokers that are away are no error.
     pub fn new(settings: &settings::Kafka, lease: Duration) -> Result<Self, KafkaClientError> {
-        Ok(Self { producers: Producers::new(client::config(settings, lease))? })
+        Self::with_patience(settings, client::patience(lease))
+    }
+
+    /// The same for what no outbox would try again: a record that is not acknowledged within `patience` has failed.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_patience(settings: &settings::Kafka, patience: Duration) -> Result<Self, KafkaClientError> {
+        Ok(Self { producers: Producers::new(client::config(settings, patience))? })
     }
 
     /// Hands `delivery` over, once.

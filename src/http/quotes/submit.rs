@@ -23,6 +23,9 @@ use crate::{
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
+/// A destination that is called inside the transaction (`submission.strategy`) may need longer than a database.
+const DESTINATION_RETRY_SECONDS: u32 = 5;
+
 /// Submit a quote
 ///
 /// Stores it and answers; its fee follows. With an `Idempotency-Key` the call can be repeated as often as needed.
@@ -122,6 +125,10 @@ impl From<SubmissionError> for Problem {
                 Self::new(Kind::KeyInFlight, format!("{detail}; ask again in a moment")).retry_after_seconds(1)
             }
             SubmissionError::Refused(_) => Self::new(Kind::Refused, detail),
+            SubmissionError::Unavailable(_) => {
+                let detail = format!("{detail}; nothing is stored, try again");
+                Self::new(Kind::DestinationUnavailable, detail).retry_after_seconds(DESTINATION_RETRY_SECONDS)
+            }
             SubmissionError::Database(error) => error.into(),
         }
     }

@@ -121,7 +121,7 @@ impl Record {
 /// All records of `topic`, partition by partition.
 fn read(brokers: &str, topic: &str) -> Vec<Record> {
     let arguments = ["-C", "-b", brokers, "-t", topic, "-o", "beginning", "-e", "-q", "-f", "%p\t%o\t%k\t%h\t%s\n"];
-    let output = Command::new("kcat").args(arguments).output().expect("run `tests/services/install kcat`");
+    let output = Command::new("kcat").args(arguments).output().expect("run `tests/servers/install kcat`");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().map(record).collect()

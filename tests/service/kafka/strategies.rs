@@ -24,8 +24,8 @@ use crate::support::{
 };
 
 const ROUNDS: usize = 200;
-/// A record fails after a sixth of the lease.
-const SETTINGS: &[(&str, &str)] = &[("submission.destination", "kafka"), ("worker.lease", "12s")];
+const SETTINGS: &[(&str, &str)] =
+    &[("submission.destination", "kafka"), ("kafka.delivery_timeout", "2s"), ("worker.lease", "12s")];
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +67,7 @@ async fn in_transaction_a_quote_is_confirmed_when_it_is_accepted_and_refused_whi
     broker.stop();
     let refused = direct.submit().await;
     assert!(
-        matches!(&refused, Err(SubmissionError::Refused(why)) if why.contains("kafka did not take")),
+        matches!(&refused, Err(SubmissionError::Unavailable(why)) if why.contains("kafka did not take")),
         "{refused:?}"
     );
 }
