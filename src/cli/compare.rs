@@ -6,12 +6,15 @@ use anyhow::bail;
 use clap::Args;
 
 use super::{Overrides, told_to_stop};
-use crate::compare::{Comparison, Design};
+use crate::{
+    compare::{Comparison, Design},
+    settings::{Fault, Origin, SettingsFaults},
+};
+
+/// An API call ends after 10 s, also that of a design which calls the fee server meanwhile.
+const LATENCY_MAX: Duration = Duration::from_secs(5);
 
 /// The designs, side by side.
-///
-/// Each runs as real processes of this binary on a fresh database: an `SQLite` file in --out, or with --database-url a
-/// database that is created on that server, beside the one that is named, and dropped at the end.
 #[derive(Args, Debug)]
 pub struct Compare {
     /// Submissions to each design
@@ -20,8 +23,8 @@ pub struct Compare {
     /// Submissions a second
     #[arg(long, value_name = "COUNT", default_value_t = 20.0, value_parser = rate)]
     rate: f64,
-    /// How long the fee server takes for a fee, for example 2s or 250ms
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    /// How long the fee server takes for a fee, for example 2s or 250ms; at most 5s, or no submission could wait for it
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = latency)]
     latency: Duration,
     /// How often all processes of a design are killed (SIGKILL) and started again
     #[arg(long, value_name = "COUNT", default_value_t = 5)]
@@ -56,6 +59,9 @@ pub struct Compare {
 
 impl Compare {
     pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<()> {
+        if let Some((key, _)) = overrides.set.first() {
+            return Err(no_settings(key).into());
+        }
         let json = self.json;
         let comparison = self.comparison(overrides.database_url);
         let report = tokio::select! {
@@ -94,6 +100,17 @@ impl Compare {
             out: self.out,
         }
     }
+}
+
+/// Settings would be those of some design, and so of a measurement that is not fair.
+fn no_settings(key: &str) -> SettingsFaults {
+    let (wrong, mend) = ("is no setting of a comparison, which takes none".to_owned(), "leave --set out".to_owned());
+    SettingsFaults { faults: vec![Fault { key: key.to_owned(), origin: Origin::CommandLine, wrong, mend }] }
+}
+
+fn latency(text: &str) -> Result<Duration, String> {
+    let latency = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if latency <= LATENCY_MAX { Ok(latency) } else { Err("write a duration of 5s or less".to_owned()) }
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -57,7 +57,6 @@ pub(super) async fn count(db: &impl ConnectionTrait, tally: &Tally, accepted: &H
     for id in accepted {
         match quotes.get(id) {
             Some(Row { status: Status::Cancelled, .. }) => books.cancelled += 1,
-            Some(Row { status: Status::Rejected, .. }) => {}
             Some(row) if row.status == Status::Confirmed && tally.in_force.contains(id) => confirmed.push(row),
             _ => books.lost += 1,
         }

@@ -5,10 +5,13 @@ use std::time::Duration;
 use anyhow::Context;
 use reqwest::Client;
 
-use super::{fleet::Fleet, ground::Counts};
+use super::fleet::Fleet;
 
 /// The metric that counts statements: those of the application, without `BEGIN` and `COMMIT`.
 const STATEMENTS: &str = "feebox_database_statements_total ";
+
+/// What a server had counted before and after, if it counts.
+type Counted = [Option<f64>; 2];
 
 /// What a quote costs, from its submission to its fee record; and what it costs to wait for quotes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,14 +24,15 @@ pub(super) struct Cost {
 
 impl Cost {
     /// From the statements before the quotes, after them, and after `idle` without any; and from what the server had
-    /// counted before and after.
-    pub(super) fn new(quotes: u32, idle: Duration, statements: [f64; 3], counts: Option<(Counts, Counts)>) -> Self {
+    /// counted before the quotes and after them.
+    pub(super) fn new(quotes: u32, idle: Duration, statements: [f64; 3], rows: Counted, wal_bytes: Counted) -> Self {
         let [before, after, idled] = statements;
         let each = |total: f64| total / f64::from(quotes);
+        let counted = |[before, after]: Counted| Some(each(after? - before?));
         Self {
             statements_per_quote: each(after - before),
-            rows_written_per_quote: counts.map(|(before, after)| each(after.rows_written - before.rows_written)),
-            wal_bytes_per_quote: counts.map(|(before, after)| each(after.wal_bytes - before.wal_bytes)),
+            rows_written_per_quote: counted(rows),
+            wal_bytes_per_quote: counted(wal_bytes),
             idle_statements_per_minute: (idled - after) / idle.as_secs_f64().max(0.001) * 60.0,
         }
     }

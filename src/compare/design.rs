@@ -63,17 +63,20 @@ impl Design {
     }
 
     /// What differs from the other designs.
-    pub(super) fn settings(self, pace: &Pace) -> Vec<(&'static str, String)> {
-        let compensated = self == Self::AfterCommitCompensated;
-        let mut settings = vec![
+    pub(super) fn settings(self) -> Vec<(&'static str, String)> {
+        vec![
             ("submission.strategy", self.strategy().to_owned()),
-            ("submission.compensate", compensated.to_string()),
+            ("submission.compensate", (self == Self::AfterCommitCompensated).to_string()),
             ("worker.wakeup", (self == Self::OutboxWakeup).to_string()),
-        ];
-        if compensated {
-            settings.push(("sweeper.action", "cancel".to_owned()));
-            settings.push(("sweeper.stale_after", humantime::format_duration(pace.stale_after).to_string()));
+        ]
+    }
+
+    /// What is added when things go wrong. Before, a sweeper that takes a queue for a loss would cancel what is well.
+    pub(super) fn settings_of_storm(self, pace: &Pace) -> Vec<(&'static str, String)> {
+        if self != Self::AfterCommitCompensated {
+            return vec![];
         }
-        settings
+        let stale_after = humantime::format_duration(pace.stale_after).to_string();
+        vec![("sweeper.action", "cancel".to_owned()), ("sweeper.stale_after", stale_after)]
     }
 }

@@ -49,7 +49,7 @@ impl Fleet {
     ) -> io::Result<Self> {
         let mut settings = counterpart.settings();
         settings.extend(pace.settings());
-        settings.extend(design.settings(pace));
+        settings.extend(design.settings());
         let mut roles = vec![Role::new("serve")?];
         if design.has_worker() {
             roles.push(Role::new("worker")?);
@@ -67,9 +67,10 @@ impl Fleet {
 
     /// From the next start on this share of submissions is rolled back, and the sweeper looks every second and not every
     /// minute: the watch shortens the measurement, and is not to count as a cost before.
-    pub(super) fn brace(&mut self, rollback_rate: f64) {
+    pub(super) fn brace(&mut self, rollback_rate: f64, more: Vec<(&'static str, String)>) {
         self.rollback_rate = rollback_rate;
         self.settings.push("--set=sweeper.schedule=* * * * * *".to_owned());
+        self.settings.extend(more.into_iter().map(|(key, value)| format!("--set={key}={value}")));
     }
 
     /// Where submissions go.

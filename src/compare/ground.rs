@@ -18,14 +18,8 @@ pub(super) struct Ground {
     on_server: Option<(String, String)>,
 }
 
-/// What a server counts by itself.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Counts {
-    /// Rows inserted, updated and deleted in this database.
-    pub(super) rows_written: f64,
-    /// Write-ahead log of the whole server, in bytes.
-    pub(super) wal_bytes: f64,
-}
+/// The tables that hold what is about quotes.
+const TABLES: [&str; 3] = ["quote", "outbox_event", "fee_record"];
 
 impl Ground {
     /// A new database for a `run`, beside the one that `server` names, or an `SQLite` file in `directory`.
@@ -55,22 +49,48 @@ impl Ground {
         &self.db
     }
 
-    /// What `PostgreSQL` counts; the others do not count by database. Sessions hand their counts in when they have been
-    /// idle for ten seconds.
-    pub(super) async fn counts(&self) -> anyhow::Result<Option<Counts>> {
-        if self.db.connection().get_database_backend() != DbBackend::Postgres {
+    /// Keeps `PostgreSQL` from writing for itself while it is measured what quotes make it write: pages whole, after a
+    /// checkpoint, and the upkeep of tables.
+    pub(super) async fn calm_down(&self) -> anyhow::Result<()> {
+        if self.is_postgres() {
+            for table in TABLES {
+                let sql = format!("ALTER TABLE {table} SET (autovacuum_enabled = off)");
+                self.db.connection().execute_unprepared(&sql).await?;
+            }
+            self.db.connection().execute_unprepared("CHECKPOINT").await?;
+        }
+        Ok(())
+    }
+
+    /// Rows inserted, updated and deleted in the tables of quotes, as `PostgreSQL` counts them; the others do not. Sessions
+    /// hand their counts in when they have been idle for ten seconds.
+    pub(super) async fn rows_written(&self) -> anyhow::Result<Option<f64>> {
+        let tables = TABLES.map(|table| format!("'{table}'")).join(", ");
+        self.number(&format!(
+            "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::float8 AS number FROM pg_stat_user_tables \
+             WHERE relname IN ({tables})"
+        ))
+        .await
+    }
+
+    /// How far `PostgreSQL`'s write-ahead log has come, that of the whole server, in bytes.
+    pub(super) async fn wal_bytes(&self) -> anyhow::Result<Option<f64>> {
+        self.number("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::float8 AS number").await
+    }
+
+    async fn number(&self, question: &str) -> anyhow::Result<Option<f64>> {
+        if !self.is_postgres() {
             return Ok(None);
         }
         // Another session: one that asks twice sees what it saw before.
         let db = connect(&self.url).await?;
-        let question = "SELECT (tup_inserted + tup_updated + tup_deleted)::float8 AS rows_written, \
-                        (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::float8 AS wal_bytes \
-                        FROM pg_stat_database WHERE datname = current_database()";
-        let statement = Statement::from_string(DbBackend::Postgres, question);
-        let row = db.connection().query_one_raw(statement).await?.context("no statistics")?;
+        let row = db.connection().query_one_raw(Statement::from_string(DbBackend::Postgres, question)).await?;
         db.close().await?;
-        let number = |column: &str| row.try_get::<f64>("", column);
-        Ok(Some(Counts { rows_written: number("rows_written")?, wal_bytes: number("wal_bytes")? }))
+        Ok(Some(row.context("no statistics")?.try_get("", "number")?))
+    }
+
+    fn is_postgres(&self) -> bool {
+        self.db.connection().get_database_backend() == DbBackend::Postgres
     }
 
     /// Takes the database away; an `SQLite` file stays, to be looked into.

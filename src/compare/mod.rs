@@ -34,6 +34,9 @@ pub use counterpart::Destination;
 pub use design::Design;
 pub use report::{Calm, Percentiles, Plan, Report, Row, Rush};
 
+/// How many calls to the fee server a process has open at most: the default of `worker.concurrency`.
+const CALLS_AT_ONCE: usize = 256;
+
 /// What is to be measured.
 #[derive(Clone, Debug)]
 pub struct Comparison {
@@ -96,6 +99,12 @@ impl Comparison {
 
     fn load(&self) -> Duration {
         Duration::from_secs_f64(f64::from(self.quotes) / self.rate)
+    }
+
+    /// How long the fee server takes for `quotes`, called as often at once as a process may.
+    fn time_for(&self, quotes: usize) -> Duration {
+        let rounds = quotes.div_ceil(CALLS_AT_ONCE);
+        self.latency.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
     }
 
     fn pace(&self, destination: Destination) -> Pace {

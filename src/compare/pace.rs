@@ -17,8 +17,10 @@ pub(super) struct Pace {
 /// look bad for a small pool.
 const CONNECTIONS: u32 = 64;
 
-/// The shortest lease that `kafka.brokers` is accepted with. A record has a sixth of it.
+/// The shortest lease that `kafka.brokers` is accepted with. A record of the outbox has a sixth of it, and is tried again.
 const KAFKA_LEASE_MIN: Duration = Duration::from_secs(10);
+/// What a record has without an outbox: the default of `kafka.delivery_timeout`.
+const KAFKA_DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Pace {
     pub(super) fn of(latency: Duration) -> Self {
@@ -32,7 +34,8 @@ impl Pace {
 
     /// With a lease that leaves Kafka's client the time it needs, and a sweeper that waits for longer than that.
     pub(super) fn for_kafka(self) -> Self {
-        Self { lease: self.lease.max(KAFKA_LEASE_MIN), stale_after: self.stale_after.max(KAFKA_LEASE_MIN / 2), ..self }
+        let stale_after = self.stale_after.max(KAFKA_DELIVERY_TIMEOUT + Duration::from_secs(5));
+        Self { lease: self.lease.max(KAFKA_LEASE_MIN), stale_after, ..self }
     }
 
     pub(super) fn settings(&self) -> Vec<(&'static str, String)> {

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, io, time::Duration};
 
+use anyhow::ensure;
 use reqwest::Client;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -52,14 +53,14 @@ pub(super) async fn measure(
 
     tell("storm: rollbacks, crashes, an outage");
     site.fleet.kill()?;
-    site.fleet.brace(plan.rollback_rate);
+    site.fleet.brace(plan.rollback_rate, design.settings_of_storm(&site.pace));
     site.fleet.start()?;
     site.fleet.ready(&site.client).await?;
     let shots = site.storm(&tell).await?;
 
     tell("settling");
     site.fleet.ready(&site.client).await?;
-    settle(&site.pace, &site.ground, Some(&mut site.fleet)).await?;
+    settle(&site.pace, &site.ground, Some(&mut site.fleet), plan.time_for(shots.len())).await?;
     let tally = site.counterpart.tally().await?;
     let books = site.count(&tally, &shots).await?;
     let row = Row::new(design, destination, &shots, books, tally.duplicates, (calm, rush));
@@ -82,18 +83,19 @@ impl Site<'_> {
     /// Nothing goes wrong; then nothing happens at all.
     async fn calm(&mut self) -> anyhow::Result<Calm> {
         let plan = self.plan;
+        self.ground.calm_down().await?;
         let mut meter = Meter::new(&self.client, &self.fleet).await?;
-        let (statements_before, counts_before) = (meter.statements().await?, self.ground.counts().await?);
+        let (statements_before, rows_before) = (meter.statements().await?, self.ground.rows_written().await?);
+        let wal_before = self.ground.wal_bytes().await?;
         let quotes = CALM_QUOTES.min(plan.quotes);
         let shots = load::submit(&self.client, self.fleet.api(), "calm", quotes, plan.rate).await;
-        settle(&self.pace, &self.ground, None).await?;
-        let statements_after = meter.statements().await?;
+        self.settle(&shots).await?;
+        let (wal_after, statements_after) = (self.ground.wal_bytes().await?, meter.statements().await?);
         sleep(plan.idle).await;
-        let statements_idle = meter.statements().await?;
-        let statements = [statements_before, statements_after, statements_idle];
-        let counts = counts_before.zip(self.ground.counts().await?);
+        let statements = [statements_before, statements_after, meter.statements().await?];
+        let rows = [rows_before, self.ground.rows_written().await?];
         let books = self.count(&self.counterpart.tally().await?, &shots).await?;
-        Ok(Calm::new(&shots, books, Cost::new(quotes, plan.idle, statements, counts)))
+        Ok(Calm::new(&shots, books, Cost::new(quotes, plan.idle, statements, rows, [wal_before, wal_after])))
     }
 
     /// Nothing goes wrong, and nobody waits between two submissions.
@@ -101,9 +103,15 @@ impl Site<'_> {
         let begun = Instant::now();
         let shots = load::rush(&self.client, self.fleet.api(), RUSH_CLIENTS, self.plan.rush).await;
         let took = begun.elapsed();
-        settle(&self.pace, &self.ground, None).await?;
+        self.settle(&shots).await?;
         let books = self.count(&self.counterpart.tally().await?, &shots).await?;
         Ok(Rush::new(&shots, took, &books))
+    }
+
+    /// Waits for what `shots` have brought.
+    async fn settle(&self, shots: &[Shot]) -> anyhow::Result<()> {
+        let backlog = shots.iter().filter(|shot| shot.accepted().is_some()).count();
+        settle(&self.pace, &self.ground, None, self.plan.time_for(backlog)).await
     }
 
     async fn count(&self, tally: &Tally, shots: &[Shot]) -> anyhow::Result<Books> {
@@ -150,8 +158,9 @@ impl Site<'_> {
     }
 }
 
-/// Returns when nothing is pending any more, or when nothing has changed for so long that nothing will.
-async fn settle(pace: &Pace, ground: &Ground, mut fleet: Option<&mut Fleet>) -> anyhow::Result<()> {
+/// Returns when nothing is pending any more, or when nothing has changed for so long that nothing will. `backlog` is how long
+/// the destination takes for what is under way.
+async fn settle(pace: &Pace, ground: &Ground, mut fleet: Option<&mut Fleet>, backlog: Duration) -> anyhow::Result<()> {
     let begun = Instant::now();
     let (mut last, mut changed) = (None, begun);
     loop {
@@ -163,14 +172,13 @@ async fn settle(pace: &Pace, ground: &Ground, mut fleet: Option<&mut Fleet>) -> 
             (last, changed) = (Some(unsettled), Instant::now());
         }
         let all_settled = unsettled == Unsettled { quotes: 0, events: 0 };
-        if all_settled && changed.elapsed() >= pace.in_the_air() {
-            return Ok(());
-        }
         // A live event will still be delivered, however long nothing moves; a quote without one may wait for ever.
         let at_rest = unsettled.events == 0 && changed.elapsed() >= pace.quiet();
-        if at_rest || begun.elapsed() >= pace.patience() {
+        if at_rest || (all_settled && changed.elapsed() >= pace.in_the_air()) {
             return Ok(());
         }
+        // What is under way would count as lost for the one design, and be carried on for the other.
+        ensure!(begun.elapsed() < pace.patience() + backlog * 2, "not all is settled after a long time: {unsettled:?}");
         sleep(LOOK).await;
     }
 }

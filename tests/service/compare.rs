@@ -92,4 +92,6 @@ async fn it_refuses_numbers_that_make_no_sense() {
         let compare = Process::start(&[&["compare"][..], &wrong[..]].concat(), &[]);
         assert_eq!(compare.wait(LIMIT).await.code(), Some(2), "{wrong:?}: {:#?}", compare.lines());
     }
+    let compare = Process::start(&["compare", "--set", "worker.lease=45s"], &[]);
+    assert_eq!(compare.wait(LIMIT).await.code(), Some(2), "it takes no settings: {:#?}", compare.lines());
 }
