@@ -1,4 +1,5 @@
-//! Named points at which a test kills the process.
+//! Named points at which a test kills the process: `before-commit` and `after-commit` of a submission, `after-claim`,
+//! `after-delivery`, `before-settle-commit`.
 //!
 //! The environment variable `FEEBOX_CRASH_AT` names one. It is read once; unset, as in production, a point costs one load
 //! from memory.

@@ -15,7 +15,7 @@ pub mod http;
 // 2. The unit of work: quote and events, or nothing; phases before and after the commit.
 pub mod submission;
 
-// 3. Sole owner of its table: record, claim, settle, retry policy, upkeep.
+// 3. Sole writer of its tables: record, claim, settle, retry policy, retention.
 pub mod outbox;
 
 // 4. Empties the outbox.
