@@ -20,11 +20,11 @@ pub struct Feebox(pub Child);
 
 impl Postgres {
     pub fn start() -> anyhow::Result<Self> {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/postgres");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/postgres");
         let mut script = Command::new(path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut url = String::new();
         BufReader::new(script.stdout.as_mut().context("no output")?).read_line(&mut url)?;
-        ensure!(!url.is_empty(), "PostgreSQL did not start: run tests/services/install postgres");
+        ensure!(!url.is_empty(), "PostgreSQL did not start: run tests/servers/install postgres");
         Ok(Self { script, url: url.trim().to_owned() })
     }
 

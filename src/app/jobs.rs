@@ -43,7 +43,7 @@ fn sweeper(parts: &Parts) -> Result<(Upkeep, String), CronError> {
                 wake.notify_one();
                 settled.notify_waiters();
             }
-            Ok(i64::try_from(swept.stale).unwrap_or(i64::MAX))
+            Ok(i64::try_from(swept.left()).unwrap_or(i64::MAX))
         }
     })?;
     Ok((sweep, schedule))

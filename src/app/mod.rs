@@ -1,6 +1,7 @@
 //! Wires settings into a running app. The only place that knows all.
 
 mod jobs;
+mod once;
 mod workers;
 
 use std::{
@@ -29,10 +30,11 @@ use crate::{
     worker::{Schedule, ScheduleError, Signals},
 };
 
+pub use once::Once;
 pub use workers::Workers;
 
-/// How long a stopped app waits for its last HTTP answers.
-const HTTP_GRACE: Duration = Duration::from_secs(5);
+/// How long a stopped app may take after its grace: to write down what was cut off, and for the last HTTP answers.
+const LAST_GRACE: Duration = Duration::from_secs(5);
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,18 +92,20 @@ struct Parts {
     signals: Signals,
 }
 
+impl Parts {
+    async fn new(settings: Settings) -> Result<Self, StartError> {
+        let db = Database::connect(&settings.database).await?;
+        Ok(Self { db, name: process_name(), signals: Signals::default(), settings })
+    }
+}
+
 impl App {
     /// Starts it. A database or fee server that is away does not keep it from starting: it goes on trying.
     ///
     /// # Errors
     /// See [`StartError`].
     pub async fn start(settings: Settings, roles: Roles) -> Result<Self, StartError> {
-        let parts = Parts {
-            db: Database::connect(&settings.database).await?,
-            name: process_name(),
-            signals: Signals::default(),
-            settings,
-        };
+        let parts = Parts::new(settings).await?;
         let mut tasks = JoinSet::new();
         let mut ticks: Vec<(String, Arc<Notify>)> = Vec::new();
         let workers = if roles.worker { Some(start_workers(&parts, &mut tasks, &mut ticks)?) } else { None };
@@ -139,7 +143,7 @@ impl App {
                 tracing::error!(in_flight = sender.in_flight(), "what no outbox remembers is lost");
             }
             let rest = async { while self.tasks.join_next().await.is_some() {} };
-            let _ = tokio::time::timeout(HTTP_GRACE, rest).await;
+            let _ = tokio::time::timeout(LAST_GRACE, rest).await;
         }
         tracing::info!("stopped");
     }

@@ -3,12 +3,14 @@
 use anyhow::Context;
 use clap::Args;
 use migration::MigratorTrait;
+use secrecy::ExposeSecret;
 
 use super::{Overrides, told_to_stop};
 use crate::{
     app::{App, Roles},
     database::Database,
     sample_fee_server::{Faults, SampleFeeServer},
+    settings::{Fault, Origin, Settings, SettingsFaults},
 };
 
 /// API, worker, dashboard and sample fee server in one process.
@@ -31,6 +33,7 @@ impl Dev {
             .with_context(|| format!("the sample fee server cannot listen on {}", self.fee_server_bind))?;
         let overrides = overrides.with("server.bind", self.bind);
         let settings = overrides.with("fee_server.base_url", Some(fee_server.base_url())).settings_with_logs()?;
+        refuse_found_server(&settings)?;
         let db = Database::connect(&settings.database).await?;
         migration::Migrator::up(db.connection(), None).await.context("the migrations failed")?;
         db.close().await?;
@@ -41,4 +44,17 @@ impl Dev {
         fee_server.stop().await;
         Ok(())
     }
+}
+
+/// A database server that the environment or a file happens to name may be the one in production: its quotes would be given
+/// sample fees.
+fn refuse_found_server(settings: &Settings) -> Result<(), SettingsFaults> {
+    let key = "database.url";
+    let origin = settings.redacted().values.get(key).map_or(Origin::Default, |in_force| in_force.origin.clone());
+    if origin == Origin::CommandLine || settings.database.url.expose_secret().starts_with("sqlite:") {
+        return Ok(());
+    }
+    let wrong = "names a database server, and `feebox dev` makes sample fees for every quote in it".to_owned();
+    let mend = "leave it out, or name the server by --database-url if you mean it".to_owned();
+    Err(SettingsFaults { faults: vec![Fault { key: key.to_owned(), origin, wrong, mend }] })
 }

@@ -55,6 +55,8 @@ struct Overrides {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run everything in one process, with a sample fee server, on an SQLite file
+    ///
+    /// A database server is taken from --database-url alone: one that the environment names may be in production.
     Dev(dev::Dev),
     /// Take submissions over HTTP
     Serve(serve::Serve),
@@ -74,6 +76,10 @@ enum Command {
     /// Check the promises in one consistent read; exit code 3 if one is broken
     Audit(audit::Audit),
     /// Measure the designs side by side: what each loses, invents and costs when processes die
+    ///
+    /// Each runs as real processes of this binary on a fresh database: an `SQLite` file in --out, or with --database-url a
+    /// database that is created on that server, beside the one that is named, and dropped at the end. No setting is taken:
+    /// --set is refused.
     Compare(compare::Compare),
     /// Print the settings in force and where each comes from; secrets are masked
     Config(config::Config),

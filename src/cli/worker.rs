@@ -4,16 +4,14 @@ use clap::Args;
 
 use super::{Overrides, told_to_stop};
 use crate::{
-    app::{self, App, Roles, Workers},
-    database::Database,
+    app::{App, Once, Roles},
     settings::Settings,
-    worker::Signals,
 };
 
 /// A worker.
 #[derive(Args, Debug)]
 pub struct Worker {
-    /// Deliver what is due, then exit: for a cron that already runs
+    /// Deliver what is due, sweep, prune and audit if that is due, then exit: for a cron that already runs
     #[arg(long)]
     once: bool,
     /// Where to serve health and metrics
@@ -35,16 +33,16 @@ impl Worker {
 }
 
 async fn run_once(settings: Settings) -> anyhow::Result<()> {
-    let db = Database::connect(&settings.database).await?;
-    let signals = Signals::default();
-    let workers = Workers::new(&settings, &db, &app::process_name(), &signals)?;
-    let drain = signals.drain.clone();
-    tokio::spawn(async move {
-        if told_to_stop().await.is_ok() {
-            drain.cancel();
+    let once = Once::prepare(settings).await?;
+    tokio::spawn({
+        let once = once.clone();
+        async move {
+            if told_to_stop().await.is_ok() {
+                once.stop().await;
+            }
         }
     });
-    for (destination, report) in workers.run_once().await? {
+    for (destination, report) in once.run().await? {
         println!("{destination}: {report}");
     }
     Ok(())

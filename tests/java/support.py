@@ -15,10 +15,10 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 class Service:
-    """One of tests/services: it lives until its stdin ends."""
+    """One of tests/servers: it lives until its stdin ends."""
 
     def __init__(self, name):
-        command = [ROOT / "tests/services" / name]
+        command = [ROOT / "tests/servers" / name]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.url = self.read()
 

@@ -40,7 +40,7 @@ prepare() {
 
 # missing NAME VARIABLE: the one sentence for a machine without the service.
 missing() {
-    echo "$1 is not installed: run tests/services/install $1${2:+, or name a running server in $2}." >&2
+    echo "$1 is not installed: run tests/servers/install $1${2:+, or name a running server in $2}." >&2
     exit 1
 }
 

@@ -156,7 +156,7 @@ async fn clocks_that_are_wrong_steal_nothing(engine: Engine) {
 /// What the program `faketime` puts before a process.
 fn faketime_library() -> String {
     let output = std::process::Command::new("faketime").args(["-f", "+1h", "sh", "-c", "echo $LD_PRELOAD"]).output();
-    let output = output.expect("faketime is not to be had here: run `tests/services/install faketime`");
+    let output = output.expect("faketime is not to be had here: run `tests/servers/install faketime`");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 

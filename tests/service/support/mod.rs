@@ -9,7 +9,7 @@ mod outbox;
 mod ports;
 mod process;
 mod raw_server;
-mod services;
+mod server;
 mod stage;
 mod tcp_proxy;
 mod tls_front;
@@ -27,7 +27,7 @@ pub use outbox::{
 pub use ports::free_port;
 pub use process::{Process, Signal};
 pub use raw_server::{RawServer, Reply};
-pub use services::Server;
+pub use server::Server;
 pub use stage::{Books, LIMIT, Stage, base_url_of, name_of};
 pub use tcp_proxy::Proxy;
 pub use tls_front::{Authority, Identity, TlsFront};

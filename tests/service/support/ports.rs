@@ -5,7 +5,7 @@ const FIRST: u16 = 10_000;
 const COUNT: u16 = 10_000;
 
 /// A port of 127.0.0.1 that nobody listens on. It lies below the range for outgoing connections and below that of
-/// `tests/services`, and is not given out twice, so it stays free until its taker listens, and while that one restarts.
+/// `tests/servers`, and is not given out twice, so it stays free until its taker listens, and while that one restarts.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Test binaries that run side by side start far from each other.

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Long enough for a cold disk: a server that answers at all does so in one or two seconds.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// A service from `tests/services`, or a running one that a variable names. A machine without it fails the test.
+/// A service from `tests/servers`, or a running one that a variable names. A machine without it fails the test.
 ///
 /// Everything here blocks and nothing belongs to an async runtime, since the shared servers outlive each test's own.
 /// A server of our own ends with its pipe: when it is dropped, or, for a shared one, when the test process is gone.
@@ -110,14 +110,14 @@ struct Script {
 
 impl Script {
     fn start(name: &'static str, args: &[&str]) -> Script {
-        let path = format!("{}/tests/services/{name}", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/tests/servers/{name}", env!("CARGO_MANIFEST_DIR"));
         let mut child = Command::new(path)
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0) // away from the terminal's Ctrl-C: the end of the pipe is what ends it
             .spawn()
-            .unwrap_or_else(|error| panic!("tests/services/{name} does not run: {error}"));
+            .unwrap_or_else(|error| panic!("tests/servers/{name} does not run: {error}"));
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
@@ -130,7 +130,7 @@ impl Script {
         self.lines.recv_timeout(LIMIT).unwrap_or_else(|error| match error {
             RecvTimeoutError::Timeout => panic!("{name} did not say {what} within {LIMIT:?}"),
             RecvTimeoutError::Disconnected => {
-                panic!("{name} is not to be had here: run `tests/services/install {name}`; its own words are on stderr")
+                panic!("{name} is not to be had here: run `tests/servers/install {name}`; its own words are on stderr")
             }
         })
     }
