@@ -50,6 +50,10 @@ pub mod strategy;
 
 // What `feebox compare` measures: all designs, side by side.
 pub mod compare;
+// What `feebox torture` does to a fleet, and whether the promises survive it.
+pub mod torture;
+// Real processes, a database and a load: what both stand on.
+mod trial;
 
 // The time that decides.
 pub mod clock;

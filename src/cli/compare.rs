@@ -6,10 +6,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::{Overrides, told_to_stop};
-use crate::{
-    compare::{Comparison, Design},
-    settings::{Fault, Origin, SettingsFaults},
-};
+use crate::compare::{Comparison, Design};
 
 /// An API call ends after 10 s, also that of a design which calls the fee server meanwhile.
 const LATENCY_MAX: Duration = Duration::from_secs(5);
@@ -59,9 +56,7 @@ pub struct Compare {
 
 impl Compare {
     pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<()> {
-        if let Some((key, _)) = overrides.set.first() {
-            return Err(no_settings(key).into());
-        }
+        overrides.refuse_settings()?;
         let json = self.json;
         let comparison = self.comparison(overrides.database_url);
         let report = tokio::select! {
@@ -100,12 +95,6 @@ impl Compare {
             out: self.out,
         }
     }
-}
-
-/// Settings would be those of some design, and so of a measurement that is not fair.
-fn no_settings(key: &str) -> SettingsFaults {
-    let (wrong, mend) = ("is no setting of a comparison, which takes none".to_owned(), "leave --set out".to_owned());
-    SettingsFaults { faults: vec![Fault { key: key.to_owned(), origin: Origin::CommandLine, wrong, mend }] }
 }
 
 fn latency(text: &str) -> Result<Duration, String> {

@@ -13,6 +13,7 @@ mod operator;
 mod outbox;
 mod print;
 mod serve;
+mod torture;
 mod worker;
 
 use std::process::ExitCode;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    settings::{Settings, SettingsFaults},
+    settings::{Fault, Origin, Settings, SettingsFaults},
     telemetry,
 };
 
@@ -28,7 +29,7 @@ use crate::{
 const FAILED: u8 = 1;
 /// The command line or the settings are wrong.
 const WRONG_USAGE: u8 = 2;
-/// An audit found a broken promise.
+/// An audit or a torture found a broken promise.
 const PROMISE_BROKEN: u8 = 3;
 
 /// Fees for submitted quotes by a transactional outbox: none lost, none doubled, none invented.
@@ -81,6 +82,12 @@ enum Command {
     /// database that is created on that server, beside the one that is named, and dropped at the end. No setting is taken:
     /// --set is refused.
     Compare(compare::Compare),
+    /// Kill and freeze a fleet at random beside a fee server with all its faults; exit code 3 if a promise is broken
+    ///
+    /// Real processes of this binary on a fresh database: an `SQLite` file in --out, or with --database-url a database that
+    /// is created on that server, beside the one that is named, and dropped at the end. No setting is taken: --set is
+    /// refused.
+    Torture(torture::Torture),
     /// Print the settings in force and where each comes from; secrets are masked
     Config(config::Config),
     /// Print the OpenAPI document of the HTTP API
@@ -124,6 +131,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Destination(destination) => destination.run(overrides).await?,
         Command::Audit(audit) => return audit.run(overrides).await,
         Command::Compare(compare) => compare.run(overrides).await?,
+        Command::Torture(torture) => return torture.run(overrides).await,
         Command::Config(config) => config.run(overrides)?,
         Command::Openapi => openapi::run()?,
         Command::Completions(completions) => completions.run(),
@@ -146,6 +154,18 @@ impl Overrides {
     fn settings(self) -> Result<Settings, SettingsFaults> {
         let url = self.database_url.clone();
         Settings::from_environment(self.with("database.url", url).set)
+    }
+
+    /// For a command whose processes have settings of its own: others would make its outcome another one.
+    fn refuse_settings(&self) -> Result<(), SettingsFaults> {
+        let fault = |(key, _): &(String, String)| Fault {
+            key: key.clone(),
+            origin: Origin::CommandLine,
+            wrong: "this command takes no settings".to_owned(),
+            mend: "leave --set out".to_owned(),
+        };
+        let faults: Vec<_> = self.set.iter().map(fault).collect();
+        if faults.is_empty() { Ok(()) } else { Err(SettingsFaults { faults }) }
     }
 
     /// The settings in force, for a command that runs for long: it logs.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use reqwest::Client;
 
-use super::fleet::Fleet;
+use crate::trial::Fleet;
 
 /// The metric that counts statements: those of the application, without `BEGIN` and `COMMIT`.
 const STATEMENTS: &str = "feebox_database_statements_total ";

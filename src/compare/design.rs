@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::Pace;
+use crate::trial::Role;
 
 /// A way to get a fee for a submitted quote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
@@ -57,9 +58,12 @@ impl Design {
         }
     }
 
-    /// Whether a `feebox worker` belongs to it. The sweeper runs in one, too, and voids fees through it.
-    pub(super) fn has_worker(self) -> bool {
-        matches!(self, Self::AfterCommitCompensated | Self::OutboxCron | Self::OutboxWakeup)
+    /// Its processes. The sweeper runs in a worker, too, and voids fees through it.
+    pub(super) fn roles(self) -> &'static [Role] {
+        match self {
+            Self::InTransaction | Self::BeforeCommitAsync | Self::AfterCommit => &[Role::Serve],
+            Self::AfterCommitCompensated | Self::OutboxCron | Self::OutboxWakeup => &[Role::Serve, Role::Worker],
+        }
     }
 
     /// What differs from the other designs.
@@ -71,12 +75,14 @@ impl Design {
         ]
     }
 
-    /// What is added when things go wrong. Before, a sweeper that takes a queue for a loss would cancel what is well.
+    /// What is added when things go wrong. The sweeper looks every second and not every minute: that shortens the
+    /// measurement, and is not to count as a cost before. Nor is it to cancel before: it would take a queue for a loss.
     pub(super) fn settings_of_storm(self, pace: &Pace) -> Vec<(&'static str, String)> {
-        if self != Self::AfterCommitCompensated {
-            return vec![];
+        let mut settings = vec![("sweeper.schedule", "* * * * * *".to_owned())];
+        if self == Self::AfterCommitCompensated {
+            let stale_after = humantime::format_duration(pace.stale_after).to_string();
+            settings.extend([("sweeper.action", "cancel".to_owned()), ("sweeper.stale_after", stale_after)]);
         }
-        let stale_after = humantime::format_duration(pace.stale_after).to_string();
-        vec![("sweeper.action", "cancel".to_owned()), ("sweeper.stale_after", stale_after)]
+        settings
     }
 }

@@ -12,11 +12,8 @@ mod broker;
 mod cost;
 mod counterpart;
 mod design;
-mod fleet;
 #[cfg(feature = "kafka")]
 mod gate;
-mod ground;
-mod load;
 mod pace;
 mod picture;
 mod report;

@@ -4,12 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Comparison, Design, Destination,
-    books::Books,
-    cost::Cost,
-    load::{Answer, Shot},
-};
+use super::{Comparison, Design, Destination, books::Books, cost::Cost};
+use crate::trial::{Answer, Shot};
 
 /// The measurement of all designs.
 #[derive(Clone, Debug, Serialize)]

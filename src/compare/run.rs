@@ -11,12 +11,10 @@ use super::{
     books::{self, Books, Unsettled},
     cost::{Cost, Meter},
     counterpart::{Counterpart, Tally},
-    fleet::Fleet,
-    ground::Ground,
-    load::{self, Shot},
     report::{Calm, Rush},
     script::Script,
 };
+use crate::trial::{self, Fleet, Ground, Shot};
 
 /// Submissions of the calm phase.
 const CALM_QUOTES: u32 = 100;
@@ -41,7 +39,8 @@ pub(super) async fn measure(
     };
     let ground = Ground::prepare(&run, plan.database_url.as_deref(), &plan.out).await?;
     let pace = plan.pace(destination);
-    let fleet = Fleet::new(&run, design, &pace, ground.url(), &counterpart, &plan.out)?;
+    let settings = [counterpart.settings(), pace.settings(), design.settings()].concat();
+    let fleet = Fleet::new(&run, design.roles(), &settings, ground.url(), &plan.out)?;
     let mut site = Site { plan, pace, client, ground, counterpart, fleet };
 
     tell("calm: what a quote costs");
@@ -53,7 +52,8 @@ pub(super) async fn measure(
 
     tell("storm: rollbacks, crashes, an outage");
     site.fleet.kill()?;
-    site.fleet.brace(plan.rollback_rate, design.settings_of_storm(&site.pace));
+    site.fleet.roll_back(plan.rollback_rate);
+    site.fleet.set(&design.settings_of_storm(&site.pace));
     site.fleet.start()?;
     site.fleet.ready(&site.client).await?;
     let shots = site.storm(&tell).await?;
@@ -88,7 +88,7 @@ impl Site<'_> {
         let (statements_before, rows_before) = (meter.statements().await?, self.ground.rows_written().await?);
         let wal_before = self.ground.wal_bytes().await?;
         let quotes = CALM_QUOTES.min(plan.quotes);
-        let shots = load::submit(&self.client, self.fleet.api(), "calm", quotes, plan.rate).await;
+        let shots = trial::submit(&self.client, self.fleet.api(), "calm", quotes, plan.rate).await;
         self.settle(&shots).await?;
         let (wal_after, statements_after) = (self.ground.wal_bytes().await?, meter.statements().await?);
         sleep(plan.idle).await;
@@ -101,7 +101,7 @@ impl Site<'_> {
     /// Nothing goes wrong, and nobody waits between two submissions.
     async fn rush(&mut self) -> anyhow::Result<Rush> {
         let begun = Instant::now();
-        let shots = load::rush(&self.client, self.fleet.api(), RUSH_CLIENTS, self.plan.rush).await;
+        let shots = trial::rush(&self.client, self.fleet.api(), RUSH_CLIENTS, self.plan.rush).await;
         let took = begun.elapsed();
         self.settle(&shots).await?;
         let books = self.count(&self.counterpart.tally().await?, &shots).await?;
@@ -125,7 +125,7 @@ impl Site<'_> {
         let script = Script::new(plan.seed, plan.load(), plan.crashes);
         let (api, name) = (fleet.api().to_owned(), format!("storm-{}", plan.seed));
         let begun = Instant::now();
-        let load = load::submit(client, &api, &name, plan.quotes, plan.rate);
+        let load = trial::submit(client, &api, &name, plan.quotes, plan.rate);
         let crashes = async {
             for (index, at) in script.crashes.iter().enumerate() {
                 sleep_until(begun + *at).await;

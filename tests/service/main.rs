@@ -51,6 +51,7 @@ mod strategies;
 mod strategy_processes;
 mod sweeper;
 mod tidy;
+mod torture;
 mod upkeep;
 mod wakeup;
 mod worker_process;

@@ -17,7 +17,17 @@ const LAYERS: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("backoff", &["src/outbox/retry.rs"]),
     ("rdkafka", &["src/destination/kafka"]),
-    ("reqwest", &["src/destination/fee_server/", "src/sample_fee_server/tests/", "src/compare/", "src/cli/"]),
+    (
+        "reqwest",
+        &[
+            "src/destination/fee_server/",
+            "src/sample_fee_server/tests/",
+            "src/compare/",
+            "src/torture/",
+            "src/trial/",
+            "src/cli/",
+        ],
+    ),
     ("tokio_cron_scheduler", &["src/worker/schedule.rs"]),
 ];
 

@@ -1,4 +1,4 @@
-//! Databases to run on: a fresh one for each design, gone when it was counted.
+//! Databases to run on: a fresh one for each run, gone when it was counted.
 
 use std::{path::Path, time::Duration};
 
@@ -10,8 +10,8 @@ use url::Url;
 
 use crate::{database::Database, settings};
 
-/// A database of its own for one design.
-pub(super) struct Ground {
+/// A database of its own for one run.
+pub(crate) struct Ground {
     url: String,
     db: Database,
     /// The server's own database, and the name of ours on it.
@@ -23,10 +23,10 @@ const TABLES: [&str; 3] = ["quote", "outbox_event", "fee_record"];
 
 impl Ground {
     /// A new database for a `run`, beside the one that `server` names, or an `SQLite` file in `directory`.
-    pub(super) async fn prepare(run: &str, server: Option<&str>, directory: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn prepare(run: &str, server: Option<&str>, directory: &Path) -> anyhow::Result<Self> {
         let (url, on_server) = match server {
             Some(server) if !server.starts_with("sqlite:") => {
-                let name = format!("feebox_compare_{}_{}", run.replace('-', "_"), std::process::id());
+                let name = format!("feebox_trial_{}_{}", run.replace('-', "_"), std::process::id());
                 execute(server, &format!("CREATE DATABASE {name}")).await.context("no database could be created")?;
                 let mut url = Url::parse(server)?;
                 url.set_path(&name);
@@ -41,17 +41,17 @@ impl Ground {
         Ok(Self { db: connect(&url).await?, url, on_server })
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    pub(super) fn db(&self) -> &Database {
+    pub(crate) fn db(&self) -> &Database {
         &self.db
     }
 
     /// Keeps `PostgreSQL` from writing for itself while it is measured what quotes make it write: pages whole, after a
     /// checkpoint, and the upkeep of tables.
-    pub(super) async fn calm_down(&self) -> anyhow::Result<()> {
+    pub(crate) async fn calm_down(&self) -> anyhow::Result<()> {
         if self.is_postgres() {
             for table in TABLES {
                 let sql = format!("ALTER TABLE {table} SET (autovacuum_enabled = off)");
@@ -64,7 +64,7 @@ impl Ground {
 
     /// Rows inserted, updated and deleted in the tables of quotes, as `PostgreSQL` counts them; the others do not. Sessions
     /// hand their counts in when they have been idle for ten seconds.
-    pub(super) async fn rows_written(&self) -> anyhow::Result<Option<f64>> {
+    pub(crate) async fn rows_written(&self) -> anyhow::Result<Option<f64>> {
         let tables = TABLES.map(|table| format!("'{table}'")).join(", ");
         self.number(&format!(
             "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::float8 AS number FROM pg_stat_user_tables \
@@ -74,7 +74,7 @@ impl Ground {
     }
 
     /// How far `PostgreSQL`'s write-ahead log has come, that of the whole server, in bytes.
-    pub(super) async fn wal_bytes(&self) -> anyhow::Result<Option<f64>> {
+    pub(crate) async fn wal_bytes(&self) -> anyhow::Result<Option<f64>> {
         self.number("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::float8 AS number").await
     }
 
@@ -94,7 +94,7 @@ impl Ground {
     }
 
     /// Takes the database away; an `SQLite` file stays, to be looked into.
-    pub(super) async fn clear(self) -> anyhow::Result<()> {
+    pub(crate) async fn clear(self) -> anyhow::Result<()> {
         self.db.close().await?;
         if let Some((server, name)) = self.on_server {
             let force = if server.starts_with("postgres") { " WITH (FORCE)" } else { "" };

@@ -13,14 +13,14 @@ use uuid::Uuid;
 
 /// What a submission came to, as its client saw it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shot {
-    pub(super) answer: Answer,
-    pub(super) took: Duration,
+pub(crate) struct Shot {
+    pub(crate) answer: Answer,
+    pub(crate) took: Duration,
 }
 
 /// A client's view of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// `201`: the quote is stored, says the service.
     Accepted(Uuid),
     /// Another status: not stored, says the service.
@@ -31,7 +31,7 @@ pub(super) enum Answer {
 
 impl Shot {
     /// The quote, if the client was told that it is stored.
-    pub(super) fn accepted(&self) -> Option<Uuid> {
+    pub(crate) fn accepted(&self) -> Option<Uuid> {
         match self.answer {
             Answer::Accepted(id) => Some(id),
             Answer::Refused | Answer::None => None,
@@ -41,7 +41,7 @@ impl Shot {
 
 /// `quotes` submissions at `per_second`, the customers' ids beginning with `name`. Open loop: a slow answer delays no
 /// other submission.
-pub(super) async fn submit(client: &Client, api: &str, name: &str, quotes: u32, per_second: f64) -> Vec<Shot> {
+pub(crate) async fn submit(client: &Client, api: &str, name: &str, quotes: u32, per_second: f64) -> Vec<Shot> {
     let url = format!("{api}/v1/quotes");
     let begun = Instant::now();
     let mut shots = JoinSet::new();
@@ -54,7 +54,7 @@ pub(super) async fn submit(client: &Client, api: &str, name: &str, quotes: u32, 
 }
 
 /// As many submissions as `clients` make within `time`, each beginning when its client's last one was answered.
-pub(super) async fn rush(client: &Client, api: &str, clients: u32, time: Duration) -> Vec<Shot> {
+pub(crate) async fn rush(client: &Client, api: &str, clients: u32, time: Duration) -> Vec<Shot> {
     let url = format!("{api}/v1/quotes");
     let end = Instant::now() + time;
     let mut all = JoinSet::new();
