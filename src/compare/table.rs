@@ -61,7 +61,8 @@ pub(super) fn page(report: &Report) -> String {
     let Plan { quotes, rate, latency_ms, crashes, rollback_rate, seed, database, .. } = &report.plan;
     let (latency, rolled_back) = (latency_ms / 1_000.0, rollback_rate * 100.0);
     let sections = report.by_destination().map(|(destination, rows)| {
-        let (name, calm, storm) = (destination.name(), calm(&rows, ASCII_MARKDOWN), storm(&rows, ASCII_MARKDOWN));
+        let [calm, storm] = [calm, storm].map(|table| to_the_right(&table(&rows, ASCII_MARKDOWN).to_string()));
+        let name = destination.name();
         format!("## Quotes go to {name}\n\nWhen nothing goes wrong:\n\n{calm}\n\nIn the storm:\n\n{storm}\n")
     });
     format!(
@@ -127,6 +128,16 @@ fn table(style: TableStyle, header: &[&str], rows: &[&Row], cells: fn(&Row) -> V
     table
 }
 
+/// Markdown that has all columns but the first aligned to the right.
+fn to_the_right(table: &str) -> String {
+    let is_rule = |line: &str| line.chars().all(|c| matches!(c, '|' | '-'));
+    let aligned = |line: &str| match line.match_indices('|').nth(1) {
+        Some((first, _)) if is_rule(line) => format!("{}{}", &line[..=first], line[first + 1..].replace("-|", ":|")),
+        _ => line.to_owned(),
+    };
+    table.lines().map(aligned).collect::<Vec<_>>().join("\n")
+}
+
 /// Milliseconds, or seconds where those are more than anybody wants to read.
 pub(super) fn time(milliseconds: Option<f64>) -> String {
     match milliseconds {
@@ -139,4 +150,15 @@ pub(super) fn time(milliseconds: Option<f64>) -> String {
 /// A number, if there is one.
 pub(super) fn number(number: Option<f64>, decimals: usize) -> String {
     number.map_or_else(|| "–".to_owned(), |number| format!("{number:.decimals$}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_stand_to_the_right_of_their_columns() {
+        let table = "| design | lost |\n|--------|------|\n| outbox | 0    |";
+        assert_eq!(to_the_right(table), "| design | lost |\n|--------|-----:|\n| outbox | 0    |");
+    }
 }
