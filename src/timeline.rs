@@ -50,8 +50,8 @@ pub enum What {
         duration_ms: u64,
         by: String,
     },
-    /// The destination has the event, since this attempt. `status` is the HTTP status that it answered; `receipt` is all
-    /// that the event keeps: with Kafka topic, partition and offset.
+    /// The destination has the event, since this attempt. `status` is the HTTP status that it answered, `receipt` what else
+    /// it handed back: Kafka's topic, partition and offset.
     Delivered {
         event_id: Uuid,
         event_type: String,
@@ -164,9 +164,11 @@ fn of_event(event: &Event) -> Vec<Entry> {
     let end = match event.status {
         EventStatus::Pending | EventStatus::Leased => return entries,
         EventStatus::Delivered => {
-            let (attempt, by, receipt) = (event.attempts, event.leased_by.clone(), event.receipt.clone());
-            let kept = |field: &str| receipt.as_ref()?.get(field)?.as_u64();
-            let (status, duration_ms) = (kept("status").and_then(|status| status.try_into().ok()), kept("duration_ms"));
+            let (attempt, by) = (event.attempts, event.leased_by.clone());
+            let mut receipt = event.receipt.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+            let duration_ms = receipt.remove("duration_ms").and_then(|duration| duration.as_u64());
+            let status = receipt.remove("status").and_then(|status| status.as_u64()?.try_into().ok());
+            let receipt = (!receipt.is_empty()).then_some(Value::Object(receipt));
             What::Delivered { event_id, event_type, destination, attempt, status, duration_ms, by, receipt }
         }
         EventStatus::Dead => What::Dead { event_id, event_type, destination, error: event.last_error.clone() },

@@ -45,7 +45,7 @@ impl Audit {
         let mut violations = Vec::new();
         let mut tell = |violation: Violation| {
             if !self.json {
-                println!("promise {} is broken: {}", violation.promise, violation.sentence);
+                say!("promise {} is broken: {}", violation.promise, violation.sentence);
             } else if violations.len() < NAMED_MAX {
                 violations.push(violation);
             }
@@ -70,10 +70,10 @@ impl Audit {
 
 fn print_summary(local: &Report, remote: Option<&Report>, not_promised: &[NotPromised]) {
     for NotPromised { promise, why } in not_promised {
-        println!("this strategy does not make promise {promise}: {why}");
+        say!("this strategy does not make promise {promise}: {why}");
     }
-    println!("{} quotes, {} broken promises", local.checked, local.violations);
+    say!("{} quotes, {} broken promises", local.checked, local.violations);
     if let Some(remote) = remote {
-        println!("{} fees at the fee server, {} broken promises", remote.checked, remote.violations);
+        say!("{} fees at the fee server, {} broken promises", remote.checked, remote.violations);
     }
 }

@@ -67,9 +67,9 @@ impl Compare {
             }
         };
         if json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            say!("{}", serde_json::to_string_pretty(&report)?);
         } else {
-            println!("{}", report.tables());
+            say!("{}", report.tables());
         }
         Ok(())
     }

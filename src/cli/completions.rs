@@ -1,7 +1,5 @@
 //! `feebox completions`
 
-use std::io::stdout;
-
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
@@ -16,6 +14,8 @@ pub struct Completions {
 
 impl Completions {
     pub(super) fn run(self) {
-        clap_complete::generate(self.shell, &mut Cli::command(), "feebox", &mut stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "feebox", &mut script);
+        say!("{}", String::from_utf8_lossy(&script));
     }
 }

@@ -16,9 +16,9 @@ impl Config {
     pub(super) fn run(self, overrides: Overrides) -> anyhow::Result<()> {
         let settings = overrides.settings()?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(settings.redacted())?);
+            say!("{}", serde_json::to_string_pretty(settings.redacted())?);
         } else {
-            println!("{}", settings.redacted());
+            say!("{}", settings.redacted());
         }
         Ok(())
     }

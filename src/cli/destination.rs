@@ -44,11 +44,11 @@ impl Destination {
         match self {
             Self::Pause { name, operator } => {
                 operator.acting(async |operator| operator::pause(&db, operator, &name).await).await?;
-                println!("{name} is paused");
+                say!("{name} is paused");
             }
             Self::Resume { name, operator } => {
                 operator.acting(async |operator| operator::resume(&db, operator, &name).await).await?;
-                println!("{name} is not paused");
+                say!("{name} is not paused");
             }
             Self::List { json } => {
                 let destinations = outbox::destinations(db.connection()).await?;
@@ -56,7 +56,7 @@ impl Destination {
                     return print::json(&destinations);
                 }
                 let columns = ["destination", "paused", "circuit", "not before", "failures in a row"];
-                println!("{}", print::table(columns, destinations.iter().map(row)));
+                say!("{}", print::table(columns, destinations.iter().map(row)));
             }
         }
         Ok(())

@@ -38,7 +38,7 @@ impl Dev {
         migration::Migrator::up(db.connection(), None).await.context("the migrations failed")?;
         db.close().await?;
         let app = App::start(settings, Roles { api: true, worker: true }).await?;
-        println!("Feebox: http://{}   API: http://{0}/docs   fee server: {}", app.address(), fee_server.base_url());
+        say!("Feebox: http://{}   API: http://{0}/docs   fee server: {}", app.address(), fee_server.base_url());
         told_to_stop().await?;
         app.stop().await;
         fee_server.stop().await;

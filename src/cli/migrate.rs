@@ -42,7 +42,7 @@ impl Migrate {
         }
         let migrations = Migrator::get_migration_with_status(connection).await?;
         for migration in &migrations {
-            println!("{:<8} {}", migration.status(), migration.name());
+            say!("{:<8} {}", migration.status(), migration.name());
         }
         let pending = migrations.iter().filter(|migration| migration.status() == MigrationStatus::Pending).count();
         anyhow::ensure!(pending == 0 || matches!(self, Self::Down { .. }), "{pending} migrations pend");

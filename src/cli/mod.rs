@@ -1,5 +1,9 @@
 //! The command line: one file a command.
 
+// First, for its macro.
+#[macro_use]
+mod print;
+
 mod audit;
 mod compare;
 mod completions;
@@ -11,7 +15,6 @@ mod migrate;
 mod openapi;
 mod operator;
 mod outbox;
-mod print;
 mod serve;
 mod torture;
 mod worker;

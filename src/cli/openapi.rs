@@ -3,6 +3,6 @@
 use crate::http;
 
 pub(super) fn run() -> anyhow::Result<()> {
-    println!("{}", http::openapi().to_pretty_json()?);
+    say!("{}", http::openapi().to_pretty_json()?);
     Ok(())
 }

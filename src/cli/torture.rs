@@ -91,11 +91,11 @@ fn print_verdict(verdict: &Verdict) {
     let Verdict { torments, accepted, stored, confirmed, requests, double_fees, violations } = verdict;
     let Torments { kills, freezes, outages } = torments;
     for violation in violations {
-        println!("promise {} is broken: {}", violation.promise, violation.sentence);
+        say!("promise {} is broken: {}", violation.promise, violation.sentence);
     }
-    println!("{kills} kills, {freezes} freezes, {outages} outages of the fee server, which got {requests} calls");
-    println!("{accepted} quotes accepted, {stored} stored, {confirmed} confirmed, {double_fees} double fees");
-    println!("{} broken promises", violations.len());
+    say!("{kills} kills, {freezes} freezes, {outages} outages of the fee server, which got {requests} calls");
+    say!("{accepted} quotes accepted, {stored} stored, {confirmed} confirmed, {double_fees} double fees");
+    say!("{} broken promises", violations.len());
 }
 
 fn time(text: &str) -> Result<Duration, String> {

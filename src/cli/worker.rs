@@ -43,7 +43,7 @@ async fn run_once(settings: Settings) -> anyhow::Result<()> {
         }
     });
     for (destination, report) in once.run().await? {
-        println!("{destination}: {report}");
+        say!("{destination}: {report}");
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ mod api_quotes;
 mod audit;
 mod audit_remote;
 mod cli_operator;
+mod cli_output;
 mod cli_worker;
 mod compare;
 mod crash;

@@ -27,8 +27,8 @@ impl Cancel {
             return print::json(&event);
         }
         match event.status.as_str() {
-            "leased" => println!("event {} is being delivered; no attempt follows the running one", event.id),
-            status => println!("event {} is {status}", event.id),
+            "leased" => say!("event {} is being delivered; no attempt follows the running one", event.id),
+            status => say!("event {} is {status}", event.id),
         }
         Ok(())
     }

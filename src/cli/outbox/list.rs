@@ -56,7 +56,7 @@ impl List {
             return print::json(&events);
         }
         let columns = ["event", "quote", "type", "destination", "status", "attempts", "due", "last error"];
-        println!("{}", print::table(columns, events.into_iter().map(row)));
+        say!("{}", print::table(columns, events.into_iter().map(row)));
         Ok(())
     }
 }

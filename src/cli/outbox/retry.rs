@@ -70,7 +70,7 @@ impl Retry {
             if self.json {
                 return print::json(&event);
             }
-            println!("event {} is {} and due at {}", event.id, event.status, time(event.due_at));
+            say!("event {} is {} and due at {}", event.id, event.status, time(event.due_at));
             return Ok(());
         }
         let bulk = self.only.bulk(self.status.unwrap_or(Status::Dead));
@@ -78,7 +78,7 @@ impl Retry {
         if self.json {
             return print::json(&retried);
         }
-        println!("{} events matched, {} revived", retried.matched, retried.revived);
+        say!("{} events matched, {} revived", retried.matched, retried.revived);
         Ok(())
     }
 }

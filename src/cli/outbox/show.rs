@@ -58,9 +58,9 @@ impl Show {
             ("trace", or_dash(trace_context.as_ref())),
             ("payload", payload.to_string()),
         ];
-        println!("{}", print::table(["", ""], facts.map(|(name, value)| [name.to_owned(), value])));
+        say!("{}", print::table(["", ""], facts.map(|(name, value)| [name.to_owned(), value])));
         if !failures.is_empty() {
-            println!("{}", print::table(["attempt", "at", "took", "by", "outcome", "error"], failures.iter().map(row)));
+            say!("{}", print::table(["attempt", "at", "took", "by", "outcome", "error"], failures.iter().map(row)));
         }
         Ok(())
     }
@@ -72,7 +72,7 @@ impl Explain {
         if self.json {
             return print::json(&explanation);
         }
-        println!("{}", explanation.sentence);
+        say!("{}", explanation.sentence);
         Ok(())
     }
 }

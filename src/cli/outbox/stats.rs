@@ -33,8 +33,8 @@ impl Stats {
             "delivered in the last minute",
         ];
         let counted_max = stats.settled_counted_max;
-        println!("{}", print::table(columns, stats.destinations.iter().map(row)));
-        println!("Delivered and cancelled events are counted among the {counted_max} that settled last.");
+        say!("{}", print::table(columns, stats.destinations.iter().map(row)));
+        say!("Delivered and cancelled events are counted among the {counted_max} that settled last.");
         Ok(())
     }
 }

@@ -38,7 +38,8 @@ async fn a_quote_and_its_fee_reach_kafka_as_cloud_events_in_binary_mode() {
         assert_eq!(place, [&json!(topic), &json!(record.partition), &json!(record.offset)]);
         let in_timeline = |entry: &Entry| match &entry.what {
             What::Delivered { event_id, duration_ms, receipt, .. } => {
-                *event_id == event.id && *duration_ms == kept["duration_ms"].as_u64() && *receipt == event.receipt
+                let place = json!({ "topic": topic, "partition": record.partition, "offset": record.offset });
+                *event_id == event.id && *duration_ms == kept["duration_ms"].as_u64() && *receipt == Some(place)
             }
             _ => false,
         };
