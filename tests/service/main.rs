@@ -23,6 +23,7 @@ mod cli_output;
 mod cli_worker;
 mod compare;
 mod crash;
+mod dashboard;
 mod delivery_windows;
 mod explain;
 mod fee_server_answers;

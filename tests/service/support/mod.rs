@@ -1,6 +1,7 @@
 //! What tests stand on: databases of their own, the real binary, a network that can be cut.
 
 mod api;
+mod browser;
 mod client;
 mod database;
 mod desk;
@@ -15,6 +16,7 @@ mod tcp_proxy;
 mod tls_front;
 
 pub use api::{Api, a_quote, open};
+pub use browser::Browser;
 pub use client::http_client;
 pub use database::{Engine, TestDatabase};
 pub(crate) use desk::desk_tests;

@@ -1,0 +1,60 @@
+//! The dashboard, in a real browser: what an operator sees, and what the buttons do.
+
+use std::time::Duration;
+
+use entity::quote::Status;
+use feebox::outbox::Outcome;
+
+use crate::support::{Browser, Desk, Engine, Process, eventually, free_port};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quote_that_is_pending_for_too_long_is_named_and_cancelled_by_its_button() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let (quote, event) = desk.submit().await;
+    desk.fail(Outcome::Broken("200 OK with a <b>body</b> that is no fee".into())).await;
+    let (_serve, base_url) = serve(&desk).await;
+    let browser = Browser::start().await;
+    browser.open(&base_url).await;
+    eventually("the quote is named", LIMIT, async || {
+        browser.text("#stale tbody").await.contains(&quote.to_string()).then_some(())
+    })
+    .await;
+    let dead = browser.text("#dead tbody").await;
+    assert!(dead.contains(&event.to_string()) && dead.contains("a <b>body</b> that is no fee"), "as text: {dead}");
+
+    browser.click("#stale button").await;
+    eventually("nothing is pending for too long", LIMIT, async || {
+        browser.text("#stale tbody").await.contains("None. Good.").then_some(())
+    })
+    .await;
+    assert_eq!(desk.quote(quote).await.status, Status::Cancelled);
+    let loaded = browser.loaded().await;
+    assert!(loaded.iter().all(|address| address.starts_with(&base_url)), "from nowhere else: {loaded:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_is_paused_and_resumed_by_its_button() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    desk.submit().await;
+    desk.claim().await;
+    let (_serve, base_url) = serve(&desk).await;
+    let browser = Browser::start().await;
+    browser.open(&base_url).await;
+    for state in ["flowing", "paused by anonymous", "flowing"] {
+        eventually(state, LIMIT, async || browser.text("#destinations tbody").await.contains(state).then_some(()))
+            .await;
+        browser.click("#destinations button").await;
+    }
+}
+
+/// `feebox serve` on the desk's database, where a second makes a quote stale.
+async fn serve(desk: &Desk) -> (Process, String) {
+    let bind = format!("127.0.0.1:{}", free_port());
+    let base_url = format!("http://{bind}");
+    let env = [("DATABASE_URL", desk.database.url()), ("FEEBOX__SWEEPER__STALE_AFTER", "1s")];
+    let serve = Process::start(&["serve", "--bind", &bind], &env);
+    serve.wait_ready(&base_url, LIMIT).await;
+    (serve, base_url)
+}
