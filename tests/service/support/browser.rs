@@ -13,7 +13,7 @@ use super::http_client;
 /// How long Chromium may take to end.
 const QUIT_WAIT: Duration = Duration::from_secs(10);
 
-/// A headless Chromium, led by the few calls of W3C WebDriver that a test needs. A machine without it fails the test.
+/// A headless Chromium, led by the few calls of W3C `WebDriver` that a test needs. A machine without it fails the test.
 pub struct Browser {
     driver: Child,
     port: u16,
@@ -46,7 +46,7 @@ impl Browser {
         let mut browser = Browser { driver, port, session: String::new(), _profile: profile };
         let options = json!({ "alwaysMatch": { "goog:chromeOptions": { "args": flags } } });
         let begun = browser.call("session", json!({ "capabilities": options })).await;
-        browser.session = begun["sessionId"].as_str().unwrap().to_owned();
+        begun["sessionId"].as_str().unwrap().clone_into(&mut browser.session);
         browser
     }
 
