@@ -24,6 +24,7 @@ use crate::support::{
 };
 
 const ROUNDS: usize = 200;
+const LEAD_STEP: Duration = Duration::from_micros(300);
 const SETTINGS: &[(&str, &str)] =
     &[("submission.destination", "kafka"), ("kafka.delivery_timeout", "2s"), ("worker.lease", "12s")];
 const LIMIT: Duration = Duration::from_secs(30);
@@ -195,14 +196,19 @@ async fn a_quote_is_never_confirmed_and_cancelled_however_late_its_acknowledgeme
     let sweeper =
         settings::Sweeper { schedule: String::new(), stale_after: Duration::ZERO, action: SweepAction::Cancel };
     let mut quotes = vec![];
-    for round in 0..ROUNDS {
-        quotes.push(direct.submit().await.unwrap());
-        // The acknowledgement gets a lead, a longer one each time; an acknowledgement takes some milliseconds.
-        let (begun, lead) = (Instant::now(), Duration::from_micros(50) * u32::try_from(round).unwrap());
+    // How much earlier the acknowledgement is on its way. Whoever was first gives some of its lead away, so that they meet,
+    // however fast the machine is.
+    let mut lead = Duration::ZERO;
+    for _ in 0..ROUNDS {
+        let quote = direct.submit().await.unwrap();
+        let begun = Instant::now();
         while begun.elapsed() < lead {
             tokio::task::yield_now().await;
         }
         sweep(&direct.outbox.db, &sweeper, direct.relay()).await.unwrap();
+        let was_late = direct.outbox.quote(quote).await.status == Status::Cancelled;
+        lead = if was_late { lead + LEAD_STEP } else { lead.saturating_sub(LEAD_STEP) };
+        quotes.push(quote);
     }
     direct.drain().await;
     direct.relay_all().await;
@@ -222,6 +228,7 @@ async fn a_quote_is_never_confirmed_and_cancelled_however_late_its_acknowledgeme
             other => panic!("{other:?}"),
         }
     }
+    println!("{confirmed} confirmed, {cancelled} cancelled, the acknowledgement {lead:.1?} ahead");
     assert!(confirmed > 0 && cancelled > 0, "no race: {confirmed} confirmed, {cancelled} cancelled");
 }
 
