@@ -30,11 +30,14 @@ impl Once {
     /// What the database answers, or a schedule that is no cron expression; what was done until then is done.
     pub async fn run(&self) -> anyhow::Result<Vec<(&'static str, Report)>> {
         let reports = self.workers.run_once().await?;
+        let drain = &self.parts.signals.drain;
         for (upkeep, _) in jobs::jobs(&self.parts)? {
-            if self.parts.signals.drain.is_cancelled() {
-                break;
-            }
-            upkeep.run_if_due().await?;
+            tokio::select! {
+                biased;
+                // What is left of it is done at its next tick.
+                () = drain.cancelled() => break,
+                done = upkeep.run_if_due() => done?,
+            };
         }
         Ok(reports)
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use entity::outbox_event::Status;
-use feebox::outbox;
+use feebox::outbox::{self, Outcome};
+use feebox::quotes::FEE_SERVER;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use uuid::Uuid;
 
@@ -12,6 +13,7 @@ use crate::support::{TestOutbox, delivered, fee_server, on_each_engine, refused,
 
 on_each_engine!(
     only_what_was_delivered_or_cancelled_before_the_limit_is_pruned,
+    a_circuit_is_remembered_for_as_long_as_the_events_that_it_held_back,
     more_than_a_batch_is_pruned,
     a_fee_record_outlives_its_event,
     a_quote_can_be_cancelled_after_its_event_was_pruned,
@@ -34,6 +36,28 @@ async fn only_what_was_delivered_or_cancelled_before_the_limit_is_pruned(outbox:
     outbox.advance(Duration::from_hours(24 * 365));
     assert_eq!(prune(&outbox, outbox.now().await).await, 2);
     assert_eq!(outbox.statuses(&old[2..]).await, [Status::Dead, Status::Leased, Status::Pending]);
+}
+
+async fn a_circuit_is_remembered_for_as_long_as_the_events_that_it_held_back(outbox: TestOutbox) {
+    let born = outbox.now().await;
+    let openings = async || {
+        let until = outbox.now().await;
+        outbox::circuit_openings(outbox.db.connection(), &[FEE_SERVER], born, until).await.unwrap()
+    };
+    outbox.submit(1).await;
+    outbox.deliver("a", Outcome::Unauthorised("401: token expired".into())).await;
+    outbox.advance(Duration::from_hours(1));
+    prune(&outbox, outbox.now().await).await;
+    assert_eq!(openings().await[0].closed_at, None, "an open one is never forgotten");
+    outbox.deliver("a", delivered()).await;
+    let told = openings().await;
+    let [opening] = &told[..] else { panic!("one opening: {told:?}") };
+    assert_eq!(opening.reason.as_deref(), Some("401: token expired"));
+    let closed_at = opening.closed_at.unwrap();
+    prune(&outbox, closed_at).await;
+    assert_eq!(openings().await.len(), 1);
+    prune(&outbox, closed_at + Duration::from_secs(1)).await;
+    assert!(openings().await.is_empty());
 }
 
 async fn more_than_a_batch_is_pruned(outbox: TestOutbox) {
