@@ -130,7 +130,9 @@ impl FeeServer {
         if delivery.outcome_unknown && self.lookup {
             match self.look_up(delivery, &expected).await {
                 LookUp::Found(fee) => return Outcome::Delivered((StatusCode::OK.as_u16(), fee)),
-                LookUp::None => {}
+                // The worker looks at the clock whenever it polls this. It gets a turn here, too: a process that froze while
+                // the answer was taken would else go on and send, long after its lease.
+                LookUp::None => tokio::task::yield_now().await,
                 LookUp::Failed(outcome) => return outcome,
             }
         }
