@@ -133,10 +133,14 @@ async fn cancel_all(
 }
 
 async fn cancel_one(db: &Database, relay: Relay, id: Uuid, reason: &str) -> Result<bool, DbErr> {
-    let txn = db.begin().await?;
-    let now = db.now(&*txn).await?;
-    match cancel(&txn, relay, id, &[Status::Pending], Some(reason), None, now).await {
-        Ok(Cancelled::Now(_)) => txn.commit().await.map(|()| true),
+    let cancelled = db.transaction(|txn| {
+        Box::pin(async move {
+            let now = db.now(&*txn).await?;
+            cancel(&txn, relay, id, &[Status::Pending], Some(reason), None, now).await
+        })
+    });
+    match cancelled.await {
+        Ok(Cancelled::Now(_)) => Ok(true),
         // Somebody was quicker: it is not pending any more.
         Ok(Cancelled::Before(_)) | Err(CancelError::NotFound | CancelError::Rejected) => Ok(false),
         Err(CancelError::Database(error)) => Err(error),

@@ -1,13 +1,14 @@
 //! The only place that opens a pool.
 
 mod connection;
+mod transaction;
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    AccessMode, ConnectOptions, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    AccessMode, ConnectOptions, ConnectionTrait, DbBackend, DbErr, IsolationLevel, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
     sqlx::{
         self, Executor, Row,
         pool::PoolOptions,
@@ -16,12 +17,10 @@ use sea_orm::{
     },
 };
 use secrecy::ExposeSecret;
-use tokio::{
-    sync::{Mutex, OwnedMutexGuard},
-    time::timeout,
-};
+use tokio::{sync::Mutex, time::timeout};
 
 pub use connection::Connection;
+pub use transaction::{DatabaseFailure, Txn, Transaction, asks_again};
 
 use crate::{clock::Clock, settings, telemetry::metrics};
 
@@ -43,13 +42,6 @@ pub struct Database {
     /// `SQLite` has one writer at a time. Its busy handler polls with growing sleeps and so starves some; ours queues
     /// this process's writers fairly and leaves the busy handler to other processes.
     writer: Option<Arc<Mutex<()>>>,
-}
-
-/// A transaction that may write. Rolled back when dropped.
-#[derive(Debug)]
-pub struct Transaction {
-    inner: DatabaseTransaction,
-    _writer: Option<OwnedMutexGuard<()>>,
 }
 
 impl Database {
@@ -136,7 +128,7 @@ impl Database {
         if self.connection.behind_pooler {
             connection::clean_names(&inner).await?;
         }
-        Ok(Transaction { inner, _writer: writer })
+        Ok(Transaction::new(inner, writer))
     }
 
     /// Begins a transaction that only reads, all of it from one state of the database.
@@ -148,7 +140,7 @@ impl Database {
             let inner = self.connection.pool.begin().await?;
             inner.execute_unprepared("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
             connection::clean_names(&inner).await?;
-            return Ok(Transaction { inner, _writer: None });
+            return Ok(Transaction::new(inner, None));
         }
         let options = match self.connection.get_database_backend() {
             DbBackend::Sqlite => TransactionOptions::default(),
@@ -159,7 +151,7 @@ impl Database {
             },
         };
         let inner = self.connection.pool.begin_with_options(options).await?;
-        Ok(Transaction { inner, _writer: None })
+        Ok(Transaction::new(inner, None))
     }
 
     /// Closes the pool.
@@ -226,30 +218,4 @@ pub async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, DbE
     let too_long =
         || DbErr::Custom(format!("the database did not answer within {}", humantime::format_duration(limit)));
     timeout(limit, work).await.unwrap_or_else(|_| Err(too_long()))
-}
-
-impl Transaction {
-    /// Makes it durable. After an error it is unknown whether it is.
-    ///
-    /// # Errors
-    /// What the database answers.
-    pub async fn commit(self) -> Result<(), DbErr> {
-        self.inner.commit().await
-    }
-
-    /// Takes it back.
-    ///
-    /// # Errors
-    /// What the database answers; a transaction that is dropped is taken back too.
-    pub async fn rollback(self) -> Result<(), DbErr> {
-        self.inner.rollback().await
-    }
-}
-
-impl Deref for Transaction {
-    type Target = DatabaseTransaction;
-
-    fn deref(&self) -> &DatabaseTransaction {
-        &self.inner
-    }
 }

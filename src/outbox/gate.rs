@@ -167,8 +167,8 @@ impl Weather {
         let success = match outcome {
             // A refusal is an answer too: the destination is up.
             Outcome::Delivered(_) | Outcome::Refused(_) => true,
-            Outcome::Retry(_) | Outcome::Unknown(_) | Outcome::Broken(_) => false,
-            Outcome::Unauthorised(_) => {
+            Outcome::Retry(_) | Outcome::Unknown(_) | Outcome::Broken(_) | Outcome::Misdirected { .. } => false,
+            Outcome::Unauthorised(_) | Outcome::Forbidden(_) => {
                 self.unauthorised = true;
                 false
             }
@@ -179,7 +179,7 @@ impl Weather {
                 }
                 return;
             }
-            Outcome::NotSent(_) => return,
+            Outcome::NotSent(_) | Outcome::OutOfResources(_) => return,
         };
         if success {
             self.any_success = true;

@@ -21,8 +21,22 @@ pub enum Outcome<R> {
     /// The destination answered what its contract does not know. Whether it has the event is unknown, and trying again
     /// would not tell.
     Broken(String),
+    /// Something in between answered in the destination's place, or the destination does not know the address: true for
+    /// every event, so none is to blame and none goes dead for it. It counts for the circuit.
+    Misdirected {
+        /// What answered, in one line.
+        error: String,
+        /// The event may have reached the destination all the same: look before sending again.
+        unknown: bool,
+    },
     /// Our credentials are refused: no event is to blame, and none goes dead for it.
     Unauthorised(String),
+    /// Refused with 403: our credentials, or something in between that dislikes this one event. Whether others are
+    /// delivered tells which.
+    Forbidden(String),
+    /// This process lacks what sending takes, such as a file descriptor or memory: handed back, no attempt spent. It says
+    /// nothing about the destination.
+    OutOfResources(String),
     /// It never left the worker (drain, lease nearly over): handed back, no attempt spent.
     NotSent(String),
 }
@@ -37,7 +51,10 @@ impl<R> Outcome<R> {
             Self::Unknown(error) => Outcome::Unknown(error),
             Self::Refused(error) => Outcome::Refused(error),
             Self::Broken(error) => Outcome::Broken(error),
+            Self::Misdirected { error, unknown } => Outcome::Misdirected { error, unknown },
             Self::Unauthorised(error) => Outcome::Unauthorised(error),
+            Self::Forbidden(error) => Outcome::Forbidden(error),
+            Self::OutOfResources(error) => Outcome::OutOfResources(error),
             Self::NotSent(error) => Outcome::NotSent(error),
         }
     }
@@ -47,12 +64,12 @@ impl<R> Outcome<R> {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Delivered(_) => "delivered",
-            Self::Retry(_) | Self::RetryAfter(..) => "retry",
-            Self::Unknown(_) => "unknown",
+            Self::Retry(_) | Self::RetryAfter(..) | Self::Misdirected { unknown: false, .. } => "retry",
+            Self::Unknown(_) | Self::Misdirected { unknown: true, .. } => "unknown",
             Self::Refused(_) => "refused",
             Self::Broken(_) => "broken",
-            Self::Unauthorised(_) => "unauthorised",
-            Self::NotSent(_) => "not_sent",
+            Self::Unauthorised(_) | Self::Forbidden(_) => "unauthorised",
+            Self::NotSent(_) | Self::OutOfResources(_) => "not_sent",
         }
     }
 
@@ -66,8 +83,17 @@ impl<R> Outcome<R> {
             | Self::Unknown(error)
             | Self::Refused(error)
             | Self::Broken(error)
+            | Self::Misdirected { error, .. }
             | Self::Unauthorised(error)
+            | Self::Forbidden(error)
+            | Self::OutOfResources(error)
             | Self::NotSent(error) => Some(error),
         }
+    }
+
+    /// Whether it never left the worker: the event goes back as it was.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        matches!(self, Self::NotSent(_) | Self::OutOfResources(_))
     }
 }

@@ -179,14 +179,15 @@ fn next<R>(attempt: &Attempt<R>, withdrawn: bool, policy: &Policy, now: DateTime
         Outcome::Delivered(_) => Became::Delivered,
         _ if withdrawn => Became::Cancelled,
         Outcome::Refused(error) | Outcome::Broken(error) => Became::Dead(error.clone()),
-        Outcome::NotSent(_) => Became::Pending(now),
+        Outcome::NotSent(_) | Outcome::OutOfResources(_) => Became::Pending(now),
         // `Retry-After: 0` spends no attempt: without a pause of ours, nothing would slow the calls down or end them.
         Outcome::RetryAfter(_, wait) => {
             Became::Pending(after(now, (*wait).min(policy.retry_after_max).max(policy.retry.delay(1))))
         }
         // Behind all that is due: the next probe is another event, lest one bad event keeps the circuit open.
-        Outcome::Unauthorised(_) => Became::Pending(after(now, policy.circuit.cool_down)),
+        Outcome::Unauthorised(_) | Outcome::Forbidden(_) => Became::Pending(after(now, policy.circuit.cool_down)),
         _ if event.probe => Became::Pending(after(now, policy.circuit.cool_down)),
+        Outcome::Misdirected { .. } => Became::Pending(after(now, policy.retry.delay(event.attempt))),
         Outcome::Retry(_) | Outcome::Unknown(_) => match policy.retry.gives_up(event.attempt, event.live_since, now) {
             Some(why) => Became::Dead(why),
             None => Became::Pending(after(now, policy.retry.delay(event.attempt))),
@@ -197,7 +198,12 @@ fn next<R>(attempt: &Attempt<R>, withdrawn: bool, policy: &Policy, now: DateTime
 /// Attempts that the destination did not get to judge, or that it asked us to put off, are not held against the event.
 fn spends_attempt<R>(attempt: &Attempt<R>) -> bool {
     match attempt.outcome {
-        Outcome::NotSent(_) | Outcome::RetryAfter(..) | Outcome::Unauthorised(_) => false,
+        Outcome::NotSent(_)
+        | Outcome::OutOfResources(_)
+        | Outcome::RetryAfter(..)
+        | Outcome::Misdirected { .. }
+        | Outcome::Unauthorised(_)
+        | Outcome::Forbidden(_) => false,
         Outcome::Retry(_) | Outcome::Unknown(_) => !attempt.event.probe,
         Outcome::Delivered(_) | Outcome::Refused(_) | Outcome::Broken(_) => true,
     }
@@ -239,14 +245,14 @@ pub(super) async fn end_attempt<R>(
         attempts: Set(if spends_attempt(attempt) { event.attempt } else { event.attempt - 1 }),
         ..Default::default()
     };
-    if let Outcome::Unknown(_) | Outcome::Broken(_) = attempt.outcome {
+    if let Outcome::Unknown(_) | Outcome::Broken(_) | Outcome::Misdirected { unknown: true, .. } = attempt.outcome {
         row.outcome_unknown = Set(true);
     }
     match became {
         Became::Pending(due_at) => {
             row.status = Set(Status::Pending);
             // Handed back unsent, it stays where it was in the queue.
-            if !matches!(attempt.outcome, Outcome::NotSent(_)) {
+            if !attempt.outcome.is_unsent() {
                 row.due_at = Set(*due_at);
             }
         }
@@ -254,7 +260,7 @@ pub(super) async fn end_attempt<R>(
         Became::Cancelled => (row.status, row.settled_at) = (Set(Status::Cancelled), Set(Some(now))),
         Became::Delivered | Became::Lost(_) => return Ok(()),
     }
-    if let Some(error) = attempt.outcome.error().filter(|_| !matches!(attempt.outcome, Outcome::NotSent(_))) {
+    if let Some(error) = attempt.outcome.error().filter(|_| !attempt.outcome.is_unsent()) {
         let error: String = error.chars().take(ERROR_LENGTH_MAX).collect();
         let failure = failure(attempt, &error, became, worker, now);
         row.failures = Set(remember(&event.failures, failure.into_json()));

@@ -155,7 +155,7 @@ impl Sender {
                 Outcome::Delivered(taken) => return Sent::Taken(taken),
                 Outcome::Refused(why) => return Sent::Failed { why, may_have_reached },
                 Outcome::Broken(why) => return Sent::Failed { why, may_have_reached: true },
-                Outcome::Unknown(why) => {
+                Outcome::Unknown(why) | Outcome::Misdirected { error: why, unknown: true } => {
                     may_have_reached = true;
                     why
                 }
@@ -164,7 +164,12 @@ impl Sender {
                     may_have_reached |= !self.target.may_be_called_again();
                     why
                 }
-                Outcome::Retry(why) | Outcome::RetryAfter(why, _) | Outcome::NotSent(why) => why,
+                Outcome::Retry(why)
+                | Outcome::RetryAfter(why, _)
+                | Outcome::Misdirected { error: why, unknown: false }
+                | Outcome::Forbidden(why)
+                | Outcome::OutOfResources(why)
+                | Outcome::NotSent(why) => why,
             };
             if attempt == ATTEMPTS_MAX || (may_have_reached && !self.target.may_be_called_again()) {
                 return Sent::Failed { why, may_have_reached };

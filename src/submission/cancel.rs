@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::Submission;
 use crate::{
+    database::DatabaseFailure,
     outbox::{NewEvent, record, withdraw},
     quotes::{self, FEE_SERVER, KAFKA, Quote, Status},
     relay::{News, Relay, What},
@@ -24,6 +25,15 @@ pub enum CancelError {
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] DbErr),
+}
+
+impl DatabaseFailure for CancelError {
+    fn database_error(&self) -> Option<&DbErr> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::NotFound | Self::Rejected => None,
+        }
+    }
 }
 
 impl Submission {

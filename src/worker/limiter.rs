@@ -54,13 +54,17 @@ impl Limiter {
                 let rise = (state.limit * RISE).max(1.0) / state.limit;
                 state.limit = (state.limit + rise).min(self.max);
             }
-            Outcome::Retry(_) | Outcome::RetryAfter(..) | Outcome::Unknown(_) => {
+            Outcome::Retry(_)
+            | Outcome::RetryAfter(..)
+            | Outcome::Unknown(_)
+            | Outcome::Misdirected { .. }
+            | Outcome::OutOfResources(_) => {
                 if state.lowered_at.is_none_or(|lowered_at| begun > lowered_at) {
                     state.limit = (state.limit / 2.0).max(1.0);
                     state.lowered_at = Some(Instant::now());
                 }
             }
-            Outcome::Broken(_) | Outcome::Unauthorised(_) | Outcome::NotSent(_) => {}
+            Outcome::Broken(_) | Outcome::Unauthorised(_) | Outcome::Forbidden(_) | Outcome::NotSent(_) => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::outbox::{Became, Outcome, Settled};
+use crate::outbox::{Became, Settled};
 
 /// Counts of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Report {
     pub(super) fn count<R>(&mut self, (attempt, became): Settled<'_, R>) {
         let counter = match (became, &attempt.outcome) {
             (Became::Delivered, _) => &mut self.delivered,
-            (Became::Pending(_), Outcome::NotSent(_)) => &mut self.handed_back,
+            (Became::Pending(_), outcome) if outcome.is_unsent() => &mut self.handed_back,
             (Became::Pending(_), _) => &mut self.retried,
             (Became::Dead(_), _) => &mut self.dead,
             (Became::Cancelled, _) => &mut self.cancelled,

@@ -59,7 +59,7 @@ async fn settle_once<D: Destination>(
     let Settling { became, frees, at } = settling;
     let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&became).collect();
     destination.apply(&txn, &settled, at).await?;
-    let any_failed = attempts.iter().any(|it| !matches!(it.outcome, Outcome::Delivered(_) | Outcome::NotSent(_)));
+    let any_failed = attempts.iter().any(|it| !matches!(it.outcome, Outcome::Delivered(_)) && !it.outcome.is_unsent());
     let held = if any_failed { outbox::held(&*txn, name, at).await? } else { None };
     crash::point("before-settle-commit");
     txn.commit().await?;

@@ -3,14 +3,14 @@
 use std::error::Error;
 
 use crate::{
-    outbox::{Became, Outcome, Settled},
+    outbox::{Became, Settled},
     telemetry::{metrics, trace_context::TraceContext},
 };
 
 /// Tells about an attempt that this worker made, and that was written down.
 pub(super) fn settled<R>(settled: Settled<'_, R>) {
     let (attempt, _) = settled;
-    if !matches!(attempt.outcome, Outcome::NotSent(_)) {
+    if !attempt.outcome.is_unsent() {
         metrics::delivery_seconds(attempt.event.destination.clone(), attempt.took);
     }
     ended(settled);
