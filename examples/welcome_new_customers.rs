@@ -13,12 +13,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use feebox::{
-    database::Database,
+    database::{Database, DatabaseTransaction},
     settings::{Settings, Sources},
     submission::{Line, Listener, ListenerError, NewQuote, OutboxRecorder, Submission, Submitted},
 };
 use migration::MigratorTrait;
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use sea_orm::ConnectionTrait;
 
 struct WelcomeNewCustomers;
 

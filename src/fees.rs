@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use entity::fee_record::{ActiveModel, Column, Entity};
-use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbErr, EntityTrait, sea_query::OnConflict};
+use sea_orm::{ActiveValue::Set, DbErr, EntityTrait, sea_query::OnConflict};
 use uuid::Uuid;
+
+use crate::database::{self, DatabaseTransaction};
 
 pub use entity::fee_record::Model as FeeRecord;
 
@@ -37,12 +39,10 @@ pub async fn store<'a>(
     fees: impl Iterator<Item = (Uuid, &'a Fee)>,
     now: DateTime<Utc>,
 ) -> Result<(), DbErr> {
-    let mut rows: Vec<_> = fees.map(|(event_id, fee)| row(event_id, fee, now)).collect();
-    while !rows.is_empty() {
-        let rest = rows.split_off(rows.len().min(ROWS_MAX));
+    for some in database::runs(fees, ROWS_MAX, txn.statement_bytes(), |(_, fee)| 200 + fee.fee_id.len()) {
+        let rows = some.into_iter().map(|(event_id, fee)| row(event_id, fee, now));
         let once = OnConflict::new().do_nothing_on([Column::Id]).to_owned();
         Entity::insert_many(rows).on_conflict(once).exec_without_returning(txn).await?;
-        rows = rest;
     }
     Ok(())
 }

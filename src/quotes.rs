@@ -10,10 +10,12 @@ use entity::{
     quote::{ActiveModel, Column, Entity},
 };
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, UpdateMany,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    UpdateMany,
 };
 use uuid::Uuid;
+
+use crate::database::{self, DatabaseTransaction};
 
 pub use entity::quote::{Model as Quote, Status};
 
@@ -21,6 +23,9 @@ pub use entity::quote::{Model as Quote, Status};
 pub const FEE_SERVER: &str = "fee-server";
 /// The destination that tells others.
 pub const KAFKA: &str = "kafka";
+
+/// Rows a statement: below the 32,766 parameters that `SQLite` takes.
+const ROWS_MAX: usize = 1_000;
 
 /// A quote with what has become of it.
 #[derive(Clone, Debug)]
@@ -49,8 +54,8 @@ pub struct QuoteFilter {
 /// # Errors
 /// What the database answers.
 pub async fn insert(txn: &DatabaseTransaction, quotes: &[Quote]) -> Result<(), DbErr> {
-    for some in quotes.chunks(1_000) {
-        let rows = some.iter().cloned().map(|quote| ActiveModel {
+    for some in database::runs(quotes.iter(), ROWS_MAX, txn.statement_bytes(), |quote| bytes(quote)) {
+        let rows = some.into_iter().cloned().map(|quote| ActiveModel {
             id: Set(quote.id),
             customer_id: Set(quote.customer_id),
             currency: Set(quote.currency),
@@ -65,6 +70,11 @@ pub async fn insert(txn: &DatabaseTransaction, quotes: &[Quote]) -> Result<(), D
         Entity::insert_many(rows).exec_without_returning(txn).await?;
     }
     Ok(())
+}
+
+/// About how many bytes `quote` takes in a statement: what is bounded besides its lines, and those.
+fn bytes(quote: &Quote) -> usize {
+    600 + database::json_bytes(&quote.lines)
 }
 
 /// Moves those of `ids` that stand in one of `from` to `to`; returns how many moved.

@@ -1,11 +1,12 @@
 //! What is told to others about a quote: events for Kafka, stored in the transaction of what they tell.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::DbErr;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    database::DatabaseTransaction,
     fees::Fee,
     outbox::{self, NewEvent},
     quotes::{KAFKA, Quote},

@@ -20,7 +20,7 @@ use crate::{
     quotes::Status,
     relay::Relay,
     settings::{self, SweepAction},
-    submission::{CancelError, Cancelled, cancel},
+    submission::{CancelError, cancel},
     telemetry::metrics,
 };
 
@@ -140,9 +140,9 @@ async fn cancel_one(db: &Database, relay: Relay, id: Uuid, reason: &str) -> Resu
         })
     });
     match cancelled.await {
-        Ok(Cancelled::Now(_)) => Ok(true),
+        Ok(_) => Ok(true),
         // Somebody was quicker: it is not pending any more.
-        Ok(Cancelled::Before(_)) | Err(CancelError::NotFound | CancelError::Rejected) => Ok(false),
+        Err(CancelError::Before(_) | CancelError::NotFound | CancelError::Rejected) => Ok(false),
         Err(CancelError::Database(error)) => Err(error),
     }
 }

@@ -12,11 +12,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::quote;
-use sea_orm::{DatabaseTransaction, DbErr, EntityTrait, PaginatorTrait};
+use sea_orm::{DbErr, EntityTrait, PaginatorTrait};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{database::Database, settings::Strategy};
+use crate::{
+    database::{Database, DatabaseTransaction},
+    settings::Strategy,
+};
 
 pub use remote::{RemoteAuditError, audit_remote};
 

@@ -1,131 +1,168 @@
-//! A transaction, and the one way to run one.
+//! A transaction: begun, committed and rolled back so that no caller can leave a session in the middle of it.
 
-use std::{marker::PhantomData, ops::Deref, time::Duration};
+use std::{
+    ops::Deref,
+    sync::{Mutex as StdMutex, PoisonError},
+    time::Duration,
+};
 
-use futures_util::future::BoxFuture;
-use rand::RngExt;
-use sea_orm::{DatabaseTransaction, DbErr, RuntimeErr, sqlx};
-use tokio::{sync::OwnedMutexGuard, time::sleep};
+use async_trait::async_trait;
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, sqlx};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, MutexGuard, OwnedMutexGuard},
+};
 
-use super::Database;
+use super::{
+    failure::{cannot_connect, ends_session, failed, timed_out},
+    sessions::{Held, Sessions},
+};
 
-/// How often a transaction is run at most, when the database asks for it to be run again.
-const TRIES_MAX: u32 = 8;
-/// The longest pause before the second run; it doubles with each further one.
-const PAUSE_MAX: Duration = Duration::from_millis(10);
+/// A server that does not begin a transaction within this is taken to be gone. It waits for no lock.
+const BEGIN_WAIT: Duration = Duration::from_secs(2);
+/// `SQLite`'s begin waits for the writers of other processes; its busy handler ends before this.
+const SQLITE_BEGIN_WAIT: Duration = Duration::from_secs(15);
+/// How long a commit may take: it waits for disks and replicas.
+const COMMIT_WAIT: Duration = Duration::from_secs(15);
+/// How long a rollback may take before the session is closed instead, which comes to the same.
+const ROLLBACK_WAIT: Duration = Duration::from_secs(2);
+/// How often a begin is sent at most, on a fresh session each time.
+const BEGINS_MAX: u32 = 3;
+/// A statement's bytes are kept below this, so that no row waits long for another.
+const STATEMENT_BYTES: usize = 512 * 1024;
+
+/// An open transaction, as what runs inside it sees it.
+///
+/// A transaction in which a statement failed cannot go on: further statements are refused, and so is the commit. `PostgreSQL`
+/// answers the commit of such a transaction as if it were done.
+#[derive(Debug)]
+pub struct DatabaseTransaction {
+    backend: DbBackend,
+    held: Mutex<Held>,
+    statement_bytes: usize,
+    /// The first error of a statement.
+    failure: StdMutex<Option<DbErr>>,
+}
 
 /// A transaction that may write. Rolled back when dropped.
 #[derive(Debug)]
 pub struct Transaction {
-    inner: DatabaseTransaction,
-    _writer: Option<OwnedMutexGuard<()>>,
+    inner: Option<DatabaseTransaction>,
+    /// Lets this process's next writer of an `SQLite` file go on, when the session is back.
+    writer: Option<OwnedMutexGuard<()>>,
 }
 
-/// The transaction that a unit of work runs in, for as long as `'txn`; what the work borrows from outside lives for `'env`.
-#[derive(Clone, Copy, Debug)]
-pub struct Txn<'txn, 'env: 'txn> {
-    txn: &'txn Transaction,
-    borrows: PhantomData<&'env ()>,
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Write,
+    Snapshot,
 }
 
-/// An error that may have come from the database.
-pub trait DatabaseFailure {
-    /// The database's own error, if it is one.
-    fn database_error(&self) -> Option<&DbErr>;
-}
-
-impl DatabaseFailure for DbErr {
-    fn database_error(&self) -> Option<&DbErr> {
-        Some(self)
-    }
-}
-
-impl Database {
-    /// Runs `work` in a transaction and commits it. The one way to run a transaction that writes:
-    /// `db.transaction(|txn| Box::pin(async move { … }))`. What `work` uses from outside, it borrows.
-    ///
-    /// A deadlock or a serialization failure, of a statement or of the commit, means that nothing was done and that the
-    /// same transaction may succeed now: it is run again, from its begin, up to 8 times in all with growing random pauses.
-    /// So `work` has no effect but through its transaction. If it fails otherwise, the transaction is rolled back.
-    ///
-    /// # Errors
-    /// Those of `work`; any database error. After an error of the commit it is unknown whether it is done.
-    pub async fn transaction<'env, T, E, W>(&self, work: W) -> Result<T, E>
-    where
-        W: for<'txn> Fn(Txn<'txn, 'env>) -> BoxFuture<'txn, Result<T, E>>,
-        E: From<DbErr> + DatabaseFailure,
-    {
-        let mut tries = 1;
+impl Sessions {
+    /// Begins a transaction, on a fresh session if one turned out dead or read-only: nothing was done yet.
+    pub(super) async fn begin(
+        &self,
+        purpose: Purpose,
+        writer: Option<OwnedMutexGuard<()>>,
+    ) -> Result<Transaction, DbErr> {
+        let mut begins = 1;
         loop {
-            let done = self.run_once(&work).await;
-            match &done {
-                Err(error) if tries < TRIES_MAX && error.database_error().is_some_and(asks_again) => {
-                    let pause = rand::rng().random_range(Duration::ZERO..PAUSE_MAX * 2_u32.pow(tries - 1));
-                    sleep(pause).await;
-                    tries += 1;
-                }
-                _ => return done,
-            }
-        }
-    }
-
-    async fn run_once<'env, T, E, W>(&self, work: &W) -> Result<T, E>
-    where
-        W: for<'txn> Fn(Txn<'txn, 'env>) -> BoxFuture<'txn, Result<T, E>>,
-        E: From<DbErr>,
-    {
-        let txn = self.begin().await?;
-        let done = work(Txn { txn: &txn, borrows: PhantomData }).await;
-        match done {
-            Ok(done) => {
-                txn.commit().await?;
-                Ok(done)
-            }
-            Err(error) => {
-                txn.rollback().await?;
-                Err(error)
+            let held = self.acquire().await?;
+            match begin_on(held, purpose).await {
+                Ok(inner) => return Ok(Transaction { inner: Some(inner), writer }),
+                Err(error) if begins < BEGINS_MAX && ends_session(&error) => begins += 1,
+                Err(error) => return Err(failed(error)),
             }
         }
     }
 }
 
-/// Whether the database asks for the transaction to be run again: it has been rolled back for the sake of another one.
-#[must_use]
-pub fn asks_again(error: &DbErr) -> bool {
-    let (DbErr::Conn(RuntimeErr::SqlxError(error))
-    | DbErr::Exec(RuntimeErr::SqlxError(error))
-    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
-    else {
-        return false;
-    };
-    let sqlx::Error::Database(error) = error.as_ref() else { return false };
-    // SQLSTATE: serialization failure, deadlock detected. MariaDB's lock wait time-out (1205) is a general error there.
-    let code = error.code();
-    matches!(code.as_deref(), Some("40001" | "40P01"))
-        || error
-            .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
-            .is_some_and(|it| [1205, 1213].contains(&it.number()))
+/// In a task of its own: a caller that goes away in the middle gets its transaction rolled back, and costs no session.
+async fn begin_on(mut held: Held, purpose: Purpose) -> Result<DatabaseTransaction, sqlx::Error> {
+    let begun = tokio::spawn(async move {
+        let opener = held.sessions().opener();
+        let backend = opener.backend;
+        let sql = match purpose {
+            Purpose::Write => opener.begin_writing(&held),
+            Purpose::Snapshot => opener.begin_snapshot(),
+        };
+        let limit = if backend == DbBackend::Sqlite { SQLITE_BEGIN_WAIT } else { BEGIN_WAIT };
+        if let Err(error) = held.begin(&sql, limit).await {
+            held.judge(&error);
+            return Err(error);
+        }
+        let statement_bytes = STATEMENT_BYTES.min(held.statement_bytes_max / 2);
+        let begun =
+            DatabaseTransaction { backend, held: Mutex::new(held), statement_bytes, failure: StdMutex::default() };
+        // Should the caller be gone, this is dropped as what it is.
+        Ok(Transaction { inner: Some(begun), writer: None })
+    });
+    let begun: Result<Transaction, sqlx::Error> = begun.await.map_err(died)?;
+    begun.and_then(|mut begun| begun.inner.take().ok_or(sqlx::Error::BeginFailed))
+}
+
+fn died(error: tokio::task::JoinError) -> sqlx::Error {
+    timed_out(format!("the task of a transaction ended early: {error}"))
 }
 
 impl Transaction {
-    pub(super) fn new(inner: DatabaseTransaction, writer: Option<OwnedMutexGuard<()>>) -> Self {
-        Self { inner, _writer: writer }
-    }
-
-    /// Makes it durable. After an error it is unknown whether it is.
+    /// Makes it durable. After an error of a statement it is rolled back instead, and that error returned.
     ///
     /// # Errors
-    /// Any database error.
-    pub async fn commit(self) -> Result<(), DbErr> {
-        self.inner.commit().await
+    /// Any database error. After one of the commit itself it is unknown whether it is done, except for a conflict.
+    pub async fn commit(mut self) -> Result<(), DbErr> {
+        let (inner, writer) = (self.inner.take(), self.writer.take());
+        let Some(inner) = inner else { return Ok(()) };
+        if let Some(error) = inner.failure() {
+            end(inner, writer, "ROLLBACK", ROLLBACK_WAIT).await.ok();
+            return Err(error);
+        }
+        end(inner, writer, "COMMIT", COMMIT_WAIT).await.map_err(failed)
     }
 
     /// Takes it back.
     ///
     /// # Errors
-    /// Any database error; a transaction that is dropped is taken back too.
-    pub async fn rollback(self) -> Result<(), DbErr> {
-        self.inner.rollback().await
+    /// None that matters: a session that cannot roll back is closed, which takes the transaction back.
+    pub async fn rollback(mut self) -> Result<(), DbErr> {
+        let (inner, writer) = (self.inner.take(), self.writer.take());
+        if let Some(inner) = inner
+            && let Err(error) = end(inner, writer, "ROLLBACK", ROLLBACK_WAIT).await
+        {
+            tracing::debug!(%error, "a transaction could not be rolled back; its session is closed");
+        }
+        Ok(())
+    }
+}
+
+/// In a task of its own, which goes on when the caller goes away.
+async fn end(
+    inner: DatabaseTransaction,
+    writer: Option<OwnedMutexGuard<()>>,
+    sql: &'static str,
+    limit: Duration,
+) -> Result<(), sqlx::Error> {
+    let ended = tokio::spawn(async move {
+        let mut held = inner.held.into_inner();
+        let ended = if held.can_roll_back() { held.end(sql, limit).await } else { Ok(()) };
+        if let Err(error) = &ended {
+            held.judge(error);
+        }
+        drop(held);
+        drop(writer);
+        ended
+    });
+    ended.await.map_err(died)?
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        let (inner, writer) = (self.inner.take(), self.writer.take());
+        // Without a runtime, or with a statement under way, the session is closed.
+        if let (Some(inner), Ok(runtime)) = (inner, Handle::try_current()) {
+            runtime.spawn(end(inner, writer, "ROLLBACK", ROLLBACK_WAIT));
+        }
     }
 }
 
@@ -133,14 +170,69 @@ impl Deref for Transaction {
     type Target = DatabaseTransaction;
 
     fn deref(&self) -> &DatabaseTransaction {
-        &self.inner
+        // Taken only by what consumes the transaction.
+        self.inner.as_ref().expect("an open transaction")
     }
 }
 
-impl Deref for Txn<'_, '_> {
-    type Target = DatabaseTransaction;
+impl DatabaseTransaction {
+    /// How many bytes of rows a statement should carry at most; the server takes at least twice that.
+    #[must_use]
+    pub fn statement_bytes(&self) -> usize {
+        self.statement_bytes
+    }
 
-    fn deref(&self) -> &DatabaseTransaction {
-        self.txn
+    fn failure(&self) -> Option<DbErr> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn session(&self) -> Result<MutexGuard<'_, Held>, DbErr> {
+        let held = self.held.lock().await;
+        match self.failure() {
+            Some(error) => Err(error),
+            None if held.can_roll_back() => Ok(held),
+            // A statement before it was given up in the middle.
+            None => Err(cannot_connect(sqlx::Error::WorkerCrashed)),
+        }
+    }
+
+    /// Notes what a statement came to.
+    fn note<T>(&self, held: &Held, done: Result<T, DbErr>) -> Result<T, DbErr> {
+        if let Err(error) = &done {
+            if let DbErr::Exec(sea_orm::RuntimeErr::SqlxError(error)) = error {
+                held.judge(error);
+            }
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+        }
+        done
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for DatabaseTransaction {
+    fn get_database_backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let mut held = self.session().await?;
+        let done = held.execute(&statement).await;
+        self.note(&held, done)
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let mut held = self.session().await?;
+        let done = held.simple(sql).await.map_err(failed);
+        self.note(&held, done)
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        Ok(self.query_all_raw(statement).await?.into_iter().next())
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let mut held = self.session().await?;
+        let done = held.query(&statement).await;
+        self.note(&held, done)
     }
 }

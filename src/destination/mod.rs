@@ -6,9 +6,10 @@ mod fee_server;
 mod kafka;
 mod scripted;
 
+use crate::database::DatabaseTransaction;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::DbErr;
 
 use crate::outbox::{self, LeasedEvent, Outcome, Settled};
 

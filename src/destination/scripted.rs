@@ -7,12 +7,13 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::DbErr;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Destination;
+use crate::database::DatabaseTransaction;
 use crate::outbox::{Became, LeasedEvent, Outcome, Settled};
 
 /// What is to happen at a delivery.

@@ -11,7 +11,7 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::DbErr;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{audit, outbox, sweeper, telemetry::metrics, upkeep};
+use crate::{audit, database::Unready, outbox, sweeper, telemetry::metrics, upkeep};
 
 use super::{
     Vitals,
@@ -38,7 +38,7 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The database answers and no migration pends
+/// The database takes writes and no migration is pending
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     responses(
@@ -49,15 +49,19 @@ async fn healthz() -> &'static str {
 async fn readyz(State(vitals): State<Vitals>) -> Result<&'static str, Problem> {
     let not_ready = |detail: String| Problem::new(Kind::NotReady, detail).retry_after_seconds(1);
     let pending = async {
+        vitals.db.writable().await?;
         let txn = vitals.db.snapshot().await?;
-        Migrator::get_pending_migrations_read_only(&*txn).await
+        match Migrator::get_pending_migrations_read_only(&*txn).await {
+            Ok(pending) => Ok(pending.iter().map(|it| it.name().to_owned()).collect::<Vec<_>>()),
+            // The database has migrations that this version does not know. A newer one runs beside it, as in every rolling
+            // upgrade, and has applied what this one needs long ago.
+            Err(DbErr::Custom(_)) => Ok(Vec::new()),
+            Err(error) => Err(Unready::from(error)),
+        }
     };
     let pending = match tokio::time::timeout(DATABASE_LIMIT, pending).await {
-        Ok(Ok(pending)) => pending.iter().map(|it| it.name().to_owned()).collect(),
-        // The database has migrations that this version does not know. A newer one runs beside it, as in every rolling
-        // upgrade, and has applied what this one needs long ago.
-        Ok(Err(DbErr::Custom(_))) => Vec::new(),
-        Ok(Err(error)) => return Err(not_ready("the database does not answer".to_owned()).cause(&chain(&error))),
+        Ok(Ok(pending)) => pending,
+        Ok(Err(unready)) => return Err(not_ready(unready.to_string()).cause(&chain(&unready))),
         Err(_) => return Err(not_ready(format!("the database did not answer within {DATABASE_LIMIT:?}"))),
     };
     if pending.is_empty() {

@@ -14,6 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::input::{Fault, Faults};
+use crate::database;
 
 /// The media type of problems.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
@@ -38,7 +39,9 @@ pub(super) const SORTS: &str = "\
 | `/problems/key-reused` | 422 | this `Idempotency-Key` was used with another body |
 | `/problems/refused` | 422 | the submission was refused; nothing is stored |
 | `/problems/internal` | 500 | our fault |
-| `/problems/database-unavailable` | 503 | the database is away or busy |
+| `/problems/too-large-for-database` | 413 | the database takes no statement of that size |
+| `/problems/database-unavailable` | 503 | the database is unavailable, read-only or has no room |
+| `/problems/database-busy` | 503 | others kept what this call needs for too long; nothing is stored |
 | `/problems/destination-unavailable` | 503 | the quote's destination did not take it, and submissions wait for that (`submission.strategy`) |
 | `/problems/not-ready` | 503 | what the answer of `/readyz` names is missing |
 | `/problems/timed-out` | 503 | the call took too long |
@@ -61,12 +64,14 @@ pub(super) enum Kind {
     WrongState,
     KeyInFlight,
     BodyTooLarge,
+    TooLargeForDatabase,
     UnsupportedMediaType,
     InvalidBody,
     KeyReused,
     Refused,
     Internal,
     DatabaseUnavailable,
+    DatabaseBusy,
     DestinationUnavailable,
     NotReady,
     TimedOut,
@@ -127,6 +132,9 @@ impl Kind {
             Self::WrongState => ("wrong-state", S::CONFLICT, "It does not stand so that this can be done"),
             Self::KeyInFlight => ("key-in-flight", S::CONFLICT, "The first call with this key is still in flight"),
             Self::BodyTooLarge => ("body-too-large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Self::TooLargeForDatabase => {
+                ("too-large-for-database", S::PAYLOAD_TOO_LARGE, "The database takes no statement of that size")
+            }
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "The body is not sent as JSON")
             }
@@ -135,8 +143,9 @@ impl Kind {
             Self::Refused => ("refused", S::UNPROCESSABLE_ENTITY, "The submission was refused"),
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Something went wrong on our side"),
             Self::DatabaseUnavailable => {
-                ("database-unavailable", S::SERVICE_UNAVAILABLE, "The database does not answer")
+                ("database-unavailable", S::SERVICE_UNAVAILABLE, "The database is unavailable")
             }
+            Self::DatabaseBusy => ("database-busy", S::SERVICE_UNAVAILABLE, "The database is busy"),
             Self::DestinationUnavailable => {
                 ("destination-unavailable", S::SERVICE_UNAVAILABLE, "The quote's destination does not answer")
             }
@@ -184,9 +193,20 @@ impl Problem {
 }
 
 impl From<DbErr> for Problem {
+    /// By what the database says: only what may succeed later is answered as "try again".
     fn from(error: DbErr) -> Self {
-        let detail = "the database is away or too busy; try again, a submission with the same Idempotency-Key";
-        Self::new(Kind::DatabaseUnavailable, detail).retry_after_seconds(DATABASE_RETRY_SECONDS).cause(&chain(&error))
+        use database::Kind as D;
+        let cause = chain(&error);
+        let again = "try again, a submission with the same Idempotency-Key";
+        let (kind, why) = match database::kind(&error) {
+            D::Internal => return Self::internal(&cause),
+            D::TooLarge => return too_large(&error).cause(&cause),
+            D::Unavailable | D::Denied => (Kind::DatabaseUnavailable, "the database is unavailable"),
+            D::ReadOnly => (Kind::DatabaseUnavailable, "the database is read-only at the moment"),
+            D::Full => (Kind::DatabaseUnavailable, "the database has no room left, or its disk fails"),
+            D::Conflict | D::Busy => (Kind::DatabaseBusy, "other calls kept what this one needs for too long"),
+        };
+        Self::new(kind, format!("{why}; {again}")).retry_after_seconds(DATABASE_RETRY_SECONDS).cause(&cause)
     }
 }
 
@@ -203,6 +223,15 @@ impl IntoResponse for Problem {
         }
         answer
     }
+}
+
+fn too_large(error: &DbErr) -> Problem {
+    let limit = database::too_large(error).map_or_else(String::new, |it| format!(" = {}", it.bytes_max));
+    let detail = format!(
+        "the database takes no statement of that size (max_allowed_packet{limit}); send less, or have its operator raise \
+         that setting"
+    );
+    Problem::new(Kind::TooLargeForDatabase, detail)
 }
 
 /// For calls that no route takes.
@@ -233,13 +262,22 @@ mod tests {
     #[test]
     fn every_sort_is_told_to_clients() {
         use Kind as K;
-        let on_our_side = [K::Internal, K::DatabaseUnavailable, K::DestinationUnavailable, K::NotReady, K::TimedOut];
+        let on_our_side = [K::Internal, K::DestinationUnavailable, K::NotReady, K::TimedOut];
+        let of_the_database = [K::DatabaseUnavailable, K::DatabaseBusy, K::TooLargeForDatabase];
         let about_the_caller = [K::Unauthorized, K::Forbidden];
         let about_the_route = [K::NotFound, K::MethodNotAllowed, K::InvalidParameter, K::InvalidHeader];
         let about_the_body =
             [K::MalformedJson, K::BodyTooLarge, K::UnsupportedMediaType, K::InvalidBody, K::KeyReused, K::Refused];
         let about_the_state = [K::QuoteRejected, K::WrongState, K::KeyInFlight];
-        let all = [&on_our_side[..], &about_the_caller, &about_the_route, &about_the_body, &about_the_state].concat();
+        let all = [
+            &on_our_side[..],
+            &of_the_database,
+            &about_the_caller,
+            &about_the_route,
+            &about_the_body,
+            &about_the_state,
+        ]
+        .concat();
         assert_eq!(SORTS.lines().count() - 2, all.len());
         for kind in all {
             let (name, status, _) = kind.describe();

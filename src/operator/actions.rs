@@ -3,8 +3,7 @@
 use chrono::{DateTime, Utc};
 use entity::operator_action::{ActiveModel, Column, Entity};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -12,8 +11,12 @@ use utoipa::ToSchema;
 use uuid::{Builder, Uuid};
 
 use super::Operator;
+use crate::database::{self, DatabaseTransaction};
 
 pub use entity::operator_action::Model as Action;
+
+/// Rows a statement: below the 32,766 parameters that `SQLite` takes.
+const ROWS_MAX: usize = 1_000;
 
 /// An event came back with a bulk retry. The bulk has an action of its own; this one is for the quote's timeline.
 pub(super) const REVIVE: &str = "event.revive";
@@ -71,17 +74,22 @@ pub(super) async fn record(
     now: DateTime<Utc>,
     actions: Vec<NewAction>,
 ) -> Result<(), DbErr> {
-    let rows = actions.into_iter().map(|NewAction { action, target, quote_id, details }| ActiveModel {
-        id: Set(Uuid::now_v7()),
-        actor: Set(operator.name.into()),
-        action: Set(action.into()),
-        target: Set(target),
-        quote_id: Set(quote_id),
-        reason: Set(operator.reason.map(str::to_owned)),
-        details: Set(details),
-        created_at: Set(now),
-    });
-    Entity::insert_many(rows).exec_without_returning(txn).await.map(drop)
+    let reason_bytes = operator.reason.map_or(0, str::len);
+    let bytes = |action: &NewAction| 300 + reason_bytes + database::json_bytes(&action.details);
+    for some in database::runs(actions, ROWS_MAX, txn.statement_bytes(), bytes) {
+        let rows = some.into_iter().map(|NewAction { action, target, quote_id, details }| ActiveModel {
+            id: Set(Uuid::now_v7()),
+            actor: Set(operator.name.into()),
+            action: Set(action.into()),
+            target: Set(target),
+            quote_id: Set(quote_id),
+            reason: Set(operator.reason.map(str::to_owned)),
+            details: Set(details),
+            created_at: Set(now),
+        });
+        Entity::insert_many(rows).exec_without_returning(txn).await?;
+    }
+    Ok(())
 }
 
 /// Actions, newest first, at most `limit`.

@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::{Operator, OperatorError, actions, actions::NewAction, hands_over};
 use crate::{
-    database::Database,
+    database::{Database, DatabaseTransaction},
     outbox::{self, Event, EventStatus},
     quotes::{self, Status},
     relay::Relay,
-    submission::{self, CancelError, Cancelled},
+    submission::{self, CancelError},
 };
 
 /// Gives event `id` up. One that would have handed a quote to its destination gives up the quote, even a rejected one: a
@@ -20,9 +20,18 @@ use crate::{
 /// # Errors
 /// [`OperatorError::Conflict`] if it was delivered or given up before.
 pub async fn cancel(db: &Database, relay: Relay, operator: Operator<'_>, id: Uuid) -> Result<Event, OperatorError> {
-    let txn = db.begin().await?;
-    let now = db.now(&*txn).await?;
-    let event = outbox::give_up(&txn, id, now).await?.ok_or_else(|| OperatorError::no_event(id))?;
+    db.transaction(|txn| Box::pin(async move { cancel_in(&txn, db, relay, operator, id).await })).await
+}
+
+async fn cancel_in(
+    txn: &DatabaseTransaction,
+    db: &Database,
+    relay: Relay,
+    operator: Operator<'_>,
+    id: Uuid,
+) -> Result<Event, OperatorError> {
+    let now = db.now(txn).await?;
+    let event = outbox::give_up(txn, id, now).await?.ok_or_else(|| OperatorError::no_event(id))?;
     match event.status {
         EventStatus::Pending | EventStatus::Leased | EventStatus::Dead => {}
         EventStatus::Delivered => {
@@ -31,13 +40,13 @@ pub async fn cancel(db: &Database, relay: Relay, operator: Operator<'_>, id: Uui
         }
         EventStatus::Cancelled => return Err(given_up_before()),
     }
-    let of_quote = quotes::destination(&*txn, event.aggregate_id).await?;
+    let of_quote = quotes::destination(txn, event.aggregate_id).await?;
     if hands_over(&event) && of_quote.is_some_and(|destination| destination == event.destination) {
         let why = operator.reason.map_or_else(|| format!("given up by {}", operator.name), str::to_owned);
         let from = [Status::Pending, Status::Confirmed, Status::Rejected];
-        match submission::cancel(&txn, relay, event.aggregate_id, &from, Some(&why), None, now).await {
-            Ok(Cancelled::Now(_)) => {}
-            Ok(Cancelled::Before(_)) => return Err(given_up_before()),
+        match submission::cancel(txn, relay, event.aggregate_id, &from, Some(&why), None, now).await {
+            Ok(_) => {}
+            Err(CancelError::Before(_)) => return Err(given_up_before()),
             Err(CancelError::Database(error)) => return Err(error.into()),
             Err(error) => return Err(OperatorError::Conflict(error.to_string())),
         }
@@ -50,10 +59,8 @@ pub async fn cancel(db: &Database, relay: Relay, operator: Operator<'_>, id: Uui
     });
     let action =
         NewAction { action: "event.cancel", target: id.to_string(), quote_id: Some(event.aggregate_id), details };
-    actions::record(&txn, operator, now, vec![action]).await?;
-    let event = outbox::get(&*txn, id).await?.ok_or_else(|| OperatorError::no_event(id))?;
-    txn.commit().await?;
-    Ok(event)
+    actions::record(txn, operator, now, vec![action]).await?;
+    outbox::get(txn, id).await?.ok_or_else(|| OperatorError::no_event(id))
 }
 
 fn given_up_before() -> OperatorError {

@@ -7,7 +7,7 @@ use super::{Operator, actions, actions::NewAction};
 use crate::{
     database::Database,
     quotes::{Quote, Status},
-    submission::{self, CancelError, Cancelled, Submission},
+    submission::{self, CancelError, Submission},
 };
 
 /// As [`Submission::cancel`], with a line in the log of what operators did. Cancelling twice is one cancellation, and one
@@ -22,18 +22,24 @@ pub async fn cancel_quote(
     id: Uuid,
     trace_context: Option<String>,
 ) -> Result<Quote, CancelError> {
-    let txn = db.begin().await?;
-    let now = db.now(&*txn).await?;
-    let from = [Status::Pending, Status::Confirmed];
-    match submission::cancel(&txn, submission.relay(), id, &from, operator.reason, trace_context, now).await? {
-        Cancelled::Now(quote) => {
+    let (relay, trace_context) = (submission.relay(), &trace_context);
+    let cancelled = db.transaction(|txn| {
+        Box::pin(async move {
+            let now = db.now(&*txn).await?;
+            let (from, trace_context) = ([Status::Pending, Status::Confirmed], trace_context.clone());
+            let quote = submission::cancel(&txn, relay, id, &from, operator.reason, trace_context, now).await?;
             let target = id.to_string();
             let action = NewAction { action: "quote.cancel", target, quote_id: Some(id), details: json!({}) };
             actions::record(&txn, operator, now, vec![action]).await?;
-            txn.commit().await?;
+            Ok(quote)
+        })
+    });
+    match cancelled.await {
+        Ok(quote) => {
             submission.after_cancellation(&quote).await;
             Ok(quote)
         }
-        Cancelled::Before(quote) => Ok(quote),
+        Err(CancelError::Before(quote)) => Ok(*quote),
+        Err(error) => Err(error),
     }
 }

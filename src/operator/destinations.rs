@@ -40,20 +40,22 @@ async fn set_pause(
         // They can be paused before the first worker ran.
         outbox::ensure_destinations(db, &[name]).await?;
     }
-    let txn = db.begin().await?;
-    let now = db.now(&*txn).await?;
-    let before = outbox::destination(&*txn, name).await?.ok_or_else(no_such)?;
-    let pause = Pause { by: operator.name.into(), since: now, reason: operator.reason.map(str::to_owned) };
-    if outbox::set_pause(&txn, name, paused.then_some(&pause), now).await? {
-        let action = NewAction {
-            action: if paused { PAUSE } else { RESUME },
-            target: name.into(),
-            quote_id: None,
-            details: json!({ "paused_before": before.paused }),
-        };
-        actions::record(&txn, operator, now, vec![action]).await?;
-    }
-    let after = outbox::destination(&*txn, name).await?.ok_or_else(no_such)?;
-    txn.commit().await?;
-    Ok(after)
+    let done = db.transaction(|txn| {
+        Box::pin(async move {
+            let now = db.now(&*txn).await?;
+            let before = outbox::destination(&*txn, name).await?.ok_or_else(no_such)?;
+            let pause = Pause { by: operator.name.into(), since: now, reason: operator.reason.map(str::to_owned) };
+            if outbox::set_pause(&txn, name, paused.then_some(&pause), now).await? {
+                let action = NewAction {
+                    action: if paused { PAUSE } else { RESUME },
+                    target: name.into(),
+                    quote_id: None,
+                    details: json!({ "paused_before": before.paused }),
+                };
+                actions::record(&txn, operator, now, vec![action]).await?;
+            }
+            outbox::destination(&*txn, name).await?.ok_or_else(no_such)
+        })
+    });
+    done.await
 }

@@ -14,6 +14,8 @@ mod retry_bulk;
 use entity::outbox_event::Model as Event;
 use sea_orm::DbErr;
 
+use crate::database::DatabaseFailure;
+
 pub use actions::{Action, ActionFilter, ActionView};
 pub use cancel::cancel;
 pub use cancel_quote::cancel_quote;
@@ -42,6 +44,15 @@ pub enum OperatorError {
     /// The database failed; the same call may be made again.
     #[error("the database failed")]
     Database(#[from] DbErr),
+}
+
+impl DatabaseFailure for OperatorError {
+    fn database_error(&self) -> Option<&DbErr> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::NotFound(_) | Self::Conflict(_) => None,
+        }
+    }
 }
 
 impl OperatorError {

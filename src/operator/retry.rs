@@ -1,13 +1,13 @@
 //! Retrying one event.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveEnum, DatabaseTransaction, DbErr};
+use sea_orm::{ActiveEnum, DbErr};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{Operator, OperatorError, actions, actions::NewAction, hands_over};
 use crate::{
-    database::Database,
+    database::{Database, DatabaseTransaction},
     outbox::{self, Event, EventStatus},
     quotes::{self, FEE_SERVER, KAFKA, Status},
 };
@@ -18,9 +18,17 @@ use crate::{
 /// # Errors
 /// [`OperatorError::Conflict`] if it is being delivered, or was delivered or given up.
 pub async fn retry(db: &Database, operator: Operator<'_>, id: Uuid) -> Result<Event, OperatorError> {
-    let txn = db.begin().await?;
-    let now = db.now(&*txn).await?;
-    let event = outbox::revive_one(&txn, id, now).await?.ok_or_else(|| OperatorError::no_event(id))?;
+    db.transaction(|txn| Box::pin(async move { retry_in(&txn, db, operator, id).await })).await
+}
+
+async fn retry_in(
+    txn: &DatabaseTransaction,
+    db: &Database,
+    operator: Operator<'_>,
+    id: Uuid,
+) -> Result<Event, OperatorError> {
+    let now = db.now(txn).await?;
+    let event = outbox::revive_one(txn, id, now).await?.ok_or_else(|| OperatorError::no_event(id))?;
     match event.status {
         EventStatus::Dead | EventStatus::Pending => {}
         EventStatus::Leased => {
@@ -30,7 +38,7 @@ pub async fn retry(db: &Database, operator: Operator<'_>, id: Uuid) -> Result<Ev
         EventStatus::Delivered => return Err(OperatorError::Conflict("the event was delivered already".into())),
         EventStatus::Cancelled => return Err(OperatorError::Conflict("the event was given up for good".into())),
     }
-    bring_back(&txn, [&event], now).await?;
+    bring_back(txn, [&event], now).await?;
     let details = json!({
         "status_before": event.status.to_value(),
         "attempts_before": event.attempts,
@@ -40,10 +48,8 @@ pub async fn retry(db: &Database, operator: Operator<'_>, id: Uuid) -> Result<Ev
     });
     let action =
         NewAction { action: "event.retry", target: id.to_string(), quote_id: Some(event.aggregate_id), details };
-    actions::record(&txn, operator, now, vec![action]).await?;
-    let event = outbox::get(&*txn, id).await?.ok_or_else(|| OperatorError::no_event(id))?;
-    txn.commit().await?;
-    Ok(event)
+    actions::record(txn, operator, now, vec![action]).await?;
+    outbox::get(txn, id).await?.ok_or_else(|| OperatorError::no_event(id))
 }
 
 /// The quotes that their destination had refused are pending again, as their events are.

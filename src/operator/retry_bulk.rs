@@ -52,14 +52,20 @@ pub async fn retry_bulk(db: &Database, operator: Operator<'_>, bulk: &BulkRetry)
     let bulk_id = Uuid::now_v7();
     let (mut done, mut behind) = (0, Uuid::nil());
     loop {
-        let txn = db.begin().await?;
-        let now = db.now(&*txn).await?;
-        let due_at = |n| bulk.due_at(begun, now, done + n);
-        let events = outbox::revive(&txn, &bulk.filter, behind, BATCH_SIZE, now, due_at).await?;
+        let events = db.transaction(|txn| {
+            Box::pin(async move {
+                let now = db.now(&*txn).await?;
+                let due_at = |n| bulk.due_at(begun, now, done + n);
+                let events = outbox::revive(&txn, &bulk.filter, behind, BATCH_SIZE, now, due_at).await?;
+                if !events.is_empty() {
+                    bring_back(&txn, &events, now).await?;
+                    actions::record(&txn, operator, now, bulk.actions(bulk_id, &events)).await?;
+                }
+                Ok::<_, OperatorError>(events)
+            })
+        });
+        let events = events.await?;
         let Some(last) = events.last() else { break };
-        bring_back(&txn, &events, now).await?;
-        actions::record(&txn, operator, now, bulk.actions(bulk_id, &events)).await?;
-        txn.commit().await?;
         behind = last.id;
         done += events.len();
     }

@@ -7,15 +7,17 @@ use entity::outbox_event::{self, Column, Entity, Status};
 use sea_orm::{
     ActiveEnum,
     ActiveValue::Set,
-    ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
-    Select,
+    ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Select,
     sea_query::{Alias, Expr, LockBehavior, LockType, Query, SelectStatement},
 };
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::gate::{self, Held, Passage};
-use crate::{clock::after, database::Database};
+use crate::{
+    clock::after,
+    database::{Database, DatabaseFailure, DatabaseTransaction},
+};
 
 /// Who claims what.
 #[derive(Clone, Debug)]
@@ -85,27 +87,50 @@ pub struct LeasedEvent {
 /// # Errors
 /// What the database answers; then nothing is claimed.
 pub async fn claim(db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, DbErr> {
+    let claimed = db.transaction(|txn| Box::pin(async move { claim_in(&txn, db, request).await }));
+    match claimed.await {
+        Ok(claim) => Ok(claim),
+        Err(NoClaim::Nothing(claim)) => Ok(*claim),
+        Err(NoClaim::Database(error)) => Err(error),
+    }
+}
+
+/// Why nothing is claimed.
+enum NoClaim {
+    /// There is nothing to claim: to be rolled back, with a probe that was taken for it.
+    Nothing(Box<Claim>),
+    Database(DbErr),
+}
+
+impl From<DbErr> for NoClaim {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl DatabaseFailure for NoClaim {
+    fn database_error(&self) -> Option<&DbErr> {
+        match self {
+            Self::Nothing(_) => None,
+            Self::Database(error) => Some(error),
+        }
+    }
+}
+
+async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, NoClaim> {
     let lease_ends = Instant::now() + request.lease;
-    let txn = db.begin().await?;
-    let (passage, now) = gate::pass(&txn, db.clock(), request.destination, request.lease).await?;
+    let (passage, now) = gate::pass(txn, db.clock(), request.destination, request.lease).await?;
     let (limit, probe) = match passage {
         Passage::Free => (request.limit, false),
         Passage::Probe => (1, true),
-        Passage::Held(held) => {
-            txn.rollback().await?;
-            return Ok(Claim { held: Some(held), ..Claim::default() });
-        }
+        Passage::Held(held) => return Err(NoClaim::Nothing(Box::new(Claim { held: Some(held), ..Claim::default() }))),
     };
-    let due = due(request.destination, now, limit).all(&*txn).await?;
+    let due = due(request.destination, now, limit).all(txn).await?;
     if due.is_empty() {
-        // With a probe that was taken for nothing. Not left to the drop, which is a moment late: others pass over rows that
-        // this transaction still locks.
-        txn.rollback().await?;
-        return Ok(Claim::default());
+        return Err(NoClaim::Nothing(Box::default()));
     }
     let lease_token = Uuid::new_v4();
-    lease(&txn, &due, request, lease_token, after(now, request.lease)).await?;
-    txn.commit().await?;
+    lease(txn, &due, request, lease_token, after(now, request.lease)).await?;
     let is_full = due.len() == limit;
     let events = due.into_iter().map(|row| {
         let attempt = row.attempts + 1;

@@ -3,11 +3,12 @@
 use chrono::{DateTime, Utc};
 use entity::destination::{ActiveModel, Circuit, Column, Entity, Model};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::database::DatabaseTransaction;
 
 /// A destination's shared state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -12,15 +12,14 @@ use entity::destination::{self, Circuit};
 use sea_orm::{
     ActiveModelTrait,
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, IntoActiveModel,
-    QueryFilter, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QuerySelect,
     sea_query::{Expr, OnConflict, Query, SelectStatement},
 };
 
 use super::{Outcome, Policy, circuit};
 use crate::{
     clock::{Clock, after},
-    database::Database,
+    database::{Database, DatabaseTransaction},
 };
 
 /// Why nothing is claimed for a destination although events may be due.

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use entity::outbox_event::{self, Column, Status};
-use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::claim::padded;
+use crate::database::{self, DatabaseTransaction};
 
 /// An event to store.
 #[derive(Clone, Debug)]
@@ -36,11 +37,9 @@ const ROWS_MAX: usize = 1_000;
 /// # Errors
 /// What the database answers; a place that is taken already is a unique violation, and nothing is stored.
 pub async fn record(txn: &DatabaseTransaction, now: DateTime<Utc>, events: Vec<NewEvent>) -> Result<(), DbErr> {
-    let mut rows: Vec<_> = events.into_iter().map(|event| row(event, now)).collect();
-    while !rows.is_empty() {
-        let rest = rows.split_off(rows.len().min(ROWS_MAX));
+    for some in database::runs(events, ROWS_MAX, txn.statement_bytes(), bytes) {
+        let rows = some.into_iter().map(|event| row(event, now));
         outbox_event::Entity::insert_many(rows).exec_without_returning(txn).await?;
-        rows = rest;
     }
     Ok(())
 }
@@ -70,6 +69,11 @@ pub async fn next_sequences(
         .all(txn)
         .await?;
     Ok(last.into_iter().map(|(quote_id, last)| (quote_id, last + 1)).collect())
+}
+
+/// About how many bytes `event` takes in a statement: what is bounded besides its payload, and that.
+fn bytes(event: &NewEvent) -> usize {
+    500 + database::json_bytes(&event.payload)
 }
 
 fn row(event: NewEvent, now: DateTime<Utc>) -> outbox_event::ActiveModel {

@@ -10,7 +10,10 @@ use sea_orm::{
 };
 
 use super::{Attempt, Became, LeasedEvent, Outcome, Policy, claim::status_in, settle::end_attempt};
-use crate::{clock::after, database::Database};
+use crate::{
+    clock::after,
+    database::{Database, DatabaseTransaction},
+};
 
 /// Events a transaction.
 const BATCH_SIZE: u64 = 500;
@@ -26,29 +29,38 @@ const BATCH_SIZE: u64 = 500;
 pub async fn rescue(db: &Database, worker: &str, policy: &Policy) -> Result<Vec<(Attempt<()>, Became)>, DbErr> {
     let mut rescued = Vec::new();
     loop {
-        let txn = db.begin().await?;
-        let now = db.now(&*txn).await?;
-        let expired = Entity::find()
-            .filter(status_in(&[Status::Leased]))
-            .filter(Column::LeasedUntil.lt(now))
-            .order_by_asc(Column::LeasedUntil)
-            .limit(BATCH_SIZE)
-            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
-            .all(&*txn)
-            .await?;
-        if expired.is_empty() {
-            txn.rollback().await?;
+        let batch = db.transaction(|txn| Box::pin(async move { rescue_some(&txn, db, worker, policy).await })).await?;
+        if batch.is_empty() {
             return Ok(rescued);
         }
-        for row in expired {
-            let withdrawn = row.withdrawn;
-            let attempt = left_without_result(row);
-            let became = next(&attempt.event, withdrawn, policy, now);
-            end_attempt(&txn, &attempt, &became, worker, now).await?;
-            rescued.push((attempt, became));
-        }
-        txn.commit().await?;
+        rescued.extend(batch);
     }
+}
+
+async fn rescue_some(
+    txn: &DatabaseTransaction,
+    db: &Database,
+    worker: &str,
+    policy: &Policy,
+) -> Result<Vec<(Attempt<()>, Became)>, DbErr> {
+    let now = db.now(txn).await?;
+    let expired = Entity::find()
+        .filter(status_in(&[Status::Leased]))
+        .filter(Column::LeasedUntil.lt(now))
+        .order_by_asc(Column::LeasedUntil)
+        .limit(BATCH_SIZE)
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .all(txn)
+        .await?;
+    let mut rescued = Vec::with_capacity(expired.len());
+    for row in expired {
+        let withdrawn = row.withdrawn;
+        let attempt = left_without_result(row);
+        let became = next(&attempt.event, withdrawn, policy, now);
+        end_attempt(txn, &attempt, &became, worker, now).await?;
+        rescued.push((attempt, became));
+    }
+    Ok(rescued)
 }
 
 fn left_without_result(row: Model) -> Attempt<()> {

@@ -34,8 +34,10 @@ pub async fn prune(db: &Database, settled_before: DateTime<Utc>) -> Result<u64, 
         if ids.is_empty() {
             return Ok(pruned);
         }
-        let txn = db.begin().await?;
-        pruned += Entity::delete_many().filter(Column::Id.is_in(ids)).exec(&*txn).await?.rows_affected;
-        txn.commit().await?;
+        let ids = &ids;
+        let deleted = db.transaction(|txn| {
+            Box::pin(async move { Entity::delete_many().filter(Column::Id.is_in(ids.clone())).exec(&*txn).await })
+        });
+        pruned += deleted.await?.rows_affected;
     }
 }

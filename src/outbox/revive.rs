@@ -5,13 +5,14 @@ use chrono::{DateTime, Utc};
 use entity::outbox_event::{ActiveModel, Column, Entity};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
     sea_query::{CaseStatement, Expr, Func, LikeExpr},
 };
 use uuid::Uuid;
 
 use super::{Event, EventStatus, claim::status_in};
+use crate::database::DatabaseTransaction;
 
 /// Which events a bulk retry is about.
 #[derive(Clone, Debug)]

@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 use entity::outbox_event::{self, Column, Entity, Status};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Alias, Expr, Query, SelectStatement},
 };
 use serde_json::Value;
@@ -20,6 +19,7 @@ use super::{
     receipt::receipts,
 };
 use crate::clock::{Clock, after};
+use crate::database::DatabaseTransaction;
 
 /// How many failed attempts an event remembers.
 const FAILURES_MAX: usize = 20;

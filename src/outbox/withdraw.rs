@@ -3,10 +3,10 @@
 
 use chrono::{DateTime, Utc};
 use entity::outbox_event::{ActiveModel, Column, Entity, Model, Status};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
+
+use crate::database::DatabaseTransaction;
 
 /// What was found when a quote's events were withdrawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

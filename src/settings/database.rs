@@ -1,6 +1,6 @@
 //! `database.*`: where quotes, events and fee records live.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -13,6 +13,8 @@ use super::secret::without_password;
 pub struct Database {
     /// `sqlite://…`, `postgres://…` or `mysql://…`.
     pub url: SecretString,
+    /// The file that the URL was read from, which is read again when the server refuses our credentials.
+    pub url_file: Option<PathBuf>,
     /// Most connections that this process holds open: 1 to 1000.
     pub max_connections: u32,
     /// How long to wait for a free connection.
@@ -23,6 +25,7 @@ impl Database {
     pub(super) fn read(fields: &mut Fields) -> Self {
         Self {
             url: read_url(fields),
+            url_file: fields.secret_file("database.url_file"),
             max_connections: fields.count("database.max_connections", 1..=1000),
             acquire_timeout: fields.duration("database.acquire_timeout", ["10ms", "5m"]),
         }

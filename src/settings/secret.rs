@@ -1,5 +1,7 @@
 //! Secrets: given inline or in a file, never shown.
 
+use std::path::PathBuf;
+
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -35,6 +37,12 @@ impl Fields {
             self.show(key, MASK, Origin::File(path.into()));
         }
         from_file
+    }
+
+    /// The file that `file_key` names, if it names one.
+    pub(super) fn secret_file(&mut self, file_key: &str) -> Option<PathBuf> {
+        let path = self.text(file_key);
+        (!path.is_empty()).then(|| self.path(&path))
     }
 
     fn secret_in_file(&mut self, file_key: &str, path: &str) -> Option<SecretString> {

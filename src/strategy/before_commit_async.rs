@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sea_orm::DatabaseTransaction;
 use tokio::time::sleep;
 
 use super::{
@@ -11,6 +10,7 @@ use super::{
     sender::{Sending, Sent, Stored},
     target::Taken,
 };
+use crate::database::DatabaseTransaction;
 use crate::submission::{Listener, ListenerError, Submitted};
 
 /// How often an answer looks for its quote, which may not be committed yet, and the pause after each look.

@@ -10,7 +10,7 @@ use crate::{
     outbox::RetryPolicy,
     quotes::{self, FEE_SERVER, Status},
     relay::{News, Relay, What},
-    submission::{CancelError, Cancelled, cancel},
+    submission::{CancelError, cancel},
     telemetry::metrics,
 };
 
@@ -71,27 +71,26 @@ impl Compensation {
     /// Tells whether the quote was pending and is cancelled now. If its destination may have taken it, an event that takes
     /// that back follows.
     async fn once(&self, sending: &Sending, reason: &str, may_have_reached: bool) -> Result<bool, CancelError> {
-        let txn = self.db.begin().await?;
-        let now = self.db.now(&*txn).await?;
         let (id, pending) = (sending.quote_id, [Status::Pending]);
-        let cancelled = if may_have_reached {
-            match cancel(&txn, self.relay, id, &pending, Some(reason), sending.trace_context.clone(), now).await {
-                Ok(cancelled) => matches!(cancelled, Cancelled::Now(_)),
-                Err(CancelError::Database(error)) => return Err(error.into()),
-                Err(CancelError::NotFound | CancelError::Rejected) => false,
-            }
-        } else {
-            let moved = quotes::advance(&*txn, [id], &pending, Status::Cancelled, Some(reason), now).await?;
-            // Kafka was not told of it, so that there is nothing to add.
-            if moved == 1 && self.destination == FEE_SERVER {
-                let (what, trace_context) = (What::Cancelled(id, Some(reason)), sending.trace_context.clone());
-                self.relay.tell(&txn, now, &[News { what, trace_context }]).await?;
-            }
-            moved == 1
-        };
-        if cancelled {
-            txn.commit().await?;
+        let done = self.db.transaction(|txn| {
+            Box::pin(async move {
+                let (now, trace_context) = (self.db.now(&*txn).await?, sending.trace_context.clone());
+                if may_have_reached {
+                    cancel(&txn, self.relay, id, &pending, Some(reason), trace_context, now).await?;
+                    return Ok(true);
+                }
+                let moved = quotes::advance(&*txn, [id], &pending, Status::Cancelled, Some(reason), now).await?;
+                // Kafka was not told of it, so that there is nothing to add.
+                if moved == 1 && self.destination == FEE_SERVER {
+                    let what = What::Cancelled(id, Some(reason));
+                    self.relay.tell(&txn, now, &[News { what, trace_context }]).await?;
+                }
+                Ok(moved == 1)
+            })
+        });
+        match done.await {
+            Err(CancelError::Before(_) | CancelError::NotFound | CancelError::Rejected) => Ok(false),
+            done => done,
         }
-        Ok(cancelled)
     }
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
-use sea_orm::DatabaseTransaction;
 use tokio::time::timeout;
 
 use super::{Sender, sender::Sending, target::Taken};
 use crate::{
+    database::DatabaseTransaction,
     outbox::Outcome,
     submission::{Listener, ListenerError, Submitted},
 };

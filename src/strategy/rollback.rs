@@ -1,9 +1,9 @@
 //! Submissions that fail inside their transaction, on purpose.
 
 use async_trait::async_trait;
-use sea_orm::DatabaseTransaction;
 use sha2::{Digest, Sha256};
 
+use crate::database::DatabaseTransaction;
 use crate::submission::{Listener, ListenerError, Submitted};
 
 /// The environment variable that tells which share of submissions is rolled back, from 0 to 1. For tests and

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DbErr};
 use serde_json::Value;
 use tokio::{
     sync::{Notify, Semaphore},
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::target::{Taken, Target};
 use crate::{
-    database::Database,
+    database::{Database, DatabaseTransaction},
     destination::Delivery,
     fees,
     outbox::{Outcome, RetryPolicy},
@@ -196,19 +196,25 @@ impl Sender {
     }
 
     async fn store_once(&self, sending: &Sending, taken: &Taken) -> Result<Stored, DbErr> {
-        let txn = self.db.begin().await?;
-        let now = self.db.now(&*txn).await?;
-        let id = sending.quote_id;
-        let stored = if self.confirm(&txn, sending, taken, now).await? {
-            Stored::Confirmed
-        } else if quotes::status(&*txn, id).await? == Some(Status::Cancelled) {
-            submission::void(&txn, self.destination(), id, sending.trace_context.clone(), now).await?;
-            self.keep(&txn, sending, taken, now).await?;
-            Stored::Voided
-        } else {
-            return Ok(Stored::NoQuote);
-        };
-        txn.commit().await?;
+        let stored = self.db.transaction(|txn| {
+            Box::pin(async move {
+                let now = self.db.now(&*txn).await?;
+                let id = sending.quote_id;
+                if self.confirm(&txn, sending, taken, now).await? {
+                    return Ok::<_, DbErr>((Stored::Confirmed, now));
+                }
+                if quotes::status(&*txn, id).await? != Some(Status::Cancelled) {
+                    return Ok((Stored::NoQuote, now));
+                }
+                submission::void(&txn, self.destination(), id, sending.trace_context.clone(), now).await?;
+                self.keep(&txn, sending, taken, now).await?;
+                Ok((Stored::Voided, now))
+            })
+        });
+        let (stored, now) = stored.await?;
+        if stored == Stored::NoQuote {
+            return Ok(stored);
+        }
         if stored == Stored::Confirmed && taken.fee().is_some() {
             metrics::fee_lag_seconds((now - sending.submitted_at).as_seconds_f64());
         }

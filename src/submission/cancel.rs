@@ -1,13 +1,13 @@
 //! Taking a quote back.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::DbErr;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::Submission;
 use crate::{
-    database::DatabaseFailure,
+    database::{DatabaseFailure, DatabaseTransaction},
     outbox::{NewEvent, record, withdraw},
     quotes::{self, FEE_SERVER, KAFKA, Quote, Status},
     relay::{News, Relay, What},
@@ -22,6 +22,10 @@ pub enum CancelError {
     /// Its destination refused it for good: there is nothing to take back.
     #[error("the quote was rejected; there is nothing to cancel")]
     Rejected,
+    /// It was cancelled before. To be rolled back as any error: what this transaction withdrew may be the event that
+    /// voids the fee.
+    #[error("the quote was cancelled before")]
+    Before(Box<Quote>),
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] DbErr),
@@ -31,7 +35,7 @@ impl DatabaseFailure for CancelError {
     fn database_error(&self) -> Option<&DbErr> {
         match self {
             Self::Database(error) => Some(error),
-            Self::NotFound | Self::Rejected => None,
+            Self::NotFound | Self::Rejected | Self::Before(_) => None,
         }
     }
 }
@@ -52,16 +56,21 @@ impl Submission {
         reason: Option<&str>,
         trace_context: Option<String>,
     ) -> Result<Quote, CancelError> {
-        let txn = self.db.begin().await?;
-        let now = self.db.now(&*txn).await?;
-        let from = [Status::Pending, Status::Confirmed];
-        match cancel(&txn, self.relay, id, &from, reason, trace_context, now).await? {
-            Cancelled::Now(quote) => {
-                txn.commit().await?;
+        let trace_context = &trace_context;
+        let cancelled = self.db.transaction(|txn| {
+            Box::pin(async move {
+                let now = self.db.now(&*txn).await?;
+                let from = [Status::Pending, Status::Confirmed];
+                cancel(&txn, self.relay, id, &from, reason, trace_context.clone(), now).await
+            })
+        });
+        match cancelled.await {
+            Ok(quote) => {
                 self.after_cancellation(&quote).await;
                 Ok(quote)
             }
-            Cancelled::Before(quote) => Ok(quote),
+            Err(CancelError::Before(quote)) => Ok(*quote),
+            Err(error) => Err(error),
         }
     }
 
@@ -71,15 +80,6 @@ impl Submission {
             listener.after_cancellation(quote).await;
         }
     }
-}
-
-/// A cancelled quote.
-#[derive(Clone, Debug)]
-pub enum Cancelled {
-    /// By this transaction.
-    Now(Quote),
-    /// By an earlier one: drop this one, lest it withdraws the event that voids the fee.
-    Before(Quote),
 }
 
 /// Cancels quote `id` inside `txn` if it stands in one of `from`, and has others told; see [`Submission::cancel`].
@@ -94,7 +94,7 @@ pub async fn cancel(
     reason: Option<&str>,
     trace_context: Option<String>,
     now: DateTime<Utc>,
-) -> Result<Cancelled, CancelError> {
+) -> Result<Quote, CancelError> {
     let destination = quotes::destination(txn, id).await?.ok_or(CancelError::NotFound)?;
     // Events before the quote, in the order in which settling takes its locks.
     let withdrawn = withdraw(txn, id, &destination, now).await?;
@@ -102,7 +102,7 @@ pub async fn cancel(
     let found = quotes::get(txn, id).await?.ok_or(CancelError::NotFound)?;
     if moved == 0 {
         let before = found.quote.status == Status::Cancelled;
-        return if before { Ok(Cancelled::Before(found.quote)) } else { Err(CancelError::Rejected) };
+        return Err(if before { CancelError::Before(Box::new(found.quote)) } else { CancelError::Rejected });
     }
     let cancellation = Cancellation { id, reason, trace_context };
     if withdrawn.may_have_reached || found.fee.is_some() {
@@ -111,7 +111,7 @@ pub async fn cancel(
     if destination == FEE_SERVER {
         relay.tell(txn, now, &[cancellation.into()]).await?;
     }
-    Ok(Cancelled::Now(found.quote))
+    Ok(found.quote)
 }
 
 /// Has what the destination of the cancelled quote `id` did with it taken back, behind all that was recorded of it: for

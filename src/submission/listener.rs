@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::DbErr;
 
+use crate::database::DatabaseTransaction;
 use crate::quotes::Quote;
 
 /// What was submitted in one transaction.

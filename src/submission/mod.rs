@@ -10,9 +10,10 @@ pub mod new_quote;
 mod recorder;
 mod relay;
 mod retention;
+mod run;
 mod submit;
 
-pub use cancel::{CancelError, Cancelled, cancel, void};
+pub use cancel::{CancelError, cancel, void};
 pub use listener::{Listener, ListenerError, Submitted};
 pub use new_quote::{CurrencyCode, CustomerId, Line, Lines, NewQuote};
 pub use recorder::{OutboxRecorder, fee_request};

@@ -1,11 +1,11 @@
 //! The listener that makes the outbox an outbox: it stores the events of submitted quotes before the commit.
 
 use async_trait::async_trait;
-use sea_orm::DatabaseTransaction;
 use serde_json::json;
 
 use super::{Listener, ListenerError, Submitted};
 use crate::{
+    database::DatabaseTransaction,
     outbox::{NewEvent, record},
     quotes::{FEE_SERVER, Quote},
 };

@@ -1,9 +1,9 @@
 //! The listener that has others told of submitted quotes.
 
 use async_trait::async_trait;
-use sea_orm::DatabaseTransaction;
 
 use super::{Listener, ListenerError, Submitted};
+use crate::database::DatabaseTransaction;
 use crate::relay::{News, Relay, What};
 
 #[async_trait]

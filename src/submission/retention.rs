@@ -28,8 +28,10 @@ pub async fn prune_keys(db: &Database, stored_before: DateTime<Utc>) -> Result<u
             .all(db.connection())
             .await?;
         let Some(youngest) = ages.last() else { return Ok(pruned) };
-        let txn = db.begin().await?;
-        pruned += Entity::delete_many().filter(Column::CreatedAt.lte(*youngest)).exec(&*txn).await?.rows_affected;
-        txn.commit().await?;
+        let youngest = *youngest;
+        let deleted = db.transaction(|txn| {
+            Box::pin(async move { Entity::delete_many().filter(Column::CreatedAt.lte(youngest)).exec(&*txn).await })
+        });
+        pruned += deleted.await?.rows_affected;
     }
 }

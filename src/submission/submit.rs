@@ -5,15 +5,15 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
 use entity::idempotency_key;
-use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbErr, EntityTrait, SqlErr};
+use sea_orm::{ActiveValue::Set, DbErr, EntityTrait, SqlErr};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Listener, ListenerError, NewQuote, Submitted, in_flight::InFlight};
+use super::{Listener, ListenerError, NewQuote, Submitted, in_flight::InFlight, run::Run};
 use crate::{
     crash,
-    database::Database,
+    database::{Database, DatabaseFailure, DatabaseTransaction, Kind, kind},
     quotes::{self, FEE_SERVER, Quote, Status},
     relay::Relay,
     telemetry::metrics,
@@ -66,6 +66,15 @@ pub enum SubmissionError {
     /// again; with a key it cannot store twice.
     #[error("the database failed")]
     Database(#[from] DbErr),
+}
+
+impl DatabaseFailure for SubmissionError {
+    fn database_error(&self) -> Option<&DbErr> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::KeyReused | Self::KeyInFlight | Self::Refused(_) | Self::Unavailable(_) => None,
+        }
+    }
 }
 
 impl From<ListenerError> for SubmissionError {
@@ -125,9 +134,15 @@ impl Submission {
             return Ok(receipt);
         }
         match self.store(new_quotes, Some((key, &sha256)), trace_context).await {
-            // Another process was quicker with the same key: ours waited for its commit and was rolled back.
-            Err(SubmissionError::Database(error)) if is_unique_violation(&error) => {
-                self.replay(key, &sha256).await?.ok_or(SubmissionError::Database(error))
+            // Another process was quicker with the same key: ours waited for its commit and was rolled back. Or the answer to
+            // our own commit was lost, and it is done.
+            Err(SubmissionError::Database(error)) if is_unique_violation(&error) || may_be_done(&error) => {
+                let stored = self.replay(key, &sha256).await;
+                if is_unique_violation(&error) {
+                    stored?.ok_or(SubmissionError::Database(error))
+                } else {
+                    stored.ok().flatten().ok_or(SubmissionError::Database(error))
+                }
             }
             stored => Ok(Receipt { quotes: stored?, replayed: false }),
         }
@@ -139,19 +154,30 @@ impl Submission {
         key: Option<(&ClientKey, &str)>,
         trace_context: Option<String>,
     ) -> Result<Vec<Quote>, SubmissionError> {
-        let txn = self.db.begin().await?;
-        let at = self.db.now(&*txn).await?;
-        let quotes = new_quotes.iter().map(|new_quote| quote(new_quote, self.destination, at)).collect();
-        let submitted = Submitted { quotes, trace_context, at };
-        if let Err(error) = self.fill(&txn, &submitted, key).await {
-            txn.rollback().await?;
-            for listener in &self.listeners {
-                listener.after_rollback(&submitted).await;
+        let (run, trace_context) = (&Run::default(), &trace_context);
+        let stored = self.db.transaction(|txn| {
+            Box::pin(async move {
+                // Run again, because the run before was rolled back.
+                self.rolled_back(run).await;
+                let at = self.db.now(&*txn).await?;
+                let quotes = new_quotes.iter().map(|new_quote| quote(new_quote, self.destination, at)).collect();
+                let submitted = Submitted { quotes, trace_context: trace_context.clone(), at };
+                run.begins(&submitted);
+                self.fill(&txn, &submitted, key).await?;
+                crash::point("before-commit");
+                run.commits();
+                Ok(submitted)
+            })
+        });
+        let submitted = match stored.await {
+            Ok(submitted) => submitted,
+            Err(error) => {
+                if !run.may_be_committed() {
+                    self.rolled_back(run).await;
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
-        crash::point("before-commit");
-        txn.commit().await?;
+        };
         // The process may die here: the client has no answer, the quote has its event, and the worker finds it.
         crash::point("after-commit");
         metrics::quotes_submitted(submitted.quotes.len() as u64);
@@ -159,6 +185,15 @@ impl Submission {
             listener.after_commit(&submitted).await;
         }
         Ok(submitted.quotes)
+    }
+
+    /// Tells the listeners of the submission that `run` was about, if it began one.
+    async fn rolled_back(&self, run: &Run) {
+        if let Some(submitted) = run.take() {
+            for listener in &self.listeners {
+                listener.after_rollback(&submitted).await;
+            }
+        }
     }
 
     async fn fill(
@@ -232,6 +267,11 @@ fn quote(new_quote: &NewQuote, destination: &str, at: DateTime<Utc>) -> Quote {
 /// Of the meaning and not of the bytes: white space and the order of fields make no other submission.
 fn digest(new_quotes: &[NewQuote]) -> String {
     HEXLOWER.encode(&Sha256::digest(json!(new_quotes).to_string()))
+}
+
+/// Whether what failed with `error` may have been committed: its session was lost.
+fn may_be_done(error: &DbErr) -> bool {
+    matches!(error, DbErr::Exec(_)) && kind(error) == Kind::Unavailable
 }
 
 fn is_unique_violation(error: &DbErr) -> bool {

@@ -124,6 +124,7 @@ async fn execute(url: &str, sql: &str) -> anyhow::Result<()> {
 async fn connect(url: &str) -> anyhow::Result<Database> {
     let settings = settings::Database {
         url: SecretString::from(url.to_owned()),
+        url_file: None,
         max_connections: 4,
         acquire_timeout: Duration::from_secs(10),
     };

@@ -1,5 +1,6 @@
 //! What is told of a quote is stored with what it tells, and in its order.
 
+use feebox::database::DatabaseTransaction;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use feebox::quotes::KAFKA;
 use feebox::relay::Relay;
 use feebox::settings::{Settings, Sources};
 use feebox::submission::{Listener, ListenerError, OutboxRecorder, Submission, Submitted};
-use sea_orm::DatabaseTransaction;
 use serde_json::json;
 use uuid::Uuid;
 

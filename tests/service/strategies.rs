@@ -1,5 +1,6 @@
 //! The designs without an outbox: what each does well, and how each breaks.
 
+use feebox::database::DatabaseTransaction;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use feebox::strategy::{self, Chosen};
 use feebox::submission::{Listener, ListenerError, Submission, SubmissionError, Submitted};
 use feebox::sweeper::sweep;
 use reqwest::StatusCode;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait};
+use sea_orm::{ConnectionTrait, EntityTrait};
 use tokio::sync::Notify;
 use uuid::Uuid;
 

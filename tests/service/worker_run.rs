@@ -1,5 +1,6 @@
 //! A worker's run: what it takes, what it keeps in the air, how it ends.
 
+use feebox::database::DatabaseTransaction;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use feebox::outbox::{Became, LeasedEvent, Outcome, Settled};
 use feebox::quotes::FEE_SERVER;
 use feebox::settings;
 use feebox::worker::{Report, Signals};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

@@ -13,13 +13,14 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderValue},
     redirect,
 };
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::DbErr;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::{Delivery, Destination};
 use crate::{
+    database::DatabaseTransaction,
     fees::{self, Fee},
     outbox::{self, Became, LeasedEvent, Outcome, Settled},
     quotes::{self, FEE_SERVER, Status},

@@ -15,11 +15,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rdkafka::error::KafkaError;
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::DbErr;
 use serde_json::{Map, Value, json};
 
 use super::{Delivery, Destination};
 use crate::{
+    database::DatabaseTransaction,
     outbox::{Became, LeasedEvent, Outcome, Receipt, Settled},
     quotes::{self, KAFKA, Status},
     settings,

@@ -61,6 +61,7 @@ impl From<CancelError> for Problem {
         match error {
             CancelError::NotFound => Self::new(Kind::NotFound, detail),
             CancelError::Rejected => Self::new(Kind::QuoteRejected, detail),
+            CancelError::Before(_) => Self::new(Kind::WrongState, detail),
             CancelError::Database(error) => error.into(),
         }
     }

@@ -1,5 +1,6 @@
 //! Sending to Kafka without an outbox, as the second field report does it: what each way does well, and how it breaks.
 
+use feebox::database::DatabaseTransaction;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use feebox::submission::{Listener, ListenerError, Submission, SubmissionError, S
 use feebox::sweeper::sweep;
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Error};
-use sea_orm::{DatabaseTransaction, EntityTrait};
+use sea_orm::EntityTrait;
 use tokio::sync::Notify;
 use uuid::Uuid;
 

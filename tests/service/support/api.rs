@@ -111,6 +111,11 @@ pub fn a_quote() -> Value {
 
 /// Opens the database at `url` as Feebox does, with little patience.
 pub async fn open(url: &str) -> Database {
-    let settings = settings::Database { url: url.into(), max_connections: 8, acquire_timeout: Duration::from_secs(5) };
+    let settings = settings::Database {
+        url: url.into(),
+        url_file: None,
+        max_connections: 8,
+        acquire_timeout: Duration::from_secs(5),
+    };
     Database::connect(&settings).await.unwrap()
 }

@@ -43,12 +43,16 @@ impl TestDatabase {
 
     /// Creates one on a server of the test's own, which it may stop and start.
     pub async fn create_on(server: &Server, engine: Engine) -> TestDatabase {
-        let name = format!("test_{}", Uuid::now_v7().simple());
+        TestDatabase::create_named(server, engine, &format!("test_{}", Uuid::now_v7().simple())).await
+    }
+
+    /// The same by this name: servers that take over from each other have one database.
+    pub async fn create_named(server: &Server, engine: Engine, name: &str) -> TestDatabase {
         let admin = Database::connect(server.url()).await.unwrap();
         admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
         admin.close().await.unwrap();
         let mut url = Url::parse(server.url()).unwrap();
-        url.set_path(&name);
+        url.set_path(name);
         TestDatabase { engine, url: url.into(), _directory: None }
     }
 

@@ -32,8 +32,18 @@ pub struct Process {
 impl Process {
     /// Starts `feebox ARGS…` with `env` and without any setting of the machine's.
     pub fn start(args: &[&str], env: &[(&str, &str)]) -> Process {
+        Process::start_by(Command::new(env!("CARGO_BIN_EXE_feebox")), args, env)
+    }
+
+    /// The same where a file that reaches the process's limit of size is an error and not its end.
+    pub fn start_with_limited_files(args: &[&str], env: &[(&str, &str)]) -> Process {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#, env!("CARGO_BIN_EXE_feebox")]);
+        Process::start_by(shell, args, env)
+    }
+
+    fn start_by(mut command: Command, args: &[&str], env: &[(&str, &str)]) -> Process {
         let directory = tempfile::Builder::new().prefix("feebox-process.").tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_feebox"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("FEEBOX") || name == "DATABASE_URL" || name == "RUST_LOG" {
                 command.env_remove(name);

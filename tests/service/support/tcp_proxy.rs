@@ -1,6 +1,6 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 /// dropped it closes all its connections.
 pub struct Proxy {
     addr: SocketAddr,
+    target: Arc<Mutex<SocketAddr>>,
     state: watch::Sender<State>,
 }
 
@@ -21,6 +22,8 @@ type Names = (Vec<u8>, Vec<u8>);
 struct State {
     flow: Flow,
     cuts: u64,
+    /// How often all connections of that time were forgotten.
+    forgets: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,10 +60,11 @@ impl Proxy {
     async fn start_naming(target: SocketAddr, names: impl Fn(SocketAddr) -> Option<Names>) -> Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let state = watch::Sender::new(State { flow: Flow::Open, cuts: 0 });
+        let state = watch::Sender::new(State { flow: Flow::Open, cuts: 0, forgets: 0 });
         let names = names(addr).map(Arc::new);
-        tokio::spawn(listen(listener, target, names, state.subscribe()));
-        Proxy { addr, state }
+        let target = Arc::new(Mutex::new(target));
+        tokio::spawn(listen(listener, Arc::clone(&target), names, state.subscribe()));
+        Proxy { addr, target, state }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -87,6 +91,17 @@ impl Proxy {
         self.state.send_modify(|state| state.flow = Flow::AllLost);
     }
 
+    /// Forgets the connections that are open now, as a router does that was started anew: what comes on them is swallowed,
+    /// and neither end is told. Later ones go through.
+    pub fn forget(&self) {
+        self.state.send_modify(|state| state.forgets += 1);
+    }
+
+    /// Later connections lead to `target`; those that are open stay where they are.
+    pub fn switch(&self, target: SocketAddr) {
+        *self.target.lock().unwrap() = target;
+    }
+
     /// Lets requests through and swallows the answers: what was asked for happens, and its asker never learns.
     pub fn lose_answers(&self) {
         self.state.send_modify(|state| state.flow = Flow::AnswersLost);
@@ -98,10 +113,16 @@ fn name(addr: SocketAddr) -> Vec<u8> {
     [addr.ip().to_string().as_bytes(), &u32::from(addr.port()).to_be_bytes()].concat()
 }
 
-async fn listen(listener: TcpListener, target: SocketAddr, names: Option<Arc<Names>>, state: watch::Receiver<State>) {
+async fn listen(
+    listener: TcpListener,
+    target: Arc<Mutex<SocketAddr>>,
+    names: Option<Arc<Names>>,
+    state: watch::Receiver<State>,
+) {
     let mut dropped = state.clone();
     let accept = async {
         while let Ok((client, _)) = listener.accept().await {
+            let target = *target.lock().unwrap();
             tokio::spawn(connect(client, target, names.clone(), state.clone()));
         }
     };
@@ -117,7 +138,7 @@ async fn connect(
     names: Option<Arc<Names>>,
     mut state: watch::Receiver<State>,
 ) {
-    let cuts = state.borrow().cuts;
+    let State { cuts, forgets, .. } = *state.borrow();
     let Ok(mut server) = TcpStream::connect(target).await else {
         let _ = client.set_zero_linger();
         return;
@@ -125,8 +146,8 @@ async fn connect(
     let in_good_order = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let requests = pump(Direction::Request, from_client, to_server, None, state.clone());
-        let answers = pump(Direction::Answer, from_server, to_client, names.as_deref(), state.clone());
+        let requests = pump(Direction::Request, from_client, to_server, None, (state.clone(), forgets));
+        let answers = pump(Direction::Answer, from_server, to_client, names.as_deref(), (state.clone(), forgets));
         tokio::select! {
             ended = async { tokio::try_join!(requests, answers) } => ended.is_ok(),
             _ = state.wait_for(|now| now.cuts != cuts) => false,
@@ -145,14 +166,15 @@ async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     names: Option<&Names>,
-    mut state: watch::Receiver<State>,
+    (mut state, forgets): (watch::Receiver<State>, u64),
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let length = from.read(&mut buffer).await?;
         let flow = state.wait_for(|now| now.flow != Flow::Held).await;
-        let flow = flow.map_err(io::Error::other)?.flow;
+        let State { flow, forgets: forgets_now, .. } = *flow.map_err(io::Error::other)?;
         let lost = match direction {
+            _ if forgets != forgets_now => true,
             Direction::Request => flow == Flow::AllLost,
             Direction::Answer => flow != Flow::Open,
         };

@@ -1,0 +1,102 @@
+//! Whether the database takes writes.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+
+use super::{
+    Database,
+    failure::{Kind, kind},
+};
+
+/// For how long a write that failed for want of room counts on a server, where nothing but a write can find that out.
+const FULL_FOR: Duration = Duration::from_secs(5);
+
+/// Why the database is of no use now.
+#[derive(Debug, thiserror::Error)]
+pub enum Unready {
+    /// It is a standby, or a primary that was fenced off.
+    #[error("the database is read-only")]
+    ReadOnly,
+    /// The last write found no room.
+    #[error("the database has no room left, or its disk fails")]
+    Full,
+    /// It does not answer, or answers with an error.
+    #[error("the database does not answer")]
+    Unanswered(#[from] DbErr),
+}
+
+/// Whether this process's last write failed for want of a database that takes writes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Writes {
+    failed: Arc<Mutex<Option<(Kind, Instant)>>>,
+}
+
+impl Writes {
+    pub fn worked(&self) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub fn failed(&self, kind: Kind) {
+        if matches!(kind, Kind::Full | Kind::ReadOnly) {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((kind, Instant::now()));
+        }
+    }
+
+    fn last_failure(&self) -> Option<(Kind, Instant)> {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Database {
+    /// Whether this process can write now. Servers are asked; of an `SQLite` file, whose writers wait for each other, only
+    /// if the last write failed.
+    ///
+    /// # Errors
+    /// See [`Unready`].
+    pub async fn writable(&self) -> Result<(), Unready> {
+        let failure = self.writes.last_failure();
+        if self.connection.get_database_backend() == DbBackend::Sqlite {
+            if failure.is_some() {
+                self.write_nothing().await?;
+                self.writes.worked();
+            }
+            return Ok(());
+        }
+        let txn = self.begin().await.map_err(unready)?;
+        let backend = txn.get_database_backend();
+        if backend == DbBackend::Postgres {
+            let question = "SELECT current_setting('transaction_read_only') = 'on' AS read_only";
+            let row = txn.query_one_raw(Statement::from_string(backend, question)).await.map_err(unready)?;
+            if row.map_or(Ok(false), |row| row.try_get("", "read_only"))? {
+                self.connection.sessions.distrust();
+                return Err(Unready::ReadOnly);
+            }
+        }
+        match failure {
+            Some((Kind::Full, since)) if since.elapsed() < FULL_FOR => Err(Unready::Full),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the first page of an `SQLite` file as it is.
+    async fn write_nothing(&self) -> Result<(), Unready> {
+        let txn = self.begin().await.map_err(unready)?;
+        let question = "SELECT user_version AS version FROM pragma_user_version";
+        let row = txn.query_one_raw(Statement::from_string(DbBackend::Sqlite, question)).await.map_err(unready)?;
+        let version: i64 = row.map_or(Ok(0), |row| row.try_get("", "version"))?;
+        txn.execute_unprepared(&format!("PRAGMA user_version = {version}")).await.map_err(unready)?;
+        txn.commit().await.map_err(unready)
+    }
+}
+
+fn unready(error: DbErr) -> Unready {
+    match kind(&error) {
+        Kind::ReadOnly => Unready::ReadOnly,
+        Kind::Full => Unready::Full,
+        _ => Unready::Unanswered(error),
+    }
+}

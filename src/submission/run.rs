@@ -1,0 +1,43 @@
+//! How far a transaction got, which may be run several times.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::Submitted;
+
+/// The run of a submission's transaction that is under way, or was the last.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    submitted: Option<Submitted>,
+    commits: bool,
+}
+
+impl Run {
+    /// `submitted` is being stored.
+    pub(super) fn begins(&self, submitted: &Submitted) {
+        self.with(|state| *state = State { submitted: Some(submitted.clone()), commits: false });
+    }
+
+    /// All of it is stored, and the commit is next.
+    pub(super) fn commits(&self) {
+        self.with(|state| state.commits = true);
+    }
+
+    /// Whether the last run got as far as its commit.
+    pub(super) fn may_be_committed(&self) -> bool {
+        self.with(|state| state.commits)
+    }
+
+    /// What the last run was about, once.
+    pub(super) fn take(&self) -> Option<Submitted> {
+        self.with(|state| state.submitted.take())
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

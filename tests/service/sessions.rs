@@ -1,0 +1,299 @@
+//! Sessions with the database are clean or gone, whatever a caller, a server or a network did to them.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use entity::quote;
+use feebox::database::{Database, Kind, kind};
+use feebox::quotes::{self, Status};
+use feebox::submission::Submission;
+use futures_util::future::join_all;
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, Statement};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::support::{Api, Engine, Proxy, Server, TestDatabase, TestOutbox, a_quote, new_quote, on_each_engine, open};
+
+on_each_engine!(
+    a_transaction_in_which_a_statement_failed_stores_nothing,
+    callers_that_go_away_anywhere_in_a_transaction_leave_no_session_in_it,
+    a_commit_whose_caller_goes_away_is_done_or_not_as_a_whole,
+);
+
+async fn a_transaction_in_which_a_statement_failed_stores_nothing(outbox: TestOutbox) {
+    outbox.submit(1).await;
+    let stored = outbox.events().await.remove(0);
+    let txn = outbox.db.begin().await.unwrap();
+    let now = outbox.db.now(&*txn).await.unwrap();
+    quotes::advance(&*txn, [stored.aggregate_id], &[Status::Pending], Status::Cancelled, None, now).await.unwrap();
+    let failed = quotes::insert(&txn, &[outbox.quote(stored.aggregate_id).await]).await.unwrap_err();
+    assert!(quotes::status(&*txn, stored.aggregate_id).await.is_err(), "no statement follows one that failed");
+    let committed = txn.commit().await.unwrap_err();
+    assert_eq!(committed.to_string(), failed.to_string());
+    assert_eq!(outbox.quote(stored.aggregate_id).await.status, quote::Status::Pending);
+}
+
+async fn callers_that_go_away_anywhere_in_a_transaction_leave_no_session_in_it(outbox: TestOutbox) {
+    let db = open(outbox.database.url()).await;
+    // They go away after 0 to 12 ms, which is anywhere between waiting for a session and the commit.
+    for round in 0..15_u64 {
+        let hang_ups = (0..8_u64).map(|caller| {
+            let patience = Duration::from_micros((round * 8 + caller) * 100);
+            timeout(patience, async { submit_one(&db).await.map(drop) })
+        });
+        join_all(hang_ups).await;
+    }
+    fail_in_a_burst(&db).await;
+    every_call_is_stored(&db, &outbox.db).await;
+}
+
+async fn a_commit_whose_caller_goes_away_is_done_or_not_as_a_whole(outbox: TestOutbox) {
+    let db = open(outbox.database.url()).await;
+    for patience in (0..60_u64).map(|n| Duration::from_micros(n * 50)) {
+        let before = count(&outbox.db).await;
+        let txn = db.begin().await.unwrap();
+        let now = db.now(&*txn).await.unwrap();
+        quotes::insert(&txn, &[a_stored_quote(now)]).await.unwrap();
+        quotes::insert(&txn, &[a_stored_quote(now)]).await.unwrap();
+        timeout(patience, txn.commit()).await.ok();
+        // Whoever writes next waits for the end of that commit.
+        submit_one(&db).await.unwrap();
+        let stored = count(&outbox.db).await - before - 1;
+        assert!(stored == 0 || stored == 2, "{stored} of 2 are stored");
+    }
+    every_call_is_stored(&db, &outbox.db).await;
+}
+
+/// Tests of servers that are reached by a network.
+macro_rules! on_servers {
+    ($($promise:ident),+ $(,)?) => {
+        $(mod $promise {
+            use crate::support::Engine;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                super::$promise(Engine::Postgres).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_mariadb() {
+                super::$promise(Engine::MariaDb).await;
+            }
+        })+
+    };
+}
+
+on_servers!(
+    a_client_that_hangs_up_while_a_transaction_begins_costs_no_later_call,
+    a_transaction_whose_session_is_cut_before_its_commit_is_run_again,
+    a_read_whose_session_was_cut_is_sent_again,
+    sessions_that_a_router_forgot_cost_callers_two_seconds_at_most,
+);
+
+/// 120 of them, then statements that fail, then 500 calls: each is answered, and what is answered is stored.
+async fn a_client_that_hangs_up_while_a_transaction_begins_costs_no_later_call(engine: Engine) {
+    let (database, proxy, db) = behind_proxy(engine).await;
+    let straight = database.open().await;
+    for _ in 0..15 {
+        join_all((0..8).map(|_| db.now(db.connection()))).await;
+        proxy.pause();
+        let begins = join_all((0..8).map(|_| timeout(Duration::from_millis(30), db.begin()))).await;
+        assert!(begins.iter().all(Result::is_err), "none was answered in time");
+        proxy.resume();
+    }
+    fail_in_a_burst(&db).await;
+    every_call_is_stored(&db, &straight).await;
+}
+
+async fn a_transaction_whose_session_is_cut_before_its_commit_is_run_again(engine: Engine) {
+    let (database, proxy, db) = behind_proxy(engine).await;
+    let (runs, proxy) = (&AtomicU32::new(0), &proxy);
+    let done: Result<(), DbErr> = db
+        .transaction(|txn| {
+            let db = &db;
+            Box::pin(async move {
+                let now = db.now(&*txn).await?;
+                quotes::insert(&txn, &[a_stored_quote(now)]).await?;
+                if runs.fetch_add(1, Ordering::Relaxed) == 0 {
+                    proxy.cut();
+                }
+                quotes::insert(&txn, &[a_stored_quote(now)]).await
+            })
+        })
+        .await;
+    done.unwrap();
+    assert_eq!(runs.load(Ordering::Relaxed), 2);
+    assert_eq!(count(&database.open().await).await, 2, "the run that was cut stored nothing");
+}
+
+async fn a_read_whose_session_was_cut_is_sent_again(engine: Engine) {
+    let (_database, proxy, db) = behind_proxy(engine).await;
+    for _ in 0..5 {
+        join_all((0..8).map(|_| count(&db))).await;
+        proxy.cut();
+        assert!(join_all((0..8).map(|_| db.now(db.connection()))).await.iter().all(Result::is_ok));
+    }
+}
+
+async fn sessions_that_a_router_forgot_cost_callers_two_seconds_at_most(engine: Engine) {
+    let (_database, proxy, db) = behind_proxy(engine).await;
+    join_all((0..8).map(|_| count(&db))).await;
+    proxy.forget();
+    // They were used a moment ago, so nobody asks them first: it is the begin that is not answered.
+    let begun = Instant::now();
+    let served = join_all((0..16).map(|_| submit_one(&db))).await;
+    println!("{engine:?}: 16 callers served after {:?}", begun.elapsed());
+    assert!(served.iter().all(Result::is_ok), "{served:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_that_postgres_closed_while_they_were_idle_cost_no_call() {
+    let database = TestDatabase::migrated(Engine::Postgres).await;
+    sql(&database, &format!("ALTER DATABASE {} SET idle_session_timeout = '1200ms'", name(&database))).await;
+    every_call_after_a_pause_is_served(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_that_mariadb_closed_while_they_were_idle_cost_no_call() {
+    let server = Server::own_mariadb();
+    let database = migrated_on(&server, Engine::MariaDb).await;
+    sql(&database, "SET GLOBAL wait_timeout = 1").await;
+    every_call_after_a_pause_is_served(&database).await;
+}
+
+async fn every_call_after_a_pause_is_served(database: &TestDatabase) {
+    let api = Api::start(database).await;
+    for _ in 0..3 {
+        let quote = a_quote();
+        let answers = join_all((0..8).map(|_| api.post("/v1/quotes", &quote))).await;
+        assert!(answers.iter().all(|answer| answer.status() == 201), "{answers:?}");
+        // The pause itself is what is tested: the server closes what is idle.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_promises_rest_on_holds_whatever_the_defaults_of_postgres_are() {
+    let database = TestDatabase::migrated(Engine::Postgres).await;
+    let alter = format!("ALTER DATABASE {}", name(&database));
+    for default in [
+        "default_transaction_isolation = 'serializable'",
+        "default_transaction_read_only = on",
+        "synchronous_commit = off",
+    ] {
+        sql(&database, &format!("{alter} SET {default}")).await;
+    }
+    let pooler = Server::pgbouncer(Server::shared_postgres().url());
+    let pooler: SocketAddr = url::Url::parse(pooler.url()).unwrap().socket_addrs(|| None).unwrap()[0];
+    let through = format!("{}?statement-cache-capacity=0", database.url_through(pooler));
+    for url in [database.url(), &through] {
+        let db = open(url).await;
+        let txn = db.begin().await.unwrap();
+        assert_eq!(setting(&*txn, "transaction_isolation").await, "read committed", "{url}");
+        assert_eq!(setting(&*txn, "synchronous_commit").await, "on", "{url}");
+        drop(txn);
+        submit_one(&db).await.unwrap();
+        let snapshot = db.snapshot().await.unwrap();
+        assert_eq!(setting(&*snapshot, "transaction_isolation").await, "repeatable read", "{url}");
+    }
+    // Neither is it lowered.
+    sql(&database, &format!("{alter} SET synchronous_commit = remote_apply")).await;
+    let txn = open(database.url()).await.begin().await.unwrap();
+    assert_eq!(setting(&*txn, "synchronous_commit").await, "remote_apply");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_promises_rest_on_holds_whatever_the_defaults_of_mariadb_are() {
+    let server = Server::own_mariadb();
+    let database = migrated_on(&server, Engine::MariaDb).await;
+    for default in ["autocommit = 0", "completion_type = 'CHAIN'", "tx_isolation = 'SERIALIZABLE'", "sql_mode = ''"] {
+        sql(&database, &format!("SET GLOBAL {default}")).await;
+    }
+    let api = Api::start(&database).await;
+    let quote = api.submit().await;
+    let id = quote["id"].as_str().unwrap();
+    for path in ["/readyz", &format!("/v1/quotes/{id}/timeline"), "/v1/quotes"] {
+        assert_eq!(api.get(path).await.status(), 200, "{path}");
+    }
+    let straight = database.open().await;
+    every_call_is_stored(&api.db, &straight).await;
+    let no_time =
+        api.db.connection().execute_unprepared("UPDATE quote SET submitted_at = '10000-01-01 00:00:00'").await;
+    assert_eq!(
+        kind(&no_time.unwrap_err()),
+        Kind::Internal,
+        "a time that does not fit is refused and not stored as zero"
+    );
+}
+
+/// Opens a fresh database through a proxy, with as many sessions as there may be.
+async fn behind_proxy(engine: Engine) -> (TestDatabase, Proxy, Database) {
+    let database = TestDatabase::migrated(engine).await;
+    let proxy = Proxy::start(database.server_addr()).await;
+    let db = open(&database.url_through(proxy.addr())).await;
+    (database, proxy, db)
+}
+
+async fn migrated_on(server: &Server, engine: Engine) -> TestDatabase {
+    use migration::MigratorTrait;
+    let database = TestDatabase::create_on(server, engine).await;
+    migration::Migrator::up(&database.connect().await, None).await.unwrap();
+    database
+}
+
+/// Statements that fail, as many as there are sessions and more: on a session that is in a transaction unnoticed, all later
+/// ones would.
+async fn fail_in_a_burst(db: &Database) {
+    let failed = join_all((0..40).map(|_| db.connection().execute_unprepared("SELECT nothing FROM nowhere"))).await;
+    assert!(failed.iter().all(Result::is_err));
+}
+
+async fn every_call_is_stored(db: &Database, other: &Database) {
+    for _ in 0..25 {
+        let stored = join_all((0..20).map(|_| submit_one(db))).await;
+        let ids: Vec<Uuid> = stored.into_iter().map(|id| id.expect("the database is fine")).collect();
+        assert_eq!(quotes::by_ids(other.connection(), &ids).await.unwrap().len(), 20, "another session finds all");
+    }
+}
+
+async fn submit_one(db: &Database) -> Result<Uuid, String> {
+    let submission = Submission::new(db.clone(), Vec::new());
+    let receipt = submission.submit(&[new_quote()], None, None).await;
+    receipt.map(|receipt| receipt.quotes[0].id).map_err(|error| format!("{error:?}"))
+}
+
+fn a_stored_quote(at: chrono::DateTime<chrono::Utc>) -> quotes::Quote {
+    quotes::Quote {
+        id: Uuid::now_v7(),
+        customer_id: "customer".into(),
+        currency: "EUR".into(),
+        amount_minor: 1,
+        lines: serde_json::json!([]),
+        destination: quotes::FEE_SERVER.into(),
+        status: Status::Pending,
+        status_reason: None,
+        submitted_at: at,
+        updated_at: at,
+    }
+}
+
+async fn count(db: &Database) -> u64 {
+    quote::Entity::find().count(db.connection()).await.unwrap()
+}
+
+async fn sql(database: &TestDatabase, statement: &str) {
+    let admin = database.connect().await;
+    admin.execute_unprepared(statement).await.unwrap();
+    admin.close().await.unwrap();
+}
+
+fn name(database: &TestDatabase) -> String {
+    url::Url::parse(database.url()).unwrap().path().trim_start_matches('/').to_owned()
+}
+
+async fn setting(db: &impl ConnectionTrait, setting: &str) -> String {
+    let show = Statement::from_string(db.get_database_backend(), format!("SELECT current_setting('{setting}') AS it"));
+    db.query_one_raw(show).await.unwrap().unwrap().try_get("", "it").unwrap()
+}
