@@ -7,6 +7,7 @@ mod connection;
 mod failure;
 mod fit;
 mod opener;
+mod peer;
 mod readiness;
 mod session;
 mod sessions;
@@ -65,7 +66,7 @@ impl Database {
         let pool = sea_orm::Database::connect(options).await?;
         let backend = pool.get_database_backend();
         let listeners = (backend == DbBackend::Postgres).then(|| pool.get_postgres_connection_pool().clone());
-        let opener = Opener::new(settings.url.clone(), settings.url_file.clone(), backend, listeners);
+        let opener = Arc::new(Opener::new(settings.url.clone(), settings.url_file.clone(), backend, listeners));
         let sessions = Sessions::new(opener, settings.max_connections, settings.acquire_timeout);
         let connection = Connection { sessions, pool };
         let writer = (backend == DbBackend::Sqlite).then(Arc::default);

@@ -3,8 +3,8 @@
 use std::{
     path::PathBuf,
     str::FromStr,
-    sync::{Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use sea_orm::{
@@ -22,6 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     failure::{Kind, kind_of},
+    peer::Peer,
     session::{Driver, Session},
 };
 
@@ -67,19 +68,21 @@ impl Opener {
 
     /// Opens a session. The host's name is resolved anew. Where the server refuses our credentials and they came from a
     /// file, that is read again.
-    pub async fn open(&self) -> Result<Session, sqlx::Error> {
+    pub async fn open(self: &Arc<Self>) -> Result<Session, sqlx::Error> {
         match self.open_once().await {
             Err(error) if kind_of(&error) == Kind::Denied && self.read_again() => self.open_once().await,
             opened => opened,
         }
     }
 
-    async fn open_once(&self) -> Result<Session, sqlx::Error> {
-        let url = self.url.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    async fn open_once(self: &Arc<Self>) -> Result<Session, sqlx::Error> {
+        let url = self.url();
+        // Told before: what is distrusted while it is opened led to the same place.
+        let opened = Instant::now();
         match self.backend {
-            DbBackend::Postgres => postgres(url.expose_secret(), self.behind_pooler).await,
-            DbBackend::MySql => mariadb(url.expose_secret()).await,
-            _ => sqlite(url.expose_secret()).await,
+            DbBackend::Postgres => self.postgres(url.expose_secret(), opened).await,
+            DbBackend::MySql => self.mariadb(url.expose_secret(), opened).await,
+            _ => sqlite(url.expose_secret(), opened).await,
         }
     }
 
@@ -136,6 +139,78 @@ impl Opener {
         }
     }
 
+    /// A number that the server answers to `sql`, on a connection of its own.
+    pub async fn ask(&self, sql: &str) -> Result<i64, sqlx::Error> {
+        let url = self.url();
+        let sql = raw_sql(AssertSqlSafe(sql));
+        if self.backend == DbBackend::Postgres {
+            let mut connection = PgConnection::connect_with(&postgres_options(url.expose_secret())?).await?;
+            return connection.fetch_one(sql).await?.try_get(0);
+        }
+        let mut connection = MySqlConnection::connect_with(&mariadb_options(url.expose_secret())?).await?;
+        connection.fetch_one(sql).await?.try_get(0)
+    }
+
+    fn url(&self) -> SecretString {
+        self.url.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn postgres(self: &Arc<Self>, url: &str, opened: Instant) -> Result<Session, sqlx::Error> {
+        let mut connection = PgConnection::connect_with(&postgres_options(url)?).await?;
+        let told = connection.fetch_one(raw_sql(AssertSqlSafe(self.postgres_session()))).await?;
+        let (asks_for_writes, prepared, id): (bool, i64, i64) = (told.try_get(0)?, told.try_get(1)?, told.try_get(2)?);
+        if prepared > 0 {
+            // A server that has statements of ours on a connection that is new to us is shared with others by a pooler. That
+            // is refused: one client would run what another has prepared.
+            return Err(sqlx::Error::Configuration(TELL_OF_POOLER.into()));
+        }
+        if asks_for_writes && !self.behind_pooler {
+            connection.execute("SET default_transaction_read_only = off").await?;
+        }
+        let mut session = Session::new(Driver::Postgres(Box::new(connection)), opened, GIGABYTE);
+        session.asks_for_writes = asks_for_writes;
+        // Behind a pooler a session has no server of its own.
+        Ok(if self.behind_pooler { session } else { session.with_peer(Peer::new(Arc::clone(self), id)) })
+    }
+
+    /// What a session with `PostgreSQL` is told, and asked.
+    fn postgres_session(&self) -> String {
+        // A default of the role or the database is a default, and no reason to refuse quotes. One in the server's own
+        // configuration is how a primary is fenced off before another takes over: that is obeyed.
+        let asks_for_writes = "(SELECT setting = 'on' AND source <> 'configuration file' FROM pg_settings \
+                               WHERE name = 'default_transaction_read_only')";
+        let id = "pg_backend_pid()::bigint";
+        if self.behind_pooler {
+            return format!("SELECT {asks_for_writes}, 0::bigint, {id}");
+        }
+        format!(
+            "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '{LOCK_SECONDS}s'; \
+             SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_SECONDS}s'; \
+             SELECT {asks_for_writes}, (SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'sqlx_s_%'), {id}, \
+             {POSTGRES_GUARANTEES} false)"
+        )
+    }
+
+    async fn mariadb(self: &Arc<Self>, url: &str, opened: Instant) -> Result<Session, sqlx::Error> {
+        let mut connection = MySqlConnection::connect_with(&mariadb_options(url)?).await?;
+        // MariaDB's default isolation, repeatable read, locks gaps: claims and inserts would wait for each other. In strict
+        // mode a value that does not fit is an error, and is not stored as zero.
+        let session = format!(
+            "SET SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', SESSION tx_isolation = 'READ-COMMITTED', \
+             SESSION tx_read_only = 0, SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}, \
+             SESSION idle_transaction_timeout = {IDLE_TRANSACTION_SECONDS}, SESSION unique_checks = 1, \
+             SESSION foreign_key_checks = 1, SESSION sql_select_limit = DEFAULT, SESSION sql_mode = \
+             'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,PIPES_AS_CONCAT'"
+        );
+        connection.execute(AssertSqlSafe(session)).await?;
+        let question = "SELECT CAST(@@max_allowed_packet AS SIGNED), CAST(CONNECTION_ID() AS SIGNED)";
+        let told = connection.fetch_one(raw_sql(question)).await?;
+        let (packet, id): (i64, i64) = (told.try_get(0)?, told.try_get(1)?);
+        let session =
+            Session::new(Driver::MySql(Box::new(connection)), opened, usize::try_from(packet).unwrap_or(GIGABYTE));
+        Ok(session.with_peer(Peer::new(Arc::clone(self), id)))
+    }
+
     fn postgres_begin(&self, mode: &str) -> String {
         let begin = format!("BEGIN ISOLATION LEVEL {mode}");
         if !self.behind_pooler {
@@ -150,59 +225,18 @@ impl Opener {
     }
 }
 
-async fn postgres(url: &str, behind_pooler: bool) -> Result<Session, sqlx::Error> {
-    let options = PgConnectOptions::from_str(url)?.disable_statement_logging();
-    let mut connection = PgConnection::connect_with(&options).await?;
-    // A default of the role or the database is a default, and no reason to refuse quotes. One in the server's own
-    // configuration is how a primary is fenced off before another takes over: that is obeyed.
-    let asks_for_writes = "(SELECT setting = 'on' AND source <> 'configuration file' FROM pg_settings \
-                           WHERE name = 'default_transaction_read_only')";
-    let ask = if behind_pooler {
-        format!("SELECT {asks_for_writes}, 0::bigint")
-    } else {
-        format!(
-            "SET default_transaction_isolation = 'read committed'; SET session_replication_role = DEFAULT; \
-             SET lock_timeout = '{LOCK_SECONDS}s'; \
-             SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_SECONDS}s'; \
-             SELECT {asks_for_writes}, (SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'sqlx_s_%'), \
-             {POSTGRES_GUARANTEES} false)"
-        )
-    };
-    let told = connection.fetch_one(raw_sql(AssertSqlSafe(ask))).await?;
-    let (asks_for_writes, prepared): (bool, i64) = (told.try_get(0)?, told.try_get(1)?);
-    if prepared > 0 {
-        // A server that has statements of ours on a connection that is new to us is shared with others by a pooler. That is
-        // refused: one client would run what another has prepared.
-        return Err(sqlx::Error::Configuration(TELL_OF_POOLER.into()));
-    }
-    if asks_for_writes && !behind_pooler {
-        connection.execute("SET default_transaction_read_only = off").await?;
-    }
-    Ok(Session::new(Driver::Postgres(Box::new(connection)), GIGABYTE, asks_for_writes))
+fn postgres_options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    Ok(PgConnectOptions::from_str(url)?.disable_statement_logging())
 }
 
-async fn mariadb(url: &str) -> Result<Session, sqlx::Error> {
-    let options = MySqlConnectOptions::from_str(url)?.disable_statement_logging();
-    let mut connection = MySqlConnection::connect_with(&options).await?;
-    // MariaDB's default isolation, repeatable read, locks gaps: claims and inserts would wait for each other. In strict mode
-    // a value that does not fit is an error, and is not stored as zero.
-    let session = format!(
-        "SET SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', SESSION tx_isolation = 'READ-COMMITTED', \
-         SESSION tx_read_only = 0, SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}, \
-         SESSION idle_transaction_timeout = {IDLE_TRANSACTION_SECONDS}, SESSION unique_checks = 1, \
-         SESSION foreign_key_checks = 1, SESSION sql_select_limit = DEFAULT, SESSION sql_mode = \
-         'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,PIPES_AS_CONCAT'"
-    );
-    connection.execute(AssertSqlSafe(session)).await?;
-    let told = connection.fetch_one(raw_sql("SELECT CAST(@@max_allowed_packet AS CHAR)")).await?;
-    let packet: String = told.try_get(0)?;
-    Ok(Session::new(Driver::MySql(Box::new(connection)), packet.parse().unwrap_or(GIGABYTE), false))
+fn mariadb_options(url: &str) -> Result<MySqlConnectOptions, sqlx::Error> {
+    Ok(MySqlConnectOptions::from_str(url)?.disable_statement_logging())
 }
 
-async fn sqlite(url: &str) -> Result<Session, sqlx::Error> {
+async fn sqlite(url: &str, opened: Instant) -> Result<Session, sqlx::Error> {
     let options = sqlite_options(SqliteConnectOptions::from_str(url)?).disable_statement_logging();
     let connection = SqliteConnection::connect_with(&options).await?;
-    Ok(Session::new(Driver::Sqlite(Box::new(connection)), GIGABYTE, false))
+    Ok(Session::new(Driver::Sqlite(Box::new(connection)), opened, GIGABYTE))
 }
 
 /// How an `SQLite` file is opened.

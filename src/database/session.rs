@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::{
     failure::{ends_session, failed, timed_out},
     fit,
+    peer::Peer,
 };
 use crate::telemetry::metrics;
 
@@ -32,7 +33,7 @@ pub(super) enum Driver {
 #[derive(Debug)]
 pub(super) struct Session {
     driver: Driver,
-    /// When it was opened.
+    /// When opening it began.
     pub opened: Instant,
     /// When it was last handed back.
     pub used: Instant,
@@ -40,6 +41,8 @@ pub(super) struct Session {
     pub statement_bytes_max: usize,
     /// The server's default is read-only transactions, for this role or database: each has to ask for more.
     pub asks_for_writes: bool,
+    /// The server's end, where there is a network in between.
+    peer: Option<Peer>,
     /// A statement is under way. Still so when it comes back: its caller went away in the middle.
     under_way: bool,
     /// A transaction may be open.
@@ -52,10 +55,18 @@ pub(super) struct Session {
 macro_rules! on_driver {
     ($session:expr, $connection:ident => $done:expr) => {{
         $session.under_way = true;
-        let done = match &mut $session.driver {
-            Driver::Postgres($connection) => $done,
-            Driver::MySql($connection) => $done,
-            Driver::Sqlite($connection) => $done,
+        let driver = &mut $session.driver;
+        // Boxed, because a future that may become any of three drivers' is large.
+        let work = Box::pin(async move {
+            match driver {
+                Driver::Postgres($connection) => $done,
+                Driver::MySql($connection) => $done,
+                Driver::Sqlite($connection) => $done,
+            }
+        });
+        let done = match &$session.peer {
+            Some(peer) => peer.watch(work).await,
+            None => work.await,
         };
         $session.under_way = false;
         if done.as_ref().is_err_and(|error| ends_session(error)) {
@@ -66,11 +77,16 @@ macro_rules! on_driver {
 }
 
 impl Session {
-    pub fn new(driver: Driver, statement_bytes_max: usize, asks_for_writes: bool) -> Self {
-        let now = Instant::now();
-        let (opened, used) = (now, now);
+    pub fn new(driver: Driver, opened: Instant, statement_bytes_max: usize) -> Self {
+        let used = Instant::now();
+        let (peer, asks_for_writes) = (None, false);
         let (under_way, in_transaction, lost) = (false, false, false);
-        Self { driver, opened, used, statement_bytes_max, asks_for_writes, under_way, in_transaction, lost }
+        Self { driver, opened, used, statement_bytes_max, asks_for_writes, peer, under_way, in_transaction, lost }
+    }
+
+    /// The same, with what is known of the server's end.
+    pub fn with_peer(self, peer: Peer) -> Self {
+        Self { peer: Some(peer), ..self }
     }
 
     /// Whether the next caller finds it as if it were new.
@@ -79,7 +95,7 @@ impl Session {
     }
 
     /// Whether a transaction on it can still be ended in order.
-    pub fn can_roll_back(&self) -> bool {
+    pub fn can_end(&self) -> bool {
         !(self.under_way || self.lost)
     }
 

@@ -47,7 +47,7 @@ pub(super) struct Sessions(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    opener: Opener,
+    opener: Arc<Opener>,
     places: Arc<Semaphore>,
     /// How long a caller waits for a place and a session, in all.
     wait_max: Duration,
@@ -71,7 +71,7 @@ pub(super) struct Held {
 }
 
 impl Sessions {
-    pub fn new(opener: Opener, most: u32, wait_max: Duration) -> Self {
+    pub fn new(opener: Arc<Opener>, most: u32, wait_max: Duration) -> Self {
         let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1)));
         let idle = Mutex::new(Idle { sessions: VecDeque::new(), trusted_since: Instant::now() });
         Self(Arc::new(Inner { opener, places, wait_max, idle }))
@@ -102,6 +102,13 @@ impl Sessions {
         idle.sessions.clear();
     }
 
+    /// The same because of `session`. If it was not trusted before, that says nothing about those that are newer.
+    fn distrust_with(&self, session: &Session) {
+        if self.is_trusted(session) {
+            self.distrust();
+        }
+    }
+
     /// Hands out no more, and closes what is idle.
     pub async fn close(&self) {
         self.0.places.close();
@@ -126,7 +133,7 @@ impl Sessions {
                 return Some(session);
             }
             tracing::debug!("an idle session with the database was dead; opening new ones");
-            self.distrust();
+            self.distrust_with(&session);
         }
     }
 
@@ -135,7 +142,7 @@ impl Sessions {
         loop {
             // A host that is gone does not answer at all, and its name may lead elsewhere at the next try.
             let this_try = until.min(tokio::time::Instant::now() + CONNECT_WAIT);
-            let error = match timeout_at(this_try, self.0.opener.open()).await {
+            let error = match timeout_at(this_try, Box::pin(self.0.opener.open())).await {
                 Ok(Ok(session)) => return Ok(session),
                 Ok(Err(error)) => error,
                 Err(_) => too_long(CONNECT_WAIT),
@@ -192,7 +199,7 @@ impl Held {
     /// Whether `error` means that other sessions lead to the same dead end; then they are given up.
     pub fn judge(&self, error: &sqlx::Error) {
         if matches!(kind_of(error), Kind::ReadOnly | Kind::Unavailable) {
-            self.sessions.distrust();
+            self.sessions.distrust_with(self);
         }
     }
 }

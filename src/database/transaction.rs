@@ -22,7 +22,7 @@ use super::{
 const BEGIN_WAIT: Duration = Duration::from_secs(2);
 /// `SQLite`'s begin waits for the writers of other processes; its busy handler ends before this.
 const SQLITE_BEGIN_WAIT: Duration = Duration::from_secs(15);
-/// How long a commit may take: it waits for disks and replicas.
+/// How long a commit may take: it waits for disks and replicas. That the server is gone is noticed before.
 const COMMIT_WAIT: Duration = Duration::from_secs(15);
 /// How long a rollback may take before the session is closed instead, which comes to the same.
 const ROLLBACK_WAIT: Duration = Duration::from_secs(2);
@@ -66,20 +66,31 @@ impl Sessions {
         purpose: Purpose,
         writer: Option<OwnedMutexGuard<()>>,
     ) -> Result<Transaction, DbErr> {
-        let mut begins = 1;
+        let (mut begins, mut writer) = (1, writer);
         loop {
             let held = self.acquire().await?;
-            match begin_on(held, purpose).await {
-                Ok(inner) => return Ok(Transaction { inner: Some(inner), writer }),
-                Err(error) if begins < BEGINS_MAX && ends_session(&error) => begins += 1,
-                Err(error) => return Err(failed(error)),
+            let (error, back) = match begin_on(held, purpose, writer).await {
+                Ok(begun) => return Ok(begun),
+                Err(failed) => failed,
+            };
+            if begins == BEGINS_MAX || !ends_session(&error) {
+                return Err(failed(error));
             }
+            writer = back;
+            begins += 1;
         }
     }
 }
 
+/// What a begin that failed leaves.
+type NotBegun = (sqlx::Error, Option<OwnedMutexGuard<()>>);
+
 /// In a task of its own: a caller that goes away in the middle gets its transaction rolled back, and costs no session.
-async fn begin_on(mut held: Held, purpose: Purpose) -> Result<DatabaseTransaction, sqlx::Error> {
+async fn begin_on(
+    mut held: Held,
+    purpose: Purpose,
+    writer: Option<OwnedMutexGuard<()>>,
+) -> Result<Transaction, NotBegun> {
     let begun = tokio::spawn(async move {
         let opener = held.sessions().opener();
         let backend = opener.backend;
@@ -90,19 +101,17 @@ async fn begin_on(mut held: Held, purpose: Purpose) -> Result<DatabaseTransactio
         let limit = if backend == DbBackend::Sqlite { SQLITE_BEGIN_WAIT } else { BEGIN_WAIT };
         if let Err(error) = held.begin(&sql, limit).await {
             held.judge(&error);
-            return Err(error);
+            return Err((error, writer));
         }
         let statement_bytes = STATEMENT_BYTES.min(held.statement_bytes_max / 2);
-        let begun =
-            DatabaseTransaction { backend, held: Mutex::new(held), statement_bytes, failure: StdMutex::default() };
-        // Should the caller be gone, this is dropped as what it is.
-        Ok(Transaction { inner: Some(begun), writer: None })
+        let (held, failure) = (Mutex::new(held), StdMutex::default());
+        // Should the caller be gone, this is dropped, and rolled back.
+        Ok(Transaction { inner: Some(DatabaseTransaction { backend, held, statement_bytes, failure }), writer })
     });
-    let begun: Result<Transaction, sqlx::Error> = begun.await.map_err(died)?;
-    begun.and_then(|mut begun| begun.inner.take().ok_or(sqlx::Error::BeginFailed))
+    begun.await.unwrap_or_else(|error| Err((died(&error), None)))
 }
 
-fn died(error: tokio::task::JoinError) -> sqlx::Error {
+fn died(error: &tokio::task::JoinError) -> sqlx::Error {
     timed_out(format!("the task of a transaction ended early: {error}"))
 }
 
@@ -145,7 +154,8 @@ async fn end(
 ) -> Result<(), sqlx::Error> {
     let ended = tokio::spawn(async move {
         let mut held = inner.held.into_inner();
-        let ended = if held.can_roll_back() { held.end(sql, limit).await } else { Ok(()) };
+        // In the middle of a statement, or lost, it can only be closed.
+        let ended = if held.can_end() { held.end(sql, limit).await } else { Err(sqlx::Error::WorkerCrashed) };
         if let Err(error) = &ended {
             held.judge(error);
         }
@@ -153,7 +163,7 @@ async fn end(
         drop(writer);
         ended
     });
-    ended.await.map_err(died)?
+    ended.await.unwrap_or_else(|error| Err(died(&error)))
 }
 
 impl Drop for Transaction {
@@ -190,7 +200,7 @@ impl DatabaseTransaction {
         let held = self.held.lock().await;
         match self.failure() {
             Some(error) => Err(error),
-            None if held.can_roll_back() => Ok(held),
+            None if held.can_end() => Ok(held),
             // A statement before it was given up in the middle.
             None => Err(cannot_connect(sqlx::Error::WorkerCrashed)),
         }

@@ -83,9 +83,9 @@ async fn a_submission_that_fails_for_anothers_sake_is_stored_once(engine: Engine
 async fn a_keyed_submission_that_fails_for_anothers_sake_is_stored_once(engine: Engine) {
     let (_database, api) = conflicting(engine, "INSERT", 3).await;
     let quote = a_quote();
-    let first = api.post_with_key("/v1/quotes", &quote, "one key").await;
+    let first = api.post_with_key("/v1/quotes", &quote, "one-key").await;
     assert_eq!(first.status(), 201);
-    let again = api.post_with_key("/v1/quotes", &quote, "one key").await;
+    let again = api.post_with_key("/v1/quotes", &quote, "one-key").await;
     assert_eq!(again.headers()["Idempotency-Replayed"], "true");
     let [first, again]: [Value; 2] = [first.json().await.unwrap(), again.json().await.unwrap()];
     assert_eq!(first, again);
@@ -120,9 +120,9 @@ async fn a_database_whose_default_is_serializable_refuses_no_cancellation() {
     database.connect().await.execute_unprepared(&alter).await.unwrap();
     let api = Api::start(&database).await;
     let ids = join_all((0..60).map(|_| async { api.submit().await["id"].as_str().unwrap().to_owned() })).await;
-    let cancels = ids.iter().map(|id| async {
-        let path = format!("/v1/quotes/{id}/cancel");
-        api.request(reqwest::Method::POST, &path).send().await.unwrap().status()
+    let cancels = ids.iter().map(|id| {
+        let call = api.request(reqwest::Method::POST, &format!("/v1/quotes/{id}/cancel"));
+        async { call.send().await.unwrap().status() }
     });
     assert!(join_all(cancels).await.iter().all(|status| *status == 200));
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use entity::quote;
-use feebox::database::{Database, Kind, kind};
+use feebox::database::{Database, DatabaseTransaction, Kind, kind};
 use feebox::quotes::{self, Status};
 use feebox::submission::Submission;
 use futures_util::future::join_all;
@@ -31,7 +31,7 @@ async fn a_transaction_in_which_a_statement_failed_stores_nothing(outbox: TestOu
     assert!(quotes::status(&*txn, stored.aggregate_id).await.is_err(), "no statement follows one that failed");
     let committed = txn.commit().await.unwrap_err();
     assert_eq!(committed.to_string(), failed.to_string());
-    assert_eq!(outbox.quote(stored.aggregate_id).await.status, quote::Status::Pending);
+    assert_eq!(outbox.quote(stored.aggregate_id).await.status, Status::Pending);
 }
 
 async fn callers_that_go_away_anywhere_in_a_transaction_leave_no_session_in_it(outbox: TestOutbox) {
@@ -88,7 +88,8 @@ on_servers!(
     a_client_that_hangs_up_while_a_transaction_begins_costs_no_later_call,
     a_transaction_whose_session_is_cut_before_its_commit_is_run_again,
     a_read_whose_session_was_cut_is_sent_again,
-    sessions_that_a_router_forgot_cost_callers_two_seconds_at_most,
+    sessions_that_a_router_forgot_cost_callers_few_seconds,
+    a_statement_on_a_session_that_a_router_forgot_is_given_up_within_seconds_and_one_that_waits_for_a_lock_is_not,
 );
 
 /// 120 of them, then statements that fail, then 500 calls: each is answered, and what is answered is stored.
@@ -136,7 +137,7 @@ async fn a_read_whose_session_was_cut_is_sent_again(engine: Engine) {
     }
 }
 
-async fn sessions_that_a_router_forgot_cost_callers_two_seconds_at_most(engine: Engine) {
+async fn sessions_that_a_router_forgot_cost_callers_few_seconds(engine: Engine) {
     let (_database, proxy, db) = behind_proxy(engine).await;
     join_all((0..8).map(|_| count(&db))).await;
     proxy.forget();
@@ -146,6 +147,34 @@ async fn sessions_that_a_router_forgot_cost_callers_two_seconds_at_most(engine: 
     println!("{engine:?}: 16 callers served after {:?}", begun.elapsed());
     assert!(served.iter().all(Result::is_ok), "{served:?}");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+async fn a_statement_on_a_session_that_a_router_forgot_is_given_up_within_seconds_and_one_that_waits_for_a_lock_is_not(
+    engine: Engine,
+) {
+    let (database, proxy, db) = behind_proxy(engine).await;
+    let id = submit_one(&db).await.unwrap();
+    let holder = database.open().await.begin().await.unwrap();
+    touch(&holder, id).await.unwrap();
+    let txn = db.begin().await.unwrap();
+    // Longer than anybody waits before the server is asked whether it works on it.
+    assert!(timeout(Duration::from_secs(4), touch(&txn, id)).await.is_err(), "it waits, and nobody gave it up");
+    drop(txn);
+    holder.commit().await.unwrap();
+
+    let txn = db.begin().await.unwrap();
+    touch(&txn, id).await.unwrap();
+    proxy.forget();
+    let asked = Instant::now();
+    let lost = touch(&txn, id).await.unwrap_err();
+    println!("{engine:?}: a dead session noticed after {:?}", asked.elapsed());
+    assert_eq!(kind(&lost), Kind::Unavailable);
+    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+}
+
+async fn touch(txn: &DatabaseTransaction, id: Uuid) -> Result<(), DbErr> {
+    let now = chrono::Utc::now();
+    quotes::advance(txn, [id], &[Status::Pending], Status::Pending, Some("touched"), now).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -52,8 +52,11 @@ async fn submit_batches(base_url: &str, batches: usize, accepted: &mut Vec<Uuid>
             continue;
         }
         let answer: Value = answer.json().await.unwrap();
-        let ids =
-            answer["quotes"].as_array().unwrap().iter().map(|quote| quote["id"].as_str().unwrap().parse().unwrap());
+        let ids = answer["quotes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|quote| quote["id"].as_str().unwrap().parse::<Uuid>().unwrap());
         accepted.extend(ids);
     }
     (refused, batches)
