@@ -13,7 +13,8 @@ use sea_orm::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::gate::{self, Held, Passage};
+use super::gate::{self, Held, Pass, Passage};
+use super::{Failure, failure::FAILURES_MAX};
 use crate::{
     clock::after,
     database::{Database, DatabaseFailure, DatabaseTransaction},
@@ -66,7 +67,7 @@ pub struct LeasedEvent {
     pub probe: bool,
     /// When it was stored.
     pub created_at: DateTime<Utc>,
-    /// When it was stored or last revived.
+    /// When it was stored or last revived, or when its destination could be called again after that.
     pub live_since: DateTime<Utc>,
     /// What settling is guarded by.
     pub lease_token: Uuid,
@@ -119,7 +120,8 @@ impl DatabaseFailure for NoClaim {
 
 async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, NoClaim> {
     let lease_ends = Instant::now() + request.lease;
-    let (passage, now) = gate::pass(txn, db.clock(), request.destination, request.lease).await?;
+    let pass = gate::pass(txn, db.clock(), request.destination, request.lease).await?;
+    let Pass { passage, callable_since, now } = pass;
     let (limit, probe) = match passage {
         Passage::Free => (request.limit, false),
         Passage::Probe => (1, true),
@@ -134,7 +136,7 @@ async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimReque
     let is_full = due.len() == limit;
     let events = due.into_iter().map(|row| {
         let attempt = row.attempts + 1;
-        LeasedEvent::new(row, attempt, lease_token, lease_ends, probe)
+        LeasedEvent::new(row, attempt, lease_token, lease_ends, probe).callable_since(callable_since)
     });
     Ok(Claim { events: events.collect(), is_full, held: None })
 }
@@ -209,6 +211,30 @@ impl LeasedEvent {
             lease_ends: ends,
             failures: row.failures,
         }
+    }
+
+    /// Its destination could not be called before.
+    pub(super) fn callable_since(mut self, since: Option<DateTime<Utc>>) -> Self {
+        if let Some(since) = since.filter(|since| *since > self.live_since) {
+            self.live_since = since;
+        }
+        self
+    }
+
+    /// Its failures since it lives, oldest first; more than are remembered look like fewer.
+    pub(super) fn failed(&self) -> Vec<Failure> {
+        let failed = Failure::all_in(&self.failures);
+        failed.into_iter().filter(|failure| failure.at >= self.live_since).collect()
+    }
+
+    /// Since when it has been failing, at an attempt that fails `now`. Time before its first failure is not its fault: no
+    /// worker may have been there.
+    pub(super) fn failing_since(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let failed = self.failed();
+        if failed.len() >= FAILURES_MAX {
+            return self.live_since;
+        }
+        failed.first().map_or(now, |failure| failure.at)
     }
 }
 
