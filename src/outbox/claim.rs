@@ -42,6 +42,8 @@ pub struct Claim {
     pub is_full: bool,
     /// Why there are none, if the destination is held back.
     pub held: Option<Held>,
+    /// How long that goes on, if it ends by itself.
+    pub held_for: Option<Duration>,
 }
 
 /// An event that this worker may deliver until its lease ends.
@@ -125,7 +127,10 @@ async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimReque
     let (limit, probe) = match passage {
         Passage::Free => (request.limit, false),
         Passage::Probe => (1, true),
-        Passage::Held(held) => return Err(NoClaim::Nothing(Box::new(Claim { held: Some(held), ..Claim::default() }))),
+        Passage::Held(held) => {
+            let held_for = held.ends_in(now);
+            return Err(NoClaim::Nothing(Box::new(Claim { held: Some(held), held_for, ..Claim::default() })));
+        }
     };
     let due = due(request.destination, now, limit).all(txn).await?;
     if due.is_empty() {
@@ -138,7 +143,7 @@ async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimReque
         let attempt = row.attempts + 1;
         LeasedEvent::new(row, attempt, lease_token, lease_ends, probe).callable_since(callable_since)
     });
-    Ok(Claim { events: events.collect(), is_full, held: None })
+    Ok(Claim { events: events.collect(), is_full, ..Claim::default() })
 }
 
 /// The claim's own question: up to `limit` events of `destination` that are due, and that no earlier event holds back.

@@ -32,6 +32,16 @@ pub enum Held {
     CircuitOpen(DateTime<Utc>),
 }
 
+impl Held {
+    /// How long it goes on from `now`, if it ends by itself.
+    pub(super) fn ends_in(&self, now: DateTime<Utc>) -> Option<Duration> {
+        match self {
+            Self::Paused => None,
+            Self::NotBefore(until) | Self::CircuitOpen(until) => Some((*until - now).to_std().unwrap_or_default()),
+        }
+    }
+}
+
 /// Whether a claim may pass.
 #[derive(Debug)]
 pub(super) enum Passage {

@@ -1,7 +1,7 @@
 //! What keeps this process from calling its destination, before and beside what the fleet shares.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -14,10 +14,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// A hold that grows by less is not written down at once.
 const NEWS_MIN: Duration = Duration::from_secs(1);
 
-/// A wait that this process was told by an answer, from the moment when the answer arrived.
+/// A wait that this process was told by an answer, from the moment when the answer arrived; and when a worker that is idle
+/// looks again by itself, because a hold is over then.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
     until: Mutex<Option<Instant>>,
+    alarm: Mutex<Option<Instant>>,
 }
 
 impl Hold {
@@ -25,28 +27,33 @@ impl Hold {
     pub(super) fn lengthen(&self, wait: Duration) -> bool {
         let now = Instant::now();
         let Some(until) = now.checked_add(wait).filter(|until| *until > now) else { return false };
-        let mut held = self.lock();
+        let mut held = lock(&self.until);
         let before = held.filter(|before| *before > now).unwrap_or(now);
         *held = Some(until.max(before));
+        *lock(&self.alarm) = *held;
         before == now || until > before + NEWS_MIN
     }
 
     /// Whether no call may begin.
     pub(super) fn holds(&self) -> bool {
-        self.lock().is_some_and(|until| until > Instant::now())
+        lock(&self.until).is_some_and(|until| until > Instant::now())
     }
 
-    /// Returns when calls may begin.
-    pub(super) async fn over(&self) {
-        loop {
-            let Some(until) = self.lock().filter(|until| *until > Instant::now()) else { return };
-            tokio::time::sleep_until(until.into()).await;
-        }
+    /// The fleet's hold is over after `wait`, if nothing happens before.
+    pub(super) fn wake_in(&self, wait: Duration) {
+        *lock(&self.alarm) = Instant::now().checked_add(wait);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns when it is time to look again; never, if there is no such time.
+    pub(super) async fn alarm(&self) {
+        let Some(alarm) = *lock(&self.alarm) else { return std::future::pending().await };
+        tokio::time::sleep_until(alarm.into()).await;
+        *lock(&self.alarm) = None;
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Until when a run may begin calls by what it last saw of the fleet's holds: a pause, a circuit or a wait that another
@@ -107,7 +114,7 @@ mod tests {
     async fn a_hold_ends_by_itself() {
         let hold = Hold::default();
         hold.lengthen(Duration::from_millis(20));
-        hold.over().await;
+        hold.alarm().await;
         assert!(!hold.holds());
     }
 }

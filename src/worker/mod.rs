@@ -78,7 +78,7 @@ impl<D: Destination> Worker<D> {
         self.cut_off.cancel();
     }
 
-    /// Runs each time it is woken, and when the wait that an answer asked for is over, one run at a time, until it is drained. An error ends its run only: the database may
+    /// Runs each time it is woken, and when a hold is over that it met, one run at a time, until it is drained. An error ends its run only: the database may
     /// be away, the next tick tries again.
     pub async fn work(&self) {
         loop {
@@ -86,7 +86,7 @@ impl<D: Destination> Worker<D> {
                 biased;
                 () = self.signals.drain.cancelled() => return,
                 () = self.signals.wake.notified() => {}
-                () = self.hold.over(), if self.hold.holds() => {}
+                () = self.hold.alarm() => {}
             }
             match self.run_once().await {
                 Ok(report) if report.is_idle() => {}

@@ -255,6 +255,9 @@ impl<'a, D: Destination> Run<'a, D> {
         if probe || matches!(claim.held, Some(Held::CircuitOpen(_))) {
             self.worker.limiter.restart();
         }
+        if let Some(wait) = claim.held_for {
+            self.worker.hold.wake_in(wait);
+        }
         self.exhausted = !claim.is_full || probe;
         self.report.claimed += claim.events.len();
         self.waiting.extend(claim.events);
