@@ -250,20 +250,6 @@ impl<'a, D: Destination> Run<'a, D> {
         }));
     }
 
-    fn take(&mut self, claim: Claim) {
-        let probe = claim.events.iter().any(|event| event.probe);
-        if probe || matches!(claim.held, Some(Held::CircuitOpen(_))) {
-            self.worker.limiter.restart();
-        }
-        if let Some(wait) = claim.held_for {
-            self.worker.hold.wake_in(wait);
-        }
-        self.exhausted = !claim.is_full || probe;
-        self.report.claimed += claim.events.len();
-        self.waiting.extend(claim.events);
-        self.clearance = Clearance::seen(self.claim_begun);
-    }
-
     fn begin_settle(&mut self) {
         if self.settling.is_some() || self.finished.is_empty() {
             return;

@@ -8,7 +8,7 @@ use std::{
 use super::{Run, SETTLE_SIZE_MAX, settle};
 use crate::{
     destination::Destination,
-    outbox::{self, Attempt, Held, LeasedEvent, Outcome},
+    outbox::{self, Attempt, Claim, Held, LeasedEvent, Outcome},
     worker::{hold::Clearance, tell},
 };
 
@@ -65,6 +65,23 @@ impl<D: Destination> Run<'_, D> {
             let attempts = self.urgent.drain(..some).collect();
             self.settling_urgent = Some(Box::pin(settle(self.worker, attempts)));
         }
+    }
+
+    pub(super) fn take(&mut self, claim: Claim) {
+        let probe = claim.events.iter().any(|event| event.probe);
+        if probe || matches!(claim.held, Some(Held::CircuitOpen(_))) {
+            self.worker.limiter.restart();
+        }
+        if let Some(wait) = claim.held_for {
+            // The probe of another worker may close a circuit long before its lease ends.
+            let open = matches!(claim.held, Some(Held::CircuitOpen(_)));
+            let looks_again = if open { self.worker.policy.circuit.cool_down } else { wait };
+            self.worker.hold.wake_in(wait.min(looks_again));
+        }
+        self.exhausted = !claim.is_full || probe;
+        self.report.claimed += claim.events.len();
+        self.waiting.extend(claim.events);
+        self.clearance = Clearance::seen(self.claim_begun);
     }
 
     /// Looks at the fleet's holds, as long as something waits to be sent.
