@@ -14,6 +14,7 @@ mod m20261122_000006_schedule;
 mod m20261122_000007_receipt;
 mod m20261124_000008_quote_destination;
 mod m20261125_000009_circuit_opening;
+mod m20261126_000010_failing_event;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000007_receipt::Migration),
             Box::new(m20261124_000008_quote_destination::Migration),
             Box::new(m20261125_000009_circuit_opening::Migration),
+            Box::new(m20261126_000010_failing_event::Migration),
         ]
     }
 }

@@ -13,7 +13,8 @@ use sea_orm::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::gate::{self, Held, Passage};
+use super::gate::{self, Held, Pass, Passage};
+use super::{Failure, failure::FAILURES_MAX};
 use crate::{
     clock::after,
     database::{Database, DatabaseFailure, DatabaseTransaction},
@@ -41,6 +42,8 @@ pub struct Claim {
     pub is_full: bool,
     /// Why there are none, if the destination is held back.
     pub held: Option<Held>,
+    /// How long that goes on, if it ends by itself.
+    pub held_for: Option<Duration>,
 }
 
 /// An event that this worker may deliver until its lease ends.
@@ -66,7 +69,7 @@ pub struct LeasedEvent {
     pub probe: bool,
     /// When it was stored.
     pub created_at: DateTime<Utc>,
-    /// When it was stored or last revived.
+    /// When it was stored or last revived, or when its destination could be called again after that.
     pub live_since: DateTime<Utc>,
     /// What settling is guarded by.
     pub lease_token: Uuid,
@@ -119,11 +122,15 @@ impl DatabaseFailure for NoClaim {
 
 async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, NoClaim> {
     let lease_ends = Instant::now() + request.lease;
-    let (passage, now) = gate::pass(txn, db.clock(), request.destination, request.lease).await?;
+    let pass = gate::pass(txn, db.clock(), request.destination, request.lease).await?;
+    let Pass { passage, callable_since, now } = pass;
     let (limit, probe) = match passage {
         Passage::Free => (request.limit, false),
         Passage::Probe => (1, true),
-        Passage::Held(held) => return Err(NoClaim::Nothing(Box::new(Claim { held: Some(held), ..Claim::default() }))),
+        Passage::Held(held) => {
+            let held_for = held.ends_in(now);
+            return Err(NoClaim::Nothing(Box::new(Claim { held: Some(held), held_for, ..Claim::default() })));
+        }
     };
     let due = due(request.destination, now, limit).all(txn).await?;
     if due.is_empty() {
@@ -134,9 +141,9 @@ async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimReque
     let is_full = due.len() == limit;
     let events = due.into_iter().map(|row| {
         let attempt = row.attempts + 1;
-        LeasedEvent::new(row, attempt, lease_token, lease_ends, probe)
+        LeasedEvent::new(row, attempt, lease_token, lease_ends, probe).callable_since(callable_since)
     });
-    Ok(Claim { events: events.collect(), is_full, held: None })
+    Ok(Claim { events: events.collect(), is_full, ..Claim::default() })
 }
 
 /// The claim's own question: up to `limit` events of `destination` that are due, and that no earlier event holds back.
@@ -209,6 +216,30 @@ impl LeasedEvent {
             lease_ends: ends,
             failures: row.failures,
         }
+    }
+
+    /// Its destination could not be called before.
+    pub(super) fn callable_since(mut self, since: Option<DateTime<Utc>>) -> Self {
+        if let Some(since) = since.filter(|since| *since > self.live_since) {
+            self.live_since = since;
+        }
+        self
+    }
+
+    /// Its failures since it lives, oldest first; more than are remembered look like fewer.
+    pub(super) fn failed(&self) -> Vec<Failure> {
+        let failed = Failure::all_in(&self.failures);
+        failed.into_iter().filter(|failure| failure.at >= self.live_since).collect()
+    }
+
+    /// Since when it has been failing, at an attempt that fails `now`. Time before its first failure is not its fault: no
+    /// worker may have been there.
+    pub(super) fn failing_since(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let failed = self.failed();
+        if failed.len() >= FAILURES_MAX {
+            return self.live_since;
+        }
+        failed.first().map_or(now, |failure| failure.at)
     }
 }
 

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use entity::destination::{ActiveModel, Circuit, Column, Entity, Model};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -22,7 +23,7 @@ pub struct DestinationState {
     pub not_before: Option<DateTime<Utc>>,
     /// Set while too many deliveries fail.
     pub circuit: Option<OpenCircuit>,
-    /// In a row, of the whole fleet.
+    /// In a row, of the whole fleet. As long as one event alone fails, its failures count as one.
     pub consecutive_failures: i32,
 }
 
@@ -88,6 +89,7 @@ pub async fn set_pause(
         paused_by: Set(pause.map(|pause| pause.by.clone())),
         pause_reason: Set(pause.and_then(|pause| pause.reason.clone())),
         updated_at: Set(now),
+        callable_since: if pause.is_none() { Set(Some(now)) } else { NotSet },
         ..Default::default()
     };
     Entity::update_many().set(change).filter(Column::Name.eq(name)).exec(txn).await?;

@@ -7,6 +7,9 @@ use utoipa::ToSchema;
 
 use super::Event;
 
+/// How many failed attempts an event remembers.
+pub(super) const FAILURES_MAX: usize = 20;
+
 /// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
@@ -31,7 +34,11 @@ impl Failure {
     /// The last 20 of `event`, oldest first. What does not look like one is passed over: a list must show it all the same.
     #[must_use]
     pub fn all(event: &Event) -> Vec<Self> {
-        let failures = event.failures.as_array().map(Vec::as_slice).unwrap_or_default();
+        Self::all_in(&event.failures)
+    }
+
+    pub(super) fn all_in(failures: &Value) -> Vec<Self> {
+        let failures = failures.as_array().map(Vec::as_slice).unwrap_or_default();
         failures.iter().filter_map(|failure| Self::deserialize(failure).ok()).collect()
     }
 

@@ -1,22 +1,21 @@
 //! What the fleet shares about a destination: an operator's pause, the destination's own wish to be left alone
 //! (`Retry-After`), and the circuit.
 //!
-//! The circuit opens after `circuit.failures` failures in a row, or at once when our credentials are refused. While it is
-//! open one delivery at a time goes out in the whole fleet, the *probe*: whoever moves `probe_at` forward has it. A probe
-//! that is delivered closes the circuit; one that fails leaves it open for another `circuit.cool_down`.
+//! The circuit opens after `circuit.failures` failures in a row, or at once when our credentials are refused; `weather` says
+//! what counts. While it is open one delivery at a time goes out in the whole fleet, the *probe*: the worker that moves
+//! `probe_at` forward has it. A probe that is delivered closes the circuit; one that fails leaves it open for another
+//! `circuit.cool_down`, and the next probe is another event.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use entity::destination::{self, Circuit};
 use sea_orm::{
-    ActiveModelTrait,
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect,
     sea_query::{Expr, OnConflict, Query, SelectStatement},
 };
 
-use super::{Outcome, Policy, circuit};
 use crate::{
     clock::{Clock, after},
     database::{Database, DatabaseTransaction},
@@ -33,6 +32,16 @@ pub enum Held {
     CircuitOpen(DateTime<Utc>),
 }
 
+impl Held {
+    /// How long it goes on from `now`, if it ends by itself.
+    pub(super) fn ends_in(&self, now: DateTime<Utc>) -> Option<Duration> {
+        match self {
+            Self::Paused => None,
+            Self::NotBefore(until) | Self::CircuitOpen(until) => Some((*until - now).to_std().unwrap_or_default()),
+        }
+    }
+}
+
 /// Whether a claim may pass.
 #[derive(Debug)]
 pub(super) enum Passage {
@@ -42,6 +51,15 @@ pub(super) enum Passage {
     Probe,
     /// Nothing goes out.
     Held(Held),
+}
+
+/// What a claim learns about its destination.
+#[derive(Debug)]
+pub(super) struct Pass {
+    pub(super) passage: Passage,
+    /// The ages of its events count from here at the earliest.
+    pub(super) callable_since: Option<DateTime<Utc>>,
+    pub(super) now: DateTime<Utc>,
 }
 
 /// Makes sure that each destination has its row.
@@ -81,6 +99,30 @@ pub async fn held(db: &impl ConnectionTrait, name: &str, now: DateTime<Utc>) -> 
     Ok(row.and_then(|row| hold(&row, now)))
 }
 
+/// The same by the database's clock, in one statement.
+///
+/// # Errors
+/// Any database error.
+pub async fn held_now(db: &Database, name: &str) -> Result<Option<Held>, DbErr> {
+    let seen = see(db.connection(), db.clock(), name).await?;
+    Ok(seen.and_then(|Seen { row, now }| hold(&row, now)))
+}
+
+/// Since when each destination can be called. Time under a hold is not counted against its events: one that is held now
+/// can be called since `now`.
+pub(super) async fn callable_since(
+    db: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+) -> Result<HashMap<String, DateTime<Utc>>, DbErr> {
+    let rows = destination::Entity::find().all(db).await?;
+    let since = rows.into_iter().filter_map(|row| Some((callable(&row, now)?, row.name)));
+    Ok(since.map(|(since, name)| (name, since)).collect())
+}
+
+fn callable(row: &destination::Model, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    if hold(row, now).is_some() { Some(now) } else { row.callable_since.max(row.not_before) }
+}
+
 fn hold(row: &destination::Model, now: DateTime<Utc>) -> Option<Held> {
     if row.paused_at.is_some() {
         return Some(Held::Paused);
@@ -99,23 +141,27 @@ struct Seen {
     now: DateTime<Utc>,
 }
 
+async fn see(db: &impl ConnectionTrait, clock: &Clock, name: &str) -> Result<Option<Seen>, DbErr> {
+    let seen = destination::Entity::find_by_id(name).expr_as(clock.as_sql(db.get_database_backend()), "now");
+    seen.into_model().one(db).await
+}
+
 /// Asks whether deliveries to `name` may go out, and takes the probe for `probe_for` if one is due. Tells the time, too.
 pub(super) async fn pass(
     txn: &DatabaseTransaction,
     clock: &Clock,
     name: &str,
     probe_for: Duration,
-) -> Result<(Passage, DateTime<Utc>), DbErr> {
-    let seen = destination::Entity::find_by_id(name).expr_as(clock.as_sql(txn.get_database_backend()), "now");
-    let Some(Seen { row, now }) = seen.into_model().one(txn).await? else {
-        return Ok((Passage::Free, clock.now(txn).await?));
+) -> Result<Pass, DbErr> {
+    let Some(Seen { row, now }) = see(txn, clock, name).await? else {
+        return Ok(Pass { passage: Passage::Free, callable_since: None, now: clock.now(txn).await? });
     };
     let passage = match hold(&row, now) {
         None => Passage::Free,
         Some(Held::CircuitOpen(probe_at)) if probe_at <= now => take_probe(txn, &row, after(now, probe_for)).await?,
         Some(held) => Passage::Held(held),
     };
-    Ok((passage, now))
+    Ok(Pass { passage, callable_since: callable(&row, now), now })
 }
 
 /// Takes the probe that is due, and puts the next one off `until` then, if nobody was quicker.
@@ -148,113 +194,4 @@ pub(super) fn failures_counted(name: &str) -> SelectStatement {
         .and_where(destination::Column::Circuit.eq(Circuit::Closed))
         .and_where(destination::Column::ConsecutiveFailures.gt(0))
         .take()
-}
-
-/// What a batch of outcomes, in the order in which they came, says about its destination.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Weather {
-    any_success: bool,
-    failures_since_success: i32,
-    reason: Option<String>,
-    unauthorised: bool,
-    retry_after: Option<Duration>,
-    probe_succeeded: Option<bool>,
-}
-
-impl Weather {
-    pub(super) fn note<R>(&mut self, outcome: &Outcome<R>, probe: bool) {
-        let success = match outcome {
-            // A refusal is an answer too: the destination is up.
-            Outcome::Delivered(_) | Outcome::Refused(_) => true,
-            Outcome::Retry(_) | Outcome::Unknown(_) | Outcome::Broken(_) | Outcome::Misdirected { .. } => false,
-            Outcome::Unauthorised(_) | Outcome::Forbidden(_) => {
-                self.unauthorised = true;
-                false
-            }
-            Outcome::RetryAfter(_, wait) => {
-                self.retry_after = self.retry_after.max(Some(*wait));
-                if probe {
-                    self.probe_succeeded = Some(false);
-                }
-                return;
-            }
-            Outcome::NotSent(_) | Outcome::OutOfResources(_) => return,
-        };
-        if success {
-            self.any_success = true;
-            self.failures_since_success = 0;
-        } else {
-            self.failures_since_success += 1;
-            self.reason = outcome.error().map(str::to_owned);
-        }
-        if probe {
-            self.probe_succeeded = Some(success);
-        }
-    }
-
-    fn calm(&self) -> bool {
-        self.any_success
-            && self.failures_since_success == 0
-            && self.retry_after.is_none()
-            && self.probe_succeeded.is_none()
-    }
-
-    /// Writes it down for the fleet. In calm weather nothing is written unless there are `failures_counted`, so that the
-    /// row is no bottleneck.
-    pub(super) async fn share(
-        self,
-        txn: &DatabaseTransaction,
-        name: &str,
-        failures_counted: bool,
-        policy: &Policy,
-        now: DateTime<Utc>,
-    ) -> Result<(), DbErr> {
-        if self == Self::default() || (self.calm() && !failures_counted) {
-            return Ok(());
-        }
-        if self.calm() {
-            destination::Entity::update_many()
-                .set(destination::ActiveModel { consecutive_failures: Set(0), ..Default::default() })
-                .filter(destination::Column::Name.eq(name))
-                .filter(destination::Column::Circuit.eq(Circuit::Closed))
-                .filter(destination::Column::ConsecutiveFailures.gt(0))
-                .exec(txn)
-                .await?;
-            return Ok(());
-        }
-        let Some(row) = destination::Entity::find_by_id(name).lock_exclusive().one(txn).await? else {
-            return Ok(());
-        };
-        let before = row.circuit;
-        let row = self.applied(row, policy, now).update(txn).await?;
-        circuit::moved(txn, name, (before, row.circuit), row.circuit_reason.as_deref(), now).await
-    }
-
-    fn applied(self, row: destination::Model, policy: &Policy, now: DateTime<Utc>) -> destination::ActiveModel {
-        let failures = if self.any_success { 0 } else { row.consecutive_failures };
-        let failures = failures.saturating_add(self.failures_since_success);
-        let not_before = self.retry_after.map(|wait| after(now, wait.min(policy.retry_after_max)));
-        let not_before = not_before.max(row.not_before);
-        let too_many = u32::try_from(failures).is_ok_and(|failures| failures >= policy.circuit.failures);
-        let was_open = row.circuit == Circuit::Open;
-        let mut row = row.into_active_model();
-        row.consecutive_failures = Set(failures);
-        row.not_before = Set(not_before);
-        row.updated_at = Set(now);
-        if was_open && self.probe_succeeded == Some(true) {
-            row.circuit = Set(Circuit::Closed);
-            row.consecutive_failures = Set(0);
-            row.circuit_opened_at = Set(None);
-            row.circuit_reason = Set(None);
-            row.probe_at = Set(None);
-        } else if was_open && self.probe_succeeded == Some(false) {
-            row.probe_at = Set(Some(after(now, policy.circuit.cool_down)));
-        } else if !was_open && (self.unauthorised || too_many) {
-            row.circuit = Set(Circuit::Open);
-            row.circuit_opened_at = Set(Some(now));
-            row.circuit_reason = Set(self.reason);
-            row.probe_at = Set(Some(after(now, policy.circuit.cool_down)));
-        }
-        row
-    }
 }

@@ -43,6 +43,7 @@ mod revive;
 mod settle;
 mod stats;
 mod view;
+mod weather;
 mod withdraw;
 
 pub use circuit::{CircuitOpening, circuit_openings};
@@ -51,7 +52,7 @@ pub use destinations::{DestinationState, OpenCircuit, Pause, destination, destin
 pub use entity::outbox_event::{Model as Event, Status as EventStatus};
 pub use explain::{Explanation, explain};
 pub use failure::Failure;
-pub use gate::{Held, ensure_destinations, held};
+pub use gate::{Held, ensure_destinations, held, held_now};
 pub use list::{EventFilter, get, list, of_quote};
 pub use look::{Sight, look};
 pub use outcome::Outcome;

@@ -9,7 +9,10 @@ use sea_orm::{
     sea_query::{LockBehavior, LockType},
 };
 
-use super::{Attempt, Became, LeasedEvent, Outcome, Policy, claim::status_in, settle::end_attempt};
+use super::{
+    Attempt, Became, LeasedEvent, Outcome, Policy, claim::status_in, gate::callable_since, settle::end_attempt,
+    weather::Blame,
+};
 use crate::{
     clock::after,
     database::{Database, DatabaseTransaction},
@@ -52,12 +55,18 @@ async fn rescue_some(
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
         .all(txn)
         .await?;
+    if expired.is_empty() {
+        return Ok(Vec::new());
+    }
+    let callable_since = callable_since(txn, now).await?;
     let mut rescued = Vec::with_capacity(expired.len());
     for row in expired {
         let withdrawn = row.withdrawn;
-        let attempt = left_without_result(row);
+        let mut attempt = left_without_result(row);
+        let since = callable_since.get(&attempt.event.destination).copied();
+        attempt.event = attempt.event.callable_since(since);
         let became = next(&attempt.event, withdrawn, policy, now);
-        end_attempt(txn, &attempt, &became, worker, now).await?;
+        end_attempt(txn, &attempt, Blame::Event, &became, worker, now).await?;
         rescued.push((attempt, became));
     }
     Ok(rescued)
@@ -75,7 +84,7 @@ fn next(event: &LeasedEvent, withdrawn: bool, policy: &Policy, now: DateTime<Utc
     if withdrawn {
         return Became::Cancelled;
     }
-    if let Some(why) = policy.retry.gives_up(event.attempt, event.live_since, now) {
+    if let Some(why) = policy.retry.gives_up(event.attempt, event.failing_since(now), now) {
         return Became::Dead(why);
     }
     let wait = if event.attempt <= 1 { Duration::ZERO } else { policy.retry.delay(event.attempt - 1) };

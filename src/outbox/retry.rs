@@ -10,6 +10,10 @@ use chrono::{DateTime, Utc};
 
 use crate::settings;
 
+/// An event that fails is given up for its age after at least this many attempts that counted: an attempt or two after a long
+/// wait say little.
+const ATTEMPTS_MIN: i32 = 5;
+
 /// The retry policy: exponential delays with jitter, and an end.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
@@ -43,18 +47,18 @@ impl RetryPolicy {
         backoff.next_backoff().unwrap_or(settings.max_interval)
     }
 
-    /// Whether the event is given up after failed attempt number `attempt`, and why. `live_since` is when it was stored
-    /// or last revived by an operator.
+    /// Whether the event is given up after failed attempt number `attempt`, and why. `failing_since` is when its first
+    /// attempt failed, since it was stored, revived by an operator, or its destination could be called again.
     #[must_use]
-    pub fn gives_up(&self, attempt: i32, live_since: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> {
+    pub fn gives_up(&self, attempt: i32, failing_since: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> {
         if u32::try_from(attempt).unwrap_or(0) >= self.settings.max_attempts {
             return Some(format!(
                 "attempt {attempt} was the last of retry.max_attempts = {}",
                 self.settings.max_attempts
             ));
         }
-        let live_for = (now - live_since).to_std().unwrap_or_default();
-        (live_for >= self.settings.give_up_after).then(|| {
+        let failing_for = (now - failing_since).to_std().unwrap_or_default();
+        (attempt >= ATTEMPTS_MIN && failing_for >= self.settings.give_up_after).then(|| {
             format!(
                 "failing for longer than retry.give_up_after = {}",
                 humantime::format_duration(self.settings.give_up_after)
@@ -98,6 +102,12 @@ mod tests {
         assert_eq!(policy(0.5).gives_up(24, stored, early), None);
         assert!(policy(0.5).gives_up(25, stored, early).is_some_and(|why| why.contains("max_attempts = 25")));
         let late = stored + Duration::from_hours(72);
-        assert!(policy(0.5).gives_up(1, stored, late).is_some_and(|why| why.contains("give_up_after = 3days")));
+        assert!(policy(0.5).gives_up(5, stored, late).is_some_and(|why| why.contains("give_up_after = 3days")));
+    }
+
+    #[test]
+    fn an_event_is_not_given_up_for_its_age_after_an_attempt_or_two() {
+        let late = DateTime::<Utc>::UNIX_EPOCH + Duration::from_hours(24 * 365);
+        assert_eq!(policy(0.5).gives_up(4, DateTime::<Utc>::UNIX_EPOCH, late), None);
     }
 }

@@ -15,14 +15,14 @@ use uuid::Uuid;
 use super::{
     Failure, LeasedEvent, Outcome, Policy, Receipt,
     claim::padded,
-    gate::{self, Weather},
+    failure::FAILURES_MAX,
+    gate,
     receipt::receipts,
+    weather::{Blame, Weather},
 };
 use crate::clock::{Clock, after};
 use crate::database::DatabaseTransaction;
 
-/// How many failed attempts an event remembers.
-const FAILURES_MAX: usize = 20;
 /// How much of an error's text is kept, in characters.
 const ERROR_LENGTH_MAX: usize = 500;
 
@@ -92,34 +92,33 @@ pub async fn settle<R: Receipt>(
         Some(row) => (row.now, row.failures_counted),
         None => (clock.now(txn).await?, false),
     };
-    let mut weather = Weather::default();
+    let mut weather = Weather::look(txn, destination, attempts, policy, now).await?;
     let mut settled = Vec::with_capacity(attempts.len());
     let (mut delivered, mut frees) = (Vec::new(), false);
     for attempt in attempts {
-        let became = match rows.get(&attempt.event.id) {
-            Some(row) if row.lease_token == Some(attempt.event.lease_token) => {
-                next(attempt, row.withdrawn, policy, now)
-            }
-            row => Became::Lost(row.and_then(|row| row.leased_by.clone()).unwrap_or_else(|| "nobody any more".into())),
+        let row = rows.get(&attempt.event.id);
+        let Some(row) = row.filter(|row| row.lease_token == Some(attempt.event.lease_token)) else {
+            // A late answer changes nothing about its destination either: it is old, and it may have been counted before.
+            let holder = row.and_then(|row| row.leased_by.clone());
+            settled.push(Became::Lost(holder.unwrap_or_else(|| "nobody any more".into())));
+            continue;
         };
-        // A late answer changes nothing about its destination either: it is old, and it may have been counted before.
-        if !matches!(became, Became::Lost(_)) {
-            weather.note(&attempt.outcome, attempt.event.probe);
-        }
+        let blame = weather.note(attempt);
+        let became = next(attempt, row.withdrawn, blame, policy, now);
         frees |= match &became {
-            Became::Delivered | Became::Cancelled => rows.get(&attempt.event.id).is_some_and(|row| row.followed),
+            Became::Delivered | Became::Cancelled => row.followed,
             Became::Pending(due_at) => *due_at <= now,
             Became::Dead(_) | Became::Lost(_) => false,
         };
         match &became {
             Became::Delivered => delivered.push(attempt),
             Became::Lost(_) => {}
-            became => end_attempt(txn, attempt, became, worker, now).await?,
+            became => end_attempt(txn, attempt, blame, became, worker, now).await?,
         }
         settled.push(became);
     }
     mark_delivered(txn, &delivered, now).await?;
-    weather.share(txn, destination, failures_counted, policy, now).await?;
+    weather.share(txn, destination, failures_counted).await?;
     Ok(Settling { became: settled, frees, at: now })
 }
 
@@ -173,8 +172,10 @@ fn a_later_pending_event() -> SelectStatement {
 }
 
 /// What follows an attempt. Pure: everything that decides is an argument.
-fn next<R>(attempt: &Attempt<R>, withdrawn: bool, policy: &Policy, now: DateTime<Utc>) -> Became {
-    let event = &attempt.event;
+fn next<R>(attempt: &Attempt<R>, withdrawn: bool, blame: Blame, policy: &Policy, now: DateTime<Utc>) -> Became {
+    let (event, cool_down) = (&attempt.event, policy.circuit.cool_down);
+    // A probe goes behind all that is due: the next one is another event, so that a bad one does not keep the circuit open.
+    let wait = |wait: Duration| Became::Pending(after(now, if event.probe { wait.max(cool_down) } else { wait }));
     match &attempt.outcome {
         Outcome::Delivered(_) => Became::Delivered,
         _ if withdrawn => Became::Cancelled,
@@ -184,27 +185,33 @@ fn next<R>(attempt: &Attempt<R>, withdrawn: bool, policy: &Policy, now: DateTime
         Outcome::RetryAfter(_, wait) => {
             Became::Pending(after(now, (*wait).min(policy.retry_after_max).max(policy.retry.delay(1))))
         }
-        // Behind all that is due: the next probe is another event, lest one bad event keeps the circuit open.
-        Outcome::Unauthorised(_) | Outcome::Forbidden(_) => Became::Pending(after(now, policy.circuit.cool_down)),
-        _ if event.probe => Became::Pending(after(now, policy.circuit.cool_down)),
-        Outcome::Misdirected { .. } => Became::Pending(after(now, policy.retry.delay(event.attempt))),
-        Outcome::Retry(_) | Outcome::Unknown(_) => match policy.retry.gives_up(event.attempt, event.live_since, now) {
-            Some(why) => Became::Dead(why),
-            None => Became::Pending(after(now, policy.retry.delay(event.attempt))),
+        Outcome::Unauthorised(_) => wait(cool_down),
+        // It spends no attempt, so the wait grows with the failures that are remembered.
+        Outcome::Misdirected { .. } => {
+            let failures = i32::try_from(event.failed().len()).unwrap_or(i32::MAX).saturating_add(1);
+            wait(policy.retry.delay(Ord::max(event.attempt, failures)))
+        }
+        Outcome::Retry(_) | Outcome::Unreachable(_) | Outcome::Unknown(_) | Outcome::Forbidden(_) => match blame {
+            Blame::Destination => wait(cool_down),
+            Blame::Event => match policy.retry.gives_up(event.attempt, event.failing_since(now), now) {
+                Some(why) => Became::Dead(why),
+                None => wait(policy.retry.delay(event.attempt)),
+            },
         },
     }
 }
 
 /// Attempts that the destination did not get to judge, or that it asked us to put off, are not held against the event.
-fn spends_attempt<R>(attempt: &Attempt<R>) -> bool {
+fn spends_attempt<R>(attempt: &Attempt<R>, blame: Blame) -> bool {
     match attempt.outcome {
         Outcome::NotSent(_)
         | Outcome::OutOfResources(_)
         | Outcome::RetryAfter(..)
         | Outcome::Misdirected { .. }
-        | Outcome::Unauthorised(_)
-        | Outcome::Forbidden(_) => false,
-        Outcome::Retry(_) | Outcome::Unknown(_) => !attempt.event.probe,
+        | Outcome::Unauthorised(_) => false,
+        Outcome::Retry(_) | Outcome::Unreachable(_) | Outcome::Unknown(_) | Outcome::Forbidden(_) => {
+            blame == Blame::Event
+        }
         Outcome::Delivered(_) | Outcome::Refused(_) | Outcome::Broken(_) => true,
     }
 }
@@ -233,6 +240,7 @@ async fn mark_delivered<R: Receipt>(
 pub(super) async fn end_attempt<R>(
     txn: &DatabaseTransaction,
     attempt: &Attempt<R>,
+    blame: Blame,
     became: &Became,
     worker: &str,
     now: DateTime<Utc>,
@@ -242,7 +250,7 @@ pub(super) async fn end_attempt<R>(
         lease_token: Set(None),
         leased_until: Set(None),
         leased_by: Set(None),
-        attempts: Set(if spends_attempt(attempt) { event.attempt } else { event.attempt - 1 }),
+        attempts: Set(if spends_attempt(attempt, blame) { event.attempt } else { event.attempt - 1 }),
         ..Default::default()
     };
     if let Outcome::Unknown(_) | Outcome::Broken(_) | Outcome::Misdirected { unknown: true, .. } = attempt.outcome {
@@ -271,7 +279,8 @@ pub(super) async fn end_attempt<R>(
 
 fn failure<R>(attempt: &Attempt<R>, error: &str, became: &Became, worker: &str, now: DateTime<Utc>) -> Failure {
     let gave_up = match (became, &attempt.outcome) {
-        (Became::Dead(why), Outcome::Retry(_) | Outcome::Unknown(_)) => Some(why.clone()),
+        (Became::Dead(_), Outcome::Refused(_) | Outcome::Broken(_)) => None,
+        (Became::Dead(why), _) => Some(why.clone()),
         _ => None,
     };
     Failure {

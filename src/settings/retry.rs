@@ -17,14 +17,14 @@ pub struct Retry {
     pub max_interval: Duration,
     /// Attempts after which an event is dead: 1 to 10000.
     pub max_attempts: u32,
-    /// Age at which a failing event is dead.
+    /// How long an event may fail before it is dead, while its destination can be called.
     pub give_up_after: Duration,
 }
 
 /// When a failing destination is left alone.
 #[derive(Clone, Debug)]
 pub struct Circuit {
-    /// Failures in a row that open the circuit: 1 to 10000.
+    /// Failures in a row that open the circuit, those of one event alone counting as one: 1 to 10000.
     pub failures: u32,
     /// How long an open circuit waits before a probe.
     pub cool_down: Duration,

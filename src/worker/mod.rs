@@ -2,6 +2,7 @@
 //!
 //! [`Worker::run_once`] is the whole job; cron ticks, commits and the command line only decide when it runs.
 
+mod hold;
 mod limiter;
 mod report;
 mod run;
@@ -32,6 +33,7 @@ pub struct Worker<D: Destination> {
     settings: settings::Worker,
     name: String,
     limiter: limiter::Limiter,
+    hold: hold::Hold,
     signals: Signals,
     cut_off: CancellationToken,
     registered: OnceCell<()>,
@@ -61,7 +63,8 @@ impl<D: Destination> Worker<D> {
     ) -> Self {
         let limiter = limiter::Limiter::new(settings.concurrency);
         let (cut_off, registered) = (CancellationToken::new(), OnceCell::new());
-        Self { db, destination, policy, settings, name, limiter, signals, cut_off, registered }
+        let hold = hold::Hold::default();
+        Self { db, destination, policy, settings, name, limiter, hold, signals, cut_off, registered }
     }
 
     /// Where its events go.
@@ -75,7 +78,7 @@ impl<D: Destination> Worker<D> {
         self.cut_off.cancel();
     }
 
-    /// Runs each time it is woken, one run at a time, until it is drained. An error ends its run only: the database may
+    /// Runs each time it is woken, and when a hold is over that it met, one run at a time, until it is drained. An error ends its run only: the database may
     /// be away, the next tick tries again.
     pub async fn work(&self) {
         loop {
@@ -83,6 +86,7 @@ impl<D: Destination> Worker<D> {
                 biased;
                 () = self.signals.drain.cancelled() => return,
                 () = self.signals.wake.notified() => {}
+                () = self.hold.alarm() => {}
             }
             match self.run_once().await {
                 Ok(report) if report.is_idle() => {}

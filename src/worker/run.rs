@@ -1,10 +1,11 @@
 //! One run: claims, deliveries and settling overlap, so that nobody waits for the slowest of a batch.
 
+mod holds;
+
 use std::{
     any::Any,
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     future::{Future, poll_fn},
-    mem,
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
@@ -13,9 +14,11 @@ use std::{
 
 use sea_orm::DbErr;
 use tokio::task::{Id, JoinError, JoinSet};
+use uuid::Uuid;
 
 use super::{
     Report, Worker,
+    hold::Clearance,
     settle::{Settlement, settle},
     tell,
 };
@@ -54,6 +57,14 @@ struct Run<'a, D: Destination> {
     /// Which delivery a task is, should it panic.
     tasks: HashMap<Id, (LeasedEvent, Instant)>,
     finished: Vec<Attempt<D::Receipt>>,
+    /// Results that may begin a hold: settled beside the others, and no call begins before that.
+    urgent: Vec<Attempt<D::Receipt>>,
+    settling_urgent: Step<'a, Settlement<D::Receipt>>,
+    /// Events that failed since the last success.
+    failed_in_a_row: HashSet<Uuid>,
+    clearance: Clearance,
+    looking: Step<'a, Option<Held>>,
+    claim_begun: Instant,
     claiming: Step<'a, Claim>,
     settling: Step<'a, Settlement<D::Receipt>>,
     rescuing: Step<'a, Vec<(Attempt<()>, Became)>>,
@@ -103,6 +114,12 @@ impl<'a, D: Destination> Run<'a, D> {
             in_flight: JoinSet::new(),
             tasks: HashMap::new(),
             finished: Vec::new(),
+            urgent: Vec::new(),
+            settling_urgent: None,
+            failed_in_a_row: HashSet::new(),
+            clearance: Clearance::none(),
+            looking: None,
+            claim_begun: Instant::now(),
             claiming: None,
             settling: None,
             rescuing: None,
@@ -117,9 +134,12 @@ impl<'a, D: Destination> Run<'a, D> {
         let mut failed = Ok(());
         loop {
             self.hand_back_if_drained();
+            self.hand_back_if_held();
+            self.begin_look();
             self.send();
             self.begin_claim();
             self.begin_settle();
+            self.begin_urgent_settle();
             self.begin_rescue();
             if self.is_done() {
                 if failed.is_ok() && self.must_look_again() {
@@ -137,6 +157,10 @@ impl<'a, D: Destination> Run<'a, D> {
                     }
                 }
                 settled = step(&mut self.settling) => self.note(&settled?),
+                settled = step(&mut self.settling_urgent) => self.note(&settled?),
+                looked = step(&mut self.looking) => self.note_look(looked),
+                () = tokio::time::sleep_until(self.clearance.look_at().into()),
+                    if !self.waiting.is_empty() && self.looking.is_none() => {}
                 rescued = step(&mut self.rescuing) => {
                     match rescued {
                         Ok(rescued) => self.note_rescued(&rescued),
@@ -159,6 +183,8 @@ impl<'a, D: Destination> Run<'a, D> {
             && self.in_flight.is_empty()
             && self.waiting.is_empty()
             && self.finished.is_empty()
+            && self.urgent.is_empty()
+            && self.settling_urgent.is_none()
     }
 
     /// Somebody has stored something. What waits for an event that is being settled is claimed once more after that.
@@ -168,14 +194,15 @@ impl<'a, D: Destination> Run<'a, D> {
     }
 
     fn must_look_again(&mut self) -> bool {
-        let again = self.freed_since_claim && !self.worker.signals.drain.is_cancelled();
+        let again = self.freed_since_claim && !self.worker.signals.drain.is_cancelled() && !self.is_held();
         self.exhausted &= !again;
         again
     }
 
     /// Starts deliveries while there are places, unless results pile up because the database is away.
     fn send(&mut self) {
-        while self.in_flight.len() < self.worker.limiter.limit()
+        while self.may_call()
+            && self.in_flight.len() < self.worker.limiter.limit()
             && self.finished.len() < self.worker.settings.batch_size
         {
             let Some(event) = self.waiting.pop_front() else { break };
@@ -204,12 +231,14 @@ impl<'a, D: Destination> Run<'a, D> {
         let worker = self.worker;
         let limit = worker.limiter.limit();
         let wanted = (worker.settings.batch_size).min(limit.saturating_mul(2)).saturating_sub(self.waiting.len());
-        let held_up = self.exhausted || self.claiming.is_some() || worker.signals.drain.is_cancelled();
+        let held_up =
+            self.exhausted || self.is_held() || self.claiming.is_some() || worker.signals.drain.is_cancelled();
         let enough = wanted == 0 || self.waiting.len() > limit / 2;
         if held_up || enough || self.finished.len() >= worker.settings.batch_size {
             return;
         }
         self.freed_since_claim = false;
+        self.claim_begun = Instant::now();
         self.claiming = Some(Box::pin(async move {
             let request = ClaimRequest {
                 destination: worker.destination.name(),
@@ -219,16 +248,6 @@ impl<'a, D: Destination> Run<'a, D> {
             };
             worker.in_time(outbox::claim(&worker.db, &request)).await
         }));
-    }
-
-    fn take(&mut self, claim: Claim) {
-        let probe = claim.events.iter().any(|event| event.probe);
-        if probe || matches!(claim.held, Some(Held::CircuitOpen(_))) {
-            self.worker.limiter.restart();
-        }
-        self.exhausted = !claim.is_full || probe;
-        self.report.claimed += claim.events.len();
-        self.waiting.extend(claim.events);
     }
 
     fn begin_settle(&mut self) {
@@ -269,19 +288,7 @@ impl<'a, D: Destination> Run<'a, D> {
                 self.exhausted = false;
             }
         }
-        if settlement.held.is_some() {
-            self.hold_back();
-        }
-    }
-
-    /// The destination is to be left alone: what was claimed before that was known stays here, without spending its
-    /// attempt. Not so a probe, which is what has leave to go.
-    fn hold_back(&mut self) {
-        let (probes, others) = mem::take(&mut self.waiting).into_iter().partition(|event| event.probe);
-        self.waiting = probes;
-        for event in others {
-            self.hand_back(event, "its destination is to be left alone");
-        }
+        self.hold_back(settlement.held.as_ref());
     }
 
     fn finish(&mut self, done: Result<(Id, Delivered<D::Receipt>), JoinError>) {
@@ -296,25 +303,13 @@ impl<'a, D: Destination> Run<'a, D> {
             },
         };
         self.worker.limiter.learn(&outcome, begun);
-        self.finished.push(Attempt { event, outcome, took: begun.elapsed() });
+        self.keep(Attempt { event, outcome, took: begun.elapsed() });
     }
 
     fn finish_all_that_is_ready(&mut self) {
         while let Some(done) = self.in_flight.try_join_next_with_id() {
             self.finish(done);
         }
-    }
-
-    fn hand_back_if_drained(&mut self) {
-        if self.worker.signals.drain.is_cancelled() {
-            for event in mem::take(&mut self.waiting) {
-                self.hand_back(event, "the worker is shutting down");
-            }
-        }
-    }
-
-    fn hand_back(&mut self, event: LeasedEvent, why: &str) {
-        self.finished.push(Attempt { event, outcome: Outcome::NotSent(why.into()), took: Duration::ZERO });
     }
 }
 

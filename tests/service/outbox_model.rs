@@ -22,7 +22,7 @@ on_each_engine!(the_database_follows_the_model);
 
 const PLAYS: u64 = 3;
 const STEPS: usize = 130;
-const MAX_ATTEMPTS: u32 = 4;
+const MAX_ATTEMPTS: u32 = 7;
 const GIVE_UP_AFTER: Duration = Duration::from_mins(15);
 const CIRCUIT_FAILURES: i32 = 6;
 const COOL_DOWN: Duration = Duration::from_secs(15);
@@ -56,7 +56,8 @@ struct Event {
     lease: Option<(Uuid, DateTime<Utc>)>,
     outcome_unknown: bool,
     withdrawn: bool,
-    failures: usize,
+    /// When attempts failed, and how: the last 20.
+    failed: Vec<(DateTime<Utc>, String)>,
     settled_at: Option<DateTime<Utc>>,
 }
 
@@ -65,8 +66,11 @@ struct Event {
 struct Gate {
     open: bool,
     failures: i32,
+    failing: Option<Uuid>,
+    failing_since: Option<DateTime<Utc>>,
     probe_at: Option<DateTime<Utc>>,
     not_before: Option<DateTime<Utc>>,
+    callable_since: Option<DateTime<Utc>>,
 }
 
 struct Play {
@@ -118,6 +122,9 @@ impl Play {
             consecutive_failures: Set(0),
             probe_at: Set(None),
             not_before: Set(None),
+            failing_event: Set(None),
+            failing_since: Set(None),
+            callable_since: Set(None),
             ..Default::default()
         };
         entity::destination::Entity::update_many().set(closed).exec(connection).await.unwrap();
@@ -150,7 +157,10 @@ impl Play {
             let of_events = self.events.values().flat_map(|event| {
                 [Some(event.due_at), event.lease.map(|(_, until)| until), Some(event.live_since + GIVE_UP_AFTER)]
             });
-            let all = of_events.chain([self.gate.probe_at, self.gate.not_before]).flatten();
+            let failures = self.events.values().flat_map(|event| &event.failed);
+            let ages = failures.map(|(at, _)| *at).chain(self.gate.callable_since).chain(self.gate.not_before);
+            let of_ages = ages.map(|since| Some(since + GIVE_UP_AFTER));
+            let all = of_events.chain(of_ages).chain([self.gate.probe_at, self.gate.not_before]).flatten();
             if !all.into_iter().any(|boundary| boundary > now && boundary <= now + MARGIN) {
                 return;
             }
@@ -192,6 +202,12 @@ impl Play {
             let leased_until = self.outbox.event(leased.id).await.leased_until.unwrap();
             assert!(now.contains(&(leased_until - lease)), "{}", self.story());
             let event = self.events.get_mut(&leased.id).unwrap();
+            if probe {
+                assert!(now.contains(&leased.live_since), "{}", self.story());
+            } else {
+                let since = Some(event.live_since).max(self.gate.callable_since).max(self.gate.not_before);
+                assert_eq!(Some(leased.live_since), since, "{}", story(self.seed, &self.story));
+            }
             event.status = Status::Leased;
             event.attempts += 1;
             event.lease = Some((leased.lease_token, leased_until));
@@ -239,16 +255,18 @@ impl Play {
         txn.commit().await.unwrap();
 
         let holds = |event: &Event| event.lease.is_some_and(|(token, _)| token == leased.lease_token);
-        let Some(event) = self.events.get_mut(&leased.id).filter(|event| holds(event)) else {
+        let Some(event) = self.events.get(&leased.id).filter(|event| holds(event)) else {
             assert!(matches!(became[0], Became::Lost(_)), "{}", self.story());
             return;
         };
-        event.end_attempt(&outcome, leased.probe, now);
+        let forbidden_at = event.failed.last().filter(|(_, outcome)| outcome == "unauthorised").map(|(at, _)| *at);
+        let blames = self.gate.learn(&leased, &outcome, (forbidden_at, delivered_lately(&self.events, now)), now);
+        let event = self.events.get_mut(&leased.id).unwrap();
+        event.end_attempt(&outcome, leased.probe, blames, leased.live_since, now);
         let (status, due_at) = (event.status, event.due_at);
-        self.gate.learn(&outcome, leased.probe, now);
         let became = match &became[0] {
             Became::Delivered => Status::Delivered,
-            Became::Pending(at) if *at == due_at || matches!(outcome, Outcome::NotSent(_)) => Status::Pending,
+            Became::Pending(at) if *at == due_at || outcome.is_unsent() => Status::Pending,
             Became::Dead(_) => Status::Dead,
             Became::Cancelled => Status::Cancelled,
             Became::Pending(_) | Became::Lost(_) => Status::Leased,
@@ -275,8 +293,11 @@ impl Play {
             let row = self.outbox.event(id).await;
             let event = self.events.get_mut(&id).unwrap();
             let wait = if event.attempts == 1 { Duration::ZERO } else { delay(event.attempts - 1) };
-            event.end_attempt(&Outcome::Unknown(String::new()), false, before);
+            let live_since = self.gate.callable(before).into_iter().fold(event.live_since, Ord::max);
+            event.end_attempt(&Outcome::Unknown(String::new()), false, true, live_since, before);
             // The time of the rescue is known to lie in a span only.
+            event.failed = failed(&row);
+            assert!(event.failed.last().is_some_and(|(at, _)| now.contains(at)), "{}", story(self.seed, &self.story));
             if event.status == Status::Pending {
                 event.due_at = row.due_at;
                 assert!(now.contains(&(row.due_at - wait)), "{}", self.story());
@@ -301,7 +322,7 @@ impl Play {
             may_have_reached |= matches!(event.status, Status::Leased | Status::Delivered)
                 || event.attempts > 0
                 || event.outcome_unknown
-                || event.failures > 0;
+                || !event.failed.is_empty();
             match event.status {
                 Status::Leased => event.withdrawn = true,
                 Status::Pending | Status::Dead => {
@@ -341,7 +362,7 @@ impl Play {
                 lease: row.lease_token.zip(row.leased_until),
                 outcome_unknown: row.outcome_unknown,
                 withdrawn: row.withdrawn,
-                failures: row.failures.as_array().unwrap().len(),
+                failed: failed(&row),
                 settled_at: row.settled_at,
             };
             (row.id, event)
@@ -355,8 +376,11 @@ impl Play {
         let gate = Gate {
             open: row.circuit == Circuit::Open,
             failures: row.consecutive_failures,
+            failing: row.failing_event,
+            failing_since: row.failing_since,
             probe_at: row.probe_at,
             not_before: row.not_before,
+            callable_since: row.callable_since,
         };
         assert_eq!(gate, self.gate, "{}", self.story());
     }
@@ -372,7 +396,7 @@ impl Play {
             lease: None,
             outcome_unknown: false,
             withdrawn: false,
-            failures: 0,
+            failed: vec![],
             settled_at: None,
         };
         self.events.insert(id, event);
@@ -390,7 +414,7 @@ impl Play {
 
     fn any_outcome(&mut self) -> Outcome<()> {
         let error = String::from("scripted");
-        match self.dice.random_range(0..14) {
+        match self.dice.random_range(0..20) {
             0..4 => Outcome::Delivered(()),
             4..7 => Outcome::Retry(error),
             7..9 => Outcome::Unknown(error),
@@ -398,6 +422,10 @@ impl Play {
             10 => Outcome::Refused(error),
             11 => Outcome::Broken(error),
             12 => Outcome::Unauthorised(error),
+            13..16 => Outcome::Forbidden(error),
+            16 => Outcome::Unreachable(error),
+            17 => Outcome::Misdirected { error, unknown: self.dice.random() },
+            18 => Outcome::OutOfResources(error),
             _ => Outcome::NotSent(error),
         }
     }
@@ -407,35 +435,46 @@ impl Play {
     }
 
     fn story(&self) -> String {
-        format!("FEEBOX_SEED={} after {} steps:\n{}", self.seed, self.story.len(), self.story.join("\n"))
+        story(self.seed, &self.story)
     }
 }
 
 impl Event {
-    fn end_attempt(&mut self, outcome: &Outcome<()>, probe: bool, now: DateTime<Utc>) {
+    /// `blames` tells whether the failure is held against the event, `live_since` from when its age counts.
+    fn end_attempt(
+        &mut self,
+        outcome: &Outcome<()>,
+        probe: bool,
+        blames: bool,
+        live_since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) {
         self.lease = None;
         if *outcome == Outcome::Delivered(()) {
             (self.status, self.settled_at) = (Status::Delivered, Some(now));
             return;
         }
-        let blames_the_event = match outcome {
-            Outcome::NotSent(_) | Outcome::RetryAfter(..) | Outcome::Unauthorised(_) => false,
-            Outcome::Retry(_) | Outcome::Unknown(_) => !probe,
-            _ => true,
-        };
+        let failed: Vec<_> = self.failed.iter().map(|(at, _)| *at).filter(|at| *at >= live_since).collect();
+        let failing_since = if failed.len() == 20 { live_since } else { failed.first().copied().unwrap_or(now) };
         let attempt = self.attempts;
-        self.attempts -= i32::from(!blames_the_event);
-        self.failures = (self.failures + usize::from(!matches!(outcome, Outcome::NotSent(_)))).min(20);
-        self.outcome_unknown |= matches!(outcome, Outcome::Unknown(_) | Outcome::Broken(_));
-        let given_up = attempt.unsigned_abs() >= MAX_ATTEMPTS || now >= self.live_since + GIVE_UP_AFTER;
+        let given_up = attempt.unsigned_abs() >= MAX_ATTEMPTS || attempt >= 5 && now >= failing_since + GIVE_UP_AFTER;
+        self.attempts -= i32::from(!blames);
+        if !outcome.is_unsent() {
+            self.failed.push((now, outcome.name().into()));
+            self.failed.drain(..self.failed.len().saturating_sub(20));
+        }
+        self.outcome_unknown |= outcome.name() == "unknown" || matches!(outcome, Outcome::Broken(_));
+        let number = i32::try_from(failed.len()).unwrap() + 1;
+        let at_least = if probe { COOL_DOWN } else { Duration::ZERO };
         let wait = match outcome {
             _ if self.withdrawn => None,
             Outcome::Refused(_) | Outcome::Broken(_) => None,
-            Outcome::NotSent(_) => Some(None),
+            _ if outcome.is_unsent() => Some(None),
             Outcome::RetryAfter(_, wait) => Some(Some((*wait).clamp(delay(1), RETRY_AFTER_MAX))),
-            _ if !blames_the_event => Some(Some(COOL_DOWN)),
+            Outcome::Misdirected { .. } => Some(Some(delay(attempt.max(number)).max(at_least))),
+            _ if !blames => Some(Some(COOL_DOWN)),
             _ if given_up => None,
-            _ => Some(Some(delay(attempt))),
+            _ => Some(Some(delay(attempt).max(at_least))),
         };
         if let Some(wait) = wait {
             self.status = Status::Pending;
@@ -448,26 +487,96 @@ impl Event {
 }
 
 impl Gate {
-    fn learn(&mut self, outcome: &Outcome<()>, probe: bool, now: DateTime<Utc>) {
-        let succeeded = matches!(outcome, Outcome::Delivered(()) | Outcome::Refused(_));
+    /// Answers whether a failure is held against its event. `others` tells when this event was last forbidden, and whether an
+    /// event was delivered within the last cool-down.
+    fn learn(
+        &mut self,
+        leased: &LeasedEvent,
+        outcome: &Outcome<()>,
+        others: (Option<DateTime<Utc>>, bool),
+        now: DateTime<Utc>,
+    ) -> bool {
+        let is_probe = self.open && leased.probe;
+        let cooled_down = Some(after(now, COOL_DOWN));
         match outcome {
-            Outcome::NotSent(_) => return,
+            Outcome::Delivered(()) | Outcome::Refused(_) => {
+                if is_probe {
+                    (self.open, self.probe_at, self.callable_since) = (false, None, Some(now));
+                }
+                if !self.open {
+                    (self.failures, self.failing, self.failing_since) = (0, None, None);
+                }
+                return true;
+            }
+            Outcome::NotSent(_) | Outcome::OutOfResources(_) => {
+                self.probe_at = if is_probe { Some(now) } else { self.probe_at };
+                return false;
+            }
             Outcome::RetryAfter(_, wait) => {
                 self.not_before = self.not_before.max(Some(after(now, (*wait).min(RETRY_AFTER_MAX))));
+                self.probe_at = if is_probe { cooled_down } else { self.probe_at };
+                return false;
             }
-            _ if succeeded && self.open && !probe => return,
-            _ if succeeded => self.failures = 0,
-            _ => self.failures += 1,
+            _ => {}
         }
-        let unauthorised = matches!(outcome, Outcome::Unauthorised(_));
-        if self.open && probe {
-            self.open = !succeeded;
-            self.probe_at = self.open.then(|| after(now, COOL_DOWN));
-        } else if !self.open && (unauthorised || self.failures >= CIRCUIT_FAILURES) {
+        let (forbidden_at, delivered_lately) = others;
+        let succeeded_since = |at| self.failures == 0 || self.failing_since.is_some_and(|since| at < since);
+        let known = forbidden_at.is_some_and(succeeded_since);
+        self.count((!matches!(outcome, Outcome::Unauthorised(_) | Outcome::Unreachable(_))).then_some(leased.id), now);
+        let forbidden = matches!(outcome, Outcome::Forbidden(_));
+        let its_own = forbidden && (known || delivered_lately && self.failures < 3);
+        let refused = matches!(outcome, Outcome::Unauthorised(_)) || forbidden && !its_own;
+        // As long as one event alone is forbidden, another one may show at once what is to blame.
+        let at_once = forbidden && self.failing.is_some();
+        if is_probe {
+            self.probe_at = if at_once || its_own { Some(now) } else { cooled_down };
+        } else if !self.open && (refused || self.failures >= CIRCUIT_FAILURES) {
             self.open = true;
-            self.probe_at = Some(after(now, COOL_DOWN));
+            self.probe_at = if at_once && refused { Some(now) } else { cooled_down };
+        }
+        match outcome {
+            Outcome::Forbidden(_) => its_own,
+            Outcome::Unauthorised(_) | Outcome::Misdirected { .. } => false,
+            Outcome::Unreachable(_) => !leased.probe,
+            Outcome::Retry(_) | Outcome::Unknown(_) => {
+                !leased.probe || self.failing == Some(leased.id) || delivered_lately
+            }
+            _ => true,
         }
     }
+
+    /// One event that fails again and again counts once.
+    fn count(&mut self, cause: Option<Uuid>, now: DateTime<Utc>) {
+        if self.failures == 0 {
+            (self.failures, self.failing, self.failing_since) = (1, cause, Some(now));
+        } else if cause.is_none() || self.failing != cause {
+            (self.failures, self.failing) = (self.failures + 1, None);
+        }
+    }
+
+    /// From when the age of events counts at the earliest.
+    fn callable(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let held = self.open || self.not_before.is_some_and(|until| until > now);
+        if held { Some(now) } else { self.callable_since.max(self.not_before) }
+    }
+}
+
+fn delivered_lately(events: &BTreeMap<Uuid, Event>, now: DateTime<Utc>) -> bool {
+    let mut delivered = events.values().filter(|event| event.status == Status::Delivered);
+    delivered.any(|event| event.settled_at.is_some_and(|at| at > now - COOL_DOWN))
+}
+
+/// What `row` remembers of its failures.
+fn failed(row: &entity::outbox_event::Model) -> Vec<(DateTime<Utc>, String)> {
+    let of = |failure: &serde_json::Value| {
+        let at = failure["at"].as_str().unwrap().parse().unwrap();
+        (at, failure["outcome"].as_str().unwrap().to_owned())
+    };
+    row.failures.as_array().unwrap().iter().map(of).collect()
+}
+
+fn story(seed: u64, story: &[String]) -> String {
+    format!("FEEBOX_SEED={seed} after {} steps:\n{}", story.len(), story.join("\n"))
 }
 
 /// 10 s, 20 s, then 30 s.

@@ -11,7 +11,6 @@ on_each_engine!(
     delays_follow_the_policy_from_one_attempt_to_the_next,
     a_delay_counts_from_the_end_of_the_attempt,
     an_event_is_dead_after_its_last_attempt,
-    an_event_is_dead_when_it_has_been_failing_for_too_long,
     a_dead_event_is_not_tried_again,
     what_spends_no_attempt_never_makes_an_event_dead,
     a_retry_after_puts_its_event_off_until_then,
@@ -56,20 +55,9 @@ async fn an_event_is_dead_after_its_last_attempt(outbox: TestOutbox) {
     assert!(row.outcome_unknown && row.settled_at.is_some() && row.lease_token.is_none());
 }
 
-async fn an_event_is_dead_when_it_has_been_failing_for_too_long(outbox: TestOutbox) {
-    outbox.submit(2).await;
-    outbox.advance(Duration::from_mins(59));
-    let claimed = outbox.claim("a", 2).await;
-    assert!(matches!(outbox.settle_one("a", &claimed[0], retry()).await, Became::Pending(_)));
-    outbox.advance(Duration::from_mins(1));
-    let Became::Dead(why) = outbox.settle_one("a", &claimed[1], retry()).await else { panic!("it is given up") };
-    assert!(why.contains("retry.give_up_after = 1h"), "{why}");
-}
-
 async fn a_dead_event_is_not_tried_again(outbox: TestOutbox) {
     let event = outbox.submit(1).await[0];
-    outbox.advance(Duration::from_hours(2));
-    outbox.deliver("a", retry()).await;
+    outbox.deliver("a", Outcome::Broken("not a fee".into())).await;
     let before = outbox.event(event).await;
     assert_eq!(before.status, Status::Dead);
 

@@ -1,11 +1,13 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 /// A network between two programs that a test can break. It lives on the runtime of the test that started it, and when
 /// dropped it closes all its connections.
@@ -24,6 +26,8 @@ struct State {
     cuts: u64,
     /// How often all connections of that time were forgotten.
     forgets: u64,
+    /// How long each direction takes.
+    way: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,7 +64,7 @@ impl Proxy {
     async fn start_naming(target: SocketAddr, names: impl Fn(SocketAddr) -> Option<Names>) -> Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let state = watch::Sender::new(State { flow: Flow::Open, cuts: 0, forgets: 0 });
+        let state = watch::Sender::new(State { flow: Flow::Open, cuts: 0, forgets: 0, way: Duration::ZERO });
         let names = names(addr).map(Arc::new);
         let target = Arc::new(Mutex::new(target));
         tokio::spawn(listen(listener, Arc::clone(&target), names, state.subscribe()));
@@ -100,6 +104,11 @@ impl Proxy {
     /// Later connections lead to `target`; those that are open stay where they are.
     pub fn switch(&self, target: SocketAddr) {
         *self.target.lock().unwrap() = target;
+    }
+
+    /// Bytes that come from now on take this time for both ways together, however many are under way.
+    pub fn delay(&self, round_trip: Duration) {
+        self.state.send_modify(|state| state.way = round_trip / 2);
     }
 
     /// Lets requests through and swallows the answers: what was asked for happens, and its asker never learns.
@@ -168,29 +177,46 @@ async fn pump(
     names: Option<&Names>,
     (mut state, forgets): (watch::Receiver<State>, u64),
 ) -> io::Result<()> {
-    let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let length = from.read(&mut buffer).await?;
-        let flow = state.wait_for(|now| now.flow != Flow::Held).await;
-        let State { flow, forgets: forgets_now, .. } = *flow.map_err(io::Error::other)?;
-        let lost = match direction {
-            _ if forgets != forgets_now => true,
-            Direction::Request => flow == Flow::AllLost,
-            Direction::Answer => flow != Flow::Open,
-        };
-        match length {
-            0 if lost => return Ok(()),
-            0 => return to.shutdown().await,
-            _ if lost => {}
-            _ => {
-                let bytes = &mut buffer[..length];
-                if let Some(names) = names {
-                    rename(bytes, names);
-                }
-                to.write_all(bytes).await?;
+    let (on_its_way, mut arrivals) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let way = state.clone();
+    let depart = async move {
+        loop {
+            let mut bytes = vec![0; 16 * 1024];
+            let length = from.read(&mut bytes).await?;
+            bytes.truncate(length);
+            let arrives = Instant::now() + way.borrow().way;
+            if on_its_way.send((arrives, bytes)).is_err() || length == 0 {
+                return io::Result::Ok(());
             }
         }
-    }
+    };
+    let arrive = async move {
+        while let Some((arrives, mut bytes)) = arrivals.recv().await {
+            if arrives > Instant::now() {
+                tokio::time::sleep_until(arrives).await;
+            }
+            let flow = state.wait_for(|now| now.flow != Flow::Held).await;
+            let State { flow, forgets: forgets_now, .. } = *flow.map_err(io::Error::other)?;
+            let lost = match direction {
+                _ if forgets != forgets_now => true,
+                Direction::Request => flow == Flow::AllLost,
+                Direction::Answer => flow != Flow::Open,
+            };
+            match bytes.len() {
+                0 if lost => return Ok(()),
+                0 => return to.shutdown().await,
+                _ if lost => {}
+                _ => {
+                    if let Some(names) = names {
+                        rename(&mut bytes, names);
+                    }
+                    to.write_all(&bytes).await?;
+                }
+            }
+        }
+        Ok(())
+    };
+    tokio::try_join!(depart, arrive).map(drop)
 }
 
 fn rename(bytes: &mut [u8], (from, to): &Names) {
