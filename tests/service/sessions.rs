@@ -209,8 +209,8 @@ async fn what_promises_rest_on_holds_whatever_the_defaults_of_postgres_are() {
     let alter = format!("ALTER DATABASE {}", name(&database));
     for default in [
         "default_transaction_isolation = 'serializable'",
-        "default_transaction_read_only = on",
         "synchronous_commit = off",
+        "default_transaction_read_only = on",
     ] {
         sql(&database, &format!("{alter} SET {default}")).await;
     }
@@ -228,7 +228,8 @@ async fn what_promises_rest_on_holds_whatever_the_defaults_of_postgres_are() {
         assert_eq!(setting(&*snapshot, "transaction_isolation").await, "repeatable read", "{url}");
     }
     // Neither is it lowered.
-    sql(&database, &format!("{alter} SET synchronous_commit = remote_apply")).await;
+    let admin = sea_orm::Database::connect(Server::shared_postgres().url()).await.unwrap();
+    admin.execute_unprepared(&format!("{alter} SET synchronous_commit = remote_apply")).await.unwrap();
     let txn = open(database.url()).await.begin().await.unwrap();
     assert_eq!(setting(&*txn, "synchronous_commit").await, "remote_apply");
 }

@@ -10,7 +10,7 @@ async fn a_batch_that_is_larger_than_max_allowed_packet_is_stored() {
     let server = Server::own_mariadb();
     let database = limited(&server, 1024 * 1024).await;
     let api = Api::start(&database).await;
-    let quotes: Vec<Value> = (0..300).map(|_| a_large_quote(20_000)).collect();
+    let quotes: Vec<Value> = (0..300).map(|_| a_large_quote("x")).collect();
     let body = json!({ "quotes": quotes });
     assert!(body.to_string().len() > 6_000_000);
     let answer = api.post("/v1/quotes:batch", &body).await;
@@ -23,7 +23,7 @@ async fn a_quote_that_is_larger_than_max_allowed_packet_is_too_large_and_the_set
     let server = Server::own_mariadb();
     let database = limited(&server, 64 * 1024).await;
     let api = Api::start(&database).await;
-    let answer = api.post("/v1/quotes", &a_large_quote(100_000)).await;
+    let answer = api.post("/v1/quotes", &a_large_quote("🪙")).await;
     assert_eq!(answer.status(), 413);
     let problem: Value = answer.json().await.unwrap();
     assert_eq!(problem["type"], "/problems/too-large-for-database");
@@ -44,8 +44,8 @@ async fn limited(server: &Server, bytes: usize) -> TestDatabase {
     database
 }
 
-/// A quote with about `bytes` of descriptions.
-fn a_large_quote(bytes: usize) -> Value {
-    let line = json!({ "description": "x".repeat(bytes / 100), "quantity": 1, "unit_price_minor": 100 });
+/// A quote with 100 lines of 200 letters, each of as many bytes as `letter` takes.
+fn a_large_quote(letter: &str) -> Value {
+    let line = json!({ "description": letter.repeat(200), "quantity": 1, "unit_price_minor": 100 });
     json!({ "customer_id": "customer", "currency": "EUR", "lines": vec![line; 100] })
 }
