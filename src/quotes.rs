@@ -10,12 +10,12 @@ use entity::{
     quote::{ActiveModel, Column, Entity},
 };
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
     UpdateMany,
 };
 use uuid::Uuid;
 
-use crate::database::{self, DatabaseTransaction};
+use crate::database::{self, DatabaseTransaction, found_status};
 
 pub use entity::quote::{Model as Quote, Status};
 
@@ -111,7 +111,8 @@ pub async fn advance_those_for(
     Ok(those.exec(db).await?.rows_affected)
 }
 
-fn change(
+/// What moves quotes. Public so that databases can be asked for their plan.
+pub fn change(
     ids: impl IntoIterator<Item = Uuid>,
     from: &[Status],
     to: Status,
@@ -124,7 +125,8 @@ fn change(
         updated_at: Set(now),
         ..Default::default()
     };
-    Entity::update_many().set(change).filter(Column::Id.is_in(ids)).filter(Column::Status.is_in(from.iter().copied()))
+    let from = found_status((Entity, Column::Status), from.iter().copied());
+    Entity::update_many().set(change).filter(Column::Id.is_in(ids)).filter(from)
 }
 
 /// Who has to take quote `id` before it is confirmed, if there is such a quote. That never changes.
@@ -186,21 +188,37 @@ pub async fn by_ids(db: &impl ConnectionTrait, ids: &[Uuid]) -> Result<Vec<Quote
 
 async fn with_fees(db: &impl ConnectionTrait, quotes: Vec<Quote>) -> Result<Vec<QuoteWithFee>, DbErr> {
     use fee_record::Column as Fee;
-    use outbox_event::Column as Event;
     let ids: Vec<_> = quotes.iter().map(|quote| quote.id).collect();
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let fees = fee_record::Entity::find().filter(Fee::QuoteId.is_in(ids.iter().copied())).all(db).await?;
-    let events = outbox_event::Entity::find().filter(Event::AggregateId.is_in(ids)).filter(Event::Sequence.eq(1));
-    let events = events.filter(Event::EventType.eq("quote.submitted")).all(db).await?;
     let mut fees: HashMap<_, _> = fees.into_iter().map(|fee| (fee.quote_id, fee)).collect();
-    let mut events: HashMap<_, _> =
-        events.into_iter().map(|event| ((event.aggregate_id, event.destination.clone()), event)).collect();
+    let mut destinations: Vec<_> = quotes.iter().map(|quote| quote.destination.as_str()).collect();
+    destinations.sort_unstable();
+    destinations.dedup();
+    let mut events = HashMap::new();
+    for destination in destinations {
+        let theirs = quotes.iter().filter(|quote| quote.destination == destination).map(|quote| quote.id);
+        let found = hand_overs(destination, theirs).all(db).await?;
+        events.extend(found.into_iter().map(|event| (event.aggregate_id, event)));
+    }
     let found = quotes.into_iter().map(|quote| QuoteWithFee {
         fee: fees.remove(&quote.id),
-        event: events.remove(&(quote.id, quote.destination.clone())),
+        event: events.remove(&quote.id),
         quote,
     });
     Ok(found.collect())
+}
+
+/// The events that hand quotes `ids` to `destination`, found by the whole key of order: by a part of it `MariaDB` reads the
+/// whole table instead, once there are some hundred ids and its statistics are old. Public so that databases can be asked for
+/// their plan.
+pub fn hand_overs(destination: &str, ids: impl IntoIterator<Item = Uuid>) -> Select<outbox_event::Entity> {
+    use outbox_event::Column as Event;
+    outbox_event::Entity::find()
+        .filter(Event::AggregateId.is_in(ids))
+        .filter(Event::Destination.eq(destination))
+        .filter(Event::Sequence.eq(1))
+        .filter(Event::EventType.eq("quote.submitted"))
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use entity::quote::{Column, Entity};
 use sea_orm::{
-    ActiveEnum, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select, sea_query::Expr,
+    ActiveEnum, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, Select,
+    sea_query::{Asterisk, Expr, Func, Query, SelectStatement},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -29,13 +30,15 @@ pub const JOB: &str = "sweeper";
 
 /// Quotes that are read at a time; each is cancelled in a transaction of its own.
 const BATCH_SIZE: u64 = 100;
+/// Up to how many are counted: an outage of days leaves any number.
+pub const COUNTED_MAX: u64 = 10_000;
 /// How many quotes a log line names.
 const NAMED_MAX: u64 = 5;
 
 /// What a sweep found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Quotes that were pending for too long.
+    /// Quotes that were pending for too long, counted up to [`COUNTED_MAX`].
     pub stale: u64,
     /// The oldest of them.
     pub oldest: Vec<Uuid>,
@@ -54,7 +57,7 @@ impl Swept {
 /// Quotes that are pending for too long, whatever is done about them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct StaleQuotes {
-    /// How many there are.
+    /// How many there are, counted up to 10,000.
     pub count: u64,
     /// From which age on a pending quote is one of them: `sweeper.stale_after`.
     pub after_seconds: u64,
@@ -78,7 +81,7 @@ pub struct StaleQuote {
 pub async fn stale_quotes(db: &Database, stale_after: Duration, limit: u64) -> Result<StaleQuotes, DbErr> {
     let connection = db.connection();
     let pending_before = db.now(connection).await? - stale_after;
-    let count = stale(pending_before).count(connection).await?;
+    let count = count_stale(connection, pending_before).await?;
     let oldest = if count > 0 { oldest(connection, pending_before, None, limit).await? } else { Vec::new() };
     let oldest = oldest.into_iter().map(|(submitted_at, quote_id)| StaleQuote { quote_id, submitted_at });
     Ok(StaleQuotes { count, after_seconds: stale_after.as_secs(), oldest: oldest.collect() })
@@ -92,7 +95,7 @@ pub async fn stale_quotes(db: &Database, stale_after: Duration, limit: u64) -> R
 pub async fn sweep(db: &Database, settings: &settings::Sweeper, relay: Relay) -> Result<Swept, DbErr> {
     let connection = db.connection();
     let pending_before = db.now(connection).await? - settings.stale_after;
-    let mut swept = Swept { stale: stale(pending_before).count(connection).await?, ..Swept::default() };
+    let mut swept = Swept { stale: count_stale(connection, pending_before).await?, ..Swept::default() };
     if swept.stale == 0 {
         metrics::stale_quotes(0);
         return Ok(swept);
@@ -157,18 +160,38 @@ fn stale(pending_before: DateTime<Utc>) -> Select<Entity> {
         .filter(Column::UpdatedAt.lt(pending_before))
 }
 
-/// The oldest stale quotes behind `last`.
 async fn oldest(
     db: &impl ConnectionTrait,
     pending_before: DateTime<Utc>,
     last: Option<(DateTime<Utc>, Uuid)>,
     limit: u64,
 ) -> Result<Vec<(DateTime<Utc>, Uuid)>, DbErr> {
+    oldest_stale(pending_before, last, limit).into_tuple().all(db).await
+}
+
+/// The oldest stale quotes behind `last`. Public so that databases can be asked for their plan.
+#[must_use]
+pub fn oldest_stale(pending_before: DateTime<Utc>, last: Option<(DateTime<Utc>, Uuid)>, limit: u64) -> Select<Entity> {
     let mut quotes = stale(pending_before).select_only().columns([Column::SubmittedAt, Column::Id]);
     if let Some((at, id)) = last {
         let same_time = Condition::all().add(Column::SubmittedAt.eq(at)).add(Column::Id.gt(id));
-        quotes = quotes.filter(Condition::any().add(Column::SubmittedAt.gt(at)).add(same_time));
+        // The first bound is implied by the second, and the only one that an index can begin at.
+        quotes = quotes
+            .filter(Column::SubmittedAt.gte(at))
+            .filter(Condition::any().add(Column::SubmittedAt.gt(at)).add(same_time));
     }
-    let quotes = quotes.order_by_asc(Column::SubmittedAt).order_by_asc(Column::Id).limit(limit);
-    quotes.into_tuple().all(db).await
+    quotes.order_by_asc(Column::SubmittedAt).order_by_asc(Column::Id).limit(limit)
+}
+
+async fn count_stale(db: &impl ConnectionTrait, pending_before: DateTime<Utc>) -> Result<u64, DbErr> {
+    let row = db.query_one(&number_of_stale(pending_before, COUNTED_MAX)).await?;
+    let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+    Ok(count.try_into().unwrap_or(0))
+}
+
+/// How many quotes are stale, counted up to `limit`. Public so that databases can be asked for their plan.
+#[must_use]
+pub fn number_of_stale(pending_before: DateTime<Utc>, limit: u64) -> SelectStatement {
+    let some = stale(pending_before).select_only().column(Column::Id).order_by_asc(Column::SubmittedAt).limit(limit);
+    Query::select().expr(Func::count(Expr::col(Asterisk))).from_subquery(some.into_query(), "some").to_owned()
 }

@@ -18,6 +18,7 @@ use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait};
 
 use crate::{
     by_hand,
+    statistics::{self, Statistics},
     support::{Feebox, Postgres, answers, free_address},
 };
 
@@ -27,6 +28,8 @@ pub struct Parts {
     _fee_server: Feebox,
     fee_server_url: String,
     databases: usize,
+    /// A database with this many delivered quotes and no backlog, to be copied.
+    history: Option<(usize, String)>,
 }
 
 /// A database with events that are due.
@@ -34,6 +37,8 @@ pub struct Backlog {
     database_url: String,
     fee_server_url: String,
     db: Database,
+    /// Had their fees before.
+    delivered: usize,
 }
 
 /// What a run made.
@@ -52,26 +57,59 @@ impl Parts {
         let fee_server = Feebox::start(&["fee-server", "--bind", &address, "--latency", &latency])?;
         let fee_server_url = format!("http://{address}");
         answers(&format!("{fee_server_url}/healthz")).await?;
-        Ok(Self { postgres, _fee_server: fee_server, fee_server_url, databases: 0 })
+        Ok(Self { postgres, _fee_server: fee_server, fee_server_url, databases: 0, history: None })
     }
 
-    pub async fn fresh_backlog(&mut self, events: usize) -> anyhow::Result<Backlog> {
-        self.databases += 1;
-        let name = format!("drain_{}", self.databases);
+    /// Beside `delivered` quotes that need nothing more.
+    pub async fn backlog(
+        &mut self,
+        events: usize,
+        statistics: Statistics,
+        delivered: usize,
+    ) -> anyhow::Result<Backlog> {
+        let template = self.history(delivered).await?;
         let server = connect(self.postgres.url()).await?;
-        server.connection().execute_unprepared(&format!("CREATE DATABASE {name}")).await?;
-        let (server_url, _) = self.postgres.url().rsplit_once('/').context("a URL without a database")?;
-        let database_url = format!("{server_url}/{name}");
+        let (name, database_url) = self.next_database()?;
+        server.connection().execute_unprepared(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await?;
         let db = connect(&database_url).await?;
-        migration::Migrator::up(db.connection(), None).await?;
+        if statistics == Statistics::Stale {
+            statistics::analyse(&db).await?;
+        }
         let submission = Submission::new(db.clone(), vec![Arc::new(OutboxRecorder)]);
         for batch in (0..events).collect::<Vec<_>>().chunks(1_000) {
             let quotes: Vec<_> = batch.iter().map(|number| new_quote(*number)).collect();
             submission.submit(&quotes, None, None).await?;
         }
-        db.connection().execute_unprepared("VACUUM ANALYZE").await?;
+        if statistics == Statistics::Fresh {
+            statistics::analyse(&db).await?;
+        }
         server.connection().execute_unprepared("CHECKPOINT").await?;
-        Ok(Backlog { database_url, fee_server_url: self.fee_server_url.clone(), db })
+        Ok(Backlog { database_url, fee_server_url: self.fee_server_url.clone(), db, delivered })
+    }
+
+    /// The name of a database with `delivered` quotes.
+    async fn history(&mut self, delivered: usize) -> anyhow::Result<String> {
+        if let Some((_, name)) = self.history.as_ref().filter(|(quotes, _)| *quotes == delivered) {
+            return Ok(name.clone());
+        }
+        let server = connect(self.postgres.url()).await?;
+        let (name, database_url) = self.next_database()?;
+        server.connection().execute_unprepared(&format!("CREATE DATABASE {name}")).await?;
+        let db = connect(&database_url).await?;
+        migration::Migrator::up(db.connection(), None).await?;
+        statistics::keep_still(&db).await?;
+        statistics::deliver(&db, delivered).await?;
+        db.close().await?;
+        self.history = Some((delivered, name.clone()));
+        Ok(name)
+    }
+
+    fn next_database(&mut self) -> anyhow::Result<(String, String)> {
+        self.databases += 1;
+        let name = format!("drain_{}", self.databases);
+        let (server_url, _) = self.postgres.url().rsplit_once('/').context("a URL without a database")?;
+        let database_url = format!("{server_url}/{name}");
+        Ok((name, database_url))
     }
 }
 
@@ -105,7 +143,8 @@ impl Backlog {
     }
 
     async fn fees(&self) -> anyhow::Result<usize> {
-        Ok(usize::try_from(entity::fee_record::Entity::find().count(self.db.connection()).await?)?)
+        let fees = usize::try_from(entity::fee_record::Entity::find().count(self.db.connection()).await?)?;
+        Ok(fees - self.delivered)
     }
 }
 

@@ -2,12 +2,18 @@
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
-/// A table of ours. `MariaDB` compares text without regard to case unless told otherwise: keys and tokens may not.
+/// `MariaDB`'s comparison of text byte by byte, to the last blank.
+pub const EXACT: &str = "utf8mb4_nopad_bin";
+/// The same with trailing blanks passed over, as older versions of Feebox had it.
+pub const PADDED: &str = "utf8mb4_bin";
+
+/// A table of ours. `MariaDB` compares text without regard to case and trailing blanks unless told otherwise: keys and
+/// tokens may not.
 pub fn table(manager: &SchemaManager<'_>, name: &'static str) -> TableCreateStatement {
     let mut table = Table::create();
     table.table(name);
     if manager.get_database_backend() == DbBackend::MySql {
-        table.character_set("utf8mb4").collate("utf8mb4_bin");
+        table.character_set("utf8mb4").collate(EXACT);
     }
     table
 }

@@ -11,12 +11,16 @@ use entity::{
 };
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait,
     sea_query::{Alias, Expr, Query, SelectStatement},
 };
 use uuid::Uuid;
 
 use super::Violation;
-use crate::quotes::{FEE_SERVER, KAFKA};
+use crate::{
+    database::found_status,
+    quotes::{FEE_SERVER, KAFKA},
+};
 
 const UNFINISHED: [EventStatus; 3] = [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead];
 
@@ -154,7 +158,9 @@ fn fees() -> Vec<Check> {
         fee(
             5,
             Condition::all().add(Expr::exists(
-                quote_of_fee().and_where(QuoteColumn::Status.is_in([Status::Pending, Status::Rejected])).take(),
+                quote_of_fee()
+                    .and_where(found_status((Quote, QuoteColumn::Status), [Status::Pending, Status::Rejected]))
+                    .take(),
             )),
             "is there, although the quote is neither confirmed nor cancelled",
         ),
@@ -170,21 +176,20 @@ fn fees() -> Vec<Check> {
 impl Check {
     /// Violating rows behind row `behind`, in the order of their ids: the row's id and its quote's.
     pub async fn page(&self, db: &impl ConnectionTrait, behind: Uuid, limit: u64) -> Result<Vec<(Uuid, Uuid)>, DbErr> {
+        let rows = db.query_all(&self.question(behind, limit)).await?;
+        rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+    }
+
+    /// What selects them.
+    pub fn question(&self, behind: Uuid, limit: u64) -> SelectStatement {
         match self.rows {
-            Rows::Quotes => self.select::<Quote>(QuoteColumn::Id, QuoteColumn::Id, db, behind, limit).await,
-            Rows::Events => self.select::<Event>(EventColumn::Id, EventColumn::AggregateId, db, behind, limit).await,
-            Rows::Fees => self.select::<Fee>(FeeColumn::Id, FeeColumn::QuoteId, db, behind, limit).await,
+            Rows::Quotes => self.select::<Quote>(QuoteColumn::Id, QuoteColumn::Id, behind, limit),
+            Rows::Events => self.select::<Event>(EventColumn::Id, EventColumn::AggregateId, behind, limit),
+            Rows::Fees => self.select::<Fee>(FeeColumn::Id, FeeColumn::QuoteId, behind, limit),
         }
     }
 
-    async fn select<E: EntityTrait>(
-        &self,
-        id: E::Column,
-        quote_id: E::Column,
-        db: &impl ConnectionTrait,
-        behind: Uuid,
-        limit: u64,
-    ) -> Result<Vec<(Uuid, Uuid)>, DbErr> {
+    fn select<E: EntityTrait>(&self, id: E::Column, quote_id: E::Column, behind: Uuid, limit: u64) -> SelectStatement {
         E::find()
             .select_only()
             .expr_as(id.into_expr(), "row")
@@ -193,9 +198,7 @@ impl Check {
             .filter(id.gt(behind))
             .order_by_asc(id)
             .limit(limit)
-            .into_tuple()
-            .all(db)
-            .await
+            .into_query()
     }
 
     pub fn violation(&self, id: Uuid, quote_id: Uuid) -> Violation {
@@ -233,7 +236,9 @@ fn goes_there() -> Expr {
 }
 
 fn hand_over_of_quote(statuses: &[EventStatus]) -> SelectStatement {
-    event_of_quote("quote.submitted").and_where(EventColumn::Status.is_in(statuses.iter().copied())).take()
+    event_of_quote("quote.submitted")
+        .and_where(found_status((Event, EventColumn::Status), statuses.iter().copied()))
+        .take()
 }
 
 /// What made the cancellation store an event that takes back what the destination did.
@@ -279,7 +284,7 @@ fn earlier_unfinished_event() -> SelectStatement {
         .and_where(Expr::col((earlier.clone(), EventColumn::AggregateId)).equals((Event, EventColumn::AggregateId)))
         .and_where(Expr::col((earlier.clone(), EventColumn::Destination)).equals((Event, EventColumn::Destination)))
         .and_where(Expr::col((earlier.clone(), EventColumn::Sequence)).lt(Expr::col((Event, EventColumn::Sequence))))
-        .and_where(Expr::col((earlier, EventColumn::Status)).is_in(UNFINISHED))
+        .and_where(found_status((earlier, EventColumn::Status), UNFINISHED))
         .limit(1)
         .offset(0)
         .take()

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::quote;
-use sea_orm::{DbErr, EntityTrait, PaginatorTrait};
+use sea_orm::{DbErr, EntityTrait, PaginatorTrait, sea_query::SelectStatement};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -81,6 +81,12 @@ pub async fn audit(db: &Database, delivered_for: Duration, mut found: impl FnMut
         .await?;
     }
     Ok(report)
+}
+
+/// The questions of an audit about rows behind row `behind`. Public so that databases can be asked for their plans.
+#[must_use]
+pub fn questions(kept_since: DateTime<Utc>, behind: Uuid, limit: u64) -> Vec<SelectStatement> {
+    checks::all(kept_since).iter().map(|check| check.question(behind, limit)).collect()
 }
 
 async fn run(txn: &DatabaseTransaction, check: &checks::Check, mut found: impl FnMut(Violation)) -> Result<(), DbErr> {

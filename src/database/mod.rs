@@ -3,6 +3,7 @@
 //! [`Database::transaction`] is the one way to write; [`Connection`] is for reads and single statements. Both get their
 //! sessions from a pool of our own ([`sessions`]), which hands out none that is not clean.
 
+mod condition;
 mod connection;
 mod failure;
 mod fit;
@@ -21,6 +22,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, DbBackend, DbErr};
 use secrecy::ExposeSecret;
 use tokio::{sync::Mutex, time::timeout};
 
+pub use condition::found_status;
 pub use connection::Connection;
 pub use failure::{DatabaseFailure, Kind, TooLarge, asks_again, kind, too_large};
 pub use fit::{json_bytes, runs};

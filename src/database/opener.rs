@@ -46,6 +46,13 @@ pub(super) const TELL_OF_POOLER: &str =
 const POSTGRES_GUARANTEES: &str = "set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') \
     IN ('off', 'local', 'remote_write') THEN 'on' ELSE current_setting('synchronous_commit') END, ";
 
+/// How `PostgreSQL` plans. A plan may be kept after five runs of its statement. Made while the table had one page, it reads all
+/// of it, and nothing renews it while that grows to a backlog; by statistics from before the backlog, to collect all matching
+/// rows and sort them looks as cheap as to read some in order. All that is asked often has an index in the order of its
+/// answer: without the other two choices a plan is right at any size. What has none then looks so dear that it would be
+/// compiled.
+const POSTGRES_PLANS: [&str; 3] = ["enable_seqscan = off", "enable_bitmapscan = off", "jit = off"];
+
 /// Opens sessions with one database.
 #[derive(Debug)]
 pub(super) struct Opener {
@@ -183,8 +190,9 @@ impl Opener {
         if self.behind_pooler {
             return format!("SELECT {asks_for_writes}, 0::bigint, {id}");
         }
+        let plans = POSTGRES_PLANS.map(|plan| format!("SET {plan}")).join("; ");
         format!(
-            "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '{LOCK_SECONDS}s'; \
+            "{plans}; SET default_transaction_isolation = 'read committed'; SET lock_timeout = '{LOCK_SECONDS}s'; \
              SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_SECONDS}s'; \
              SELECT {asks_for_writes}, (SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'sqlx_s_%'), {id}, \
              {POSTGRES_GUARANTEES} false)"
@@ -217,8 +225,9 @@ impl Opener {
             return begin;
         }
         // One round trip. The names under which other clients have prepared statements at this server are freed.
+        let plans = POSTGRES_PLANS.map(|plan| format!("SET LOCAL {plan}")).join("; ");
         format!(
-            "{begin}; DEALLOCATE ALL; SELECT {POSTGRES_GUARANTEES} true), \
+            "{begin}; DEALLOCATE ALL; {plans}; SELECT {POSTGRES_GUARANTEES} true), \
              set_config('lock_timeout', '{LOCK_SECONDS}s', true), \
              set_config('idle_in_transaction_session_timeout', '{IDLE_TRANSACTION_SECONDS}s', true)"
         )

@@ -7,7 +7,7 @@ use entity::outbox_event::{self, Column, Entity, Status};
 use sea_orm::{
     ActiveEnum,
     ActiveValue::Set,
-    ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany,
     sea_query::{Alias, Expr, LockBehavior, LockType, Query, SelectStatement},
 };
 use serde_json::Value;
@@ -17,7 +17,7 @@ use super::gate::{self, Held, Pass, Passage};
 use super::{Failure, failure::FAILURES_MAX};
 use crate::{
     clock::after,
-    database::{Database, DatabaseFailure, DatabaseTransaction},
+    database::{Database, DatabaseFailure, DatabaseTransaction, found_status},
 };
 
 /// Who claims what.
@@ -165,15 +165,17 @@ pub fn due(destination: &str, now: DateTime<Utc>, limit: usize) -> Select<Entity
 /// A dead event holds back those after it, too: it is delivered after an operator's retry, or given up.
 fn an_earlier_unfinished_event() -> SelectStatement {
     let earlier = Alias::new("earlier");
-    let unfinished = [Status::Pending, Status::Leased, Status::Dead].map(literal);
+    let unfinished = [Status::Pending, Status::Leased, Status::Dead];
     Query::select()
         .expr(Expr::val(1))
         .from_as(Entity, earlier.clone())
         .and_where(Expr::col((earlier.clone(), Column::AggregateId)).equals((Entity, Column::AggregateId)))
         .and_where(Expr::col((earlier.clone(), Column::Destination)).equals((Entity, Column::Destination)))
         .and_where(Expr::col((earlier.clone(), Column::Sequence)).lt(Expr::col((Entity, Column::Sequence))))
-        .and_where(Expr::col((earlier, Column::Status)).is_in(unfinished))
-        .to_owned()
+        .and_where(found_status((earlier, Column::Status), unfinished))
+        .limit(1)
+        .offset(0)
+        .take()
 }
 
 async fn lease(
@@ -183,19 +185,22 @@ async fn lease(
     token: Uuid,
     until: DateTime<Utc>,
 ) -> Result<(), DbErr> {
+    leased(due.iter().map(|event| event.id), request.worker, token, until).exec(txn).await.map(drop)
+}
+
+/// What makes events `ids` the worker's. Public so that databases can be asked for their plan.
+#[must_use]
+pub fn leased(ids: impl Iterator<Item = Uuid>, worker: &str, token: Uuid, until: DateTime<Utc>) -> UpdateMany<Entity> {
     Entity::update_many()
         .set(outbox_event::ActiveModel {
             status: Set(Status::Leased),
             lease_token: Set(Some(token)),
             leased_until: Set(Some(until)),
-            leased_by: Set(Some(request.worker.into())),
+            leased_by: Set(Some(worker.into())),
             ..Default::default()
         })
         .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
-        .filter(Column::Id.is_in(padded(due.iter().map(|event| event.id))))
-        .exec(txn)
-        .await
-        .map(drop)
+        .filter(Column::Id.is_in(padded(ids)))
 }
 
 impl LeasedEvent {

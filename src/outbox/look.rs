@@ -4,7 +4,7 @@
 use entity::outbox_event::{Column, Entity, Status};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr,
-    sea_query::{Expr, ExprTrait, Query},
+    sea_query::{Expr, ExprTrait, Query, SelectStatement},
 };
 
 use super::claim::status_in;
@@ -26,9 +26,17 @@ pub struct Sight {
 /// What the database answers.
 pub async fn look(db: &Database, destination: &str) -> Result<Sight, DbErr> {
     let connection = db.connection();
+    let question = anything(destination, &db.clock().as_sql(connection.get_database_backend()));
+    let row = connection.query_one(&question).await?;
+    let row = row.ok_or_else(|| DbErr::RecordNotFound("the database told nothing".into()))?;
+    Ok(Sight { due: row.try_get("", "due")?, expired: row.try_get("", "expired")? })
+}
+
+/// The look's own question. Public so that databases can be asked for their plan.
+#[must_use]
+pub fn anything(destination: &str, now: &Expr) -> SelectStatement {
     // The database's own time, by a subquery that is run once: its function may tell another time for each row, and no
     // index could be used.
-    let now = db.clock().as_sql(connection.get_database_backend());
     let one = || Query::select().expr(Expr::val(1)).from(Entity).limit(1).to_owned();
     let due = one()
         .and_where(Column::Destination.eq(destination))
@@ -36,10 +44,6 @@ pub async fn look(db: &Database, destination: &str) -> Result<Sight, DbErr> {
         .and_where(Expr::col(Column::DueAt).lte(now.clone()))
         .take();
     let expired =
-        one().and_where(status_in(&[Status::Leased])).and_where(Expr::col(Column::LeasedUntil).lt(now)).take();
-    let question =
-        Query::select().expr_as(Expr::exists(due), "due").expr_as(Expr::exists(expired), "expired").to_owned();
-    let row = connection.query_one(&question).await?;
-    let row = row.ok_or_else(|| DbErr::RecordNotFound("the database told nothing".into()))?;
-    Ok(Sight { due: row.try_get("", "due")?, expired: row.try_get("", "expired")? })
+        one().and_where(status_in(&[Status::Leased])).and_where(Expr::col(Column::LeasedUntil).lt(now.clone())).take();
+    Query::select().expr_as(Expr::exists(due), "due").expr_as(Expr::exists(expired), "expired").to_owned()
 }

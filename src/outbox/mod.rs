@@ -32,6 +32,7 @@ mod explain;
 mod failure;
 mod gate;
 mod list;
+mod locked;
 mod look;
 mod outcome;
 mod receipt;
@@ -47,7 +48,7 @@ mod weather;
 mod withdraw;
 
 pub use circuit::{CircuitOpening, circuit_openings};
-pub use claim::{Claim, ClaimRequest, LeasedEvent, claim, due};
+pub use claim::{Claim, ClaimRequest, LeasedEvent, claim};
 pub use destinations::{DestinationState, OpenCircuit, Pause, destination, destinations, set_pause};
 pub use entity::outbox_event::{Model as Event, Status as EventStatus};
 pub use explain::{Explanation, explain};
@@ -63,9 +64,21 @@ pub use retention::prune;
 pub use retry::RetryPolicy;
 pub use revive::{RetryFilter, Revivable, revivable, revive, revive_one};
 pub use settle::{Attempt, Became, Settled, Settling, settle};
-pub use stats::{DestinationStats, EventCounts, SETTLED_COUNTED_MAX, Stats, feed_gauges, stats};
+pub use stats::{DestinationStats, EventCounts, SETTLED_COUNTED_MAX, Stats, UNSETTLED_COUNTED_MAX, feed_gauges, stats};
 pub use view::{EventDetail, EventView};
 pub use withdraw::{Withdrawn, give_up, withdraw};
+
+/// The hot statements as they are sent, for tests that ask databases for their plans.
+pub mod statements {
+    pub use super::{
+        claim::{due, leased},
+        locked::locked,
+        look::anything,
+        rescue::expired,
+        retention::prunable,
+        stats::{number_of_unsettled, numbers_of_delivered, numbers_of_settled},
+    };
+}
 
 /// What the outbox needs to know to decide what follows a failed attempt.
 #[derive(Clone, Debug)]

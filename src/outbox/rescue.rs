@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use entity::outbox_event::{Column, Entity, Model, Status};
 use sea_orm::{
-    ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
     sea_query::{LockBehavior, LockType},
 };
 
@@ -47,14 +47,7 @@ async fn rescue_some(
     policy: &Policy,
 ) -> Result<Vec<(Attempt<()>, Became)>, DbErr> {
     let now = db.now(txn).await?;
-    let expired = Entity::find()
-        .filter(status_in(&[Status::Leased]))
-        .filter(Column::LeasedUntil.lt(now))
-        .order_by_asc(Column::LeasedUntil)
-        .limit(BATCH_SIZE)
-        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
-        .all(txn)
-        .await?;
+    let expired = expired(now, BATCH_SIZE).all(txn).await?;
     if expired.is_empty() {
         return Ok(Vec::new());
     }
@@ -70,6 +63,18 @@ async fn rescue_some(
         rescued.push((attempt, became));
     }
     Ok(rescued)
+}
+
+/// The rescue's own question: up to `limit` events whose lease ended before `now`, the longest ended first.
+/// Public so that databases can be asked for their plan.
+#[must_use]
+pub fn expired(now: DateTime<Utc>, limit: u64) -> Select<Entity> {
+    Entity::find()
+        .filter(status_in(&[Status::Leased]))
+        .filter(Column::LeasedUntil.lt(now))
+        .order_by_asc(Column::LeasedUntil)
+        .limit(limit)
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
 }
 
 fn left_without_result(row: Model) -> Attempt<()> {

@@ -4,11 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use entity::outbox_event::{self, Column, Entity, Status};
-use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Alias, Expr, Query, SelectStatement},
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -16,7 +12,7 @@ use super::{
     Failure, LeasedEvent, Outcome, Policy, Receipt,
     claim::padded,
     failure::FAILURES_MAX,
-    gate,
+    locked::locked,
     receipt::receipts,
     weather::{Blame, Weather},
 };
@@ -136,39 +132,16 @@ struct Row {
     now: DateTime<Utc>,
 }
 
-/// In the order of ids, as everybody who locks several events: two settles never wait for each other in a circle. What else
-/// settling must know of `destination` and the time is asked along.
+/// Locks the rows of `ids`, and asks along what else settling must know of `destination` and the time.
 async fn lock(
     txn: &DatabaseTransaction,
     clock: &Clock,
     destination: &str,
     ids: impl Iterator<Item = Uuid>,
 ) -> Result<HashMap<Uuid, Row>, DbErr> {
-    let rows: Vec<Row> = Entity::find()
-        .select_only()
-        .columns([Column::Id, Column::LeaseToken, Column::LeasedBy, Column::Withdrawn])
-        .expr_as(Expr::exists(a_later_pending_event()), "followed")
-        .expr_as(Expr::exists(gate::failures_counted(destination)), "failures_counted")
-        .expr_as(clock.as_sql(txn.get_database_backend()), "now")
-        .filter(Column::Id.is_in(padded(ids)))
-        .order_by_asc(Column::Id)
-        .lock_exclusive()
-        .into_model()
-        .all(txn)
-        .await?;
+    let question = locked(destination, clock.as_sql(txn.get_database_backend()), ids);
+    let rows: Vec<Row> = question.into_model().all(txn).await?;
     Ok(rows.into_iter().map(|row| (row.id, row)).collect())
-}
-
-fn a_later_pending_event() -> SelectStatement {
-    let later = Alias::new("later");
-    Query::select()
-        .expr(Expr::val(1))
-        .from_as(Entity, later.clone())
-        .and_where(Expr::col((later.clone(), Column::AggregateId)).equals((Entity, Column::AggregateId)))
-        .and_where(Expr::col((later.clone(), Column::Destination)).equals((Entity, Column::Destination)))
-        .and_where(Expr::col((later.clone(), Column::Sequence)).gt(Expr::col((Entity, Column::Sequence))))
-        .and_where(Expr::col((later, Column::Status)).eq(Status::Pending))
-        .take()
 }
 
 /// What follows an attempt. Pure: everything that decides is an argument.

@@ -1,21 +1,30 @@
 //! How the outbox does, in numbers that stay cheap however long its history is.
 //!
-//! What is alive or dead is counted exactly, from indexes that hold nothing else: they are as small as the backlog. What
-//! was delivered or cancelled is counted among the [`SETTLED_COUNTED_MAX`] that settled last, read backwards from the
-//! index that retention uses, so that a history of millions costs no more than that.
+//! What is alive or dead is counted from indexes that hold nothing else, up to [`UNSETTLED_COUNTED_MAX`] a destination and
+//! status, so that a backlog of millions costs no more than that. What was delivered or cancelled is counted among the
+//! [`SETTLED_COUNTED_MAX`] that settled last, read backwards from the index that retention uses.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::outbox_event::{Column, Entity};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    sea_query::{Alias, Asterisk, Expr, Func, Query},
+    sea_query::{Asterisk, Expr, ExprTrait, Func, Query, SelectStatement},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{DestinationState, EventStatus, claim::status_in, destinations};
-use crate::{database::Database, telemetry::metrics};
+use crate::{
+    database::Database,
+    quotes::{FEE_SERVER, KAFKA},
+    telemetry::metrics,
+};
 
+const UNSETTLED: [EventStatus; 3] = [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead];
+
+/// Up to how many events that are not settled, or were delivered in the last minute, are counted: for each destination and
+/// status.
+pub const UNSETTLED_COUNTED_MAX: u64 = 100_000;
 /// Up to how many delivered and cancelled events are counted, the last ones first.
 pub const SETTLED_COUNTED_MAX: u64 = 10_000;
 
@@ -25,6 +34,8 @@ pub const SETTLED_COUNTED_MAX: u64 = 10_000;
 pub struct Stats {
     /// By destination.
     pub destinations: Vec<DestinationStats>,
+    /// `pending`, `leased` and `dead` are counted up to this many, each.
+    pub unsettled_counted_max: u64,
     /// `delivered` and `cancelled` are counted among this many events that settled last.
     pub settled_counted_max: u64,
     /// When it was counted.
@@ -64,14 +75,21 @@ pub async fn stats(db: &Database) -> Result<Stats, DbErr> {
     let connection = db.connection();
     let at = db.now(connection).await?;
     let mut stats: Vec<_> = destinations(connection).await?.into_iter().map(DestinationStats::of).collect();
-    // One statement a status: each has an index of its own.
-    for status in [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead] {
-        for (destination, count, oldest_due_at) in unsettled(connection, status).await? {
-            let stats = of(&mut stats, &destination);
-            *stats.events.of(status) = unsigned(count);
-            if status == EventStatus::Pending {
-                stats.oldest_due_seconds = (at - oldest_due_at).as_seconds_f64().max(0.0);
-            }
+    // Also of those that no worker has made a row for.
+    let mut names: Vec<_> = stats.iter().map(|stats| stats.state.name.clone()).collect();
+    names.extend([FEE_SERVER, KAFKA].map(str::to_owned));
+    names.sort_unstable();
+    names.dedup();
+    // One statement a destination and status: so each is bounded, and read from an index of its own.
+    for (name, status) in names.iter().flat_map(|name| UNSETTLED.map(|status| (name, status))) {
+        let (count, oldest_due_at) = unsettled(connection, name, status).await?;
+        if count == 0 {
+            continue;
+        }
+        let stats = of(&mut stats, name);
+        *stats.events.of(status) = unsigned(count);
+        if let (EventStatus::Pending, Some(oldest_due_at)) = (status, oldest_due_at) {
+            stats.oldest_due_seconds = (at - oldest_due_at).as_seconds_f64().max(0.0);
         }
     }
     for (destination, status, count) in settled_lately(connection).await? {
@@ -80,7 +98,8 @@ pub async fn stats(db: &Database) -> Result<Stats, DbErr> {
     for (destination, count) in delivered_since(connection, at - TimeDelta::minutes(1)).await? {
         of(&mut stats, &destination).delivered_last_minute = unsigned(count);
     }
-    Ok(Stats { destinations: stats, settled_counted_max: SETTLED_COUNTED_MAX, at })
+    let (unsettled_counted_max, settled_counted_max) = (UNSETTLED_COUNTED_MAX, SETTLED_COUNTED_MAX);
+    Ok(Stats { destinations: stats, unsettled_counted_max, settled_counted_max, at })
 }
 
 /// Counts, and sets the gauges that operators watch.
@@ -107,63 +126,106 @@ pub async fn feed_gauges(db: &Database) -> Result<(), DbErr> {
     Ok(())
 }
 
-async fn unsettled(db: &impl ConnectionTrait, status: EventStatus) -> Result<Vec<(String, i64, DateTime<Utc>)>, DbErr> {
-    Entity::find()
+/// How many events of `destination` have this status, and since when the longest due of them is due.
+async fn unsettled(
+    db: &impl ConnectionTrait,
+    destination: &str,
+    status: EventStatus,
+) -> Result<(i64, Option<DateTime<Utc>>), DbErr> {
+    let row = db.query_one(&number_of_unsettled(destination, status, UNSETTLED_COUNTED_MAX)).await?;
+    row.map_or(Ok((0, None)), |row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?)))
+}
+
+/// The question behind the count of what is not settled, up to `limit`, read in the order of the index of that status.
+/// Public so that databases can be asked for their plan.
+#[must_use]
+pub fn number_of_unsettled(destination: &str, status: EventStatus, limit: u64) -> SelectStatement {
+    let order = match status {
+        EventStatus::Pending => Column::DueAt,
+        EventStatus::Leased => Column::LeasedUntil,
+        _ => Column::Id,
+    };
+    let some = Entity::find()
         .select_only()
-        .column(Column::Destination)
+        .column(Column::DueAt)
+        .filter(status_in(&[status]))
+        .filter(Column::Destination.eq(destination))
+        .order_by_asc(order)
+        .limit(limit);
+    Query::select()
         .expr(Func::count(Expr::col(Asterisk)))
         .expr(Func::min(Expr::col(Column::DueAt)))
-        .filter(status_in(&[status]))
-        .group_by(Column::Destination)
-        .into_tuple()
-        .all(db)
-        .await
+        .from_subquery(some.into_query(), "some")
+        .to_owned()
 }
 
 async fn settled_lately(db: &impl ConnectionTrait) -> Result<Vec<(String, EventStatus, i64)>, DbErr> {
-    use EventStatus::{Cancelled, Delivered};
-    // The index over settled events is partial where the database has that, and led by the status on MariaDB: there one
-    // look for both statuses would sort them all.
-    let looks: &[&[EventStatus]] = match db.get_database_backend() {
-        DbBackend::MySql => &[&[Delivered], &[Cancelled]],
-        _ => &[&[Delivered, Cancelled]],
-    };
-    let lately = Alias::new("lately");
     let mut counts = Vec::new();
-    for statuses in looks {
-        let last = Entity::find()
-            .select_only()
-            .columns([Column::Destination, Column::Status])
-            .filter(status_in(statuses))
-            .order_by_desc(Column::SettledAt)
-            .limit(SETTLED_COUNTED_MAX)
-            .into_query();
-        let counted = Query::select()
-            .columns([Column::Destination, Column::Status])
-            .expr(Func::count(Expr::col(Asterisk)))
-            .from_subquery(last, lately.clone())
-            .group_by_columns([Column::Destination, Column::Status])
-            .to_owned();
-        for row in db.query_all(&counted).await? {
+    for question in numbers_of_settled(db.get_database_backend(), SETTLED_COUNTED_MAX) {
+        for row in db.query_all(&question).await? {
             counts.push((row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?));
         }
     }
     Ok(counts)
 }
 
+/// The questions behind the counts of what settled last. The index over settled events is partial where the database has
+/// that, and led by the status on `MariaDB`: there one question for both statuses would sort them all.
+/// Public so that databases can be asked for their plans.
+#[must_use]
+pub fn numbers_of_settled(backend: DbBackend, limit: u64) -> Vec<SelectStatement> {
+    use EventStatus::{Cancelled, Delivered};
+    let statuses: &[&[EventStatus]] = match backend {
+        DbBackend::MySql => &[&[Delivered], &[Cancelled]],
+        _ => &[&[Delivered, Cancelled]],
+    };
+    let question = |statuses: &&[EventStatus]| {
+        let last = Entity::find()
+            .select_only()
+            .columns([Column::Destination, Column::Status])
+            .filter(status_in(statuses))
+            .order_by_desc(Column::SettledAt)
+            .limit(limit)
+            .into_query();
+        Query::select()
+            .columns([Column::Destination, Column::Status])
+            .expr(Func::count(Expr::col(Asterisk)))
+            .from_subquery(last, "lately")
+            .group_by_columns([Column::Destination, Column::Status])
+            .to_owned()
+    };
+    statuses.iter().map(question).collect()
+}
+
 async fn delivered_since(db: &impl ConnectionTrait, since: DateTime<Utc>) -> Result<Vec<(String, i64)>, DbErr> {
-    Entity::find()
+    let question = numbers_of_delivered(db.get_database_backend(), since, UNSETTLED_COUNTED_MAX);
+    let rows = db.query_all(&question).await?;
+    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+}
+
+/// The question behind the count of what was delivered since then, up to `limit`.
+/// Public so that databases can be asked for their plan.
+#[must_use]
+pub fn numbers_of_delivered(backend: DbBackend, since: DateTime<Utc>, limit: u64) -> SelectStatement {
+    let last = Entity::find()
         .select_only()
+        .columns([Column::Destination, Column::Status])
+        .filter(match backend {
+            DbBackend::MySql => status_in(&[EventStatus::Delivered]),
+            // Both, as the index is over both.
+            _ => status_in(&[EventStatus::Delivered, EventStatus::Cancelled]),
+        })
+        .filter(Column::SettledAt.gt(since))
+        .order_by_desc(Column::SettledAt)
+        .limit(limit)
+        .into_query();
+    Query::select()
         .column(Column::Destination)
         .expr(Func::count(Expr::col(Asterisk)))
-        // Both, as the index is over both.
-        .filter(status_in(&[EventStatus::Delivered, EventStatus::Cancelled]))
-        .filter(Column::SettledAt.gt(since))
-        .filter(Column::Status.eq(EventStatus::Delivered))
-        .group_by(Column::Destination)
-        .into_tuple()
-        .all(db)
-        .await
+        .from_subquery(last, "lately")
+        .and_where(Expr::col(Column::Status).eq(EventStatus::Delivered))
+        .group_by_col(Column::Destination)
+        .to_owned()
 }
 
 fn of<'a>(stats: &'a mut Vec<DestinationStats>, name: &str) -> &'a mut DestinationStats {

@@ -17,5 +17,5 @@ pub use cancel::{CancelError, cancel, void};
 pub use listener::{Listener, ListenerError, Submitted};
 pub use new_quote::{CurrencyCode, CustomerId, Line, Lines, NewQuote};
 pub use recorder::{OutboxRecorder, fee_request};
-pub use retention::prune_keys;
+pub use retention::{ages, deletion, prune_keys};
 pub use submit::{ClientKey, Receipt, Submission, SubmissionError};

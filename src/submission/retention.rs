@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::idempotency_key::{Column, Entity};
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DbErr, DeleteMany, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use crate::database::Database;
 
@@ -17,21 +17,25 @@ const BATCH_SIZE: u64 = 1_000;
 pub async fn prune_keys(db: &Database, stored_before: DateTime<Utc>) -> Result<u64, DbErr> {
     let mut pruned = 0;
     loop {
-        // The age of the last key of a batch bounds the batch: the key itself has two columns.
-        let ages: Vec<DateTime<Utc>> = Entity::find()
-            .select_only()
-            .column(Column::CreatedAt)
-            .filter(Column::CreatedAt.lt(stored_before))
-            .order_by_asc(Column::CreatedAt)
-            .limit(BATCH_SIZE)
-            .into_tuple()
-            .all(db.connection())
-            .await?;
-        let Some(youngest) = ages.last() else { return Ok(pruned) };
-        let youngest = *youngest;
-        let deleted = db.transaction(|txn| {
-            Box::pin(async move { Entity::delete_many().filter(Column::CreatedAt.lte(youngest)).exec(&*txn).await })
-        });
+        let ages: Vec<DateTime<Utc>> = ages(stored_before, BATCH_SIZE).into_tuple().all(db.connection()).await?;
+        let (Some(oldest), Some(youngest)) = (ages.first().copied(), ages.last().copied()) else { return Ok(pruned) };
+        let deleted = db.transaction(|txn| Box::pin(async move { deletion(oldest, youngest).exec(&*txn).await }));
         pruned += deleted.await?.rows_affected;
     }
+}
+
+/// When the oldest keys were stored, up to `limit` of those before `stored_before`.
+/// Public so that databases can be asked for their plan.
+#[must_use]
+pub fn ages(stored_before: DateTime<Utc>, limit: u64) -> Select<Entity> {
+    let old = Entity::find().select_only().column(Column::CreatedAt).filter(Column::CreatedAt.lt(stored_before));
+    old.order_by_asc(Column::CreatedAt).limit(limit)
+}
+
+/// Deletes a batch, bounded by the ages of its first and last key: a key itself has two columns. Bounded at both ends, because
+/// by statistics from before the last pruning nearly all keys are older than the youngest of a batch, and a planner would
+/// read the whole table for each. Public so that databases can be asked for their plan.
+#[must_use]
+pub fn deletion(oldest: DateTime<Utc>, youngest: DateTime<Utc>) -> DeleteMany<Entity> {
+    Entity::delete_many().filter(Column::CreatedAt.between(oldest, youngest))
 }

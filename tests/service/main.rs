@@ -52,6 +52,7 @@ mod outbox_rescue;
 mod outbox_retention;
 mod outbox_retry;
 mod outbox_settle;
+mod plans;
 mod quote_cancel;
 mod relay;
 mod sessions;

@@ -3,9 +3,12 @@
 use entity::{
     circuit_opening, destination, fee_record, idempotency_key, operator_action, outbox_event, quote, schedule,
 };
+use feebox::quotes::{self, QuoteFilter};
+use feebox::submission::{ClientKey, Line, NewQuote};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::sea_query::{ColumnType, StringLen};
-use sea_orm::{ColumnTrait, DbBackend, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn};
+use uuid::Uuid;
 
 use crate::support::{TestOutbox, on_each_engine};
 
@@ -13,7 +16,13 @@ on_each_engine!(
     migrations_go_up_and_down_and_up_again_to_the_same_schema,
     migrating_twice_changes_nothing,
     each_entity_has_the_columns_of_its_table_and_no_others,
+    texts_that_differ_by_a_trailing_blank_are_told_apart,
+    texts_that_differ_by_a_trailing_blank_are_told_apart_after_an_upgrade,
 );
+on_each_engine!(mariadb_text, MariaDb: all_text_is_compared_to_the_last_blank);
+
+/// The migration that has `MariaDB` compare text to the last blank.
+const EXACT_TEXT: &str = "m20261126_000011_exact_text";
 
 async fn migrations_go_up_and_down_and_up_again_to_the_same_schema(outbox: TestOutbox) {
     let before = schema(&outbox).await;
@@ -57,6 +66,80 @@ async fn each_entity_has_the_columns_of_its_table_and_no_others(outbox: TestOutb
     let missing: Vec<_> = told.iter().filter(|line| !real.contains(line)).collect();
     let untold: Vec<_> = real.iter().filter(|line| !told.contains(line)).collect();
     assert!(missing.is_empty() && untold.is_empty(), "only the entities: {missing:#?}, only the schema: {untold:#?}");
+}
+
+async fn texts_that_differ_by_a_trailing_blank_are_told_apart(outbox: TestOutbox) {
+    let line = Line::parse("a thing", 2, 1_250).unwrap();
+    let mut ids = vec![];
+    for name in ["ada", "ada ", "ada  "] {
+        let quote = NewQuote::parse(name, "EUR", vec![line.clone()]).unwrap();
+        let key = ClientKey { scope: name.into(), key: "key".into() };
+        let receipt = outbox.submission.submit(&[quote], Some(&key), None).await.unwrap();
+        assert!(!receipt.replayed, "{name:?}");
+        ids.push(receipt.quotes[0].id);
+    }
+    for (name, id) in ["ada", "ada ", "ada  "].into_iter().zip(ids) {
+        assert_eq!(quotes_of(&outbox, name).await, [id], "{name:?}");
+    }
+}
+
+async fn texts_that_differ_by_a_trailing_blank_are_told_apart_after_an_upgrade(outbox: TestOutbox) {
+    let connection = outbox.db.connection();
+    let mariadb = connection.get_database_backend() == DbBackend::MySql;
+    let names: Vec<_> = Migrator::migrations().iter().map(|it| it.name().to_owned()).collect();
+    let later = names.len() - names.iter().position(|name| name == EXACT_TEXT).unwrap();
+    let later = Some(u32::try_from(later).unwrap());
+    Migrator::down(connection, later).await.unwrap();
+    let (ada, padded) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    store(&outbox, padded, "ada ").await.unwrap();
+    // What the migration is for.
+    assert_eq!(store(&outbox, Uuid::from_u128(3), "ada").await.is_err(), mariadb);
+
+    Migrator::up(connection, None).await.unwrap();
+    assert_eq!(quotes_of(&outbox, "ada ").await, [padded]);
+    if mariadb {
+        assert_eq!(quotes_of(&outbox, "ada").await, [] as [Uuid; 0]);
+        store(&outbox, ada, "ada").await.unwrap();
+        assert_eq!(quotes_of(&outbox, "ada").await, [ada]);
+    }
+    // Two keys that would become one are no reason to lose one of them.
+    assert_eq!(Migrator::down(connection, later).await.is_err(), mariadb);
+}
+
+/// A quote of `name` and the key that it came with, as older versions stored them.
+async fn store(outbox: &TestOutbox, id: Uuid, name: &str) -> Result<(), DbErr> {
+    let backend = outbox.db.connection().get_database_backend();
+    let (id, at) = match backend {
+        DbBackend::Postgres => (format!("'{id}'"), "2026-01-01 00:00:00+00"),
+        DbBackend::MySql => (format!("x'{}'", id.simple()), "2026-01-01 00:00:00"),
+        _ => (format!("x'{}'", id.simple()), "2026-01-01T00:00:00+00:00"),
+    };
+    let (lines, key) = if backend == DbBackend::MySql { ("`lines`", "`key`") } else { ("lines", "key") };
+    let key = format!(
+        "INSERT INTO idempotency_key (scope, {key}, request_sha256, quote_ids, created_at) \
+         VALUES ('{name}', 'key', '', '[]', '{at}')"
+    );
+    outbox.db.connection().execute_unprepared(&key).await?;
+    let quote = format!(
+        "INSERT INTO quote (id, customer_id, currency, amount_minor, {lines}, status, submitted_at, updated_at) \
+         VALUES ({id}, '{name}', 'EUR', 1, '[]', 'pending', '{at}', '{at}')"
+    );
+    outbox.db.connection().execute_unprepared(&quote).await.map(drop)
+}
+
+async fn quotes_of(outbox: &TestOutbox, customer: &str) -> Vec<Uuid> {
+    let filter = QuoteFilter { customer_id: Some(customer.into()), ..QuoteFilter::default() };
+    let found = quotes::list(outbox.db.connection(), &filter, 10).await.unwrap();
+    found.into_iter().map(|found| found.quote.id).collect()
+}
+
+/// Texts of two collations cannot be compared with each other: a table that a later migration creates keeps to it, too. What
+/// holds JSON is compared by nobody.
+async fn all_text_is_compared_to_the_last_blank(outbox: TestOutbox) {
+    let others = "SELECT CONCAT(table_name, '.', column_name, ' ', collation_name) FROM information_schema.columns \
+                  WHERE table_schema = DATABASE() AND table_name <> 'seaql_migrations' \
+                  AND collation_name <> 'utf8mb4_nopad_bin' AND column_type <> 'longtext'";
+    assert_eq!(outbox.texts(others).await, [] as [&str; 0]);
 }
 
 /// Each column in one line, as [`columns`] tells those of the database.

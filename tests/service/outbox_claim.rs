@@ -172,7 +172,7 @@ async fn store_delivered(outbox: &TestOutbox, count: usize) {
 async fn plan_of_a_claim(outbox: &TestOutbox) -> String {
     let connection = outbox.db.connection();
     let backend = connection.get_database_backend();
-    let claim = outbox::due(FEE_SERVER, outbox.now().await, 100).build(backend);
+    let claim = outbox::statements::due(FEE_SERVER, outbox.now().await, 100).build(backend);
     match backend {
         DbBackend::Sqlite => {
             let explain = format!("EXPLAIN QUERY PLAN {}", claim.sql);

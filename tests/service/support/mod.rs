@@ -6,6 +6,7 @@ mod client;
 mod database;
 mod desk;
 mod eventually;
+mod filling;
 mod outbox;
 mod ports;
 mod process;
@@ -22,6 +23,7 @@ pub use database::{Engine, TestDatabase};
 pub(crate) use desk::desk_tests;
 pub use desk::{ANN, Desk};
 pub use eventually::eventually;
+pub use filling::Filling;
 pub(crate) use outbox::on_each_engine;
 pub use outbox::{
     TestOutbox, attempt, delivered, fee_server, new_quote, refused, retry, unknown, with_fee, worker_settings,

@@ -27,7 +27,7 @@ macro_rules! on_each_engine {
         $crate::support::on_each_engine!(postgres, Postgres: $($promise),+);
         $crate::support::on_each_engine!(mariadb, MariaDb: $($promise),+);
     };
-    ($module:ident, $engine:ident: $($promise:ident),+) => {
+    ($module:ident, $engine:ident: $($promise:ident),+ $(,)?) => {
         mod $module {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
