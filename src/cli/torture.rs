@@ -1,8 +1,14 @@
 //! `feebox torture`
 
-use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::bail;
+use chrono::Utc;
 use clap::Args;
 
 use super::{Overrides, PROMISE_BROKEN, print, told_to_stop};
@@ -10,6 +16,9 @@ use crate::{
     sample_fee_server::Faults,
     torture::{self, Fault, Verdict},
 };
+
+/// Broken promises that are said of each number.
+const SAID_MAX: usize = 20;
 
 /// A fleet under torture.
 #[derive(Args, Debug)]
@@ -35,6 +44,9 @@ pub struct Torture {
     /// A shell command that crashes the database server and starts it again; without it that fault is left out
     #[arg(long, value_name = "COMMAND")]
     database_restart: Option<String>,
+    /// How long the fleet may take to come to rest after the last fault [default: what its settings say, 13.5s]
+    #[arg(long, value_name = "DURATION", value_parser = time)]
+    rest_bound: Option<Duration>,
     /// Let the fee server ignore idempotency keys
     #[arg(long)]
     no_idempotency: bool,
@@ -62,7 +74,7 @@ impl Torture {
         let json = self.json;
         let torture = self.torture(overrides.database_url);
         let verdict = tokio::select! {
-            verdict = torture.run(|progress| eprintln!("{progress}")) => verdict?,
+            verdict = torture.run(|progress| eprintln!("{} {progress}", Utc::now().format("%T%.3f"))) => verdict?,
             told = told_to_stop() => {
                 told?;
                 bail!("stopped before there was a verdict");
@@ -105,14 +117,23 @@ impl Torture {
             seed: self.seed,
             database_url,
             database_restart: self.database_restart,
+            rest_bound: self.rest_bound,
             out: self.out,
         }
     }
 }
 
 fn print_verdict(verdict: &Verdict) {
+    let mut said = BTreeMap::<_, usize>::new();
     for violation in &verdict.violations {
-        say!("promise {} is broken: {}", violation.promise, violation.sentence);
+        let said = said.entry(violation.promise).or_default();
+        *said += 1;
+        if *said <= SAID_MAX {
+            say!("promise {} is broken: {}", violation.promise, violation.sentence);
+        }
+    }
+    for (promise, more) in said.into_iter().filter(|(_, said)| *said > SAID_MAX) {
+        say!("promise {promise} is broken {} times more: --json names all", more - SAID_MAX);
     }
     say!(
         "{}",

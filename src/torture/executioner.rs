@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The pause between two faults.
-const PAUSE_MS: Range<u64> = 300..1_500;
+const PAUSE_MS: Range<u64> = 400..2_400;
 /// How long a round of faults is. Then all of them end, and the fleet has to come to rest.
 const ROUND: Duration = Duration::from_secs(45);
 

@@ -29,7 +29,7 @@ use crate::{
     database::Database,
     sample_fee_server::{Faults, SampleFeeServer},
     settings::Settings,
-    trial::{Fleet, Ground, Network, Role},
+    trial::{self, Fleet, Ground, Network, Role},
 };
 use clients::{Clients, Submission};
 use fault::Engine;
@@ -73,6 +73,8 @@ pub struct Torture {
     pub database_url: Option<String>,
     /// A shell command that crashes that server and starts it again.
     pub database_restart: Option<String>,
+    /// How long the fleet may take to come to rest; what its settings say without it.
+    pub rest_bound: Option<Duration>,
     /// Where the processes' log, the clients' book and the file go.
     pub out: PathBuf,
 }
@@ -111,11 +113,15 @@ impl Torture {
         // What only a living process believes to be stored is gone now.
         scene.fleet.kill()?;
         let finding = self.judge(&ground, &fee_server, submissions, &out)?;
-        let verdict = verdict::reach(done, ingress.tally(), fee_server.stats(), finding, unreadable);
+        let verdict = verdict::reach(done, self.rest_bound(), ingress.tally(), fee_server.stats(), finding, unreadable);
         drop(scene);
         ground.clear().await?;
         fee_server.stop().await;
         Ok(verdict)
+    }
+
+    fn rest_bound(&self) -> Duration {
+        self.rest_bound.unwrap_or_else(rest::bound)
     }
 
     async fn scene<'a>(
@@ -165,7 +171,9 @@ impl Torture {
         let book = out.join("clients.json");
         std::fs::write(&book, serde_json::to_vec(&testimony)?)?;
         let output = tokio::task::block_in_place(|| {
-            Command::new(std::env::current_exe()?)
+            let mut command = Command::new(std::env::current_exe()?);
+            trial::forget_settings(&mut command);
+            command
                 .args(["torture", "--judge"])
                 .arg(&book)
                 .current_dir(out)

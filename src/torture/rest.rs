@@ -8,7 +8,10 @@ use entity::{
     quote,
 };
 use reqwest::{Client, StatusCode};
-use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, QueryTrait};
+use sea_orm::{
+    ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    sea_query::Expr,
+};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -22,12 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// How the fleet came to rest.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rest {
     /// From the end of the last fault; nothing if it did not come.
     pub took: Option<Duration>,
-    /// Events and quotes that were not settled when it should have come.
-    pub late: u64,
+    /// What was waited for when it should have come: some of it, in words.
+    pub waiting: Vec<String>,
 }
 
 /// A lease that a dead worker held, an open circuit, the longest backoff with its spread, the longest wait that the fee
@@ -43,22 +46,22 @@ pub(super) fn bound() -> Duration {
 pub(super) async fn come(scene: &mut Scene<'_>) -> anyhow::Result<Rest> {
     let begun = Instant::now();
     let mut stored_by = None;
-    let mut late = 0;
+    let mut waiting = Vec::new();
     loop {
         scene.fleet.revive()?;
         let db = scene.sabotage.db();
         // A connection of our own may have been cut: then it is looked again.
-        if let Ok(waiting) = look(db, &mut stored_by).await {
+        if let Ok(unsettled) = look(db, &mut stored_by).await {
             let took = begun.elapsed();
-            if waiting == 0 {
-                return Ok(Rest { took: Some(took), late });
+            if unsettled == 0 {
+                return Ok(Rest { took: Some(took), waiting });
             }
-            if took > bound() && late == 0 {
-                late = waiting;
+            if took > bound() && waiting.is_empty() {
+                waiting = describe(db, unsettled).await.unwrap_or_default();
             }
         }
         if begun.elapsed() > PATIENCE {
-            return Ok(Rest { took: None, late: late.max(1) });
+            return Ok(Rest { took: None, waiting });
         }
         sleep(LOOK).await;
     }
@@ -70,20 +73,40 @@ async fn look(db: &Database, stored_by: &mut Option<DateTime<Utc>>) -> Result<u6
         Some(by) => by,
         None => *stored_by.insert(db.now(db.connection()).await?),
     };
-    // Poison may be tried for as long as it likes.
-    let innocent = || quote::Column::CustomerId.not_like(format!("{POISON}%"));
-    let live = Condition::all()
-        .add(outbox_event::Column::Status.is_in([Status::Pending, Status::Leased]))
-        .add(outbox_event::Column::CreatedAt.lte(by))
-        .add(outbox_event::Column::AggregateId.in_subquery(
-            quote::Entity::find().select_only().column(quote::Column::Id).filter(innocent()).into_query(),
-        ));
+    let live = live().add(outbox_event::Column::CreatedAt.lte(by));
     let events = outbox_event::Entity::find().filter(live).count(db.connection()).await?;
     let pending = Condition::all()
         .add(quote::Column::Status.eq(quotes::Status::Pending))
         .add(quote::Column::SubmittedAt.lte(by))
         .add(innocent());
     Ok(events + quote::Entity::find().filter(pending).count(db.connection()).await?)
+}
+
+/// Events that are to be settled by now.
+fn live() -> Condition {
+    let innocent = quote::Entity::find().select_only().column(quote::Column::Id).filter(innocent()).into_query();
+    Condition::all()
+        .add(outbox_event::Column::Status.is_in([Status::Pending, Status::Leased]))
+        .add(outbox_event::Column::AggregateId.in_subquery(innocent))
+}
+
+/// Poison may be tried for as long as it likes.
+fn innocent() -> Expr {
+    quote::Column::CustomerId.not_like(format!("{POISON}%"))
+}
+
+/// The oldest of what is not settled.
+async fn describe(db: &Database, unsettled: u64) -> Result<Vec<String>, DbErr> {
+    let oldest = outbox_event::Entity::find().filter(live()).order_by_asc(outbox_event::Column::Id).limit(3);
+    let event = |event: outbox_event::Model| {
+        let outbox_event::Model { id, event_type, status, attempts, due_at, leased_until, .. } = event;
+        let error = event.last_error.unwrap_or_default();
+        format!(
+            "{event_type} {id}, {status:?}, attempts {attempts}, due {due_at}, leased until {leased_until:?}: {error}"
+        )
+    };
+    let events = oldest.all(db.connection()).await?.into_iter().map(event);
+    Ok([format!("{unsettled} wait")].into_iter().chain(events).collect())
 }
 
 /// Pages of the API's lists that are not answered: a single row must not be able to do that.
@@ -108,10 +131,10 @@ pub(super) async fn unreadable_lists(client: &Client, api: &str) -> Vec<String> 
 
 impl fmt::Display for Rest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bound = bound();
         match self.took {
-            Some(took) => write!(f, "came to rest after {took:.1?} (bound {bound:.1?}, {} late)", self.late),
-            None => write!(f, "did not come to rest within {PATIENCE:.0?}: {} wait", self.late),
+            Some(took) => write!(f, "came to rest after {took:.1?}")?,
+            None => write!(f, "did not come to rest within {PATIENCE:.0?}")?,
         }
+        if self.waiting.is_empty() { Ok(()) } else { write!(f, " ({})", self.waiting.join("; ")) }
     }
 }

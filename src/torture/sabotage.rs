@@ -18,7 +18,7 @@ const HOLD: Duration = Duration::from_millis(40);
 /// How long `SQLite`'s one writer is kept waiting: longer than a moment, shorter than its busy time-out.
 const HOLD_SQLITE: Duration = Duration::from_millis(400);
 /// The longest that a switch may take to be turned: its row is read by each statement.
-const TURN_LIMIT: Duration = Duration::from_secs(20);
+const TURN_LIMIT: Duration = Duration::from_secs(45);
 const PAUSE: Duration = Duration::from_millis(50);
 const TABLES: [&str; 5] = ["quote", "outbox_event", "fee_record", "idempotency_key", "destination"];
 

@@ -10,7 +10,6 @@ use super::{
     fault::{Counts, Fault},
     ingress::Tally,
     judge::Finding,
-    rest,
 };
 use crate::{audit::Violation, sample_fee_server::Stats};
 
@@ -54,7 +53,14 @@ pub struct Verdict {
 }
 
 /// Puts together what was done, seen and found.
-pub(super) fn reach(done: Done, tally: Tally, stats: Stats, finding: Finding, unreadable: Vec<String>) -> Verdict {
+pub(super) fn reach(
+    done: Done,
+    rest_bound: Duration,
+    tally: Tally,
+    stats: Stats,
+    finding: Finding,
+    unreadable: Vec<String>,
+) -> Verdict {
     let of_nobody = |promise, sentence| Violation { promise, quote_id: Uuid::nil(), sentence };
     let mut violations: Vec<_> = finding.violations.into_iter().map(Violation::from).collect();
     let out_of_order = |quote: &Uuid| Violation {
@@ -63,15 +69,15 @@ pub(super) fn reach(done: Done, tally: Tally, stats: Stats, finding: Finding, un
         sentence: format!("a fee for quote {quote} was asked for after its void was answered"),
     };
     violations.extend(tally.out_of_order.iter().map(out_of_order));
-    let late = done.rests.iter().filter(|rest| rest.took.is_none_or(|took| took > rest::bound()));
-    violations.extend(late.map(|rest| of_nobody(10, format!("the fleet {rest}"))));
+    let late = done.rests.iter().filter(|rest| rest.took.is_none_or(|took| took > rest_bound));
+    violations.extend(late.map(|rest| of_nobody(10, format!("the fleet {rest}; it may take {rest_bound:.1?}"))));
     violations.extend(unreadable.into_iter().map(|sentence| of_nobody(10, sentence)));
     let order_violations = violations.iter().filter(|broken| broken.promise == 6).count();
     let rests_ms: Vec<_> = done.rests.iter().map(|rest| rest.took.map(milliseconds)).collect();
     Verdict {
         longest_rest_ms: rests_ms.iter().copied().collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max()),
         rests_ms,
-        rest_bound_ms: milliseconds(rest::bound()),
+        rest_bound_ms: milliseconds(rest_bound),
         faults: with_those_of_calls(done.faults, &tally),
         requests: stats.requests,
         accepted: finding.accepted,

@@ -196,12 +196,7 @@ impl Fleet {
         } else {
             Command::new(binary)
         };
-        // Nothing of this machine's own settings.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("FEEBOX") || name == "DATABASE_URL" || name == "RUST_LOG" {
-                command.env_remove(name);
-            }
-        }
+        forget_settings(&mut command);
         command
             .arg(member.role.command())
             .args(["--bind", &member.bind])
@@ -217,6 +212,15 @@ impl Fleet {
             command.env(ROLLBACK_RATE, self.rollback_rate.to_string());
         }
         Ok(command)
+    }
+}
+
+/// Lets `command` know nothing of this machine's own settings.
+pub(crate) fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FEEBOX") || name == "DATABASE_URL" || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
     }
 }
 

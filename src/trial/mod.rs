@@ -5,7 +5,7 @@ mod ground;
 mod load;
 mod network;
 
-pub(crate) use fleet::{Fleet, Role};
+pub(crate) use fleet::{Fleet, Role, forget_settings};
 pub(crate) use ground::Ground;
 pub(crate) use load::{Answer, Shot, rush, submit};
 pub(crate) use network::Network;
