@@ -209,3 +209,73 @@ impl Line {
 fn is_commit(bytes: &[u8]) -> bool {
     bytes.windows(6).any(|window| window == b"COMMIT")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A network before a server that answers each message by itself.
+    async fn before_an_echo() -> (Network, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let network = Network::start(listener.local_addr().expect("an address").to_string()).await.expect("a port");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut from, mut to) = stream.split();
+                    tokio::io::copy(&mut from, &mut to).await
+                });
+            }
+        });
+        let client = TcpStream::connect(network.addr()).await.expect("a connection");
+        (network, client)
+    }
+
+    /// What comes back, nothing if the connection was reset or ended.
+    async fn ask(client: &mut TcpStream, message: &[u8]) -> Option<Vec<u8>> {
+        client.write_all(message).await.ok()?;
+        let mut answer = vec![0; 64];
+        let length = client.read(&mut answer).await.ok()?;
+        (length > 0).then(|| answer[..length].to_vec())
+    }
+
+    #[tokio::test]
+    async fn messages_take_as_long_as_they_are_told_to() {
+        let (network, mut client) = before_an_echo().await;
+        assert_eq!(ask(&mut client, b"SELECT").await.as_deref(), Some(&b"SELECT"[..]));
+        let delay = Duration::from_millis(30);
+        network.delay(delay);
+        let begun = Instant::now();
+        assert_eq!(ask(&mut client, b"SELECT").await.as_deref(), Some(&b"SELECT"[..]));
+        assert!(begun.elapsed() >= delay);
+    }
+
+    #[tokio::test]
+    async fn a_commit_is_cut_and_nothing_else_is() {
+        let (network, mut client) = before_an_echo().await;
+        network.cut_commits(1.0);
+        assert!(ask(&mut client, b"SELECT").await.is_some());
+        assert_eq!(ask(&mut client, b"Q\0COMMIT\0").await, None);
+        assert_eq!(network.commits_cut(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_cut_ends_connections_that_are_open() {
+        let (network, mut client) = before_an_echo().await;
+        assert!(ask(&mut client, b"SELECT").await.is_some());
+        network.cut();
+        assert_eq!(ask(&mut client, b"SELECT").await, None);
+        let mut later = TcpStream::connect(network.addr()).await.expect("a connection");
+        assert!(ask(&mut later, b"SELECT").await.is_some());
+    }
+
+    #[tokio::test]
+    async fn silence_answers_nothing_and_ends_in_a_cut() {
+        let (network, mut client) = before_an_echo().await;
+        assert!(ask(&mut client, b"SELECT").await.is_some());
+        network.silence(true);
+        let wait = Duration::from_millis(100);
+        assert!(tokio::time::timeout(wait, ask(&mut client, b"SELECT")).await.is_err());
+        network.silence(false);
+        assert_eq!(ask(&mut client, b"SELECT").await, None);
+    }
+}

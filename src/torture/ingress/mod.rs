@@ -7,6 +7,8 @@ mod door;
 mod poison;
 mod record;
 mod reply;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,

@@ -79,3 +79,29 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_for_a_fee_behind_the_void_is_out_of_order() {
+        let (mut record, quote, other) = (Record::default(), Uuid::now_v7(), Uuid::now_v7());
+        record.arrive(Wish::Fee(quote));
+        record.voided(quote);
+        record.arrive(Wish::Fee(other));
+        record.arrive(Wish::Void(quote));
+        assert_eq!(record.tally().out_of_order, []);
+        record.arrive(Wish::Fee(quote));
+        assert_eq!(record.tally().out_of_order, [quote]);
+    }
+
+    #[test]
+    fn what_a_thawed_process_still_sends_is_counted_by_itself() {
+        let (mut record, quote) = (Record::default(), Uuid::now_v7());
+        record.voided(quote);
+        record.thawed();
+        record.arrive(Wish::Fee(quote));
+        assert_eq!((record.tally().late, record.tally().out_of_order.len()), (1, 0));
+    }
+}
