@@ -85,11 +85,11 @@ enum Command {
     /// database that is created on that server, beside the one that is named, and dropped at the end. No setting is taken:
     /// --set is refused.
     Compare(compare::Compare),
-    /// Kill and freeze a fleet at random beside a fee server with all its faults; exit code 3 if a promise is broken
+    /// Let a fleet, its database, its clients and its fee server fail in all ways; exit code 3 if a promise is broken
     ///
     /// Real processes of this binary on a fresh database: an `SQLite` file in --out, or with --database-url a database that
-    /// is created on that server, beside the one that is named, and dropped at the end. No setting is taken: --set is
-    /// refused.
+    /// is created on that server, beside the one that is named, and dropped at the end. All faults that concern it are
+    /// done, but for a crash of the database, which needs --database-restart. No setting is taken: --set is refused.
     Torture(torture::Torture),
     /// Print the settings in force and where each comes from; secrets are masked
     Config(config::Config),

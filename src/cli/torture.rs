@@ -1,15 +1,24 @@
 //! `feebox torture`
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::bail;
+use chrono::Utc;
 use clap::Args;
 
 use super::{Overrides, PROMISE_BROKEN, print, told_to_stop};
 use crate::{
     sample_fee_server::Faults,
-    torture::{self, Torments, Verdict},
+    torture::{self, Fault, Verdict},
 };
+
+/// Broken promises that are said of each number.
+const SAID_MAX: usize = 20;
 
 /// A fleet under torture.
 #[derive(Args, Debug)]
@@ -23,9 +32,21 @@ pub struct Torture {
     /// Workers, beside one process that serves
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
     workers: u8,
-    /// The torments are those of this number; what they hit differs from run to run
+    /// Only these faults; all of them without it
+    #[arg(long, value_name = "FAULT", value_enum, value_delimiter = ',')]
+    only: Vec<Fault>,
+    /// Not these faults
+    #[arg(long, value_name = "FAULT", value_enum, value_delimiter = ',', conflicts_with = "only")]
+    without: Vec<Fault>,
+    /// The faults come in the order of this number; what they hit differs from run to run
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
+    /// A shell command that crashes the database server and starts it again; without it that fault is left out
+    #[arg(long, value_name = "COMMAND")]
+    database_restart: Option<String>,
+    /// How long the fleet may take to come to rest after the last fault [default: what its settings say, 13.5s]
+    #[arg(long, value_name = "DURATION", value_parser = time)]
+    rest_bound: Option<Duration>,
     /// Let the fee server ignore idempotency keys
     #[arg(long)]
     no_idempotency: bool,
@@ -38,15 +59,22 @@ pub struct Torture {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Hold this book of the clients against the database; what the command runs as a process of its own
+    #[arg(long, value_name = "FILE", hide = true)]
+    judge: Option<PathBuf>,
 }
 
 impl Torture {
     pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<ExitCode> {
+        if let Some(book) = &self.judge {
+            say!("{}", torture::judge(book, &overrides.settings()?).await?);
+            return Ok(ExitCode::SUCCESS);
+        }
         overrides.refuse_settings()?;
         let json = self.json;
         let torture = self.torture(overrides.database_url);
         let verdict = tokio::select! {
-            verdict = torture.run(|progress| eprintln!("{progress}")) => verdict?,
+            verdict = torture.run(|progress| eprintln!("{} {progress}", Utc::now().format("%T%.3f"))) => verdict?,
             told = told_to_stop() => {
                 told?;
                 bail!("stopped before there was a verdict");
@@ -60,9 +88,9 @@ impl Torture {
         Ok(if verdict.is_kept() { ExitCode::SUCCESS } else { ExitCode::from(PROMISE_BROKEN) })
     }
 
-    /// One call in three meets a fault, beside the outages.
+    /// Of the fee server's calls one in three meets a fault of its own, beside the incidents.
     fn torture(self, database_url: Option<String>) -> torture::Torture {
-        let faults = Faults {
+        let fee_server = Faults {
             latency: Duration::from_millis(100),
             jitter: Duration::from_millis(100),
             fail_rate: 0.1,
@@ -74,28 +102,67 @@ impl Torture {
             no_lookup: self.no_lookup,
             ..Faults::default()
         };
+        let faults: BTreeSet<_> = if self.only.is_empty() {
+            Fault::all().into_iter().filter(|fault| !self.without.contains(fault)).collect()
+        } else {
+            self.only.into_iter().collect()
+        };
         torture::Torture {
             time: self.time,
             rate: self.rate,
             workers: self.workers.into(),
             rollback_rate: 0.05,
             faults,
+            fee_server,
             seed: self.seed,
             database_url,
+            database_restart: self.database_restart,
+            rest_bound: self.rest_bound,
             out: self.out,
         }
     }
 }
 
 fn print_verdict(verdict: &Verdict) {
-    let Verdict { torments, accepted, stored, confirmed, requests, double_fees, violations } = verdict;
-    let Torments { kills, freezes, outages } = torments;
-    for violation in violations {
-        say!("promise {} is broken: {}", violation.promise, violation.sentence);
+    let mut said = BTreeMap::<_, usize>::new();
+    for violation in &verdict.violations {
+        let said = said.entry(violation.promise).or_default();
+        *said += 1;
+        if *said <= SAID_MAX {
+            say!("promise {} is broken: {}", violation.promise, violation.sentence);
+        }
     }
-    say!("{kills} kills, {freezes} freezes, {outages} outages of the fee server, which got {requests} calls");
-    say!("{accepted} quotes accepted, {stored} stored, {confirmed} confirmed, {double_fees} double fees");
-    say!("{} broken promises", violations.len());
+    for (promise, more) in said.into_iter().filter(|(_, said)| *said > SAID_MAX) {
+        say!("promise {promise} is broken {} times more: --json names all", more - SAID_MAX);
+    }
+    say!(
+        "{}",
+        print::table(["fault", "times"], verdict.faults.iter().map(|(fault, times)| [fault.name(), times.to_string()]))
+    );
+    let tally = &verdict.ingress;
+    let figures = [
+        ("quotes accepted", verdict.accepted.to_string()),
+        ("quotes stored", verdict.stored.to_string()),
+        ("confirmed", verdict.confirmed.to_string()),
+        ("cancelled", verdict.cancelled.to_string()),
+        ("poison, dead", verdict.guilty_dead.to_string()),
+        ("calls", format!("{}, {} at the fee server", tally.calls, verdict.requests)),
+        ("answered by pages, 429", format!("{}, {}", tally.pages, tally.throttled)),
+        ("lost", verdict.lost.to_string()),
+        ("doubled", verdict.doubled.to_string()),
+        ("ghosts", verdict.ghosts.to_string()),
+        ("order violations", verdict.order_violations.to_string()),
+        ("innocent dead", verdict.innocent_dead.to_string()),
+        ("longest time to rest", seconds(verdict.longest_rest_ms)),
+        ("bound", seconds(Some(verdict.rest_bound_ms))),
+        ("broken promises", verdict.violations.len().to_string()),
+    ];
+    say!("{}", print::table(["", ""], figures.map(|(name, figure)| [name.to_owned(), figure])));
+}
+
+fn seconds(milliseconds: Option<u64>) -> String {
+    let seconds = |milliseconds| format!("{:.1} s", Duration::from_millis(milliseconds).as_secs_f64());
+    milliseconds.map_or_else(|| "never".to_owned(), seconds)
 }
 
 fn time(text: &str) -> Result<Duration, String> {

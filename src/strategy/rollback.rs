@@ -18,11 +18,17 @@ pub struct RollbackSome {
 }
 
 impl RollbackSome {
+    /// For a `rate` from 0 to 1.
+    #[must_use]
+    pub fn new(rate: f64) -> Self {
+        Self { rate }
+    }
+
     /// As [`ROLLBACK_RATE`] says; `None` if it says nothing of use.
     #[must_use]
     pub fn from_environment() -> Option<Self> {
         let rate = std::env::var(ROLLBACK_RATE).ok()?.parse().ok()?;
-        (0.0 < rate && rate <= 1.0).then_some(Self { rate })
+        (0.0 < rate && rate <= 1.0).then_some(Self::new(rate))
     }
 
     /// Whether the submission of this customer is rolled back.

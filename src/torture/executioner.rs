@@ -1,101 +1,115 @@
-//! Who does what to the fleet, and when: dice with a seed.
+//! What is done, and when: a deck of faults that is shuffled by dice with a seed, and a rest after each round.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
-use rand::{RngExt, SeedableRng, rngs::StdRng};
-use serde::Serialize;
-use tokio::time::{Instant, sleep, sleep_until};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use tokio::time::{Instant, sleep_until};
 
-use super::{LEASE, Torture};
-use crate::{
-    sample_fee_server::SampleFeeServer,
-    trial::{Fleet, Role},
+use super::{
+    fault::{Counts, Fault},
+    rest::{self, Rest},
+    scene::{Incident, Scene},
 };
 
-/// The pause between two torments.
-const PAUSE_MS: std::ops::Range<u64> = 200..1_200;
-/// How long the fee server is away.
-const OUTAGE_MS: std::ops::Range<u64> = 500..4_000;
+/// The pause between two faults.
+const PAUSE_MS: Range<u64> = 400..2_400;
+/// How long a round of faults is. Then all of them end, and the fleet has to come to rest.
+const ROUND: Duration = Duration::from_secs(45);
 
-/// What was done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Torments {
-    /// Processes that were killed (SIGKILL) and started again.
-    pub kills: u32,
-    /// Workers that were frozen (SIGSTOP) until their leases had ended, and went on as if nothing had been.
-    pub freezes: u32,
-    /// Times at which the fee server went away.
-    pub outages: u32,
+/// What was done, and how the fleet came to rest each time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Done {
+    pub faults: Counts,
+    pub rests: Vec<Rest>,
 }
 
-/// Torments `fleet` for as long as it is to be, and leaves all of it running.
-pub(super) async fn torment(
-    plan: &Torture,
-    fleet: &mut Fleet,
-    fee_server: &SampleFeeServer,
+/// Torments the fleet for `time`, in rounds. Afterwards all of it runs, and nothing is wrong any more.
+///
+/// # Errors
+/// Something could not be done or undone: no verdict.
+pub(super) async fn torment(scene: &mut Scene<'_>, time: Duration, tell: &impl Fn(&str)) -> anyhow::Result<Done> {
+    let end = Instant::now() + time;
+    let mut dice = StdRng::seed_from_u64(scene.plan.seed);
+    let mut deck = Deck::new(scene);
+    let mut done = Done::default();
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        // The last round is not a short one.
+        let round = if left < ROUND * 2 { left } else { ROUND };
+        round_of_faults(scene, Instant::now() + round, &mut deck, &mut dice, &mut done.faults, tell).await?;
+        if Instant::now() >= end {
+            // The clients finish first; then comes the last rest.
+            return Ok(done);
+        }
+        tell("rests");
+        let rest = rest::come(scene).await?;
+        tell(&rest.to_string());
+        done.rests.push(rest);
+    }
+}
+
+async fn round_of_faults(
+    scene: &mut Scene<'_>,
+    end: Instant,
+    deck: &mut Deck,
+    dice: &mut StdRng,
+    counts: &mut Counts,
     tell: &impl Fn(&str),
-) -> anyhow::Result<Torments> {
-    let end = Instant::now() + plan.time;
-    let mut dice = StdRng::seed_from_u64(plan.seed);
-    let mut torments = Torments::default();
-    // Who thaws when. A frozen one may be killed meanwhile: then there is nobody to thaw.
-    let mut frozen: Vec<(Instant, usize)> = Vec::new();
-    let mut back_at = None;
-    while Instant::now() < end {
-        sleep(Duration::from_millis(dice.random_range(PAUSE_MS))).await;
-        let now = Instant::now();
-        for (_, place) in frozen.extract_if(.., |(until, _)| *until <= now) {
-            fleet.thaw(place)?;
+) -> anyhow::Result<()> {
+    scene.unsettle();
+    let mut under_way: Vec<Incident> = Vec::new();
+    loop {
+        let next = Instant::now() + Duration::from_millis(dice.random_range(PAUSE_MS));
+        let next = next.min(end);
+        // In the order in which they end.
+        under_way.sort_unstable();
+        for incident in under_way.extract_if(.., |incident| incident.until <= next) {
+            sleep_until(incident.until).await;
+            scene.end(incident).await?;
         }
-        if back_at.take_if(|at| *at <= now).is_some() {
-            fee_server.up().await?;
+        sleep_until(next).await;
+        if next >= end {
+            break;
         }
-        fleet.revive()?;
-        let place = dice.random_range(0..fleet.size());
-        match dice.random_range(0..10) {
-            0..4 => {
-                tell(&format!("kills {}", named(fleet, place)));
-                fleet.kill_one(place)?;
-                torments.kills += 1;
-                fleet.start()?;
-            }
-            4..7 if fleet.role(place) == Role::Worker => {
-                tell(&format!("freezes {}", named(fleet, place)));
-                fleet.freeze(place)?;
-                frozen.push((now + LEASE + Duration::from_secs(1), place));
-                torments.freezes += 1;
-            }
-            7 => {
-                tell("kills them all");
-                torments.kills += u32::try_from(fleet.size())?;
-                fleet.kill()?;
-                fleet.start()?;
-            }
-            8 if back_at.is_none() => {
-                tell("takes the fee server away");
-                fee_server.down().await?;
-                back_at = Some(now + Duration::from_millis(dice.random_range(OUTAGE_MS)));
-                torments.outages += 1;
-            }
-            _ => {}
+        scene.fleet.revive()?;
+        let Some(fault) = deck.draw(dice) else { continue };
+        if under_way.iter().any(|incident| incident.fault == fault && fault != Fault::Freeze) {
+            continue;
+        }
+        if let Some((told, incident)) = scene.begin(fault, dice).await? {
+            tell(&told);
+            *counts.entry(fault).or_default() += 1;
+            under_way.extend(incident);
         }
     }
-    // Also those whose lease has not ended: they wake up with answers in their hands that came too late.
-    frozen.sort_unstable();
-    for (until, place) in frozen {
-        sleep_until(until).await;
-        fleet.thaw(place)?;
+    for incident in under_way {
+        // Also those frozen whose lease has not ended: they wake up with answers in their hands that came too late.
+        if incident.fault == Fault::Freeze {
+            sleep_until(incident.until).await;
+        }
+        scene.end(incident).await?;
     }
-    if back_at.is_some() {
-        fee_server.up().await?;
-    }
-    fleet.start()?;
-    Ok(torments)
+    scene.calm_down().await
 }
 
-fn named(fleet: &Fleet, place: usize) -> String {
-    match fleet.role(place) {
-        Role::Serve => "the service".to_owned(),
-        Role::Worker => format!("worker {place}"),
+/// Each fault comes up once before any comes up again, so that a short run meets all of them.
+struct Deck {
+    all: Vec<Fault>,
+    left: Vec<Fault>,
+}
+
+impl Deck {
+    fn new(scene: &Scene<'_>) -> Self {
+        let faults = scene.plan.faults.iter().copied();
+        let all = faults.filter(|fault| fault.is_incident() && fault.concerns(scene.engine)).collect();
+        Self { all, left: Vec::new() }
+    }
+
+    fn draw(&mut self, dice: &mut StdRng) -> Option<Fault> {
+        if self.left.is_empty() {
+            self.left.clone_from(&self.all);
+            self.left.shuffle(dice);
+        }
+        self.left.pop()
     }
 }

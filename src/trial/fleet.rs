@@ -27,6 +27,7 @@ pub(crate) struct Fleet {
     database_url: String,
     members: Vec<Member>,
     rollback_rate: f64,
+    outlives_full_disks: bool,
 }
 
 /// What a process does.
@@ -44,6 +45,7 @@ struct Member {
     base_url: String,
     bind: String,
     child: Option<Child>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Fleet {
@@ -63,6 +65,7 @@ impl Fleet {
             database_url: database_url.to_owned(),
             members: roles.iter().map(|role| Member::new(*role)).collect::<Result<_, _>>()?,
             rollback_rate: 0.0,
+            outlives_full_disks: false,
         };
         fleet.set(settings);
         Ok(fleet)
@@ -76,6 +79,16 @@ impl Fleet {
     /// From the next start on this share of submissions is rolled back.
     pub(crate) fn roll_back(&mut self, rate: f64) {
         self.rollback_rate = rate;
+    }
+
+    /// From the next start on a file that may not grow is an error to its writer, as a full disk is, and not its end.
+    pub(crate) fn outlive_full_disks(&mut self) {
+        self.outlives_full_disks = true;
+    }
+
+    /// From its next start on the process at `place` has these variables.
+    pub(crate) fn surround(&mut self, place: usize, environment: Vec<(&'static str, String)>) {
+        self.members[place].environment = environment;
     }
 
     /// Where submissions go.
@@ -133,6 +146,15 @@ impl Fleet {
         self.members[place].signal("CONT")
     }
 
+    /// The largest size, in bytes, to which the process at `place` may write a file; none takes the limit away.
+    pub(crate) fn limit_files(&self, place: usize, bytes: Option<u64>) -> io::Result<()> {
+        let Some(child) = &self.members[place].child else { return Ok(()) };
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        // The soft limit alone: nobody but root could raise the other one again.
+        let arguments = [format!("--pid={}", child.id()), format!("--fsize={limit}:")];
+        Command::new("prlimit").args(arguments).stderr(Stdio::null()).status().map(drop)
+    }
+
     /// Starts those again that ended by themselves, as any supervisor does.
     pub(crate) fn revive(&mut self) -> anyhow::Result<()> {
         for member in &mut self.members {
@@ -166,19 +188,22 @@ impl Fleet {
     fn command(&self, member: &Member) -> anyhow::Result<Command> {
         let binary = std::env::current_exe().context("this binary cannot be found")?;
         let log = || -> io::Result<File> { OpenOptions::new().create(true).append(true).open(&self.log) };
-        let mut command = Command::new(binary);
-        // Nothing of this machine's own settings.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("FEEBOX") || name == "DATABASE_URL" || name == "RUST_LOG" {
-                command.env_remove(name);
-            }
-        }
+        let mut command = if self.outlives_full_disks {
+            // What is ignored stays ignored by whatever the shell becomes.
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "trap '' XFSZ && exec \"$0\" \"$@\""]).arg(binary);
+            shell
+        } else {
+            Command::new(binary)
+        };
+        forget_settings(&mut command);
         command
             .arg(member.role.command())
             .args(["--bind", &member.bind])
             .args(&self.settings)
             // Not on the command line, where every user of the machine reads the password.
             .env("FEEBOX__DATABASE__URL", &self.database_url)
+            .envs(member.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.directory)
             .stdin(Stdio::null())
             .stdout(log()?)
@@ -187,6 +212,15 @@ impl Fleet {
             command.env(ROLLBACK_RATE, self.rollback_rate.to_string());
         }
         Ok(command)
+    }
+}
+
+/// Lets `command` know nothing of this machine's own settings.
+pub(crate) fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FEEBOX") || name == "DATABASE_URL" || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
     }
 }
 
@@ -202,7 +236,7 @@ impl Role {
 impl Member {
     fn new(role: Role) -> io::Result<Self> {
         let bind = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.to_string();
-        Ok(Self { role, base_url: format!("http://{bind}"), bind, child: None })
+        Ok(Self { role, base_url: format!("http://{bind}"), bind, child: None, environment: Vec::new() })
     }
 
     fn kill(&mut self) -> io::Result<()> {

@@ -3,7 +3,9 @@
 mod fleet;
 mod ground;
 mod load;
+mod network;
 
-pub(crate) use fleet::{Fleet, Role};
+pub(crate) use fleet::{Fleet, Role, forget_settings};
 pub(crate) use ground::Ground;
 pub(crate) use load::{Answer, Shot, rush, submit};
+pub(crate) use network::Network;

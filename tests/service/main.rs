@@ -63,6 +63,7 @@ mod strategy_processes;
 mod sweeper;
 mod tidy;
 mod torture;
+mod torture_judge;
 mod upkeep;
 mod wakeup;
 mod worker_holds;
