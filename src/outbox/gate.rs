@@ -166,7 +166,11 @@ impl Weather {
         let success = match outcome {
             // A refusal is an answer too: the destination is up.
             Outcome::Delivered(_) | Outcome::Refused(_) => true,
-            Outcome::Retry(_) | Outcome::Unknown(_) | Outcome::Broken(_) | Outcome::Misdirected { .. } => false,
+            Outcome::Retry(_)
+            | Outcome::Unreachable(_)
+            | Outcome::Unknown(_)
+            | Outcome::Broken(_)
+            | Outcome::Misdirected { .. } => false,
             Outcome::Unauthorised(_) | Outcome::Forbidden(_) => {
                 self.unauthorised = true;
                 false

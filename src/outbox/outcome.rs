@@ -11,6 +11,8 @@ pub enum Outcome<R> {
     Delivered(R),
     /// It failed and left nothing behind: try again by the retry policy.
     Retry(String),
+    /// Nobody took the call: connection refused, no such name, no TLS. No event can be the cause, and nothing was sent.
+    Unreachable(String),
     /// The destination asked us not to call before this time has passed (`Retry-After`). The wait holds for the fleet
     /// and spends no attempt.
     RetryAfter(String, Duration),
@@ -47,6 +49,7 @@ impl<R> Outcome<R> {
         match self {
             Self::Delivered(receipt) => Outcome::Delivered(change(receipt)),
             Self::Retry(error) => Outcome::Retry(error),
+            Self::Unreachable(error) => Outcome::Unreachable(error),
             Self::RetryAfter(error, wait) => Outcome::RetryAfter(error, wait),
             Self::Unknown(error) => Outcome::Unknown(error),
             Self::Refused(error) => Outcome::Refused(error),
@@ -64,7 +67,9 @@ impl<R> Outcome<R> {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Delivered(_) => "delivered",
-            Self::Retry(_) | Self::RetryAfter(..) | Self::Misdirected { unknown: false, .. } => "retry",
+            Self::Retry(_) | Self::Unreachable(_) | Self::RetryAfter(..) | Self::Misdirected { unknown: false, .. } => {
+                "retry"
+            }
             Self::Unknown(_) | Self::Misdirected { unknown: true, .. } => "unknown",
             Self::Refused(_) => "refused",
             Self::Broken(_) => "broken",
@@ -79,6 +84,7 @@ impl<R> Outcome<R> {
         match self {
             Self::Delivered(_) => None,
             Self::Retry(error)
+            | Self::Unreachable(error)
             | Self::RetryAfter(error, _)
             | Self::Unknown(error)
             | Self::Refused(error)

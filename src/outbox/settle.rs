@@ -188,10 +188,12 @@ fn next<R>(attempt: &Attempt<R>, withdrawn: bool, policy: &Policy, now: DateTime
         Outcome::Unauthorised(_) | Outcome::Forbidden(_) => Became::Pending(after(now, policy.circuit.cool_down)),
         _ if event.probe => Became::Pending(after(now, policy.circuit.cool_down)),
         Outcome::Misdirected { .. } => Became::Pending(after(now, policy.retry.delay(event.attempt))),
-        Outcome::Retry(_) | Outcome::Unknown(_) => match policy.retry.gives_up(event.attempt, event.live_since, now) {
-            Some(why) => Became::Dead(why),
-            None => Became::Pending(after(now, policy.retry.delay(event.attempt))),
-        },
+        Outcome::Retry(_) | Outcome::Unreachable(_) | Outcome::Unknown(_) => {
+            match policy.retry.gives_up(event.attempt, event.live_since, now) {
+                Some(why) => Became::Dead(why),
+                None => Became::Pending(after(now, policy.retry.delay(event.attempt))),
+            }
+        }
     }
 }
 
@@ -204,7 +206,7 @@ fn spends_attempt<R>(attempt: &Attempt<R>) -> bool {
         | Outcome::Misdirected { .. }
         | Outcome::Unauthorised(_)
         | Outcome::Forbidden(_) => false,
-        Outcome::Retry(_) | Outcome::Unknown(_) => !attempt.event.probe,
+        Outcome::Retry(_) | Outcome::Unreachable(_) | Outcome::Unknown(_) => !attempt.event.probe,
         Outcome::Delivered(_) | Outcome::Refused(_) | Outcome::Broken(_) => true,
     }
 }
@@ -271,7 +273,7 @@ pub(super) async fn end_attempt<R>(
 
 fn failure<R>(attempt: &Attempt<R>, error: &str, became: &Became, worker: &str, now: DateTime<Utc>) -> Failure {
     let gave_up = match (became, &attempt.outcome) {
-        (Became::Dead(why), Outcome::Retry(_) | Outcome::Unknown(_)) => Some(why.clone()),
+        (Became::Dead(why), Outcome::Retry(_) | Outcome::Unreachable(_) | Outcome::Unknown(_)) => Some(why.clone()),
         _ => None,
     };
     Failure {

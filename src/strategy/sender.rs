@@ -168,6 +168,7 @@ impl Sender {
                 | Outcome::RetryAfter(why, _)
                 | Outcome::Misdirected { error: why, unknown: false }
                 | Outcome::Forbidden(why)
+                | Outcome::Unreachable(why)
                 | Outcome::OutOfResources(why)
                 | Outcome::NotSent(why) => why,
             };

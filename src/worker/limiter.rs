@@ -55,6 +55,7 @@ impl Limiter {
                 state.limit = (state.limit + rise).min(self.max);
             }
             Outcome::Retry(_)
+            | Outcome::Unreachable(_)
             | Outcome::RetryAfter(..)
             | Outcome::Unknown(_)
             | Outcome::Misdirected { .. }
