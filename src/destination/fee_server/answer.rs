@@ -110,7 +110,7 @@ impl Answer {
                 Kind::CutJson => Outcome::Unknown(error),
                 Kind::Json | Kind::LongJson | Kind::Other => Outcome::Misdirected { error, unknown: false },
             },
-            (200..=299, _) => self.not_taken("an answer that is no JSON"),
+            (200..=299, _) => self.not_taken("an answer that the contract does not know"),
             // Never followed.
             _ => Outcome::Misdirected { error, unknown: false },
         }

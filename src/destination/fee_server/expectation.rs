@@ -122,11 +122,15 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     Ok(instant.trunc_subsecs(6))
 }
 
-/// Parses whole JSON.
+/// Parses a whole JSON object.
 ///
 /// # Errors
 /// In words of ours: the parser's quote what they are about.
 pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
+    // The parser would take a list for the fields in their order.
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err("no object".into());
+    }
     serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(json)).map_err(|error| at_fault(&error))
 }
 
@@ -139,7 +143,7 @@ fn at_fault(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
         None if path == "." => {
             format!("unexpected at line {}, column {}", error.inner().line(), error.inner().column())
         }
-        None => format!("an unfit {path}"),
+        None => format!("an invalid {path}"),
     }
 }
 
@@ -175,11 +179,11 @@ mod tests {
         let quote_id = "abc\u{0}\u{1b}[31m";
         let fee = json!({ "fee_id": "f", "quote_id": quote_id, "currency": "EUR", "amount_minor": 1, "rate_bps": 1 });
         let error = |json: &str| parse::<FeeAnswer>(json.as_bytes()).err().expect("a fault");
-        assert_eq!(error(&fee.to_string()), "an unfit quote_id");
+        assert_eq!(error(&fee.to_string()), "an invalid quote_id");
         assert_eq!(error("{\"fee_id\": \"f\"}"), "missing field `quote_id`");
-        assert_eq!(error("[1e999]"), "an unfit fee_id");
-        assert_eq!(error("7"), "unexpected at line 1, column 1");
-        assert_eq!(error("{\"rate_bps\": 2147483648}"), "an unfit rate_bps");
+        assert_eq!(error("{\"amount_minor\": 1e999}"), "an invalid amount_minor");
+        assert_eq!((error("7"), error("[\"fee-1\"]")), ("no object".to_owned(), "no object".to_owned()));
+        assert_eq!(error("{\"rate_bps\": 2147483648}"), "an invalid rate_bps");
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::{
     relay::{News, Relay, What},
     settings,
 };
-use answer::{ANSWER_LENGTH_MAX, Answer};
+use answer::{ANSWER_LENGTH_MAX, Answer, Kind};
 use expectation::Expectation;
 use look_up::{LookUp, Seen};
 use wire::{Call, Lost, Via, Wire};
@@ -190,7 +190,8 @@ fn post<'a>(url: &'a Url, delivery: Delivery<'a>) -> Call<'a> {
 fn voided(answer: &Answer) -> Outcome<Receipt> {
     let is_voided = match answer.status.as_u16() {
         204 => true,
-        200 | 404 => answer.is_labelled_json(),
+        200 => answer.kind() == Kind::Json,
+        404 => answer.is_labelled_json(),
         _ => false,
     };
     if is_voided { Outcome::Delivered(Receipt::Voided(answer.status.as_u16())) } else { answer.failure() }
