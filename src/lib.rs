@@ -63,6 +63,8 @@ pub mod crash;
 pub mod cron;
 // The only place that opens a pool.
 pub mod database;
+// Text of foreign origin, made fit to be stored and shown.
+pub mod printable;
 // What `feebox fee-server` runs: the remote fee server with all its faults.
 pub mod sample_fee_server;
 // Typed and validated settings; the defaults are embedded from `config/default.toml`.

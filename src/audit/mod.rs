@@ -6,6 +6,7 @@
 //! asked for only as long as retention keeps it.
 
 mod checks;
+mod pages;
 mod remote;
 
 use std::{collections::BTreeMap, time::Duration};

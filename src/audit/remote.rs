@@ -20,17 +20,19 @@ use entity::{
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 use uuid::Uuid;
 
-use super::{Report, Violation};
+use super::{Report, Violation, pages::Pages};
 use crate::{
     database::Database,
-    destination::{FeeServer, LedgerError},
-    fees::Fee,
+    destination::{FeeServer, LedgerError, ListedFee},
     outbox::EventStatus,
+    printable::printable,
     quotes::{self, FEE_SERVER, Status},
 };
 
 /// Fees that are looked up at once here.
 const BATCH_SIZE: usize = 500;
+/// How much of a fee's id is shown, in characters.
+const FEE_ID_LENGTH_MAX: usize = 128;
 /// Records that are read at once.
 const PAGE_SIZE: u64 = 1_000;
 
@@ -62,10 +64,10 @@ pub async fn audit_remote(
         found(violation);
     };
     let mut listed = Listed::default();
-    let mut cursor = None;
+    let mut pages = Pages::new();
     loop {
         let asked = db.now(db.connection()).await?;
-        let page = fee_server.page(created_after, cursor.as_deref()).await?;
+        let page = fee_server.page(created_after, pages.cursor()).await?;
         for fees in page.fees.chunks(BATCH_SIZE) {
             let known = Known::of(db, fees).await?;
             for fee in fees {
@@ -75,10 +77,9 @@ pub async fn audit_remote(
                 }
             }
         }
-        if page.next.is_none() || page.next == cursor {
+        if !pages.turn(page)? {
             break;
         }
-        cursor = page.next;
     }
     listed.hashes.sort_unstable();
     missing(db, fee_server, &listed, begun, created_after, &mut found).await?;
@@ -120,7 +121,7 @@ struct KnownEvent {
 }
 
 impl Known {
-    async fn of(db: &Database, fees: &[Fee]) -> Result<Self, DbErr> {
+    async fn of(db: &Database, fees: &[ListedFee]) -> Result<Self, DbErr> {
         let ids: Vec<_> = fees.iter().map(|fee| fee.quote_id).collect();
         let txn = db.snapshot().await?;
         let quotes: Vec<(Uuid, Status)> = quote::Entity::find()
@@ -151,10 +152,11 @@ impl Known {
     }
 
     /// What is wrong with a fee that was on the list when it was `asked` for.
-    fn violation(&self, fee: &Fee, asked: DateTime<Utc>, listed: &mut Listed) -> Option<Violation> {
-        let Fee { quote_id, fee_id, amount_minor, .. } = fee;
+    fn violation(&self, fee: &ListedFee, asked: DateTime<Utc>, listed: &mut Listed) -> Option<Violation> {
+        let ListedFee { quote_id, fee_id, amount_minor } = fee;
+        let shown = printable(fee_id, FEE_ID_LENGTH_MAX);
         let wrong = |promise, wrong: String| {
-            let sentence = format!("the fee server has fee {fee_id} for quote {quote_id}: {wrong}");
+            let sentence = format!("the fee server has fee {shown} for quote {quote_id}: {wrong}");
             Some(Violation { promise, quote_id: *quote_id, sentence })
         };
         let Some(status) = self.quotes.get(quote_id) else {
@@ -170,7 +172,7 @@ impl Known {
             Some(_) => {}
             None => match listed.unrecorded.entry(*quote_id) {
                 Entry::Occupied(other) if other.get() != fee_id => {
-                    return wrong(3, format!("besides fee {}", other.get()));
+                    return wrong(3, format!("besides fee {}", printable(other.get(), FEE_ID_LENGTH_MAX)));
                 }
                 Entry::Occupied(_) => {}
                 Entry::Vacant(first) => {

@@ -3,31 +3,33 @@
 
 use std::future::pending;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::select;
 use tokio_util::sync::CancellationToken;
 
-use super::Inner;
-use super::faults::{Fate, Fault};
-use super::routes;
+use super::weather::{Fate, Fault};
+use super::{Inner, answers, locked, routes};
 
 /// A handle on the connection that a call came by; every handler has one.
 #[derive(Clone)]
 pub(super) struct Connection {
     pub server: Arc<Inner>,
     cut: CancellationToken,
+    /// What is still sent, byte for byte, when the connection is cut.
+    last_words: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Connection {
     pub fn new(server: Arc<Inner>, cut: CancellationToken) -> Self {
-        Self { server, cut }
+        Self { server, cut, last_words: Arc::default() }
     }
 
     /// Answers calls until the client hangs up, the connection is cut or the server closes.
@@ -36,6 +38,7 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         // Children, because many connections waiting on one token would fight for its lock at every wake-up.
         let (cut, closing) = (self.cut.clone(), self.server.closing.child_token());
+        let last_words = Arc::clone(&self.last_words);
         let service = TowerToHyperService::new(routes::router().with_state(self));
         let mut http = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         let in_order = select! {
@@ -51,8 +54,14 @@ impl Connection {
                 () = cut.cancelled() => {}
             }
         }
-        // Without lingering the kernel sends a reset instead of an orderly end.
-        let _ = http.into_parts().io.into_inner().set_zero_linger();
+        let mut stream = http.into_parts().io.into_inner();
+        let last_words = std::mem::take(&mut *locked(&last_words));
+        if last_words.is_empty() {
+            // Without lingering the kernel sends a reset instead of an orderly end.
+            let _ = stream.set_zero_linger();
+        } else if stream.write_all(&last_words).await.is_ok() {
+            let _ = stream.shutdown().await;
+        }
     }
 
     /// Does what a call asks for, as late and as badly as its fate wants it.
@@ -68,6 +77,22 @@ impl Connection {
                 self.act_after(fate.wait, act).await;
                 self.hang_up().await
             }
+            Some(Fault::CommitFail) => {
+                self.act_after(fate.wait, act).await;
+                routes::failed_after_commit(&self.server.weather.faults())
+            }
+            Some(Fault::Poison(poison)) => answers::poisoned(self.act_after(fate.wait, act).await, poison).await,
+            Some(Fault::Page(page)) => self.act_after(fate.wait, move |_| page.answer()).await,
+            Some(Fault::Cut(cut)) => {
+                let answer = self.act_after(fate.wait, act).await;
+                *locked(&self.last_words) = cut.bytes(answer).await;
+                self.hang_up().await
+            }
+            Some(Fault::SlowBody) => {
+                let pause = self.server.weather.faults().slow_body;
+                answers::slow(self.act_after(fate.wait, act).await, pause).await
+            }
+            Some(Fault::Storm(left)) => answers::refused_by_storm(left),
             Some(Fault::Hang) => {
                 self.server.closing.cancelled().await;
                 self.hang_up().await

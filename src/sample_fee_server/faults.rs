@@ -1,15 +1,10 @@
-//! What goes wrong at the server, and how often.
+//! What goes wrong at the server, and how often: the flags of `feebox fee-server`.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use clap::Args;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use secrecy::SecretString;
-
-use super::locked;
 
 /// How the server misbehaves; by default not at all.
 ///
@@ -42,6 +37,40 @@ pub struct Faults {
     /// Share of calls (0 to 1) that make no fee and are never answered
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
     pub hang_rate: f64,
+    /// Share of calls (0 to 1) whose fee is made and whose answer is --commit-fail-status, as a gateway gives it
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
+    pub commit_fail_rate: f64,
+    /// HTTP status of the answer to a call whose fee was made all the same (200 to 599)
+    #[arg(long, value_name = "STATUS", default_value = "502", value_parser = parse_status)]
+    pub commit_fail_status: StatusCode,
+    /// Share of calls (0 to 1) whose fee is made and whose answer cannot be taken: a NUL in its id, Go's zero time, the year
+    /// 10000, another quote, another currency, a negative amount (by dice)
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
+    pub poison_rate: f64,
+    /// Share of calls (0 to 1) that an HTML page answers in the server's place, and that make no fee: 404, 200, 302 or 503
+    /// (by dice)
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
+    pub page_rate: f64,
+    /// Share of calls (0 to 1) that an HTML page with status 403 answers, as a firewall does, and that make no fee
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
+    pub forbid_rate: f64,
+    /// Share of calls (0 to 1) whose fee is made and whose answer is cut: without a length, without its last byte, or whole
+    /// by its length but not by its JSON (by dice)
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
+    pub cut_rate: f64,
+    /// Share of calls (0 to 1) whose fee is made and whose answer comes in two halves, --slow-body apart
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
+    pub slow_body_rate: f64,
+    /// Time between the halves of a slow answer
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub slow_body: Duration,
+    /// Share of calls (0 to 1) that begin a storm: until it is over, each call gets 429 and, as Retry-After, the time that is
+    /// left, in whole seconds
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
+    pub storm_rate: f64,
+    /// Time that a storm lasts
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub storm: Duration,
     /// Makes the dice reproducible: the n-th call meets the same fate in every run
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
@@ -67,6 +96,16 @@ impl Default for Faults {
             reset_rate: 0.0,
             commit_reset_rate: 0.0,
             hang_rate: 0.0,
+            commit_fail_rate: 0.0,
+            commit_fail_status: StatusCode::BAD_GATEWAY,
+            poison_rate: 0.0,
+            page_rate: 0.0,
+            forbid_rate: 0.0,
+            cut_rate: 0.0,
+            slow_body_rate: 0.0,
+            slow_body: Duration::from_secs(1),
+            storm_rate: 0.0,
+            storm: Duration::from_secs(2),
             seed: None,
             no_idempotency: false,
             no_lookup: false,
@@ -78,80 +117,13 @@ impl Default for Faults {
 impl Faults {
     /// The seconds of the Retry-After header. Rounded up, since asking earlier than was meant would be in vain.
     pub(super) fn retry_after_seconds(&self) -> Option<u64> {
-        self.retry_after.map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
-    }
-
-    /// Which fault a number out of 0..1 stands for. If the rates add up to more than 1, the last ones come off badly.
-    fn fault_at(&self, mut point: f64) -> Option<Fault> {
-        let shares = [
-            (self.hang_rate, Fault::Hang),
-            (self.reset_rate, Fault::Reset),
-            (self.commit_reset_rate, Fault::CommitReset),
-            (self.fail_rate, Fault::Fail),
-        ];
-        for (rate, fault) in shares {
-            if point < rate {
-                return Some(fault);
-            }
-            point -= rate;
-        }
-        None
+        self.retry_after.map(whole_seconds)
     }
 }
 
-/// One way in which a call goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    Hang,
-    Reset,
-    CommitReset,
-    Fail,
-}
-
-/// What the dice say about one call.
-pub(super) struct Fate {
-    /// How long the call takes.
-    pub wait: Duration,
-    pub fault: Option<Fault>,
-}
-
-/// The faults in force, which can change while the server runs.
-pub(super) struct Weather(Mutex<Now>);
-
-struct Now {
-    faults: Arc<Faults>,
-    dice: StdRng,
-}
-
-impl Weather {
-    pub fn new(faults: Faults) -> Self {
-        Self(Mutex::new(Now::from(faults)))
-    }
-
-    /// Puts other faults in force, with fresh dice.
-    pub fn change(&self, faults: Faults) {
-        *locked(&self.0) = Now::from(faults);
-    }
-
-    pub fn faults(&self) -> Arc<Faults> {
-        Arc::clone(&locked(&self.0).faults)
-    }
-
-    /// Rolls the dice for one call: always twice, so that changing one rate leaves the rest of the sequence alone.
-    pub fn roll(&self) -> Fate {
-        let mut now = locked(&self.0);
-        let (fault_point, jitter_point): (f64, f64) = (now.dice.random(), now.dice.random());
-        let Faults { latency, jitter, .. } = *now.faults;
-        let wait = latency.saturating_add(jitter).saturating_sub(jitter.mul_f64(2.0 * jitter_point));
-        Fate { wait, fault: now.faults.fault_at(fault_point) }
-    }
-}
-
-impl From<Faults> for Now {
-    fn from(faults: Faults) -> Self {
-        let dice = StdRng::seed_from_u64(faults.seed.unwrap_or_else(rand::random));
-        Self { faults: Arc::new(faults), dice }
-    }
+/// Rounded up.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
@@ -193,6 +165,20 @@ mod tests {
     }
 
     #[test]
+    fn the_faults_of_what_lies_in_between_are_understood() {
+        let faults = parse(
+            "x --commit-fail-rate 0.1 --commit-fail-status 504 --poison-rate 0.1 --page-rate 0.1 --forbid-rate 0.1 \
+             --cut-rate 0.1 --slow-body-rate 0.1 --slow-body 2s --storm-rate 0.1 --storm 3s",
+        )
+        .expect("understood");
+        assert_eq!(
+            (faults.commit_fail_status, faults.slow_body),
+            (StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(2))
+        );
+        assert_eq!(faults.storm, Duration::from_secs(3));
+    }
+
+    #[test]
     fn without_flags_nothing_goes_wrong() {
         assert_eq!(format!("{:?}", parse("x").expect("understood")), format!("{:?}", Faults::default()));
     }
@@ -204,24 +190,5 @@ mod tests {
             assert!(error.contains("from 0 (never) to 1 (always)"), "{error}");
         }
         assert!(parse("x --fail-status 100").expect_err("refused").to_string().contains("between 200 and 599"));
-    }
-
-    #[test]
-    fn the_same_seed_gives_the_same_fates() {
-        let faults = Faults { fail_rate: 0.3, reset_rate: 0.3, seed: Some(7), ..Faults::default() };
-        let fates = || {
-            let weather = Weather::new(faults.clone());
-            (0..200).map(|_| weather.roll().fault).collect::<Vec<_>>()
-        };
-        assert_eq!(fates(), fates());
-        let wrong = fates().iter().flatten().count();
-        assert!((90..150).contains(&wrong), "six in ten go wrong, not {wrong} of 200");
-    }
-
-    #[test]
-    fn the_wait_stays_within_the_jitter() {
-        let second = Duration::from_secs(1);
-        let weather = Weather::new(Faults { latency: 2 * second, jitter: second, ..Faults::default() });
-        assert!((0..200).map(|_| weather.roll().wait).all(|wait| wait >= second && wait <= 3 * second));
     }
 }

@@ -1,11 +1,13 @@
 //! A remote fee server with all its faults, to show, test and measure Feebox against.
 //!
 //! It makes a fee for a quote ([`Fee`]), keeps its promises about idempotency keys, look-ups and voiding, and breaks
-//! whatever [`Faults`] tells it to: it answers late or never, refuses, hangs up before or after the fee was made. A fee
+//! whatever [`Faults`] tells it to: it answers late or never, refuses, hangs up before or after the fee was made, and gives
+//! answers that cannot be stored, that are cut, or that something in between gives. A fee
 //! is made at the end of the latency, even if the client gave up waiting. That is the case that doubles fees elsewhere.
 //!
-//! `routes` takes a call, `faults` rolls its fate, `connection` lets the fate happen and `book` remembers the fee.
+//! `routes` takes a call, `weather` rolls its fate, `connection` lets the fate happen and `book` remembers the fee.
 
+mod answers;
 mod book;
 mod connection;
 mod faults;
@@ -15,6 +17,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod weather;
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,9 +32,9 @@ pub use faults::Faults;
 pub use fee::{Fee, RATE_BPS};
 
 use book::Book;
-use faults::Weather;
 use port::Port;
 use traffic::Traffic;
+use weather::Weather;
 
 /// How long open calls may take to end when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);

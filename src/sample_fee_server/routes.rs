@@ -135,6 +135,12 @@ pub(super) fn failure(faults: &Faults) -> Response {
     response
 }
 
+/// The answer to a call whose fee was made all the same.
+pub(super) fn failed_after_commit(faults: &Faults) -> Response {
+    Problem::new(faults.commit_fail_status, "the server was told to fail after the fee was made".to_owned())
+        .into_response()
+}
+
 /// An error in the shape of RFC 9457.
 pub(super) struct Problem {
     status: StatusCode,

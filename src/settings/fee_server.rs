@@ -1,5 +1,6 @@
 //! `fee_server.*`: how the fee server is called.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -15,10 +16,14 @@ pub struct FeeServer {
     pub base_url: Url,
     /// The bearer token that Feebox shows: visible ASCII.
     pub token: Option<SecretString>,
+    /// The file that the token came from: it is read again when the token is refused.
+    pub token_file: Option<PathBuf>,
     /// Longest that one call may take, from connecting to the end of the answer.
     pub timeout: Duration,
     /// Longest that connecting may take; not above `timeout`.
     pub connect_timeout: Duration,
+    /// Longest that a connection is kept for further calls.
+    pub connection_max_age: Duration,
     /// Longest wait that a Retry-After can ask of us.
     pub retry_after_max: Duration,
     /// Whether to ask for an existing fee when an attempt's outcome is unknown.
@@ -31,8 +36,10 @@ impl FeeServer {
         Self {
             base_url: fields.read("fee_server.base_url", |value| parse_base_url(as_text(value)?)),
             token: read_token(fields),
+            token_file: fields.secret_file("fee_server.token_file"),
             timeout,
             connect_timeout: read_connect_timeout(fields, timeout),
+            connection_max_age: fields.duration("fee_server.connection_max_age", ["10ms", "1h"]),
             retry_after_max: fields.duration("fee_server.retry_after_max", ["0s", "7d"]),
             lookup: fields.flag("fee_server.lookup"),
         }

@@ -37,6 +37,8 @@ pub use submission::{Strategy, Submission};
 pub use upkeep::{Audit, Retention, SweepAction, Sweeper};
 pub use worker::Worker;
 
+pub(crate) use secret::secret_in;
+
 use fields::Fields;
 
 /// All settings in force. Each section is described, with units and ranges, in `config/default.toml`.

@@ -1,6 +1,6 @@
 //! Secrets: given inline or in a file, never shown.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -46,23 +46,27 @@ impl Fields {
     }
 
     fn secret_in_file(&mut self, file_key: &str, path: &str) -> Option<SecretString> {
-        match std::fs::read_to_string(self.path(path)).map(SecretString::from) {
-            Ok(text) => {
-                // Editors and `echo` end a file with a line break, which is no part of the secret.
-                let secret = text.expose_secret().trim_end_matches(['\r', '\n']);
-                if secret.is_empty() {
-                    self.refuse(file_key, format!("{path:?} is empty"), "write the secret into that file");
-                    return None;
-                }
-                Some(secret.into())
-            }
-            Err(err) => {
-                let mend = "name a file that this process may read";
-                self.refuse(file_key, format!("{path:?} cannot be read: {err}"), mend);
+        match secret_in(&self.path(path)) {
+            Ok(secret) => Some(secret),
+            Err(wrong) => {
+                let mend = "write the secret into a file that this process may read";
+                self.refuse(file_key, format!("{path:?} {wrong}"), mend);
                 None
             }
         }
     }
+}
+
+/// The secret that the file at `path` holds.
+///
+/// # Errors
+/// The file cannot be read, or is empty.
+pub(crate) fn secret_in(path: &Path) -> Result<SecretString, String> {
+    let text = std::fs::read_to_string(path).map(SecretString::from);
+    let text = text.map_err(|error| format!("cannot be read: {error}"))?;
+    // Editors and `echo` end a file with a line break, which is no part of the secret.
+    let secret = text.expose_secret().trim_end_matches(['\r', '\n']);
+    if secret.is_empty() { Err("is empty".into()) } else { Ok(secret.into()) }
 }
 
 /// `url` with the password, wherever URLs carry one, masked.

@@ -42,6 +42,7 @@ fn every_default_is_as_promised() {
         fee_server.token =
         fee_server.timeout = 10s
         fee_server.connect_timeout = 2s
+        fee_server.connection_max_age = 30s
         fee_server.retry_after_max = 1h
         fee_server.lookup = true
         retry.initial_interval = 1s

@@ -50,7 +50,9 @@ pub fn chosen(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> Resu
     let retry = RetryPolicy::new(settings.retry.clone());
     let (target, calls_max) = (target(settings)?, settings.worker.concurrency);
     let relay = Relay::new(settings);
-    let sender = Sender::new(db.clone(), target, retry.clone(), calls_max, Arc::clone(settled)).relaying(relay);
+    let sender = Sender::new(db.clone(), target, retry.clone(), calls_max, Arc::clone(settled))
+        .relaying(relay)
+        .capping_retry_after(settings.fee_server.retry_after_max);
     let listener: Arc<dyn Listener> = match settings.submission.strategy {
         Strategy::Outbox => Arc::new(OutboxRecorder),
         Strategy::InTransaction => Arc::new(InTransaction::new(sender.clone())),

@@ -1,7 +1,10 @@
 //! What the designs without an outbox have instead of a worker: calls that live in this process's memory, and die with
 //! it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr};
@@ -27,6 +30,8 @@ use crate::{
 
 /// How often a call is made, and its answer stored, before it is given up: what a client library does by itself.
 const ATTEMPTS_MAX: i32 = 3;
+/// The longest that a call waits for the end of a `Retry-After`. One that is longer fails it.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Calls a destination and stores what it answers.
 #[derive(Clone)]
@@ -39,6 +44,9 @@ pub struct Sender {
     calls: Arc<Semaphore>,
     in_flight: TaskTracker,
     relay: Relay,
+    /// Until when the destination asked to be left alone.
+    held_until: Arc<Mutex<Option<Instant>>>,
+    retry_after_max: Duration,
 }
 
 /// One quote on its way to its destination.
@@ -80,7 +88,15 @@ impl Sender {
     #[must_use]
     pub fn new(db: Database, target: Target, retry: RetryPolicy, calls_max: usize, settled: Arc<Notify>) -> Self {
         let (calls, in_flight) = (Arc::new(Semaphore::new(calls_max)), TaskTracker::new());
-        Self { db, target, retry, settled, calls, in_flight, relay: Relay::default() }
+        let (relay, held_until) = (Relay::default(), Arc::default());
+        let retry_after_max = Duration::from_hours(1);
+        Self { db, target, retry, settled, calls, in_flight, relay, held_until, retry_after_max }
+    }
+
+    /// Leaves the destination alone for at most `retry_after_max` when it asks for it; an hour if this is not set.
+    #[must_use]
+    pub fn capping_retry_after(self, retry_after_max: Duration) -> Self {
+        Self { retry_after_max, ..self }
     }
 
     /// Has others told of the fees that it stores.
@@ -138,11 +154,25 @@ impl Sender {
             outcome_unknown,
         };
         let _place = self.calls.acquire().await;
+        if let Some(left) = self.held_for() {
+            return Outcome::RetryAfter("not called: the destination asked to be left alone".into(), left);
+        }
         let begun = Instant::now();
         let outcome = self.target.hand_over(delivery).await;
+        if let Outcome::RetryAfter(_, wait) = &outcome {
+            let until = Instant::now() + (*wait).min(self.retry_after_max);
+            let mut held_until = self.held_until.lock().unwrap_or_else(PoisonError::into_inner);
+            *held_until = (*held_until).max(Some(until));
+        }
         metrics::delivery(self.destination(), outcome.name());
         metrics::delivery_seconds(self.destination(), begun.elapsed());
         outcome
+    }
+
+    /// For how long the destination wants to be left alone yet.
+    fn held_for(&self) -> Option<Duration> {
+        let held_until = *self.held_until.lock().unwrap_or_else(PoisonError::into_inner);
+        held_until.map(|until| until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }
 
     /// Calls until the destination has taken the quote or refused it, or patience ends.
@@ -176,7 +206,11 @@ impl Sender {
                 return Sent::Failed { why, may_have_reached };
             }
             tracing::warn!(quote = %sending.quote_id, attempt, error = why, "not taken yet, calling again");
-            sleep(self.retry.delay(attempt)).await;
+            let held_for = self.held_for().unwrap_or_default();
+            if held_for > WAIT_MAX {
+                return Sent::Failed { why, may_have_reached };
+            }
+            sleep(self.retry.delay(attempt).max(held_for)).await;
             attempt += 1;
         }
     }

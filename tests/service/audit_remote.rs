@@ -1,11 +1,13 @@
 //! The audit holds the fee records against the fee server's own list, both ways.
 
 use feebox::audit::audit_remote;
+use feebox::destination::FeeServer;
 use feebox::sample_fee_server::Faults;
+use feebox::settings::{Settings, Sources};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{Desk, desk_tests, http_client};
+use crate::support::{Desk, Engine, RawServer, Reply, desk_tests, http_client};
 
 desk_tests!(
     a_sound_house_is_silent,
@@ -89,6 +91,41 @@ async fn only_fees_made_after_a_time_are_compared(desk: Desk) {
     desk.sample.down().await.unwrap();
     let error = audit_remote(&desk.db, &desk.fee_server, None, |_| {}).await.unwrap_err();
     assert!(error.to_string().contains("cannot be read"), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_without_an_end_is_an_error_that_names_its_cursor() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let page = |next: &str| {
+        let fee = json!({ "fee_id": next, "quote_id": Uuid::now_v7(), "amount_minor": 1 });
+        Reply::Answer(200, &["content-type: application/json"], json!({ "fees": [fee], "next": next }).to_string())
+    };
+    let circle: Vec<_> = ["a", "b", "c"].iter().cycle().take(30).map(|next| page(next)).collect();
+    for (replies, names) in [(vec![page("same")], "\"same\""), (circle, "goes round in a circle")] {
+        let server = RawServer::start(replies).await;
+        let settings = Settings::load(&Sources::overrides([("fee_server.base_url", server.base_url())])).unwrap();
+        let fee_server = FeeServer::new(&settings.fee_server, 1).unwrap();
+        let error = audit_remote(&desk.db, &fee_server, None, |_| {}).await.unwrap_err().to_string();
+        assert!(error.contains("cannot be read") && error.contains(names), "{error}");
+        assert!(server.requests().len() <= 12, "{}", server.requests().len());
+    }
+}
+
+#[tokio::test]
+async fn a_fee_that_cannot_be_stored_does_not_keep_the_others_from_being_compared() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let (poisoned, nobody) = (desk.submit().await.0, Uuid::now_v7());
+    let fees = [
+        json!({ "fee_id": "a\u{0}b", "quote_id": poisoned, "amount_minor": -1, "calculated_at": "0001-01-01T00:00:00Z" }),
+        json!({ "fee_id": "stray\u{1b}[31m", "quote_id": nobody, "amount_minor": 1 }),
+    ];
+    let server = RawServer::start([Reply::Answer(200, &[], json!({ "fees": fees }).to_string())]).await;
+    let settings = Settings::load(&Sources::overrides([("fee_server.base_url", server.base_url())])).unwrap();
+    let fee_server = FeeServer::new(&settings.fee_server, 1).unwrap();
+    let mut found = vec![];
+    audit_remote(&desk.db, &fee_server, None, |violation| found.push(violation)).await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!((found[0].promise, found[0].quote_id) == (4, nobody) && !found[0].sentence.contains(char::is_control));
 }
 
 /// As a call that Feebox did not make.

@@ -1,7 +1,5 @@
 //! A process dies at the worst moments, as by `kill -9`, and another takes over: nothing is lost, nothing is doubled.
 
-use std::time::Duration;
-
 use feebox::sample_fee_server::Faults;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -12,24 +10,14 @@ use crate::support::{Engine, LIMIT, Stage, http_client};
 const SETTINGS: [(&str, &str); 2] = [("worker.lease", "1500ms"), ("fee_server.timeout", "1s")];
 
 /// A fee server that honours idempotency keys and knows no look-up, so that the key alone prevents a second fee.
-const KEYS_ALONE: Faults = Faults { no_lookup: true, ..NO_FAULTS };
-/// One that ignores keys, so that the look-up alone does.
-const LOOK_UPS_ALONE: Faults = Faults { no_idempotency: true, ..NO_FAULTS };
+fn keys_alone() -> Faults {
+    Faults { no_lookup: true, ..Faults::default() }
+}
 
-const NO_FAULTS: Faults = Faults {
-    latency: Duration::ZERO,
-    jitter: Duration::ZERO,
-    fail_rate: 0.0,
-    fail_status: StatusCode::SERVICE_UNAVAILABLE,
-    retry_after: None,
-    reset_rate: 0.0,
-    commit_reset_rate: 0.0,
-    hang_rate: 0.0,
-    seed: None,
-    no_idempotency: false,
-    no_lookup: false,
-    token: None,
-};
+/// One that ignores keys, so that the look-up alone does.
+fn look_ups_alone() -> Faults {
+    Faults { no_idempotency: true, ..Faults::default() }
+}
 
 /// Tests of each named moment on each engine.
 macro_rules! at_each_moment {
@@ -61,8 +49,8 @@ at_each_moment!(the_submission_service_dies: before_commit, after_commit);
 async fn a_worker_dies(engine: Engine, moment: &str) {
     // Both at once: each waits for a lease most of the time.
     tokio::join!(
-        a_worker_dies_before(engine, moment, KEYS_ALONE),
-        a_worker_dies_before(engine, moment, LOOK_UPS_ALONE),
+        a_worker_dies_before(engine, moment, keys_alone()),
+        a_worker_dies_before(engine, moment, look_ups_alone()),
     );
 }
 
@@ -89,7 +77,7 @@ async fn a_worker_dies_before(engine: Engine, moment: &str, faults: Faults) {
 }
 
 async fn the_submission_service_dies(engine: Engine, moment: &str) {
-    let stage = Stage::new(engine, LOOK_UPS_ALONE).await;
+    let stage = Stage::new(engine, look_ups_alone()).await;
     let (dead, base_url) = stage.serve(&[], &[("FEEBOX_CRASH_AT", &moment.replace('_', "-"))]).await;
     let unanswered = submit(&base_url).await;
     assert!(unanswered.is_err(), "{unanswered:?}");

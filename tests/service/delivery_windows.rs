@@ -86,6 +86,30 @@ async fn without_look_ups_lost_answers_make_second_fees_at_a_server_that_ignores
     assert!(stats.double_fees > 0, "fee_server.lookup = false is a choice: {stats:?}");
 }
 
+#[tokio::test]
+async fn failures_after_the_fee_was_made_make_no_second_fee_at_a_server_that_ignores_keys_and_answers_look_ups() {
+    for status in [500, 502, 503, 504] {
+        let commit_fail_status = status.try_into().unwrap();
+        let faults = Faults {
+            commit_fail_rate: 0.5,
+            commit_fail_status,
+            no_idempotency: true,
+            seed: Some(7),
+            ..Faults::default()
+        };
+        let stats = House::new(faults, true).await.run_to_the_end().await;
+        assert_eq!((stats.fees, stats.double_fees), (20, 0), "{status}");
+        assert_eq!(stats.requests, 20, "each was looked up, and found: {status}");
+    }
+}
+
+#[tokio::test]
+async fn cut_answers_make_no_second_fee_at_a_server_that_ignores_keys_and_answers_look_ups() {
+    let faults = Faults { cut_rate: 0.7, no_idempotency: true, seed: Some(7), ..Faults::default() };
+    let stats = House::new(faults, true).await.run_to_the_end().await;
+    assert_eq!((stats.fees, stats.double_fees, stats.requests), (20, 0, 20));
+}
+
 /// Time-outs at a server that goes on working after we hung up, and whose fee is not there yet when it is looked up.
 async fn hung_up_too_early(no_idempotency: bool) -> Stats {
     let slow = Faults { latency: Duration::from_secs(2), no_idempotency, ..Faults::default() };

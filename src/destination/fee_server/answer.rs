@@ -1,72 +1,149 @@
-//! An answer of the fee server, and what it means if it is no success.
+//! An answer of the fee server, or of something in its place, and what it means if it is no success.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
 use reqwest::{
     Response, StatusCode,
-    header::{HeaderValue, RETRY_AFTER},
+    header::{CONTENT_TYPE, HeaderMap},
 };
+use serde::de::IgnoredAny;
 
-use super::chain;
-use crate::outbox::Outcome;
+use super::{retry_after::retry_after, wire::chain};
+use crate::{outbox::Outcome, printable::printable};
 
 /// The longest answer that is read, in bytes.
-const ANSWER_LENGTH_MAX: usize = 64 * 1024;
+pub(super) const ANSWER_LENGTH_MAX: usize = 64 * 1024;
 /// How much of an answer is kept in an error, in characters.
 const EXCERPT_LENGTH_MAX: usize = 200;
 
-/// An answer that was read whole.
+/// An answer, as far as it came.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     retry_after: Option<Duration>,
-    /// `None` if it was longer than [`ANSWER_LENGTH_MAX`].
-    pub(super) body: Option<Vec<u8>>,
+    /// By its header.
+    labelled_json: bool,
+    body: Vec<u8>,
+    /// Why the body ends before its end, if it does.
+    end: Option<End>,
+}
+
+/// Why a body was not read whole.
+enum End {
+    TooLong(usize),
+    /// The connection was lost, or the time was over.
+    Cut(String),
+}
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Whole JSON.
+    Json,
+    /// JSON that goes on.
+    CutJson,
+    /// JSON by its header, and longer than is read.
+    LongJson,
+    /// A page, a text, nothing.
+    Other,
 }
 
 impl Answer {
-    pub(super) async fn read<R>(mut response: Response) -> Result<Self, Outcome<R>> {
+    /// Reads up to `length_max` bytes of the body.
+    pub(super) async fn read(mut response: Response, length_max: usize) -> Self {
         let status = response.status();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(retry_after);
-        let mut body = Some(Vec::new());
-        while let Some(chunk) = response.chunk().await.map_err(|error| Outcome::Unknown(chain(&error)))? {
-            body = body.filter(|body| body.len() + chunk.len() <= ANSWER_LENGTH_MAX);
-            match &mut body {
-                Some(body) => body.extend_from_slice(&chunk),
-                None => break,
+        let retry_after = retry_after(response.headers(), SystemTime::now());
+        let labelled_json = is_json(response.headers());
+        let mut body = Vec::new();
+        let end = loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() > length_max => break Some(End::TooLong(length_max)),
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => break None,
+                Err(error) => break Some(End::Cut(chain(&error))),
             }
-        }
-        Ok(Self { status, retry_after, body })
+        };
+        Self { status, retry_after, labelled_json, body, end }
     }
 
-    /// What an answer other than 2xx means.
+    /// The JSON of the body; a byte order mark before it is passed over.
+    pub(super) fn json(&self) -> &[u8] {
+        self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body)
+    }
+
+    /// What the body is. Where its header says something else, or nothing, an object or a list that is whole is taken for
+    /// JSON all the same: a fee shall not be lost by its label.
+    pub(super) fn kind(&self) -> Kind {
+        let (labelled, json) = (self.labelled_json, self.json());
+        let structured = json.trim_ascii_start().first().is_some_and(|byte| matches!(byte, b'{' | b'['));
+        match &self.end {
+            Some(End::TooLong(_)) => return if labelled { Kind::LongJson } else { Kind::Other },
+            Some(End::Cut(_)) => return if labelled || structured { Kind::CutJson } else { Kind::Other },
+            None if !(labelled || structured) => return Kind::Other,
+            None => {}
+        }
+        match serde_json::from_slice::<IgnoredAny>(json) {
+            Ok(IgnoredAny) => Kind::Json,
+            Err(error) if error.is_eof() && !json.trim_ascii().is_empty() => Kind::CutJson,
+            Err(_) => Kind::Other,
+        }
+    }
+
+    /// Whole JSON that says so.
+    pub(super) fn is_labelled_json(&self) -> bool {
+        self.labelled_json && self.kind() == Kind::Json
+    }
+
+    /// What the answer to a call for the fee server's own address means where it hands nothing back.
     pub(super) fn failure<R>(&self) -> Outcome<R> {
-        let error = format!("{}: {}", self.status, self.excerpt());
+        let error = self.text();
         match (self.status.as_u16(), self.retry_after) {
             (429 | 503, Some(wait)) => Outcome::RetryAfter(error, wait),
-            (401 | 403 | 407, _) => Outcome::Unauthorised(error),
-            (408, _) => Outcome::Unknown(error),
-            (409 | 425 | 429 | 500..=599, _) => Outcome::Retry(error),
-            (400..=499, _) => Outcome::Refused(error),
-            _ => Outcome::Broken(error),
+            (401 | 407, _) => Outcome::Unauthorised(error),
+            (403, _) => Outcome::Forbidden(error),
+            (408 | 409, _) => Outcome::Unknown(error),
+            (425 | 429 | 501, _) => Outcome::Retry(error),
+            (500.., _) => Outcome::Unknown(error),
+            // About the address and the form of all calls.
+            (404 | 405 | 406 | 410 | 415 | 421, _) => Outcome::Misdirected { error, unknown: false },
+            (400..=499, _) => match self.kind() {
+                Kind::Json if self.labelled_json => Outcome::Refused(error),
+                Kind::CutJson => Outcome::Unknown(error),
+                Kind::Json | Kind::LongJson | Kind::Other => Outcome::Misdirected { error, unknown: false },
+            },
+            (200..=299, _) => self.not_taken("an answer that the contract does not know"),
+            // Never followed.
+            _ => Outcome::Misdirected { error, unknown: false },
         }
     }
 
-    pub(super) fn excerpt(&self) -> String {
-        let Some(body) = &self.body else {
-            return format!("more than {ANSWER_LENGTH_MAX} bytes");
-        };
-        let text = String::from_utf8_lossy(body);
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(EXCERPT_LENGTH_MAX).collect()
+    /// What a success means whose body cannot be taken because of `what`.
+    pub(super) fn not_taken<R>(&self, what: &str) -> Outcome<R> {
+        let error = format!("{} with {what}: {}", self.status, self.excerpt());
+        match self.kind() {
+            Kind::Json | Kind::LongJson => Outcome::Broken(error),
+            Kind::CutJson => Outcome::Unknown(error),
+            Kind::Other => Outcome::Misdirected { error, unknown: true },
+        }
+    }
+
+    /// Status and body, in one printable line.
+    pub(super) fn text(&self) -> String {
+        format!("{}: {}", self.status, self.excerpt())
+    }
+
+    fn excerpt(&self) -> String {
+        let text = printable(String::from_utf8_lossy(self.json()).trim(), EXCERPT_LENGTH_MAX);
+        match &self.end {
+            None => text,
+            Some(End::TooLong(length_max)) => format!("more than {length_max} bytes, {text}"),
+            Some(End::Cut(why)) => format!("{text} [cut: {why}]"),
+        }
     }
 }
 
-/// Seconds or an HTTP date (RFC 9110, section 10.2.3).
-fn retry_after(value: &HeaderValue) -> Option<Duration> {
-    let value = value.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = DateTime::parse_from_rfc2822(value).ok()?;
-    Some((date.with_timezone(&Utc) - Utc::now()).to_std().unwrap_or_default())
+/// `application/json` or `+json`, with or without parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
+    let essence = value.as_deref().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    essence == "application/json" || essence.ends_with("+json")
 }

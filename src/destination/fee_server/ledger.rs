@@ -1,12 +1,16 @@
 //! Reading what the fee server has on its books, for the audit.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use reqwest::{RequestBuilder, StatusCode, header::AUTHORIZATION};
+use reqwest::{Method, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use super::{FeeServer, chain, expectation::FeeAnswer};
-use crate::fees::Fee;
+use super::{
+    FeeServer,
+    answer::{Answer, Kind},
+    expectation::parse,
+    wire::{Call, Lost},
+};
 
 /// The longest page that is read, in bytes: some ten thousand fees.
 const PAGE_LENGTH_MAX: usize = 16 * 1024 * 1024;
@@ -15,19 +19,30 @@ const PAGE_LENGTH_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub struct FeePage {
     /// Fees that were not voided.
-    pub fees: Vec<Fee>,
+    pub fees: Vec<ListedFee>,
     /// The cursor of the next page, if there is one.
     pub next: Option<String>,
+}
+
+/// A fee as the fee server lists it. It is compared, never stored: it may hold what no fee record could.
+#[derive(Clone, Debug, Hash, Deserialize)]
+pub struct ListedFee {
+    /// The fee server's own id.
+    pub fee_id: String,
+    /// Whose fee it is.
+    pub quote_id: Uuid,
+    /// In minor units.
+    pub amount_minor: i64,
 }
 
 /// Why the fee server's books can't be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the fee server's list of fees cannot be read: {0}")]
-pub struct LedgerError(String);
+pub struct LedgerError(pub(crate) String);
 
 #[derive(Deserialize)]
 struct Page {
-    fees: Vec<FeeAnswer>,
+    fees: Vec<ListedFee>,
     #[serde(default)]
     next: Option<String>,
 }
@@ -45,44 +60,45 @@ impl FeeServer {
         let created_after = created_after.map(|at| at.to_rfc3339_opts(SecondsFormat::Micros, true));
         let query = [("created_after", created_after.as_deref()), ("cursor", cursor)];
         let query: Vec<_> = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        let page: Page = self.read(self.client.get(self.fees.clone()).query(&query)).await?.ok_or_else(no_list)?;
-        Ok(FeePage { fees: page.fees.into_iter().map(Fee::from).collect(), next: page.next })
+        let page: Page = self.read(&query).await?.ok_or_else(|| LedgerError("this server has none".into()))?;
+        Ok(FeePage { fees: page.fees, next: page.next.filter(|next| !next.is_empty()) })
     }
 
     /// The fees of quote `quote_id` that were not voided; `None` if the server has no look-up.
     ///
     /// # Errors
     /// The server does not answer, or not with a list.
-    pub async fn fees_of(&self, quote_id: Uuid) -> Result<Option<Vec<Fee>>, LedgerError> {
+    pub async fn fees_of(&self, quote_id: Uuid) -> Result<Option<Vec<ListedFee>>, LedgerError> {
         if !self.lookup {
             return Ok(None);
         }
-        let page = self.read::<Page>(self.client.get(self.fees.clone()).query(&[("quote_id", quote_id)])).await?;
-        Ok(page.map(|page| page.fees.into_iter().map(Fee::from).collect()))
+        let page = self.read::<Page>(&[("quote_id", &quote_id.to_string())]).await?;
+        Ok(page.map(|page| page.fees))
     }
 
     /// `None` if the server knows no such call.
-    async fn read<T: DeserializeOwned>(&self, mut request: RequestBuilder) -> Result<Option<T>, LedgerError> {
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization.clone());
-        }
-        let mut response = request.send().await.map_err(|error| LedgerError(chain(&error)))?;
-        match response.status() {
+    async fn read<T: DeserializeOwned>(&self, query: &[(&str, &str)]) -> Result<Option<T>, LedgerError> {
+        let call = Call { method: Method::GET, url: &self.fees, query, body: None, delivery: None };
+        let response = self.wire.send_harmless(&call, self.wire.deadline()).await?;
+        let answer = Answer::read(response, PAGE_LENGTH_MAX).await;
+        match answer.status {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => return Ok(None),
-            status if !status.is_success() => return Err(LedgerError(status.to_string())),
+            status if !status.is_success() => return Err(LedgerError(answer.text())),
             _ => {}
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| LedgerError(chain(&error)))? {
-            if body.len() + chunk.len() > PAGE_LENGTH_MAX {
-                return Err(LedgerError(format!("a page is longer than {PAGE_LENGTH_MAX} bytes")));
-            }
-            body.extend_from_slice(&chunk);
+        if answer.kind() != Kind::Json {
+            return Err(LedgerError(format!("an answer is no list: {}", answer.text())));
         }
-        serde_json::from_slice(&body).map(Some).map_err(|error| LedgerError(format!("an answer is no list: {error}")))
+        parse(answer.json()).map(Some).map_err(|why| LedgerError(format!("an answer is no list: {why}")))
     }
 }
 
-fn no_list() -> LedgerError {
-    LedgerError("this server has none".into())
+impl From<Lost> for LedgerError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Unreachable(error) | Lost::OutOfResources(error) | Lost::Stale(error) | Lost::Unanswered(error) => {
+                Self(error)
+            }
+        }
+    }
 }

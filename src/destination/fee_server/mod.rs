@@ -1,20 +1,23 @@
 //! The fee server: quotes go out, fees come back. The meanings of its answers are those of the contract, section 3.
 //!
-//! It and its `ledger` alone know `reqwest`. It retries nothing: the outbox does.
+//! This folder alone knows `reqwest`. It retries only what died on a connection that had been used before; everything else
+//! is left to the outbox.
 
 mod answer;
+mod connections;
+mod credentials;
 mod expectation;
 mod ledger;
+mod look_up;
+mod retry_after;
+mod wire;
+
+use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use reqwest::{
-    Client, RequestBuilder, StatusCode,
-    header::{AUTHORIZATION, HeaderValue},
-    redirect,
-};
+use reqwest::Method;
 use sea_orm::DbErr;
-use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -26,21 +29,22 @@ use crate::{
     quotes::{self, FEE_SERVER, Status},
     relay::{News, Relay, What},
     settings,
-    telemetry::trace_context::TraceContext,
 };
-use answer::Answer;
-use expectation::{Expectation, LookUp};
+use answer::{ANSWER_LENGTH_MAX, Answer, Kind};
+use expectation::Expectation;
+use look_up::{LookUp, Seen};
+use wire::{Call, Lost, Via, Wire};
 
-pub use ledger::{FeePage, LedgerError};
+pub use ledger::{FeePage, LedgerError, ListedFee};
 
 /// Calls the fee server.
 #[derive(Clone, Debug)]
 pub struct FeeServer {
-    client: Client,
+    wire: Arc<Wire>,
     fees: Url,
     voids: Url,
-    authorization: Option<HeaderValue>,
     lookup: bool,
+    lists_seen: Arc<Seen>,
     relay: Relay,
 }
 
@@ -77,32 +81,14 @@ impl FeeServer {
     /// # Errors
     /// See [`FeeServerError`].
     pub fn new(settings: &settings::FeeServer, concurrency: usize) -> Result<Self, FeeServerError> {
-        let authorization = match &settings.token {
-            Some(token) => {
-                let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
-                    .map_err(|_| FeeServerError::Token)?;
-                value.set_sensitive(true);
-                Some(value)
-            }
-            None => None,
-        };
-        let client = Client::builder()
-            .timeout(settings.timeout)
-            .connect_timeout(settings.connect_timeout)
-            .redirect(redirect::Policy::none())
-            .pool_max_idle_per_host(concurrency)
-            .no_proxy()
-            .tcp_nodelay(true)
-            .user_agent(concat!("feebox/", env!("CARGO_PKG_VERSION")))
-            .build()?;
         let base = settings.base_url.as_str().trim_end_matches('/');
         let at = |path: &str| Url::parse(&format!("{base}{path}")).unwrap_or_else(|_| settings.base_url.clone());
         Ok(Self {
-            client,
+            wire: Arc::new(Wire::new(settings, concurrency)?),
             fees: at("/v1/fees"),
             voids: at("/v1/fees/void"),
-            authorization,
             lookup: settings.lookup,
+            lists_seen: Arc::default(),
             relay: Relay::default(),
         })
     }
@@ -122,61 +108,123 @@ impl FeeServer {
         }
     }
 
-    /// Has a fee made for a submitted quote, once. Hands back the HTTP status of the answer that told of the fee, too.
+    /// Has a fee made for a submitted quote, once. Hands back the HTTP status of the answer that held the fee, too.
     pub async fn make_fee(&self, delivery: Delivery<'_>) -> Outcome<(u16, Fee)> {
         let expected = match Expectation::of(delivery.payload) {
             Ok(expected) => expected,
             Err(error) => return Outcome::Broken(format!("the event's payload is unusable: {error}")),
         };
+        let outcome = self.look_and_ask(delivery, &expected).await;
+        self.wire.connections().learn(is_failure(&outcome));
+        outcome
+    }
+
+    async fn look_and_ask(&self, delivery: Delivery<'_>, expected: &Expectation) -> Outcome<(u16, Fee)> {
         if delivery.outcome_unknown && self.lookup {
-            match self.look_up(delivery, &expected).await {
-                LookUp::Found(fee) => return Outcome::Delivered((StatusCode::OK.as_u16(), fee)),
+            match self.look_up(delivery, expected, self.wire.deadline()).await {
+                LookUp::Found(status, fee) => return Outcome::Delivered((status, fee)),
                 // The worker looks at the clock whenever it polls this. It gets a turn here, too: a process that froze while
                 // the answer was taken would else go on and send, long after its lease.
                 LookUp::None => tokio::task::yield_now().await,
                 LookUp::Failed(outcome) => return outcome,
             }
         }
-        match self.send(self.client.post(self.fees.clone()).json(delivery.payload), delivery).await {
-            Ok(answer) if answer.status.is_success() => match expected.fee(answer.body.as_deref()) {
-                Ok(fee) => Outcome::Delivered((answer.status.as_u16(), fee)),
-                Err(why) => Outcome::Broken(format!("{} with {why}: {}", answer.status, answer.excerpt())),
-            },
-            Ok(answer) => answer.failure(),
-            Err(outcome) => outcome,
+        let deadline = self.wire.deadline();
+        match self.ask(delivery, expected, Via::Kept, deadline).await {
+            Err(Lost::Stale(_)) => may_have_been_sent(self.ask_again(delivery, expected, deadline).await),
+            Err(lost) => lost.outcome(),
+            Ok(outcome) => outcome,
         }
     }
 
-    async fn look_up(&self, delivery: Delivery<'_>, expected: &Expectation) -> LookUp<(u16, Fee)> {
-        let request = self.client.get(self.fees.clone()).query(&[("quote_id", expected.quote_id)]);
-        match self.send(request, delivery).await {
-            Ok(answer) if answer.status.is_success() => expected.found(&answer),
-            Ok(answer) if matches!(answer.status.as_u16(), 404 | 405 | 501) => LookUp::None,
-            Ok(answer) => LookUp::Failed(still_unknown(answer.failure())),
-            Err(outcome) => LookUp::Failed(still_unknown(outcome)),
+    /// Asks once more on a connection of its own, within the time of the attempt: the one before died without an answer. It
+    /// may have died over the request, so the fee is looked for first.
+    async fn ask_again(
+        &self,
+        delivery: Delivery<'_>,
+        expected: &Expectation,
+        deadline: Instant,
+    ) -> Outcome<(u16, Fee)> {
+        if self.lookup {
+            match self.look_up(delivery, expected, deadline).await {
+                LookUp::Found(status, fee) => return Outcome::Delivered((status, fee)),
+                LookUp::None => tokio::task::yield_now().await,
+                LookUp::Failed(outcome) => return outcome,
+            }
         }
+        self.ask(delivery, expected, Via::Fresh, deadline).await.unwrap_or_else(Lost::outcome)
+    }
+
+    async fn ask(
+        &self,
+        delivery: Delivery<'_>,
+        expected: &Expectation,
+        via: Via,
+        deadline: Instant,
+    ) -> Result<Outcome<(u16, Fee)>, Lost> {
+        let call = post(&self.fees, delivery);
+        let answer = Answer::read(self.wire.send(&call, via, deadline).await?, ANSWER_LENGTH_MAX).await;
+        if !answer.status.is_success() {
+            return Ok(answer.failure());
+        }
+        Ok(match expected.fee(&answer) {
+            Ok(fee) => Outcome::Delivered((answer.status.as_u16(), fee)),
+            Err(outcome) => outcome,
+        })
     }
 
     async fn void_fee(&self, delivery: Delivery<'_>) -> Outcome<Receipt> {
-        match self.send(self.client.post(self.voids.clone()).json(delivery.payload), delivery).await {
-            Ok(answer) if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND => {
-                Outcome::Delivered(Receipt::Voided(answer.status.as_u16()))
-            }
-            Ok(answer) => answer.failure(),
-            Err(outcome) => outcome,
-        }
+        let outcome = match self.wire.send_harmless(&post(&self.voids, delivery), self.wire.deadline()).await {
+            Ok(response) => voided(&Answer::read(response, ANSWER_LENGTH_MAX).await),
+            Err(lost) => lost.outcome(),
+        };
+        self.wire.connections().learn(is_failure(&outcome));
+        outcome
     }
+}
 
-    async fn send<R>(&self, request: RequestBuilder, delivery: Delivery<'_>) -> Result<Answer, Outcome<R>> {
-        let mut request = request.header("idempotency-key", delivery.id.to_string());
-        if let Some(trace) = delivery.trace_context.and_then(TraceContext::parse) {
-            request = request.header("traceparent", trace.child().header());
-        }
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization.clone());
-        }
-        let response = request.send().await.map_err(|error| not_answered(&error))?;
-        Answer::read(response).await
+fn post<'a>(url: &'a Url, delivery: Delivery<'a>) -> Call<'a> {
+    Call { method: Method::POST, url, query: &[], body: Some(delivery.payload), delivery: Some(delivery) }
+}
+
+fn voided(answer: &Answer) -> Outcome<Receipt> {
+    let is_voided = match answer.status.as_u16() {
+        204 => true,
+        200 => answer.kind() == Kind::Json,
+        404 => answer.is_labelled_json(),
+        _ => false,
+    };
+    if is_voided { Outcome::Delivered(Receipt::Voided(answer.status.as_u16())) } else { answer.failure() }
+}
+
+/// Whether it speaks against the connections in use.
+fn is_failure<R>(outcome: &Outcome<R>) -> bool {
+    match outcome {
+        Outcome::Delivered(_) | Outcome::Refused(_) | Outcome::Broken(_) | Outcome::RetryAfter(..) => false,
+        Outcome::Retry(_)
+        | Outcome::Unreachable(_)
+        | Outcome::Unknown(_)
+        | Outcome::Misdirected { .. }
+        | Outcome::Unauthorised(_)
+        | Outcome::Forbidden(_)
+        | Outcome::OutOfResources(_)
+        | Outcome::NotSent(_) => true,
+    }
+}
+
+/// What an attempt came to whose first call died without an answer: whatever its second one met, the first may have made a
+/// fee.
+fn may_have_been_sent<R>(outcome: Outcome<R>) -> Outcome<R> {
+    match outcome {
+        Outcome::Misdirected { error, .. } => Outcome::Misdirected { error, unknown: true },
+        Outcome::Delivered(_) | Outcome::Refused(_) | Outcome::Broken(_) | Outcome::Unknown(_) => outcome,
+        Outcome::Retry(error)
+        | Outcome::Unreachable(error)
+        | Outcome::RetryAfter(error, _)
+        | Outcome::Unauthorised(error)
+        | Outcome::Forbidden(error)
+        | Outcome::OutOfResources(error)
+        | Outcome::NotSent(error) => Outcome::Unknown(format!("no answer on a used connection, then {error}")),
     }
 }
 
@@ -189,6 +237,10 @@ impl Destination for FeeServer {
     }
 
     async fn deliver(&self, event: &LeasedEvent) -> Outcome<Receipt> {
+        if event.probe {
+            // It asks whether the fee server is there again: where its name points now, not where it pointed.
+            self.wire.connections().give_up();
+        }
         self.hand_over(event.into()).await
     }
 
@@ -232,30 +284,4 @@ fn refused_quote((attempt, became): Settled<'_, Receipt>) -> Option<(&LeasedEven
         (Became::Dead(_), Outcome::Refused(why)) => Some((&attempt.event, why)),
         _ => None,
     }
-}
-
-/// A look-up that failed tells nothing about the fee: what it is about stays unknown.
-fn still_unknown<R>(outcome: Outcome<R>) -> Outcome<R> {
-    match outcome {
-        Outcome::Retry(error) | Outcome::Refused(error) | Outcome::Broken(error) => {
-            Outcome::Unknown(format!("look-up: {error}"))
-        }
-        other => other,
-    }
-}
-
-/// No answer came. Before the connection stood nothing can have been sent; after that nobody knows.
-fn not_answered<R>(error: &reqwest::Error) -> Outcome<R> {
-    let text = chain(error);
-    if error.is_connect() || error.is_builder() { Outcome::Retry(text) } else { Outcome::Unknown(text) }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

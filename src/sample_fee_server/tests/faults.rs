@@ -119,3 +119,66 @@ async fn a_stopped_server_frees_its_port() {
     let again = SampleFeeServer::start(addr, Faults::default()).await.expect("the port is free");
     assert_eq!(again.addr(), addr);
 }
+
+#[tokio::test]
+async fn a_poisoned_answer_leaves_a_sound_fee_behind() {
+    let visit = Visit::with(Faults { poison_rate: 1.0, seed: Some(7), ..Faults::default() }).await;
+    for _ in 0..20 {
+        let quote_id = Uuid::now_v7();
+        let (status, spoilt) = visit.fee(&quote_id.to_string(), quote_id).await;
+        assert_eq!(status, StatusCode::CREATED);
+        let (_, found) = visit.get(&format!("/v1/fees?quote_id={quote_id}")).await;
+        assert_eq!(found["fees"][0]["quote_id"], serde_json::json!(quote_id));
+        assert_ne!(found["fees"][0], spoilt);
+    }
+    assert_eq!(visit.server.fees().len(), 20);
+}
+
+#[tokio::test]
+async fn pages_in_the_servers_place_make_no_fee() {
+    for faults in [Faults { page_rate: 1.0, ..Faults::default() }, Faults { forbid_rate: 1.0, ..Faults::default() }] {
+        let visit = Visit::with(faults).await;
+        let response = visit.ask("a", Uuid::now_v7()).await.expect("answered");
+        assert!(visit.server.fees().is_empty());
+        assert_eq!(response.headers()["content-type"], "text/html");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_comes_after_the_fee_and_ends_before_its_json() {
+    let visit = Visit::with(Faults { cut_rate: 1.0, seed: Some(7), ..Faults::default() }).await;
+    for made in 1..=20 {
+        let (read, end) = raw_answer(&visit.server).await;
+        end.expect("an orderly end");
+        let answer = String::from_utf8(read).expect("text");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(head.starts_with("HTTP/1.1 201 Created"), "{head}");
+        assert!(serde_json::from_str::<serde_json::Value>(body).expect_err("cut").is_eof(), "{body}");
+        assert_eq!(visit.server.fees().len(), made);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_after_the_commit_hides_a_fee() {
+    let visit = Visit::with(Faults { commit_fail_rate: 1.0, ..Faults::default() }).await;
+    assert_eq!(visit.ask("a", Uuid::now_v7()).await.expect("answered").status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(visit.server.fees().len(), 1);
+}
+
+#[tokio::test]
+async fn a_slow_body_comes_whole_in_the_end() {
+    let visit = Visit::with(Faults { slow_body_rate: 1.0, slow_body: MOMENT, ..Faults::default() }).await;
+    let begun = std::time::Instant::now();
+    let (status, fee) = visit.fee("a", Uuid::now_v7()).await;
+    assert_eq!((status, fee["currency"].as_str()), (StatusCode::CREATED, Some("EUR")));
+    assert!(begun.elapsed() >= MOMENT);
+}
+
+#[tokio::test]
+async fn a_storm_says_how_long_it_lasts() {
+    let visit = Visit::with(Faults { storm_rate: 1.0, storm: 10 * MOMENT, ..Faults::default() }).await;
+    let response = visit.ask("a", Uuid::now_v7()).await.expect("answered");
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert!(visit.server.fees().is_empty());
+}

@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub enum Reply {
     /// Status, further header lines, body.
     Answer(u16, &'static [&'static str], String),
+    /// These bytes, head and all; then the connection is closed.
+    Bytes(Vec<u8>),
     /// The connection is closed in place of an answer.
     Cut,
     /// There is never an answer.
@@ -68,6 +70,9 @@ async fn serve(mut stream: TcpStream, reply: Reply, seen: Arc<Mutex<Vec<String>>
                 format!("HTTP/1.1 {status} Status\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
             let _ = stream.write_all(head.as_bytes()).await;
             let _ = stream.write_all(body.as_bytes()).await;
+        }
+        Reply::Bytes(bytes) => {
+            let _ = stream.write_all(&bytes).await;
         }
         Reply::Cut => {}
         Reply::Hang => std::future::pending().await,

@@ -1,0 +1,208 @@
+//! One call on the wire: connection, credentials, time, and what is known when no answer comes.
+
+use std::{
+    error::Error,
+    io,
+    net::{Ipv6Addr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{AUTHORIZATION, HeaderValue},
+};
+use serde_json::Value;
+use url::Url;
+
+use super::{
+    FeeServerError,
+    connections::{self, Connections},
+    credentials::Credentials,
+};
+use crate::{
+    destination::Delivery, outbox::Outcome, printable::printable, settings, telemetry::trace_context::TraceContext,
+};
+
+/// How much of an error's text is kept, in characters.
+const ERROR_LENGTH_MAX: usize = 400;
+/// Too many open files, here or in the system: the numbers are the same on Linux, macOS and the BSDs.
+const NO_DESCRIPTORS: [i32; 2] = [24, 23];
+/// No buffer space available: on Linux, and on macOS and the BSDs.
+const NO_BUFFERS: [i32; 2] = [105, 55];
+/// Connection timed out, as the kernel says it: on Linux, and on macOS and the BSDs.
+const GIVEN_UP_BY_KERNEL: [i32; 2] = [110, 60];
+
+/// The way to the fee server.
+#[derive(Debug)]
+pub(super) struct Wire {
+    connections: Connections,
+    credentials: Credentials,
+    timeout: Duration,
+}
+
+/// A request.
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) url: &'a Url,
+    pub(super) query: &'a [(&'a str, &'a str)],
+    pub(super) body: Option<&'a Value>,
+    /// On whose behalf: its key and its trace go along.
+    pub(super) delivery: Option<Delivery<'a>>,
+}
+
+/// Which connection a call takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Via {
+    /// One that is kept, if there is one.
+    Kept,
+    /// One of its own.
+    Fresh,
+}
+
+/// No answer came.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// There was no connection: nothing was sent.
+    Unreachable(String),
+    /// This process lacks what a connection takes: nothing was sent.
+    OutOfResources(String),
+    /// The connection had been used before and died without a byte of an answer: it may have been dead when the request was
+    /// written, or may have died over it.
+    Stale(String),
+    /// It was sent, and nobody knows what came of it.
+    Unanswered(String),
+}
+
+impl Wire {
+    pub(super) fn new(settings: &settings::FeeServer, concurrency: usize) -> Result<Self, FeeServerError> {
+        Ok(Self {
+            connections: Connections::new(settings, concurrency)?,
+            credentials: Credentials::new(settings).map_err(|_| FeeServerError::Token)?,
+            timeout: settings.timeout,
+        })
+    }
+
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Until when a call that begins now may take.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    /// Sends what is harmless to send twice: at once again on a connection of its own, if a used one died.
+    pub(super) async fn send_harmless(&self, call: &Call<'_>, deadline: Instant) -> Result<Response, Lost> {
+        match self.send(call, Via::Kept, deadline).await {
+            Err(Lost::Stale(_)) => self.send(call, Via::Fresh, deadline).await,
+            answer => answer,
+        }
+    }
+
+    /// Sends `call` once; and once more with the token that its file holds by now, if the one in use is refused.
+    pub(super) async fn send(&self, call: &Call<'_>, via: Via, deadline: Instant) -> Result<Response, Lost> {
+        let shown = self.credentials.shown();
+        let answer = self.send_as(call, via, deadline, shown.as_ref()).await?;
+        if !matches!(
+            answer.status(),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        ) {
+            return Ok(answer);
+        }
+        match self.credentials.read_again(shown.as_ref()).await {
+            Some(other) => self.send_as(call, via, deadline, Some(&other)).await,
+            None => Ok(answer),
+        }
+    }
+
+    async fn send_as(
+        &self,
+        call: &Call<'_>,
+        via: Via,
+        deadline: Instant,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, Lost> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let client = match via {
+            Via::Kept => self.connections.kept(),
+            Via::Fresh => self.connections.fresh(),
+        };
+        let mut request = client.request(call.method.clone(), call.url.clone()).timeout(left);
+        if !call.query.is_empty() {
+            request = request.query(call.query);
+        }
+        if let Some(body) = call.body {
+            request = request.json(body);
+        }
+        if let Some(delivery) = &call.delivery {
+            request = request.header("idempotency-key", delivery.id.to_string());
+            if let Some(trace) = delivery.trace_context.and_then(TraceContext::parse) {
+                request = request.header("traceparent", trace.child().header());
+            }
+        }
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        let (answer, connected) = connections::send(request).await;
+        answer.map_err(|error| Lost::by(&error, connected))
+    }
+}
+
+impl Lost {
+    fn by(error: &reqwest::Error, connected: bool) -> Self {
+        let text = chain(error);
+        if error.is_connect() || error.is_builder() {
+            return if lacks_resources(error) { Self::OutOfResources(text) } else { Self::Unreachable(text) };
+        }
+        let died = !error.is_timeout() || has_errno(error, &GIVEN_UP_BY_KERNEL);
+        if died && !connected { Self::Stale(text) } else { Self::Unanswered(text) }
+    }
+
+    /// What an attempt that ends here came to.
+    pub(super) fn outcome<R>(self) -> Outcome<R> {
+        match self {
+            Self::Unreachable(error) => Outcome::Unreachable(error),
+            Self::OutOfResources(error) => Outcome::OutOfResources(error),
+            Self::Stale(error) | Self::Unanswered(error) => Outcome::Unknown(error),
+        }
+    }
+}
+
+/// Whether no connection could be made for want of something of this process or host.
+fn lacks_resources(error: &reqwest::Error) -> bool {
+    let kinds = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let kinds: Vec<_> = kinds.collect();
+    has_errno(error, &NO_DESCRIPTORS)
+        || has_errno(error, &NO_BUFFERS)
+        || kinds.contains(&io::ErrorKind::OutOfMemory)
+        || (kinds.contains(&io::ErrorKind::AddrNotAvailable) && ports_are_used_up())
+        || (error.is_dns() && descriptors_are_used_up())
+}
+
+/// A resolver that cannot open a socket says that it does not know the name.
+fn descriptors_are_used_up() -> bool {
+    UdpSocket::bind("127.0.0.1:0").is_err_and(|error| errno_is(&error, &NO_DESCRIPTORS))
+}
+
+/// No local address can also mean that the name has an IPv6 address and this host has none.
+fn ports_are_used_up() -> bool {
+    UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+fn has_errno(error: &reqwest::Error, numbers: &[i32]) -> bool {
+    causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|error| errno_is(error, numbers))
+}
+
+fn errno_is(error: &io::Error, numbers: &[i32]) -> bool {
+    error.raw_os_error().is_some_and(|number| numbers.contains(&number))
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}
+
+/// What went wrong and why, in one printable line.
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes: Vec<_> = causes(error).map(ToString::to_string).collect();
+    printable(&causes.join(": "), ERROR_LENGTH_MAX)
+}

@@ -1,0 +1,160 @@
+//! The dice: what one call meets.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::answers::{Cut, Page, Poison};
+use super::faults::Faults;
+use super::locked;
+
+/// One way in which a call goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Hang,
+    Reset,
+    CommitReset,
+    Fail,
+    CommitFail,
+    Poison(Poison),
+    Page(Page),
+    Cut(Cut),
+    SlowBody,
+    /// With the time that is left of it.
+    Storm(Duration),
+}
+
+/// What the dice say about one call.
+pub(super) struct Fate {
+    /// How long the call takes.
+    pub wait: Duration,
+    pub fault: Option<Fault>,
+}
+
+/// The faults in force, which can change while the server runs.
+pub(super) struct Weather(Mutex<Now>);
+
+struct Now {
+    faults: Arc<Faults>,
+    dice: StdRng,
+    storm_until: Instant,
+}
+
+impl Weather {
+    pub fn new(faults: Faults) -> Self {
+        Self(Mutex::new(Now::from(faults)))
+    }
+
+    /// Puts other faults in force, with fresh dice.
+    pub fn change(&self, faults: Faults) {
+        *locked(&self.0) = Now::from(faults);
+    }
+
+    pub fn faults(&self) -> Arc<Faults> {
+        Arc::clone(&locked(&self.0).faults)
+    }
+
+    /// Rolls the dice for one call: always twice, so that changing one rate leaves the rest of the sequence alone.
+    pub fn roll(&self) -> Fate {
+        let mut now = locked(&self.0);
+        let (fault_point, jitter_point): (f64, f64) = (now.dice.random(), now.dice.random());
+        let Faults { latency, jitter, storm, .. } = *now.faults;
+        let wait = latency.saturating_add(jitter).saturating_sub(jitter.mul_f64(2.0 * jitter_point));
+        let fault = fault_at(&now.faults, fault_point);
+        let instant = Instant::now();
+        if matches!(fault, Some(Fault::Storm(_))) && now.storm_until <= instant {
+            now.storm_until = instant + storm;
+        }
+        let left = now.storm_until.saturating_duration_since(instant);
+        if left.is_zero() {
+            return Fate { wait, fault };
+        }
+        // Refused at the door: nothing is worked on.
+        Fate { wait: Duration::ZERO, fault: Some(Fault::Storm(left)) }
+    }
+}
+
+impl From<Faults> for Now {
+    fn from(faults: Faults) -> Self {
+        let dice = StdRng::seed_from_u64(faults.seed.unwrap_or_else(rand::random));
+        Self { faults: Arc::new(faults), dice, storm_until: Instant::now() }
+    }
+}
+
+/// Which fault a number out of 0..1 stands for. If the rates add up to more than 1, the last ones come off badly.
+fn fault_at(faults: &Faults, mut point: f64) -> Option<Fault> {
+    let shares: [(f64, fn(f64) -> Fault); 11] = [
+        (faults.hang_rate, |_| Fault::Hang),
+        (faults.reset_rate, |_| Fault::Reset),
+        (faults.commit_reset_rate, |_| Fault::CommitReset),
+        (faults.fail_rate, |_| Fault::Fail),
+        (faults.commit_fail_rate, |_| Fault::CommitFail),
+        (faults.poison_rate, |part| Fault::Poison(one_of(&Poison::ALL, part))),
+        (faults.page_rate, |part| Fault::Page(one_of(&Page::ALL, part))),
+        (faults.forbid_rate, |_| Fault::Page(Page::Forbidden)),
+        (faults.cut_rate, |part| Fault::Cut(one_of(&Cut::ALL, part))),
+        (faults.slow_body_rate, |_| Fault::SlowBody),
+        (faults.storm_rate, |_| Fault::Storm(Duration::ZERO)),
+    ];
+    for (rate, fault) in shares {
+        if point < rate {
+            return Some(fault(point / rate));
+        }
+        point -= rate;
+    }
+    None
+}
+
+/// The kind that a part (0..1) of a share stands for.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a small index"
+)]
+fn one_of<T: Copy>(kinds: &[T], part: f64) -> T {
+    let index = (part * kinds.len() as f64) as usize;
+    kinds[index.min(kinds.len() - 1)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_fates() {
+        let faults = Faults { fail_rate: 0.3, reset_rate: 0.3, seed: Some(7), ..Faults::default() };
+        let fates = || {
+            let weather = Weather::new(faults.clone());
+            (0..200).map(|_| weather.roll().fault).collect::<Vec<_>>()
+        };
+        assert_eq!(fates(), fates());
+        let wrong = fates().iter().flatten().count();
+        assert!((90..150).contains(&wrong), "six in ten go wrong, not {wrong} of 200");
+    }
+
+    #[test]
+    fn the_wait_stays_within_the_jitter() {
+        let second = Duration::from_secs(1);
+        let weather = Weather::new(Faults { latency: 2 * second, jitter: second, ..Faults::default() });
+        assert!((0..200).map(|_| weather.roll().wait).all(|wait| wait >= second && wait <= 3 * second));
+    }
+
+    #[test]
+    fn every_kind_of_a_fault_comes_up() {
+        let weather = Weather::new(Faults { poison_rate: 0.5, cut_rate: 0.5, seed: Some(7), ..Faults::default() });
+        let fates: Vec<_> = (0..400).filter_map(|_| weather.roll().fault).collect();
+        assert!(Poison::ALL.iter().all(|kind| fates.contains(&Fault::Poison(*kind))), "{fates:?}");
+        assert!(Cut::ALL.iter().all(|kind| fates.contains(&Fault::Cut(*kind))), "{fates:?}");
+    }
+
+    #[test]
+    fn a_storm_refuses_every_call_until_it_is_over() {
+        let weather = Weather::new(Faults { storm_rate: 0.5, seed: Some(7), ..Faults::default() });
+        let fates: Vec<_> = (0..50).map(|_| weather.roll().fault).collect();
+        let begun = fates.iter().position(Option::is_some).expect("a storm begins");
+        assert!(fates[begun..].iter().all(|fault| matches!(fault, Some(Fault::Storm(left)) if !left.is_zero())));
+    }
+}
