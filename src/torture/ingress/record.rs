@@ -91,7 +91,7 @@ mod tests {
         record.voided(quote);
         record.arrive(Wish::Fee(other));
         record.arrive(Wish::Void(quote));
-        assert_eq!(record.tally().out_of_order, []);
+        assert!(record.tally().out_of_order.is_empty());
         record.arrive(Wish::Fee(quote));
         assert_eq!(record.tally().out_of_order, [quote]);
     }
