@@ -22,7 +22,7 @@ pub struct Model {
     pub not_before: Option<DateTimeUtc>,
     /// Whether deliveries are held back because too many failed.
     pub circuit: Circuit,
-    /// Failures in a row, of the whole fleet. As long as one event alone fails, its failures count as one.
+    /// Failures in a row, of the whole fleet. Those of one event that follow each other count as one.
     pub consecutive_failures: i32,
     /// Set while the circuit is open.
     pub circuit_opened_at: Option<DateTimeUtc>,
@@ -33,7 +33,7 @@ pub struct Model {
     pub probe_at: Option<DateTimeUtc>,
     /// When anything here last changed.
     pub updated_at: DateTimeUtc,
-    /// The event that alone has failed since the last success; none if several have, or something that no event causes.
+    /// The event that failed last, if none was delivered since; none if it was something that no event causes.
     pub failing_event: Option<Uuid>,
     /// When the first of the failures in a row came.
     pub failing_since: Option<DateTimeUtc>,

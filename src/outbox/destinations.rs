@@ -23,7 +23,7 @@ pub struct DestinationState {
     pub not_before: Option<DateTime<Utc>>,
     /// Set while too many deliveries fail.
     pub circuit: Option<OpenCircuit>,
-    /// In a row, of the whole fleet. As long as one event alone fails, its failures count as one.
+    /// In a row, of the whole fleet. Those of one event that follow each other count as one.
     pub consecutive_failures: i32,
 }
 

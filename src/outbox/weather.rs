@@ -1,7 +1,7 @@
 //! What a batch of outcomes says about its destination, and whom each failure is held against.
 //!
-//! A failure counts towards the circuit unless it is our own. As long as one event alone fails, its failures count as one:
-//! a bad event cannot open the circuit for others by itself. The row of the destination is read and locked only when an
+//! A failure counts towards the circuit unless it is our own. Failures of one event that follow each other count as one: a bad
+//! event cannot open the circuit for others by itself. The row of the destination is read and locked only when an
 //! outcome may change it; calm weather writes nothing, so that the row is no bottleneck.
 
 use std::time::Duration;
@@ -40,11 +40,18 @@ pub(super) enum Blame {
 /// Failures since the last success.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Streak {
-    /// Those of one event alone count as one.
+    /// Those of one event that follow each other count as one.
     count: i32,
-    /// That event; none if there are several, or if no event can be the cause.
+    /// The event that failed last; none if no event can be the cause.
     event: Option<Uuid>,
     since: Option<DateTime<Utc>>,
+}
+
+impl Streak {
+    /// The only event that has failed.
+    fn alone(&self) -> Option<Uuid> {
+        self.event.filter(|_| self.count == 1)
+    }
 }
 
 /// What the probe came to.
@@ -101,8 +108,8 @@ impl<'a> Weather<'a> {
         };
         if attempts.iter().any(in_doubt) {
             let delivered = |attempt: &Attempt<R>| matches!(attempt.outcome, Outcome::Delivered(_));
-            weather.delivered_lately =
-                attempts.iter().any(delivered) || delivered_since(txn, name, now - policy.circuit.cool_down).await?;
+            weather.delivered_lately = attempts.iter().any(delivered)
+                || delivered_between(txn, name, now - policy.circuit.cool_down, now).await?;
         }
         Ok(weather)
     }
@@ -149,7 +156,7 @@ impl<'a> Weather<'a> {
                 self.forbidden |= !its_own;
                 blame = if its_own { Blame::Event } else { Blame::Destination };
                 // As long as it is the only one, another event shows whether it is to blame: it need not wait for that.
-                if its_own || self.streak.event.is_some() {
+                if its_own || self.streak.alone().is_some() {
                     probe = Probe::OfNoUse;
                 }
             }
@@ -164,7 +171,7 @@ impl<'a> Weather<'a> {
             Outcome::Broken(_) => self.fail(Some(event.id), outcome),
             Outcome::Retry(_) | Outcome::Unknown(_) => {
                 self.fail(Some(event.id), outcome);
-                let alone = self.streak.event == Some(event.id);
+                let alone = self.streak.alone() == Some(event.id);
                 if event.probe && !alone && !self.delivered_lately {
                     blame = Blame::Destination;
                 }
@@ -192,19 +199,19 @@ impl<'a> Weather<'a> {
             *streak = Streak { count: 1, event: cause, since: Some(self.now) };
         } else if cause.is_none() || streak.event != cause {
             streak.count = streak.count.saturating_add(1);
-            streak.event = None;
+            streak.event = cause;
         }
     }
 
     /// Whether a 403 is about `event` alone: others have been delivered since its last one, or were just now and it is not one
     /// of several in a row.
     fn is_its_own(&self, event: &LeasedEvent) -> bool {
-        let Streak { count, event: alone, since } = self.streak;
+        let Streak { count, event: last, since } = self.streak;
         let again = Failure::all_in(&event.failures).pop().filter(|failure| failure.outcome == "unauthorised");
         if again.is_some_and(|failure| count == 0 || since.is_some_and(|since| failure.at < since)) {
             return true;
         }
-        let in_a_row = if alone == Some(event.id) { count } else { count.saturating_add(1) };
+        let in_a_row = if last == Some(event.id) { count } else { count.saturating_add(1) };
         self.delivered_lately && in_a_row < FORBIDDEN_IN_A_ROW
     }
 
@@ -257,7 +264,7 @@ impl<'a> Weather<'a> {
             (Circuit::Open, Some(Probe::Failed)) => row.probe_at = Some(cooled_down),
             (Circuit::Open, Some(Probe::OfNoUse)) => row.probe_at = Some(now),
             (Circuit::Closed, _) if self.unauthorised || self.forbidden || too_many => {
-                let one_is_forbidden = self.forbidden && self.streak.event.is_some();
+                let one_is_forbidden = self.forbidden && self.streak.alone().is_some();
                 row.circuit = Circuit::Open;
                 row.circuit_opened_at = Some(now);
                 row.circuit_reason = self.reason;
@@ -305,9 +312,14 @@ async fn forget_failures(txn: &DatabaseTransaction, name: &str) -> Result<(), Db
         .map(drop)
 }
 
-/// Whether an event of `name` was delivered after `since`. It reads the events that settled last, from the index of retention,
+/// Whether an event of `name` was delivered after `since`, and not after `now`. It reads the events that settled last, from the index of retention,
 /// and no more than [`SETTLED_SEEN_MAX`] of them.
-async fn delivered_since(db: &impl ConnectionTrait, name: &str, since: DateTime<Utc>) -> Result<bool, DbErr> {
+async fn delivered_between(
+    db: &impl ConnectionTrait,
+    name: &str,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
     // As the index is: partial over both where the database has that, and led by the status on MariaDB.
     let statuses: &[Status] = match db.get_database_backend() {
         DbBackend::MySql => &[Status::Delivered],
@@ -318,6 +330,8 @@ async fn delivered_since(db: &impl ConnectionTrait, name: &str, since: DateTime<
         .columns([Column::Destination, Column::Status])
         .filter(status_in(statuses))
         .filter(Column::SettledAt.gt(since))
+        // A clock that ran ahead once says nothing.
+        .filter(Column::SettledAt.lte(now))
         .order_by_desc(Column::SettledAt)
         .limit(SETTLED_SEEN_MAX)
         .into_query();

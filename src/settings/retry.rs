@@ -24,7 +24,7 @@ pub struct Retry {
 /// When a failing destination is left alone.
 #[derive(Clone, Debug)]
 pub struct Circuit {
-    /// Failures in a row that open the circuit, those of one event alone counting as one: 1 to 10000.
+    /// Failures in a row that open the circuit, those of one event that follow each other counting as one: 1 to 10000.
     pub failures: u32,
     /// How long an open circuit waits before a probe.
     pub cool_down: Duration,

@@ -527,7 +527,7 @@ impl Gate {
         let its_own = forbidden && (known || delivered_lately && self.failures < 3);
         let refused = matches!(outcome, Outcome::Unauthorised(_)) || forbidden && !its_own;
         // As long as one event alone is forbidden, another one may show at once what is to blame.
-        let at_once = forbidden && self.failing.is_some();
+        let at_once = forbidden && self.alone().is_some();
         if is_probe {
             self.probe_at = if at_once || its_own { Some(now) } else { cooled_down };
         } else if !self.open && (refused || self.failures >= CIRCUIT_FAILURES) {
@@ -539,10 +539,15 @@ impl Gate {
             Outcome::Unauthorised(_) | Outcome::Misdirected { .. } => false,
             Outcome::Unreachable(_) => !leased.probe,
             Outcome::Retry(_) | Outcome::Unknown(_) => {
-                !leased.probe || self.failing == Some(leased.id) || delivered_lately
+                !leased.probe || self.alone() == Some(leased.id) || delivered_lately
             }
             _ => true,
         }
+    }
+
+    /// The only event that has failed since the last success.
+    fn alone(&self) -> Option<Uuid> {
+        self.failing.filter(|_| self.failures == 1)
     }
 
     /// One event that fails again and again counts once.
@@ -550,7 +555,7 @@ impl Gate {
         if self.failures == 0 {
             (self.failures, self.failing, self.failing_since) = (1, cause, Some(now));
         } else if cause.is_none() || self.failing != cause {
-            (self.failures, self.failing) = (self.failures + 1, None);
+            (self.failures, self.failing) = (self.failures + 1, cause);
         }
     }
 

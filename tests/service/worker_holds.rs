@@ -187,6 +187,12 @@ async fn a_wait_is_written_down_past_a_batch_that_is_slow_to_settle(engine: Engi
         let other = outbox.db.begin().await.unwrap();
         outbox_event::Entity::find_by_id(slow).lock_exclusive().one(&*other).await.unwrap();
         told.cancel();
+        let waiting = match engine {
+            Engine::MariaDb => "SELECT 'yes' FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+            _ => "SELECT 'yes' FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        };
+        let settles = async || (!outbox.texts(waiting).await.is_empty()).then_some(());
+        eventually("the batch is being settled", LIMIT, settles).await;
         asked.cancel();
         eventually("the wait is known", LIMIT, async || outbox.fee_server().await.not_before).await;
         other.rollback().await.unwrap();
