@@ -30,6 +30,7 @@ on_each_engine!(
     after_commit_a_fee_that_may_have_been_made_is_voided,
     after_commit_a_quote_that_was_cancelled_meanwhile_gets_its_fee_voided,
     after_commit_a_sweep_at_the_same_moment_leaves_no_ghost,
+    after_commit_a_fee_server_that_asks_to_be_left_alone_is_left_alone,
 );
 
 async fn in_transaction_a_quote_is_confirmed_when_it_is_accepted(outbox: TestOutbox) {
@@ -191,6 +192,17 @@ async fn whatever_the_strategy_kafka_is_told_of_what_was_stored() {
         let types: Vec<_> = told.iter().map(|event| (event.sequence, event.event_type.as_str())).collect();
         assert_eq!(types, [(1, "quote.submitted"), (2, last)], "{strategy}");
     }
+}
+
+async fn after_commit_a_fee_server_that_asks_to_be_left_alone_is_left_alone(outbox: TestOutbox) {
+    let hold = Faults { retry_after: Some(Duration::from_mins(1)), ..failing(StatusCode::TOO_MANY_REQUESTS) };
+    let design = Design::start(&outbox, &["after-commit"], hold).await;
+    for _ in 0..3 {
+        let quote = design.submit().await.unwrap();
+        let settled = async || (outbox.quote(quote).await.status == Status::Cancelled).then_some(());
+        eventually("the quote is given up", Duration::from_secs(30), settled).await;
+    }
+    assert_eq!(design.fee_server.stats().requests, 1, "no call after the one that was asked to wait");
 }
 
 /// A design on a database, and the fee server that it calls.

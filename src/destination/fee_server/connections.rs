@@ -15,8 +15,11 @@ use std::{
 };
 
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect};
+use rustls::ClientConfig;
+use rustls_platform_verifier::ConfigVerifierExt;
 use tower::util::MapResponseLayer;
 
+use super::FeeServerError;
 use crate::settings;
 
 /// How long an unused connection is kept: less than the five seconds after which common servers close theirs.
@@ -49,10 +52,14 @@ struct Pool {
 
 impl Connections {
     /// Keeps up to `kept_max` connections.
-    pub(super) fn new(settings: &settings::FeeServer, kept_max: usize) -> reqwest::Result<Self> {
+    pub(super) fn new(settings: &settings::FeeServer, kept_max: usize) -> Result<Self, FeeServerError> {
+        // Once: to read the system's certificates anew with each client takes some milliseconds.
+        let mut tls = ClientConfig::with_platform_verifier()?;
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let (timeout, connect_timeout) = (settings.timeout, settings.connect_timeout);
         let builder = move || {
             let builder = Client::builder()
+                .tls_backend_preconfigured(tls.clone())
                 .timeout(timeout)
                 .connect_timeout(connect_timeout)
                 .redirect(redirect::Policy::none())
@@ -65,7 +72,7 @@ impl Connections {
             let builder = builder.tcp_user_timeout(ACKNOWLEDGED_WITHIN);
             builder
         };
-        Self::by(builder, kept_max, settings.connection_max_age)
+        Ok(Self::by(builder, kept_max, settings.connection_max_age)?)
     }
 
     fn by(

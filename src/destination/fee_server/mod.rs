@@ -71,6 +71,9 @@ pub enum FeeServerError {
     #[error("fee_server.token holds characters that an HTTP header does not take")]
     Token,
     /// TLS could not be set up.
+    #[error("TLS could not be set up")]
+    Tls(#[from] rustls::Error),
+    /// The HTTP client could not be set up.
     #[error("the HTTP client could not be set up")]
     Client(#[from] reqwest::Error),
 }
