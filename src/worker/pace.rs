@@ -1,45 +1,88 @@
 //! How much a worker asks of the database at once, and how soon again.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use rand::RngExt;
 use sea_orm::DbErr;
 
-use super::tell;
-use crate::database;
+use super::{Worker, tell};
+use crate::{
+    database::{self, within},
+    destination::Destination,
+};
 
 /// The first pause after a failure; it doubles with each further one.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause after a failure.
 const PAUSE_MAX: Duration = Duration::from_secs(3);
 
-/// How many rows a step takes. What was too slow with many is tried with half as many and not with as many again, so that
-/// there is progress however slow the database is; what was in time lets the number grow again.
+/// The part of a lease for which the database is given time to answer: a connection may have died in silence, and there
+/// must be time left to settle on another.
+const ANSWER_PART: u32 = 3;
+/// That time is no shorter, however short the lease.
+const ANSWER_MIN: Duration = Duration::from_secs(1);
+
+impl<D: Destination> Worker<D> {
+    /// What the database answers to `work`, or an error when it takes too long.
+    pub(super) async fn in_time<T>(&self, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+        within(self.answer_limit(), work).await
+    }
+
+    /// The same for a step that is given more time, up to `most`, when it was too slow before.
+    pub(super) async fn in_time_of<T>(
+        &self,
+        size: &BatchSize,
+        most: Duration,
+        work: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        within(size.limit(self.answer_limit(), most), work).await
+    }
+
+    fn answer_limit(&self) -> Duration {
+        (self.settings.lease / ANSWER_PART).max(ANSWER_MIN)
+    }
+}
+
+/// How many rows a step takes, and for how long. What was too slow with many is tried with half as many and not with as many
+/// again, and is given more time, so that there is progress whether the database is slow by the row or by the round trip;
+/// what was in time lets the number grow again.
 #[derive(Debug)]
 pub(super) struct BatchSize {
     now: AtomicUsize,
     max: usize,
+    /// Steps that were too slow since one of full size was in time.
+    too_slow: AtomicU32,
 }
 
 impl BatchSize {
     pub(super) fn new(max: usize) -> Self {
-        Self { now: AtomicUsize::new(max), max }
+        Self { now: AtomicUsize::new(max), max, too_slow: AtomicU32::new(0) }
     }
 
     pub(super) fn get(&self) -> usize {
         self.now.load(Ordering::Relaxed)
     }
 
+    /// How long a step may take: `usual`, twice as long after each that was too slow, at most `most`.
+    pub(super) fn limit(&self, usual: Duration, most: Duration) -> Duration {
+        let too_slow = self.too_slow.load(Ordering::Relaxed);
+        usual.saturating_mul(2_u32.saturating_pow(too_slow)).min(most).max(usual)
+    }
+
     /// A step with `rows` did not end in its time.
     pub(super) fn too_slow(&self, rows: usize) {
         self.now.store((rows.min(self.get()) / 2).max(1), Ordering::Relaxed);
+        self.too_slow.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A step with `rows` ended in its time. Fewer than were allowed prove nothing about more.
     pub(super) fn in_time(&self, rows: usize) {
+        if rows >= self.max {
+            self.too_slow.store(0, Ordering::Relaxed);
+        }
         if rows >= self.get() {
             self.now.store((rows * 2).min(self.max), Ordering::Relaxed);
         }
@@ -162,6 +205,21 @@ mod tests {
             size.in_time(size.get());
         }
         assert_eq!(size.get(), 1_000);
+    }
+
+    #[test]
+    fn what_is_too_slow_is_given_more_time_until_all_is_well_again() {
+        let size = BatchSize::new(100);
+        let limit = || size.limit(Duration::from_secs(10), Duration::from_secs(30));
+        assert_eq!(limit(), Duration::from_secs(10));
+        size.too_slow(100);
+        assert_eq!(limit(), Duration::from_secs(20));
+        size.too_slow(50);
+        assert_eq!(limit(), Duration::from_secs(30));
+        size.in_time(25);
+        assert_eq!(limit(), Duration::from_secs(30));
+        size.in_time(100);
+        assert_eq!(limit(), Duration::from_secs(10));
     }
 
     #[test]

@@ -22,7 +22,6 @@ use super::{
     tell,
 };
 use crate::{
-    database::within,
     destination::Destination,
     outbox::{self, Attempt, Became, Claim, ClaimRequest, Held, LeasedEvent, Outcome, Rescued},
 };
@@ -33,11 +32,6 @@ const LEASE_PART_MIN: u32 = 3;
 const SETTLE_PART: u32 = 10;
 /// The part of a lease after which a run that goes on looks again for leases that have run out.
 const RESCUE_PART: u32 = 3;
-/// The part of a lease for which the database is given time to answer: a connection may have died in silence, and there
-/// must be time left to settle on another.
-const ANSWER_PART: u32 = 3;
-/// That time is no shorter, however short the lease.
-const ANSWER_MIN: Duration = Duration::from_secs(1);
 /// The part of a lease that a pause takes at most after the database has failed: several tries fit into a lease.
 const PAUSE_PART: u32 = 10;
 
@@ -99,11 +93,6 @@ impl<D: Destination> Worker<D> {
             run.rescues.put_off(Instant::now());
         }
         run.drain_all().await
-    }
-
-    /// What the database answers to `work`, or an error when it takes too long.
-    pub(super) async fn in_time<T>(&self, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
-        within((self.settings.lease / ANSWER_PART).max(ANSWER_MIN), work).await
     }
 }
 
@@ -254,7 +243,9 @@ impl<'a, D: Destination> Run<'a, D> {
                 limit: wanted,
                 lease: worker.settings.lease,
             };
-            (wanted, worker.in_time(outbox::claim(&worker.db, &request)).await)
+            // Enough of the lease is left to send.
+            let claim = outbox::claim(&worker.db, &request);
+            (wanted, worker.in_time_of(&worker.claim_size, worker.settings.lease / 2, claim).await)
         }));
     }
 
@@ -277,7 +268,7 @@ impl<'a, D: Destination> Run<'a, D> {
         let limit = self.rescues.size();
         self.rescuing = Some(Box::pin(async move {
             let rescue = outbox::rescue(&worker.db, &worker.name, &worker.policy, limit);
-            (limit, worker.in_time(rescue).await)
+            (limit, worker.in_time_of(&worker.rescue_size, worker.settings.lease, rescue).await)
         }));
     }
 

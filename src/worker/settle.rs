@@ -181,7 +181,8 @@ impl<D: Destination> Pass<'_, D> {
 
     /// A panic while a result is applied is no more than an error.
     async fn store(&self, batch: &[Attempt<D::Receipt>]) -> Result<Stored, Failed> {
-        let storing = self.worker.in_time(store(self.worker, batch));
+        let (worker, most) = (self.worker, self.worker.settings.lease);
+        let storing = worker.in_time_of(&worker.settle_size, most, store(worker, batch));
         match AssertUnwindSafe(storing).catch_unwind().await {
             Ok(Ok(stored)) => Ok(stored),
             Ok(Err(error)) => Err(Failed { remedy: Remedy::of(&error), why: tell::chain(&error) }),

@@ -154,10 +154,14 @@ async fn a_result_that_cannot_be_stored_drops_no_delivery_in_the_air(outbox: Tes
         told.cancel();
     };
     let (report, ()) = tokio::join!(worker.run_once(), meanwhile);
-    assert_eq!(report.unwrap(), Report { claimed: 2, delivered: 1, lost: 1, ..Report::default() });
+    let report = report.unwrap();
+    assert_eq!((report.lost, report.delivered), (1, 1), "{report}");
+    let delivered = outbox.events().await.into_iter().find(|event| event.status == Status::Delivered).unwrap();
+    assert_eq!((delivered.attempts, delivered.failures), (1, serde_json::json!([])));
 }
 
-async fn foreign_text_is_stored_as_what_can_be_printed(outbox: TestOutbox) {
+async fn foreign_text_is_stored_as_what_can_be_printed(mut outbox: TestOutbox) {
+    outbox.policy.circuit.failures = 1;
     let text = "503 \0 \u{1b}[2J \u{202e}ruo\ncafé 수수료";
     let printed = "503 \u{fffd} \u{fffd}[2J \u{fffd}ruo café 수수료";
     let stored = outbox.submit(2).await;
@@ -168,6 +172,7 @@ async fn foreign_text_is_stored_as_what_can_be_printed(outbox: TestOutbox) {
     }));
     let report = outbox.worker("a", &answers, worker_settings()).run_once().await.unwrap();
     assert_eq!(report, Report { claimed: 2, retried: 1, dead: 1, ..Report::default() });
+    assert_eq!(outbox.fee_server().await.circuit_reason.as_deref(), Some(printed));
     for event in stored {
         let row = outbox.event(event).await;
         assert_eq!(row.last_error.as_deref(), Some(printed));
