@@ -1,6 +1,6 @@
 //! The fee record: stored once, read by quote.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Timelike, Utc};
 use entity::fee_record::{ActiveModel, Column, Entity};
 use sea_orm::{ActiveValue::Set, DbErr, EntityTrait, sea_query::OnConflict};
 use uuid::Uuid;
@@ -29,16 +29,40 @@ pub struct Fee {
     pub calculated_at: DateTime<Utc>,
 }
 
+impl Fee {
+    /// What of it not every database can keep, in words that name the field; nothing if all of it can be stored. A year of
+    /// five digits or a leap second would be stored as zero by `MariaDB`, and a NUL is refused by `PostgreSQL`.
+    #[must_use]
+    pub fn unstorable(&self) -> Option<&'static str> {
+        let text = |text: &str, most| (1..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        if !text(&self.fee_id, 128) {
+            return Some("fee_id is not 1 to 128 printable characters");
+        }
+        if !text(&self.currency, 3) {
+            return Some("currency is not 3 printable characters");
+        }
+        if !(1970..=9999).contains(&self.calculated_at.year()) || self.calculated_at.nanosecond() >= 1_000_000_000 {
+            return Some("calculated_at is a leap second or outside of the years 1970 to 9999");
+        }
+        (self.amount_minor < 0).then_some("amount_minor is negative")
+    }
+}
+
 /// Stores the fees that deliveries brought, each with its event's id. A quote that has a fee record keeps it: the unique
 /// key makes a second delivery harmless.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error; a fee that cannot be stored, see [`Fee::unstorable`].
 pub async fn store<'a>(
     txn: &DatabaseTransaction,
     fees: impl Iterator<Item = (Uuid, &'a Fee)>,
     now: DateTime<Utc>,
 ) -> Result<(), DbErr> {
+    let fees = fees.map(|(event_id, fee)| match fee.unstorable() {
+        None => Ok((event_id, fee)),
+        Some(why) => Err(DbErr::Type(format!("{why}, in the fee of quote {}", fee.quote_id))),
+    });
+    let fees = fees.collect::<Result<Vec<_>, _>>()?;
     for some in database::runs(fees, ROWS_MAX, txn.statement_bytes(), |(_, fee)| 200 + fee.fee_id.len()) {
         let rows = some.into_iter().map(|(event_id, fee)| row(event_id, fee, now));
         let once = OnConflict::new().do_nothing_on([Column::Id]).to_owned();

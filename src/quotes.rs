@@ -2,7 +2,7 @@
 //!
 //! Invariant: a status moves by compare and set only, so that of two who want to move it, one does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use entity::{
@@ -10,14 +10,23 @@ use entity::{
     quote::{ActiveModel, Column, Entity},
 };
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
-    UpdateMany,
+    ActiveEnum, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select, UpdateMany,
 };
 use uuid::Uuid;
 
-use crate::database::{self, DatabaseTransaction, found_status};
+use crate::{
+    database::{
+        self, DatabaseTransaction, found_status, padded,
+        update_each::{Cell, Column as UpdateColumn, Type, UpdateEach},
+    },
+    printable::printable,
+};
 
 pub use entity::quote::{Model as Quote, Status};
+
+/// How much of a reason is kept, in characters.
+const REASON_LENGTH_MAX: usize = 2_000;
 
 /// The destination that makes fees.
 pub const FEE_SERVER: &str = "fee-server";
@@ -111,6 +120,43 @@ pub async fn advance_those_for(
     Ok(those.exec(db).await?.rows_affected)
 }
 
+/// Rejects those of `refused` that are pending, each for its reason; only those whose fate hangs on `destination`, if one is
+/// given. Returns which were rejected. The statements are the same for one and for a thousand.
+///
+/// # Errors
+/// Any database error.
+pub async fn reject<'a>(
+    txn: &DatabaseTransaction,
+    destination: Option<&str>,
+    refused: impl IntoIterator<Item = (Uuid, &'a str)>,
+    now: DateTime<Utc>,
+) -> Result<HashSet<Uuid>, DbErr> {
+    let reasons: HashMap<_, _> = refused.into_iter().collect();
+    if reasons.is_empty() {
+        return Ok(HashSet::new());
+    }
+    // Locked first: not every database tells which rows an update has changed.
+    let mut pending = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Id.is_in(padded(reasons.keys().copied())))
+        .filter(found_status((Entity, Column::Status), [Status::Pending]))
+        .order_by_asc(Column::Id)
+        .lock_exclusive();
+    if let Some(destination) = destination {
+        pending = pending.filter(Column::Destination.eq(destination));
+    }
+    let pending: HashSet<Uuid> = pending.into_tuple().all(txn).await?.into_iter().collect();
+    let update = UpdateEach {
+        table: "quote",
+        to_all: &[("status", Status::Rejected.to_value().into()), ("updated_at", now.into())],
+        by_row: &[UpdateColumn("status_reason", Type::Text)],
+    };
+    let reason = |id| reasons.get(id).map_or(Cell::Keep, |why| Cell::Text(printable(why, REASON_LENGTH_MAX)));
+    update.run(txn, pending.iter().map(|id| (*id, vec![reason(id)])).collect()).await?;
+    Ok(pending)
+}
+
 /// What moves quotes. Public so that databases can be asked for their plan.
 pub fn change(
     ids: impl IntoIterator<Item = Uuid>,
@@ -126,7 +172,7 @@ pub fn change(
         ..Default::default()
     };
     let from = found_status((Entity, Column::Status), from.iter().copied());
-    Entity::update_many().set(change).filter(Column::Id.is_in(ids)).filter(from)
+    Entity::update_many().set(change).filter(Column::Id.is_in(padded(ids))).filter(from)
 }
 
 /// Who has to take quote `id` before it is confirmed, if there is such a quote. That never changes.

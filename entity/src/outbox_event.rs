@@ -39,7 +39,7 @@ pub struct Model {
     pub live_since: DateTimeUtc,
     /// Not delivered before this time.
     pub due_at: DateTimeUtc,
-    /// Whose lease: new at each claim, and what settling is guarded by.
+    /// Whose lease: new at each claim, and what settling is guarded by. A settled event keeps the last one.
     pub lease_token: Option<Uuid>,
     /// When the lease ends.
     pub leased_until: Option<DateTimeUtc>,

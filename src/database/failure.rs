@@ -112,6 +112,86 @@ pub(super) fn ends_session(error: &sqlx::Error) -> bool {
     matches!(kind_of(error), Kind::Unavailable | Kind::ReadOnly | Kind::Denied)
 }
 
+/// Whether the work took longer than a limit of ours or of the server: less of it at a time may be in time.
+#[must_use]
+pub fn is_too_slow(error: &DbErr) -> bool {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(cause)) | DbErr::Exec(RuntimeErr::SqlxError(cause)) => match cause.as_ref() {
+            sqlx::Error::Io(limit) => limit.kind() == std::io::ErrorKind::TimedOut && limit.raw_os_error().is_none(),
+            _ => kind(error) == Kind::Busy,
+        },
+        _ => false,
+    }
+}
+
+/// What is wrong with a value, in words of ours, if `error` says that the database refuses one: the same statement fails
+/// again, and succeeds without that value. An error that is none of these may be as true for everybody else.
+#[must_use]
+pub fn data_fault(error: &DbErr) -> Option<&'static str> {
+    let error = match error {
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => error.as_ref(),
+        DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } => return Some(WRONG_TYPE),
+        _ => return None,
+    };
+    match error {
+        sqlx::Error::Encode(error) if error.is::<TooLarge>() => Some("it is larger than the database takes"),
+        sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => Some(WRONG_TYPE),
+        sqlx::Error::Database(error) => match error.try_downcast_ref::<MySqlDatabaseError>() {
+            Some(error) => fault_of_mariadb(error.number()),
+            None if error.try_downcast_ref::<SqliteError>().is_some() => {
+                fault_of_sqlite(error.code().and_then(|code| code.parse().ok()).unwrap_or(0))
+            }
+            None => fault_of_postgres(&error.code().unwrap_or_default()),
+        },
+        _ => None,
+    }
+}
+
+const CHARACTERS: &str = "a text holds characters that the database does not take";
+const CONSTRAINT: &str = "a constraint does not allow a value";
+const LENGTH: &str = "a text is too long for its column";
+const RANGE: &str = "a number is out of its column's range";
+const TIME: &str = "a time is out of its column's range";
+const VALUE: &str = "the database does not take a value";
+const WRONG_TYPE: &str = "a value is not of its column's type";
+
+/// Data exceptions and violated constraints.
+fn fault_of_postgres(code: &str) -> Option<&'static str> {
+    match code {
+        "22021" | "22P02" | "22P05" => Some(CHARACTERS),
+        "22003" => Some(RANGE),
+        "22007" | "22008" => Some(TIME),
+        "22001" => Some(LENGTH),
+        _ => match code.get(..2) {
+            Some("22") => Some(VALUE),
+            Some("23") => Some(CONSTRAINT),
+            _ => None,
+        },
+    }
+}
+
+fn fault_of_mariadb(number: u16) -> Option<&'static str> {
+    match number {
+        1300 | 1366 | 3140..=3158 | 4036..=4042 => Some(CHARACTERS),
+        1264 | 1690 => Some(RANGE),
+        1292 | 1411 => Some(TIME),
+        1406 => Some(LENGTH),
+        1153 | 1265 | 1367 | 1416 => Some(VALUE),
+        1048 | 1062 | 1216 | 1217 | 1451 | 1452 | 4025 => Some(CONSTRAINT),
+        _ => None,
+    }
+}
+
+/// TOOBIG, CONSTRAINT, MISMATCH, RANGE.
+fn fault_of_sqlite(code: i32) -> Option<&'static str> {
+    match code & 0xff {
+        18 => Some(LENGTH),
+        19 => Some(CONSTRAINT),
+        20 | 25 => Some(VALUE),
+        _ => None,
+    }
+}
+
 /// By SQLSTATE, <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
 fn of_postgres(code: &str) -> Kind {
     match code {
@@ -200,5 +280,16 @@ mod tests {
         assert!(["23502", "23505", "22021", "22008"].iter().all(|code| of_postgres(code) == Kind::Internal));
         assert!([1048, 1062, 1292, 1366, 1406].iter().all(|number| of_mariadb(*number) == Kind::Internal));
         assert_eq!(of_sqlite(2067), Kind::Internal);
+    }
+
+    #[test]
+    fn a_fault_of_the_data_is_known_from_one_that_is_true_for_everybody() {
+        let faults = ["23502", "22021", "22008", "22P05"].map(fault_of_postgres);
+        let faults = faults.into_iter().chain([1048, 1292, 1366, 1406].map(fault_of_mariadb));
+        assert!(faults.chain([fault_of_sqlite(2067)]).all(|fault| fault.is_some()));
+        // A right that was withdrawn; a table, a column that is missing.
+        assert!(["42501", "42P01", "42703", "P0001"].iter().all(|code| fault_of_postgres(code).is_none()));
+        assert!([1142, 1146, 1054].iter().all(|number| fault_of_mariadb(*number).is_none()));
+        assert_eq!(fault_of_sqlite(1), None);
     }
 }

@@ -8,12 +8,14 @@ mod connection;
 mod failure;
 mod fit;
 mod opener;
+mod padded;
 mod peer;
 mod readiness;
 mod session;
 mod sessions;
 mod transaction;
 mod unit;
+pub mod update_each;
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,8 +26,9 @@ use tokio::{sync::Mutex, time::timeout};
 
 pub use condition::found_status;
 pub use connection::Connection;
-pub use failure::{DatabaseFailure, Kind, TooLarge, asks_again, kind, too_large};
+pub use failure::{DatabaseFailure, Kind, TooLarge, asks_again, data_fault, is_too_slow, kind, too_large};
 pub use fit::{json_bytes, runs};
+pub use padded::padded;
 pub use readiness::Unready;
 pub use transaction::{DatabaseTransaction, Transaction};
 pub use unit::Txn;

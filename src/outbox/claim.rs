@@ -17,7 +17,7 @@ use super::gate::{self, Held, Pass, Passage};
 use super::{Failure, failure::FAILURES_MAX};
 use crate::{
     clock::after,
-    database::{Database, DatabaseFailure, DatabaseTransaction, found_status},
+    database::{Database, DatabaseFailure, DatabaseTransaction, found_status, padded},
 };
 
 /// Who claims what.
@@ -260,13 +260,4 @@ pub(super) fn status_in(statuses: &[Status]) -> Expr {
 
 fn literal(status: Status) -> Expr {
     Expr::cust(format!("'{}'", status.to_value()))
-}
-
-/// The ids, the last one repeated up to a power of two: statements of few lengths stay prepared on a connection.
-pub(super) fn padded(ids: impl Iterator<Item = Uuid>) -> Vec<Uuid> {
-    let mut ids: Vec<_> = ids.collect();
-    if let Some(last) = ids.last().copied() {
-        ids.resize(ids.len().next_power_of_two(), last);
-    }
-    ids
 }

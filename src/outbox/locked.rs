@@ -7,8 +7,8 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{claim::padded, gate};
-use crate::database::found_status;
+use super::gate;
+use crate::database::{found_status, padded};
 
 /// The rows of `ids`, locked in the order of their ids, as everybody who locks several events does: two settles never wait
 /// for each other in a circle. `now` is asked along, and whether failures of `destination` were counted.
@@ -17,7 +17,8 @@ use crate::database::found_status;
 pub fn locked(destination: &str, now: Expr, ids: impl Iterator<Item = Uuid>) -> Select<Entity> {
     Entity::find()
         .select_only()
-        .columns([Column::Id, Column::LeaseToken, Column::LeasedBy, Column::Withdrawn])
+        .columns([Column::Id, Column::Status, Column::Attempts, Column::DueAt, Column::Withdrawn])
+        .columns([Column::LeaseToken, Column::LeasedUntil, Column::LeasedBy])
         .expr_as(Expr::exists(a_later_pending_event()), "followed")
         .expr_as(Expr::exists(gate::failures_counted(destination)), "failures_counted")
         .expr_as(now, "now")

@@ -28,6 +28,7 @@
 mod circuit;
 mod claim;
 mod destinations;
+mod ended;
 mod explain;
 mod failure;
 mod gate;
@@ -59,7 +60,7 @@ pub use look::{Sight, look};
 pub use outcome::Outcome;
 pub use receipt::Receipt;
 pub use record::{NewEvent, next_sequences, record};
-pub use rescue::rescue;
+pub use rescue::{Rescued, rescue};
 pub use retention::prune;
 pub use retry::RetryPolicy;
 pub use revive::{RetryFilter, Revivable, revivable, revive, revive_one};

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use crate::printable::printable;
+
+/// How much of an error's text is kept, in characters.
+pub(super) const ERROR_LENGTH_MAX: usize = 500;
+
 /// What an attempt came to. An outcome is an answer and never an error: `Err` is kept for what breaks on our side.
 ///
 /// `R` is what the destination hands back for a delivery, for example the fee.
@@ -95,6 +100,26 @@ impl<R> Outcome<R> {
             | Self::OutOfResources(error)
             | Self::NotSent(error) => Some(error),
         }
+    }
+
+    /// The same with an error that can be stored and shown, whatever a destination or a library wrote into it.
+    #[must_use]
+    pub fn printable(mut self) -> Self {
+        match &mut self {
+            Self::Delivered(_) => {}
+            Self::Retry(error)
+            | Self::RetryAfter(error, _)
+            | Self::Unreachable(error)
+            | Self::Unknown(error)
+            | Self::Refused(error)
+            | Self::Broken(error)
+            | Self::Misdirected { error, .. }
+            | Self::Unauthorised(error)
+            | Self::Forbidden(error)
+            | Self::OutOfResources(error)
+            | Self::NotSent(error) => *error = printable(error, ERROR_LENGTH_MAX),
+        }
+        self
     }
 
     /// Whether it never left the worker: the event goes back as it was.

@@ -8,8 +8,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, Qu
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::claim::padded;
-use crate::database::{self, DatabaseTransaction};
+use crate::database::{self, DatabaseTransaction, padded};
 
 /// An event to store.
 #[derive(Clone, Debug)]

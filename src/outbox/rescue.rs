@@ -10,7 +10,10 @@ use sea_orm::{
 };
 
 use super::{
-    Attempt, Became, LeasedEvent, Outcome, Policy, claim::status_in, gate::callable_since, settle::end_attempt,
+    Attempt, Became, LeasedEvent, Outcome, Policy,
+    claim::status_in,
+    ended::{Ended, write_down},
+    gate::callable_since,
     weather::Blame,
 };
 use crate::{
@@ -18,51 +21,55 @@ use crate::{
     database::{Database, DatabaseTransaction},
 };
 
-/// Events a transaction.
-const BATCH_SIZE: u64 = 500;
-
-/// Ends attempts that left no result before their lease ran out. Their outcome is unknown: the next attempt looks before
-/// it sends. The first rescue makes an event due at once; each further one waits by the retry policy, so that an event
-/// that kills its workers is soon alone with them, and is given up by the same policy.
-///
-/// Needs no elected process: every worker calls it at each run, and rows that another one holds are passed over.
-///
-/// # Errors
-/// What the database answers; then this batch is left as it was.
-pub async fn rescue(db: &Database, worker: &str, policy: &Policy) -> Result<Vec<(Attempt<()>, Became)>, DbErr> {
-    let mut rescued = Vec::new();
-    loop {
-        let batch = db.transaction(|txn| Box::pin(async move { rescue_some(&txn, db, worker, policy).await })).await?;
-        if batch.is_empty() {
-            return Ok(rescued);
-        }
-        rescued.extend(batch);
-    }
+/// What a rescue took back.
+#[derive(Debug, Default)]
+pub struct Rescued {
+    /// Attempts that left no result, and what their events became.
+    pub ended: Vec<(Attempt<()>, Became)>,
+    /// As many as were asked for: there may be more.
+    pub is_full: bool,
 }
 
-async fn rescue_some(
+/// Ends up to `limit` attempts that left no result before their lease ran out, those first that have waited longest. Their
+/// outcome is unknown: the next attempt looks before it sends. The first rescue makes an event due at once; each further
+/// one waits by the retry policy, so that an event that kills its workers is soon alone with them, and is given up by the
+/// same policy.
+///
+/// Needs no elected process: every worker calls it at each run, and rows that another one holds are passed over. Its number
+/// of statements does not depend on the number of leases, so that a database that is far away is no obstacle.
+///
+/// # Errors
+/// Any database error; then these are left as they were.
+pub async fn rescue(db: &Database, worker: &str, policy: &Policy, limit: usize) -> Result<Rescued, DbErr> {
+    db.transaction(|txn| Box::pin(async move { rescue_in(&txn, db, worker, policy, limit).await })).await
+}
+
+async fn rescue_in(
     txn: &DatabaseTransaction,
     db: &Database,
     worker: &str,
     policy: &Policy,
-) -> Result<Vec<(Attempt<()>, Became)>, DbErr> {
+    limit: usize,
+) -> Result<Rescued, DbErr> {
     let now = db.now(txn).await?;
-    let expired = expired(now, BATCH_SIZE).all(txn).await?;
+    let expired = expired(now, limit as u64).all(txn).await?;
     if expired.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Rescued::default());
     }
+    let is_full = expired.len() == limit;
     let callable_since = callable_since(txn, now).await?;
-    let mut rescued = Vec::with_capacity(expired.len());
+    let (mut ended, mut rows) = (Vec::with_capacity(expired.len()), Vec::with_capacity(expired.len()));
     for row in expired {
         let withdrawn = row.withdrawn;
         let mut attempt = left_without_result(row);
         let since = callable_since.get(&attempt.event.destination).copied();
         attempt.event = attempt.event.callable_since(since);
         let became = next(&attempt.event, withdrawn, policy, now);
-        end_attempt(txn, &attempt, Blame::Event, &became, worker, now).await?;
-        rescued.push((attempt, became));
+        rows.push(Ended::new(&attempt, Blame::Event, &became, worker, now).without_token());
+        ended.push((attempt, became));
     }
-    Ok(rescued)
+    write_down(txn, rows).await?;
+    Ok(Rescued { ended, is_full })
 }
 
 /// The rescue's own question: up to `limit` events whose lease ended before `now`, the longest ended first.

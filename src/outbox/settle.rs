@@ -3,24 +3,20 @@
 use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use entity::outbox_event::{self, Column, Entity, Status};
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter};
-use serde_json::Value;
+use entity::outbox_event::Status;
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use uuid::Uuid;
 
 use super::{
-    Failure, LeasedEvent, Outcome, Policy, Receipt,
-    claim::padded,
-    failure::FAILURES_MAX,
+    LeasedEvent, Outcome, Policy, Receipt,
+    ended::{self, Ended},
     locked::locked,
-    receipt::receipts,
     weather::{Blame, Weather},
 };
-use crate::clock::{Clock, after};
-use crate::database::DatabaseTransaction;
-
-/// How much of an error's text is kept, in characters.
-const ERROR_LENGTH_MAX: usize = 500;
+use crate::{
+    clock::{Clock, after},
+    database::DatabaseTransaction,
+};
 
 /// An attempt that ended.
 #[derive(Debug)]
@@ -53,8 +49,22 @@ pub enum Became {
     Dead(String),
     /// It had been withdrawn meanwhile.
     Cancelled,
+    /// What it says, by an earlier try to settle this very attempt: its commit went through and the answer was lost. This
+    /// try changed nothing.
+    Already(Box<Became>),
     /// Nothing: the lease was over and somebody else has it, or has settled it. Names who, as far as the row tells.
     Lost(String),
+}
+
+impl Became {
+    /// The same without saying by which try.
+    #[must_use]
+    pub fn in_the_end(self) -> Self {
+        match self {
+            Self::Already(became) => *became,
+            became => became,
+        }
+    }
 }
 
 /// What settling came to.
@@ -90,30 +100,32 @@ pub async fn settle<R: Receipt>(
     };
     let mut weather = Weather::look(txn, destination, attempts, policy, now).await?;
     let mut settled = Vec::with_capacity(attempts.len());
-    let (mut delivered, mut frees) = (Vec::new(), false);
+    let (mut delivered, mut failed, mut frees) = (Vec::new(), Vec::new(), false);
     for attempt in attempts {
         let row = rows.get(&attempt.event.id);
-        let Some(row) = row.filter(|row| row.lease_token == Some(attempt.event.lease_token)) else {
+        let became = match row {
+            Some(row) if row.is_held_for(attempt) => {
+                let blame = weather.note(attempt);
+                let became = next(attempt, row.withdrawn, blame, policy, now);
+                match &became {
+                    Became::Delivered => delivered.push(attempt),
+                    became => failed.push(Ended::new(attempt, blame, became, worker, now)),
+                }
+                became
+            }
             // A late answer changes nothing about its destination either: it is old, and it may have been counted before.
-            let holder = row.and_then(|row| row.leased_by.clone());
-            settled.push(Became::Lost(holder.unwrap_or_else(|| "nobody any more".into())));
-            continue;
+            row => match row.and_then(|row| row.settled_before(attempt)) {
+                Some(became) => Became::Already(Box::new(became)),
+                None => {
+                    Became::Lost(row.and_then(|it| it.leased_by.clone()).unwrap_or_else(|| "nobody any more".into()))
+                }
+            },
         };
-        let blame = weather.note(attempt);
-        let became = next(attempt, row.withdrawn, blame, policy, now);
-        frees |= match &became {
-            Became::Delivered | Became::Cancelled => row.followed,
-            Became::Pending(due_at) => *due_at <= now,
-            Became::Dead(_) | Became::Lost(_) => false,
-        };
-        match &became {
-            Became::Delivered => delivered.push(attempt),
-            Became::Lost(_) => {}
-            became => end_attempt(txn, attempt, blame, became, worker, now).await?,
-        }
+        frees |= row.is_some_and(|row| row.frees(&became, now));
         settled.push(became);
     }
-    mark_delivered(txn, &delivered, now).await?;
+    ended::mark_delivered(txn, &delivered, now).await?;
+    ended::write_down(txn, failed).await?;
     weather.share(txn, destination, failures_counted).await?;
     Ok(Settling { became: settled, frees, at: now })
 }
@@ -121,7 +133,11 @@ pub async fn settle<R: Receipt>(
 #[derive(FromQueryResult)]
 struct Row {
     id: Uuid,
+    status: Status,
+    attempts: i32,
+    due_at: DateTime<Utc>,
     lease_token: Option<Uuid>,
+    leased_until: Option<DateTime<Utc>>,
     leased_by: Option<String>,
     withdrawn: bool,
     /// A later event of its quote waits for it.
@@ -130,6 +146,41 @@ struct Row {
     failures_counted: bool,
     /// When it was read.
     now: DateTime<Utc>,
+}
+
+impl Row {
+    fn is_held_for<R>(&self, attempt: &Attempt<R>) -> bool {
+        self.lease_token == Some(attempt.event.lease_token) && self.leased_until.is_some()
+    }
+
+    /// What its event became, if this attempt's own lease was settled before. The token tells: each claim writes a new
+    /// one, a rescue clears it, and settling leaves it. An event that was handed back has none; only that sets `attempts`
+    /// back to what they were before the claim.
+    fn settled_before<R>(&self, attempt: &Attempt<R>) -> Option<Became> {
+        let LeasedEvent { lease_token, attempt: number, .. } = &attempt.event;
+        let unsent = attempt.outcome.is_unsent();
+        let handed_back = unsent && self.lease_token.is_none() && self.attempts == number - 1;
+        if self.leased_until.is_some() || !(handed_back || self.lease_token == Some(*lease_token)) {
+            return None;
+        }
+        match self.status {
+            Status::Pending => Some(Became::Pending(self.due_at)),
+            Status::Delivered => Some(Became::Delivered),
+            Status::Dead => Some(Became::Dead(attempt.outcome.error().unwrap_or_default().to_owned())),
+            Status::Cancelled => Some(Became::Cancelled),
+            Status::Leased => None,
+        }
+    }
+
+    /// Whether others are deliverable at once when its event became this.
+    fn frees(&self, became: &Became, now: DateTime<Utc>) -> bool {
+        match became {
+            Became::Delivered | Became::Cancelled => self.followed,
+            Became::Pending(due_at) => *due_at <= now,
+            Became::Already(became) => self.frees(became, now),
+            Became::Dead(_) | Became::Lost(_) => false,
+        }
+    }
 }
 
 /// Locks the rows of `ids`, and asks along what else settling must know of `destination` and the time.
@@ -175,7 +226,7 @@ fn next<R>(attempt: &Attempt<R>, withdrawn: bool, blame: Blame, policy: &Policy,
 }
 
 /// Attempts that the destination did not get to judge, or that it asked us to put off, are not held against the event.
-fn spends_attempt<R>(attempt: &Attempt<R>, blame: Blame) -> bool {
+pub(super) fn spends_attempt<R>(attempt: &Attempt<R>, blame: Blame) -> bool {
     match attempt.outcome {
         Outcome::NotSent(_)
         | Outcome::OutOfResources(_)
@@ -187,90 +238,4 @@ fn spends_attempt<R>(attempt: &Attempt<R>, blame: Blame) -> bool {
         }
         Outcome::Delivered(_) | Outcome::Refused(_) | Outcome::Broken(_) => true,
     }
-}
-
-async fn mark_delivered<R: Receipt>(
-    txn: &DatabaseTransaction,
-    attempts: &[&Attempt<R>],
-    now: DateTime<Utc>,
-) -> Result<(), DbErr> {
-    if attempts.is_empty() {
-        return Ok(());
-    }
-    let delivered = outbox_event::ActiveModel {
-        status: Set(Status::Delivered),
-        settled_at: Set(Some(now)),
-        lease_token: Set(None),
-        leased_until: Set(None),
-        ..Default::default()
-    };
-    let ids = padded(attempts.iter().map(|attempt| attempt.event.id));
-    let update = Entity::update_many().set(delivered).col_expr(Column::Receipt, receipts(attempts));
-    update.filter(Column::Id.is_in(ids)).exec(txn).await.map(drop)
-}
-
-/// Writes a failed attempt down. The caller holds the row's lock and has compared the lease.
-pub(super) async fn end_attempt<R>(
-    txn: &DatabaseTransaction,
-    attempt: &Attempt<R>,
-    blame: Blame,
-    became: &Became,
-    worker: &str,
-    now: DateTime<Utc>,
-) -> Result<(), DbErr> {
-    let event = &attempt.event;
-    let mut row = outbox_event::ActiveModel {
-        lease_token: Set(None),
-        leased_until: Set(None),
-        leased_by: Set(None),
-        attempts: Set(if spends_attempt(attempt, blame) { event.attempt } else { event.attempt - 1 }),
-        ..Default::default()
-    };
-    if let Outcome::Unknown(_) | Outcome::Broken(_) | Outcome::Misdirected { unknown: true, .. } = attempt.outcome {
-        row.outcome_unknown = Set(true);
-    }
-    match became {
-        Became::Pending(due_at) => {
-            row.status = Set(Status::Pending);
-            // Handed back unsent, it stays where it was in the queue.
-            if !attempt.outcome.is_unsent() {
-                row.due_at = Set(*due_at);
-            }
-        }
-        Became::Dead(_) => (row.status, row.settled_at) = (Set(Status::Dead), Set(Some(now))),
-        Became::Cancelled => (row.status, row.settled_at) = (Set(Status::Cancelled), Set(Some(now))),
-        Became::Delivered | Became::Lost(_) => return Ok(()),
-    }
-    if let Some(error) = attempt.outcome.error().filter(|_| !attempt.outcome.is_unsent()) {
-        let error: String = error.chars().take(ERROR_LENGTH_MAX).collect();
-        let failure = failure(attempt, &error, became, worker, now);
-        row.failures = Set(remember(&event.failures, failure.into_json()));
-        row.last_error = Set(Some(error));
-    }
-    Entity::update_many().set(row).filter(Column::Id.eq(event.id)).exec(txn).await.map(drop)
-}
-
-fn failure<R>(attempt: &Attempt<R>, error: &str, became: &Became, worker: &str, now: DateTime<Utc>) -> Failure {
-    let gave_up = match (became, &attempt.outcome) {
-        (Became::Dead(_), Outcome::Refused(_) | Outcome::Broken(_)) => None,
-        (Became::Dead(why), _) => Some(why.clone()),
-        _ => None,
-    };
-    Failure {
-        attempt: attempt.event.attempt,
-        outcome: attempt.outcome.name().into(),
-        error: error.into(),
-        at: now,
-        duration_ms: attempt.took_ms(),
-        by: worker.into(),
-        gave_up,
-    }
-}
-
-fn remember(failures: &Value, failure: Value) -> Value {
-    let mut failures = failures.as_array().cloned().unwrap_or_default();
-    failures.push(failure);
-    let excess = failures.len().saturating_sub(FAILURES_MAX);
-    failures.drain(..excess);
-    Value::Array(failures)
 }

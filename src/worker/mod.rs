@@ -2,17 +2,22 @@
 //!
 //! [`Worker::run_once`] is the whole job; cron ticks, commits and the command line only decide when it runs.
 
+mod deliver;
 mod hold;
 mod limiter;
+mod pace;
 mod report;
 mod run;
 mod schedule;
 mod settle;
 mod tell;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, OnceCell};
+use tokio::{
+    sync::{Notify, OnceCell},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -22,8 +27,17 @@ use crate::{
     settings,
 };
 
+use pace::{BatchSize, Pauses};
+
 pub use report::Report;
 pub use schedule::{Schedule, ScheduleError};
+
+/// Most attempts that one transaction settles: below what every database takes in one statement.
+const SETTLE_SIZE_MAX: usize = 1_000;
+/// Most leases that one transaction takes back.
+const RESCUE_SIZE_MAX: usize = 500;
+/// The longest pause before a run that failed is followed by another, if no tick is earlier.
+const RUN_PAUSE_MAX: Duration = Duration::from_secs(3);
 
 /// A worker for one destination. Any number may work on the same database.
 pub struct Worker<D: Destination> {
@@ -35,6 +49,9 @@ pub struct Worker<D: Destination> {
     limiter: limiter::Limiter,
     hold: hold::Hold,
     signals: Signals,
+    claim_size: BatchSize,
+    settle_size: BatchSize,
+    rescue_size: BatchSize,
     cut_off: CancellationToken,
     registered: OnceCell<()>,
 }
@@ -62,9 +79,21 @@ impl<D: Destination> Worker<D> {
         signals: Signals,
     ) -> Self {
         let limiter = limiter::Limiter::new(settings.concurrency);
-        let (cut_off, registered) = (CancellationToken::new(), OnceCell::new());
-        let hold = hold::Hold::default();
-        Self { db, destination, policy, settings, name, limiter, hold, signals, cut_off, registered }
+        Self {
+            db,
+            destination,
+            policy,
+            limiter,
+            hold: hold::Hold::default(),
+            name,
+            signals,
+            claim_size: BatchSize::new(settings.batch_size),
+            settle_size: BatchSize::new(SETTLE_SIZE_MAX),
+            rescue_size: BatchSize::new(RESCUE_SIZE_MAX),
+            settings,
+            cut_off: CancellationToken::new(),
+            registered: OnceCell::new(),
+        }
     }
 
     /// Where its events go.
@@ -78,20 +107,28 @@ impl<D: Destination> Worker<D> {
         self.cut_off.cancel();
     }
 
-    /// Runs each time it is woken, and when a hold is over that it met, one run at a time, until it is drained. An error ends its run only: the database may
-    /// be away, the next tick tries again.
+    /// Runs each time it is woken, and when a hold is over that it met, one run at a time, until it is drained. An error ends
+    /// its run only: the database may be unavailable, so it runs again after a pause, also when no tick comes.
     pub async fn work(&self) {
+        let (mut pauses, mut again) = (Pauses::default(), None);
         loop {
             tokio::select! {
                 biased;
                 () = self.signals.drain.cancelled() => return,
                 () = self.signals.wake.notified() => {}
                 () = self.hold.alarm() => {}
+                () = sleep(again.unwrap_or(Duration::MAX)), if again.is_some() => {}
             }
+            again = None;
             match self.run_once().await {
-                Ok(report) if report.is_idle() => {}
-                Ok(report) => tracing::debug!(destination = self.destination.name(), %report, "run ended"),
+                Ok(report) => {
+                    pauses.end();
+                    if !report.is_idle() {
+                        tracing::debug!(destination = self.destination.name(), %report, "run ended");
+                    }
+                }
                 Err(error) => {
+                    again = Some(pauses.next(RUN_PAUSE_MAX));
                     let advice = database::advice(&error);
                     let error = tell::chain(&error);
                     tracing::error!(destination = self.destination.name(), error, advice, "run failed");

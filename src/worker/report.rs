@@ -19,7 +19,7 @@ pub struct Report {
     pub cancelled: usize,
     /// Events handed back unsent.
     pub handed_back: usize,
-    /// Results that came after their lease.
+    /// Results that came after their lease, or could not be stored before it ended.
     pub lost: usize,
     /// Events taken back from workers that left no result.
     pub rescued: usize,
@@ -34,6 +34,7 @@ impl Report {
 
     pub(super) fn count<R>(&mut self, (attempt, became): Settled<'_, R>) {
         let counter = match (became, &attempt.outcome) {
+            (Became::Already(became), _) => return self.count((attempt, became)),
             (Became::Delivered, _) => &mut self.delivered,
             (Became::Pending(_), outcome) if outcome.is_unsent() => &mut self.handed_back,
             (Became::Pending(_), _) => &mut self.retried,

@@ -3,13 +3,11 @@
 mod holds;
 
 use std::{
-    any::Any,
     collections::{HashMap, HashSet, VecDeque},
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
+    future::Future,
+    pin::Pin,
     sync::Arc,
-    task::Poll,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use sea_orm::DbErr;
@@ -17,16 +15,15 @@ use tokio::task::{Id, JoinError, JoinSet};
 use uuid::Uuid;
 
 use super::{
-    Report, Worker,
+    Report, Worker, deliver,
     hold::Clearance,
+    pace::Pace,
     settle::{Settlement, settle},
     tell,
 };
 use crate::{
-    crash,
-    database::within,
     destination::Destination,
-    outbox::{self, Attempt, Became, Claim, ClaimRequest, Held, LeasedEvent, Outcome},
+    outbox::{self, Attempt, Became, Claim, ClaimRequest, Held, LeasedEvent, Outcome, Rescued},
 };
 
 /// An event is not sent with less of its lease left than this part of it: its answer would come too late.
@@ -35,18 +32,13 @@ const LEASE_PART_MIN: u32 = 3;
 const SETTLE_PART: u32 = 10;
 /// The part of a lease after which a run that goes on looks again for leases that have run out.
 const RESCUE_PART: u32 = 3;
-/// Most attempts that one transaction settles: below what every database takes in one statement.
-const SETTLE_SIZE_MAX: usize = 1_000;
-/// The part of a lease for which the database is given time to answer: a connection may have died in silence, and there
-/// must be time left to settle on another.
-const ANSWER_PART: u32 = 3;
-/// That time is no shorter, however short the lease.
-const ANSWER_MIN: Duration = Duration::from_secs(1);
+/// The part of a lease that a pause takes at most after the database has failed: several tries fit into a lease.
+const PAUSE_PART: u32 = 10;
 
 /// What a delivery's task returns: the event, its outcome, when it was begun.
 type Delivered<R> = (LeasedEvent, Outcome<R>, Instant);
 
-type Step<'a, T> = Option<Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>>;
+type Step<'a, T> = Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>;
 
 /// A run's state: events that wait for a free place, deliveries in the air, results that wait to be settled. All three
 /// are bounded by the settings, whatever the backlog.
@@ -63,12 +55,15 @@ struct Run<'a, D: Destination> {
     /// Events that failed since the last success.
     failed_in_a_row: HashSet<Uuid>,
     clearance: Clearance,
-    looking: Step<'a, Option<Held>>,
+    looking: Step<'a, Result<Option<Held>, DbErr>>,
     claim_begun: Instant,
-    claiming: Step<'a, Claim>,
+    /// The steps that are under way, with the number of rows that they ask for, and when each may begin.
+    claiming: Step<'a, (usize, Result<Claim, DbErr>)>,
+    claims: Pace<'a>,
     settling: Step<'a, Settlement<D::Receipt>>,
-    rescuing: Step<'a, Vec<(Attempt<()>, Became)>>,
-    rescued_at: Instant,
+    settles: Pace<'a>,
+    rescuing: Step<'a, (usize, Result<Rescued, DbErr>)>,
+    rescues: Pace<'a>,
     /// The last claim found nothing more that is due.
     exhausted: bool,
     /// Something was settled since the last claim that makes others deliverable: later events of a quote, or what was handed
@@ -90,24 +85,21 @@ impl<D: Destination> Worker<D> {
         let register = || self.in_time(outbox::ensure_destinations(&self.db, &names));
         self.registered.get_or_try_init(register).await?;
         let sight = self.in_time(outbox::look(&self.db, self.destination.name())).await?;
+        if !(sight.due || sight.expired) {
+            return Ok(Report::default());
+        }
         let mut run = Run::new(self);
         if sight.expired {
-            run.note_rescued(&self.in_time(outbox::rescue(&self.db, &self.name, &self.policy)).await?);
-        }
-        if !(sight.due || sight.expired) {
-            return Ok(run.report);
+            run.rescues.put_off(Instant::now());
         }
         run.drain_all().await
-    }
-
-    /// What the database answers to `work`, or an error when it takes too long.
-    pub(super) async fn in_time<T>(&self, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
-        within((self.settings.lease / ANSWER_PART).max(ANSWER_MIN), work).await
     }
 }
 
 impl<'a, D: Destination> Run<'a, D> {
     fn new(worker: &'a Worker<D>) -> Self {
+        let (now, lease) = (Instant::now(), worker.settings.lease);
+        let pause_max = lease / PAUSE_PART;
         Self {
             worker,
             waiting: VecDeque::new(),
@@ -119,19 +111,21 @@ impl<'a, D: Destination> Run<'a, D> {
             failed_in_a_row: HashSet::new(),
             clearance: Clearance::none(),
             looking: None,
-            claim_begun: Instant::now(),
+            claim_begun: now,
             claiming: None,
+            claims: Pace::new("claim", &worker.claim_size, now, pause_max),
             settling: None,
+            settles: Pace::new("settle", &worker.settle_size, now, pause_max),
             rescuing: None,
-            rescued_at: Instant::now(),
+            rescues: Pace::new("rescue", &worker.rescue_size, now + lease / RESCUE_PART, pause_max),
             exhausted: false,
             freed_since_claim: false,
             report: Report::default(),
         }
     }
 
+    /// No error leaves this loop while deliveries are in the air or results wait: what fails is tried again.
     async fn drain_all(mut self) -> Result<Report, DbErr> {
-        let mut failed = Ok(());
         loop {
             self.hand_back_if_drained();
             self.hand_back_if_held();
@@ -142,38 +136,43 @@ impl<'a, D: Destination> Run<'a, D> {
             self.begin_urgent_settle();
             self.begin_rescue();
             if self.is_done() {
-                if failed.is_ok() && self.must_look_again() {
+                if !self.claims.has_failed() && self.must_look_again() {
                     continue;
                 }
                 break;
             }
+            let next_try = self.next_try();
             tokio::select! {
                 Some(done) = self.in_flight.join_next_with_id() => self.finish(done),
-                claimed = step(&mut self.claiming) => {
-                    match claimed {
-                        Ok(claim) => self.take(claim),
-                        // No more claims in this run; what is in the air is still settled.
-                        Err(error) => (self.exhausted, failed) = (true, Err(error)),
+                (wanted, claimed) = step(&mut self.claiming) => {
+                    if let Some(claim) = self.claims.note(wanted, claimed) {
+                        self.take(claim);
                     }
                 }
-                settled = step(&mut self.settling) => self.note(&settled?),
-                settled = step(&mut self.settling_urgent) => self.note(&settled?),
+                settled = step(&mut self.settling) => self.note(settled),
+                settled = step(&mut self.settling_urgent) => self.note(settled),
                 looked = step(&mut self.looking) => self.note_look(looked),
-                () = tokio::time::sleep_until(self.clearance.look_at().into()),
-                    if !self.waiting.is_empty() && self.looking.is_none() => {}
-                rescued = step(&mut self.rescuing) => {
-                    match rescued {
-                        Ok(rescued) => self.note_rescued(&rescued),
-                        Err(error) => (self.exhausted, failed) = (true, Err(error)),
+                (wanted, rescued) = step(&mut self.rescuing) => {
+                    if let Some(rescued) = self.rescues.note(wanted, rescued) {
+                        self.note_rescued(&rescued);
                     }
                 }
-                () = self.worker.signals.wake.notified(), if self.exhausted && failed.is_ok() => self.wake(),
+                () = self.worker.signals.wake.notified(), if self.exhausted => self.wake(),
                 () = self.worker.signals.drain.cancelled(), if !self.waiting.is_empty() => {}
                 () = self.worker.cut_off.cancelled(), if !self.in_flight.is_empty() => self.in_flight.abort_all(),
+                () = tokio::time::sleep_until(next_try.into()) => {}
             }
             self.finish_all_that_is_ready();
         }
-        failed.map(|()| self.report)
+        self.claims.into_failure().or(self.rescues.into_failure()).map_or(Ok(self.report), Err)
+    }
+
+    /// When a step that was put off may begin.
+    fn next_try(&self) -> Instant {
+        let now = Instant::now();
+        let look = (!self.waiting.is_empty() && self.looking.is_none()).then(|| self.clearance.look_at());
+        let steps = [&self.claims, &self.settles, &self.rescues].map(Pace::not_before);
+        steps.into_iter().filter(|at| *at > now).chain(look).min().unwrap_or(now + self.worker.settings.lease)
     }
 
     fn is_done(&self) -> bool {
@@ -216,10 +215,7 @@ impl<'a, D: Destination> Run<'a, D> {
             let limit = lease_left.saturating_sub(self.worker.settings.lease / SETTLE_PART);
             let known_by = event.clone();
             let task = self.in_flight.spawn(async move {
-                crash::point("after-claim");
-                let outcome = before(begun + limit, destination.deliver(&event)).await;
-                let outcome = outcome.unwrap_or_else(|| Outcome::Unknown("no answer before the lease ended".into()));
-                crash::point("after-delivery");
+                let outcome = deliver::deliver(&*destination, &event, begun + limit).await;
                 (event, outcome, begun)
             });
             self.tasks.insert(task.id(), (known_by, begun));
@@ -231,10 +227,11 @@ impl<'a, D: Destination> Run<'a, D> {
         let worker = self.worker;
         let limit = worker.limiter.limit();
         let wanted = (worker.settings.batch_size).min(limit.saturating_mul(2)).saturating_sub(self.waiting.len());
+        let wanted = wanted.min(self.claims.size());
         let held_up =
             self.exhausted || self.is_held() || self.claiming.is_some() || worker.signals.drain.is_cancelled();
         let enough = wanted == 0 || self.waiting.len() > limit / 2;
-        if held_up || enough || self.finished.len() >= worker.settings.batch_size {
+        if held_up || !self.claims.is_due() || enough || self.finished.len() >= worker.settings.batch_size {
             return;
         }
         self.freed_since_claim = false;
@@ -246,15 +243,17 @@ impl<'a, D: Destination> Run<'a, D> {
                 limit: wanted,
                 lease: worker.settings.lease,
             };
-            worker.in_time(outbox::claim(&worker.db, &request)).await
+            // Enough of the lease is left to send.
+            let claim = outbox::claim(&worker.db, &request);
+            (wanted, worker.in_time_of(&worker.claim_size, worker.settings.lease / 2, claim).await)
         }));
     }
 
     fn begin_settle(&mut self) {
-        if self.settling.is_some() || self.finished.is_empty() {
+        if self.settling.is_some() || self.finished.is_empty() || !self.settles.is_due() {
             return;
         }
-        let some = self.finished.len().min(SETTLE_SIZE_MAX);
+        let some = self.finished.len().min(self.settles.size());
         let attempts = self.finished.drain(..some).collect();
         self.settling = Some(Box::pin(settle(self.worker, attempts)));
     }
@@ -262,23 +261,30 @@ impl<'a, D: Destination> Run<'a, D> {
     /// A run that has always something in the air, as under steady load, would else never look for them again.
     fn begin_rescue(&mut self) {
         let worker = self.worker;
-        let due = self.rescued_at.elapsed() >= worker.settings.lease / RESCUE_PART;
-        if due && self.rescuing.is_none() && !worker.signals.drain.is_cancelled() {
-            self.rescued_at = Instant::now();
-            let rescue = outbox::rescue(&worker.db, &worker.name, &worker.policy);
-            self.rescuing = Some(Box::pin(worker.in_time(rescue)));
+        if !self.rescues.is_due() || self.rescuing.is_some() || worker.signals.drain.is_cancelled() {
+            return;
         }
+        self.rescues.put_off(Instant::now() + worker.settings.lease / RESCUE_PART);
+        let limit = self.rescues.size();
+        self.rescuing = Some(Box::pin(async move {
+            let rescue = outbox::rescue(&worker.db, &worker.name, &worker.policy, limit);
+            (limit, worker.in_time_of(&worker.rescue_size, worker.settings.lease, rescue).await)
+        }));
     }
 
-    fn note_rescued(&mut self, rescued: &[(Attempt<()>, Became)]) {
-        for (attempt, became) in rescued {
+    /// Each batch is committed by itself: what follows takes nothing back.
+    fn note_rescued(&mut self, rescued: &Rescued) {
+        for (attempt, became) in &rescued.ended {
             tell::rescued((attempt, became));
             self.report.rescued += 1;
         }
-        self.exhausted &= rescued.is_empty();
+        self.exhausted &= rescued.ended.is_empty();
+        if rescued.is_full {
+            self.rescues.put_off(Instant::now());
+        }
     }
 
-    fn note(&mut self, settlement: &Settlement<D::Receipt>) {
+    fn note(&mut self, settlement: Settlement<D::Receipt>) {
         self.freed_since_claim |= settlement.frees;
         for (attempt, became) in &settlement.settled {
             tell::settled((attempt, became));
@@ -289,6 +295,16 @@ impl<'a, D: Destination> Run<'a, D> {
             }
         }
         self.hold_back(settlement.held.as_ref());
+        if settlement.left.is_empty() {
+            return self.settles.succeeded();
+        }
+        self.settles.pause();
+        let (still, over): (Vec<_>, Vec<_>) =
+            settlement.left.into_iter().partition(|attempt| attempt.event.lease_ends > self.settles.not_before());
+        over.iter().for_each(tell::not_stored);
+        self.report.lost += over.len();
+        // Behind the others: what fails again and again does not keep them from being tried.
+        self.finished.extend(still);
     }
 
     fn finish(&mut self, done: Result<(Id, Delivered<D::Receipt>), JoinError>) {
@@ -298,12 +314,12 @@ impl<'a, D: Destination> Run<'a, D> {
                 done
             }
             Err(error) => match self.tasks.remove(&error.id()) {
-                Some((event, begun)) => (event, panicked(error), begun),
+                Some((event, begun)) => (event, deliver::panicked(error), begun),
                 None => return,
             },
         };
         self.worker.limiter.learn(&outcome, begun);
-        self.keep(Attempt { event, outcome, took: begun.elapsed() });
+        self.keep(Attempt { event, outcome: outcome.printable(), took: begun.elapsed() });
     }
 
     fn finish_all_that_is_ready(&mut self) {
@@ -313,31 +329,10 @@ impl<'a, D: Destination> Run<'a, D> {
     }
 }
 
-/// What `work` comes to, if it does before `end`. A time-out that also holds for a process that stood still meanwhile: the
-/// clock is read before the work goes on, so that a worker that wakes up after its lease sends nothing more.
-async fn before<T>(end: Instant, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = pin!(work);
-    let in_time =
-        poll_fn(|context| if Instant::now() < end { work.as_mut().poll(context).map(Some) } else { Poll::Ready(None) });
-    tokio::time::timeout(end.saturating_duration_since(Instant::now()), in_time).await.ok().flatten()
-}
-
 /// Waits for a step that is under way; for ever if there is none.
-async fn step<T>(step: &mut Step<'_, T>) -> Result<T, DbErr> {
+async fn step<T>(step: &mut Step<'_, T>) -> T {
     let Some(under_way) = step else { return std::future::pending().await };
     let result = under_way.await;
     *step = None;
     result
-}
-
-/// A panic in a delivery is a failed attempt; what it had sent before, nobody knows.
-fn panicked<R>(error: JoinError) -> Outcome<R> {
-    let Ok(panic) = error.try_into_panic() else {
-        return Outcome::Unknown("the delivery was aborted".into());
-    };
-    Outcome::Unknown(format!("the delivery panicked: {}", message(&*panic)))
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
 }

@@ -1,74 +1,224 @@
-//! Writing down what deliveries came to.
+//! Writing down what deliveries came to, so that a result that cannot be stored costs its own event alone.
 
-use std::time::{Duration, Instant};
+use std::panic::AssertUnwindSafe;
 
+use futures_util::FutureExt;
 use sea_orm::DbErr;
 
 use super::{Worker, tell};
 use crate::{
     crash,
+    database::{self, Kind},
     destination::Destination,
-    outbox::{self, Attempt, Became, Held, Outcome, Settled, Settling},
+    outbox::{self, Attempt, Became, Held, Outcome, Receipt, Settled, Settling},
     quotes::FEE_SERVER,
     telemetry::metrics,
 };
 
-/// The pause between tries to settle while the database is away.
-const SETTLE_RETRY: Duration = Duration::from_millis(200);
+/// So many results that fail alone for a reason that we do not know, with none that is stored, are proof enough that
+/// nothing can be stored at present.
+const SUSPECTS_MAX: usize = 8;
 
-/// Attempts that were written down.
+/// What a try to settle came to.
 pub(super) struct Settlement<R> {
-    /// With what became of their events.
+    /// Attempts that were written down, with what became of their events.
     pub settled: Vec<(Attempt<R>, Became)>,
+    /// Attempts that could not be written down at present: to be tried again.
+    pub left: Vec<Attempt<R>>,
     /// Whether their destination is to be left alone now; asked only if an attempt failed.
     pub held: Option<Held>,
     /// Others are deliverable now that were not before.
     pub frees: bool,
 }
 
-/// Settles in one transaction what has finished, and tries again while the database is away and a lease still holds.
-/// Trying again is safe even after a commit whose answer was lost: the leases are gone then, and nothing matches.
+/// One transaction's part of it.
+struct Stored {
+    became: Vec<Became>,
+    held: Option<Held>,
+    frees: bool,
+}
+
+/// Why a batch was not stored.
+struct Failed {
+    remedy: Remedy,
+    why: String,
+}
+
+/// What is to be done about a batch that was not stored.
+enum Remedy {
+    /// The database is not available, busy, or too slow: the same may succeed later, and fewer at a time sooner.
+    Later,
+    /// A value is refused, for this reason: another batch without it succeeds.
+    Isolate(&'static str),
+    /// Nothing that we know: it may be one result's fault, or true for all.
+    Suspect,
+}
+
+impl Remedy {
+    fn of(error: &DbErr) -> Self {
+        if let Some(fault) = database::data_fault(error) {
+            return Self::Isolate(fault);
+        }
+        match database::kind(error) {
+            Kind::Conflict | Kind::Busy | Kind::Unavailable | Kind::ReadOnly | Kind::Full | Kind::Denied => Self::Later,
+            Kind::TooLarge | Kind::Internal => Self::Suspect,
+        }
+    }
+}
+
+/// Settles what has finished. It never fails:
+///
+/// * While the database is unavailable or too slow, all is left for later, and then tried in smaller batches. Trying again is
+///   safe even after a commit whose answer was lost: the tokens of the leases tell that it was this very attempt.
+/// * Any other error may be one result's fault: the batch is halved until the culprit is alone. It is settled as dead with
+///   a text of ours, since the foreign one may be what cannot be stored; the others are settled as what they are. If the
+///   error is none that blames a value, being alone proves nothing: then it counts only if others are stored meanwhile.
 pub(super) async fn settle<D: Destination>(
     worker: &Worker<D>,
     attempts: Vec<Attempt<D::Receipt>>,
-) -> Result<Settlement<D::Receipt>, DbErr> {
-    let held_until = attempts.iter().map(|attempt| attempt.event.lease_ends).max();
-    loop {
-        match worker.in_time(settle_once(worker, &attempts)).await {
-            Ok((became, held, frees)) => {
-                return Ok(Settlement { settled: attempts.into_iter().zip(became).collect(), held, frees });
+) -> Settlement<D::Receipt> {
+    let attempts = attempts.into_iter().map(checked).collect();
+    let settlement = Settlement { settled: Vec::new(), left: Vec::new(), held: None, frees: false };
+    let mut pass = Pass { worker, settlement, batches: vec![attempts], suspects: Vec::new() };
+    while let Some(batch) = pass.batches.pop() {
+        pass.try_to_store(batch).await;
+    }
+    pass.judge_suspects().await;
+    pass.settlement
+}
+
+/// An answer that no database can keep is known before it fails the others.
+fn checked<R: Receipt>(attempt: Attempt<R>) -> Attempt<R> {
+    let Outcome::Delivered(receipt) = &attempt.outcome else { return attempt };
+    match receipt.unstorable() {
+        Some(why) => condemned(attempt, why),
+        None => attempt,
+    }
+}
+
+/// The destination may have the event, and what it answered cannot be kept.
+fn condemned<R>(attempt: Attempt<R>, why: &str) -> Attempt<R> {
+    Attempt { outcome: Outcome::Broken(format!("what the destination answered cannot be stored: {why}")), ..attempt }
+}
+
+struct Pass<'a, D: Destination> {
+    worker: &'a Worker<D>,
+    settlement: Settlement<D::Receipt>,
+    /// What is still to be tried, the next one last.
+    batches: Vec<Vec<Attempt<D::Receipt>>>,
+    /// Attempts that failed alone, for a reason that blames no value.
+    suspects: Vec<Attempt<D::Receipt>>,
+}
+
+impl<D: Destination> Pass<'_, D> {
+    async fn try_to_store(&mut self, mut batch: Vec<Attempt<D::Receipt>>) {
+        let failed = match self.store(&batch).await {
+            Ok(stored) => return self.note(batch, stored),
+            Err(failed) => failed,
+        };
+        let (size, why) = (batch.len(), failed.why);
+        match failed.remedy {
+            Remedy::Later => {
+                tracing::warn!(results = size, error = why, "could not settle, trying again");
+                self.worker.settle_size.too_slow(size);
+                self.leave(batch);
             }
-            Err(error) if held_until.is_some_and(|until| Instant::now() + SETTLE_RETRY < until) => {
-                tracing::warn!(error = %tell::chain(&error), "could not settle, trying again");
-                tokio::time::sleep(SETTLE_RETRY).await;
+            Remedy::Isolate(_) | Remedy::Suspect if size > 1 => {
+                tracing::warn!(results = size, error = why, "could not settle together, trying each half");
+                let half = batch.split_off(size / 2);
+                self.batches.extend([half, batch]);
             }
-            Err(error) => return Err(error),
+            Remedy::Isolate(text) => self.condemn(batch, text, &why).await,
+            Remedy::Suspect => {
+                tracing::warn!(error = why, "could not settle one result");
+                self.suspects.extend(batch);
+                if self.settlement.settled.is_empty() && self.suspects.len() >= SUSPECTS_MAX {
+                    self.leave(Vec::new());
+                }
+            }
+        }
+    }
+
+    /// Nothing more is tried in this pass.
+    fn leave(&mut self, batch: Vec<Attempt<D::Receipt>>) {
+        let left = &mut self.settlement.left;
+        left.extend(batch);
+        left.extend(self.batches.drain(..).flatten());
+    }
+
+    async fn judge_suspects(&mut self) {
+        let suspects = std::mem::take(&mut self.suspects);
+        if self.settlement.settled.is_empty() || !self.settlement.left.is_empty() {
+            return self.settlement.left.extend(suspects);
+        }
+        for suspect in suspects {
+            self.condemn(vec![suspect], "the database refuses it", "others were stored meanwhile").await;
+        }
+    }
+
+    async fn condemn(&mut self, batch: Vec<Attempt<D::Receipt>>, text: &str, why: &str) {
+        for attempt in &batch {
+            let (event, quote) = (attempt.event.id, attempt.event.aggregate_id);
+            tracing::error!(%event, %quote, error = why, text, "the result of a delivery cannot be stored");
+        }
+        let batch: Vec<_> = batch.into_iter().map(|attempt| condemned(attempt, text)).collect();
+        match self.store(&batch).await {
+            Ok(stored) => self.note(batch, stored),
+            Err(failed) => {
+                tracing::error!(error = failed.why, "not even that it cannot be stored can be stored, trying again");
+                self.settlement.left.extend(batch);
+            }
+        }
+    }
+
+    fn note(&mut self, batch: Vec<Attempt<D::Receipt>>, stored: Stored) {
+        self.worker.settle_size.in_time(batch.len());
+        let settlement = &mut self.settlement;
+        settlement.settled.extend(batch.into_iter().zip(stored.became));
+        settlement.held = stored.held.or(settlement.held.take());
+        settlement.frees |= stored.frees;
+    }
+
+    /// A panic while a result is applied is no more than an error.
+    async fn store(&self, batch: &[Attempt<D::Receipt>]) -> Result<Stored, Failed> {
+        let (worker, most) = (self.worker, self.worker.settings.lease);
+        let storing = worker.in_time_of(&worker.settle_size, most, store(worker, batch));
+        match AssertUnwindSafe(storing).catch_unwind().await {
+            Ok(Ok(stored)) => Ok(stored),
+            Ok(Err(error)) => Err(Failed { remedy: Remedy::of(&error), why: tell::chain(&error) }),
+            Err(panic) => {
+                let why = format!("storing it panicked: {}", tell::panic(&*panic));
+                Err(Failed { remedy: Remedy::Suspect, why })
+            }
         }
     }
 }
 
 /// The fee records, the events' `delivered` and the quotes' `confirmed` commit together.
-async fn settle_once<D: Destination>(
-    worker: &Worker<D>,
-    attempts: &[Attempt<D::Receipt>],
-) -> Result<(Vec<Became>, Option<Held>, bool), DbErr> {
-    let destination = &worker.destination;
-    let txn = worker.db.begin().await?;
-    let (clock, name) = (worker.db.clock(), destination.name());
-    let settling = outbox::settle(&txn, clock, name, &worker.name, &worker.policy, attempts).await?;
-    let Settling { became, frees, at } = settling;
-    let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&became).collect();
-    destination.apply(&txn, &settled, at).await?;
-    let any_failed = attempts.iter().any(|it| !matches!(it.outcome, Outcome::Delivered(_)) && !it.outcome.is_unsent());
-    let held = if any_failed { outbox::held(&*txn, name, at).await? } else { None };
-    crash::point("before-settle-commit");
-    txn.commit().await?;
+async fn store<D: Destination>(worker: &Worker<D>, attempts: &[Attempt<D::Receipt>]) -> Result<Stored, DbErr> {
+    let name = worker.destination.name();
+    let (Settling { became, frees, at }, held) = worker
+        .db
+        .transaction(|txn| {
+            Box::pin(async move {
+                let (clock, policy) = (worker.db.clock(), &worker.policy);
+                let settling = outbox::settle(&txn, clock, name, &worker.name, policy, attempts).await?;
+                let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&settling.became).collect();
+                worker.destination.apply(&txn, &settled, settling.at).await?;
+                let failed = |outcome: &Outcome<_>| !matches!(outcome, Outcome::Delivered(_)) && !outcome.is_unsent();
+                let any_failed = attempts.iter().any(|attempt| failed(&attempt.outcome));
+                let held = if any_failed { outbox::held(&*txn, name, settling.at).await? } else { None };
+                crash::point("before-settle-commit");
+                Ok::<_, DbErr>((settling, held))
+            })
+        })
+        .await?;
     worker.signals.settled.notify_waiters();
-    for (attempt, became) in settled {
-        let (is_fee, event_type) = (name == FEE_SERVER, attempt.event.event_type.as_str());
-        if *became == Became::Delivered && is_fee && event_type == "quote.submitted" {
+    let became: Vec<_> = became.into_iter().map(Became::in_the_end).collect();
+    for (attempt, became) in attempts.iter().zip(&became) {
+        if *became == Became::Delivered && name == FEE_SERVER && attempt.event.event_type == "quote.submitted" {
             metrics::fee_lag_seconds((at - attempt.event.created_at).as_seconds_f64());
         }
     }
-    Ok((became, held, frees))
+    Ok(Stored { became, held, frees })
 }

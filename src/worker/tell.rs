@@ -1,9 +1,9 @@
 //! What a worker says about its work: one line and a few counts for each settled event.
 
-use std::error::Error;
+use std::{any::Any, error::Error};
 
 use crate::{
-    outbox::{Became, Settled},
+    outbox::{Attempt, Became, Settled},
     telemetry::{metrics, trace_context::TraceContext},
 };
 
@@ -46,12 +46,26 @@ fn ended<R>((attempt, became): Settled<'_, R>) {
             tracing::info!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome, error,
                 "cancelled while it was being delivered");
         }
+        Became::Already(became) => ended((attempt, became)),
         Became::Lost(holder) => {
             metrics::lease_lost(1);
             tracing::warn!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome,
                 lease = %event.lease_token, holder, "came after its lease had ended: changed nothing");
         }
     }
+}
+
+/// Tells about a result that could not be stored before its lease ended. Whoever takes the event next looks first.
+pub(super) fn not_stored<R>(attempt: &Attempt<R>) {
+    let (event, outcome) = (&attempt.event, attempt.outcome.name());
+    metrics::lease_lost(1);
+    tracing::error!(event = %event.id, quote = %event.aggregate_id, destination = event.destination, attempt = event.attempt,
+        outcome, lease = %event.lease_token, "could not be settled before its lease ended: it is attempted again");
+}
+
+/// What a panic says.
+pub(super) fn panic(panic: &(dyn Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
 }
 
 /// An error and its causes, in one line.

@@ -59,6 +59,8 @@ mod plans;
 mod quote_cancel;
 mod relay;
 mod sessions;
+mod settle_isolates;
+mod settle_slow;
 mod sqlite_full;
 mod statement_size;
 mod strategies;

@@ -269,7 +269,7 @@ impl Play {
             Became::Pending(at) if *at == due_at || outcome.is_unsent() => Status::Pending,
             Became::Dead(_) => Status::Dead,
             Became::Cancelled => Status::Cancelled,
-            Became::Pending(_) | Became::Lost(_) => Status::Leased,
+            Became::Pending(_) | Became::Already(_) | Became::Lost(_) => Status::Leased,
         };
         assert_eq!(became, status, "{}", self.story());
     }

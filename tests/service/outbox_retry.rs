@@ -52,7 +52,7 @@ async fn an_event_is_dead_after_its_last_attempt(outbox: TestOutbox) {
     assert!(why.contains("retry.max_attempts = 6"), "{why}");
     let row = outbox.event(event).await;
     assert_eq!((row.status, row.attempts, row.last_error.as_deref()), (Status::Dead, 6, Some("no answer")));
-    assert!(row.outcome_unknown && row.settled_at.is_some() && row.lease_token.is_none());
+    assert!(row.outcome_unknown && row.settled_at.is_some() && row.leased_until.is_none());
 }
 
 async fn a_dead_event_is_not_tried_again(outbox: TestOutbox) {

@@ -14,7 +14,7 @@ on_each_engine!(
     an_answer_after_a_rescue_changes_nothing,
     a_late_answer_in_a_batch_leaves_its_effects_out_and_the_others_settled,
     a_late_answer_says_nothing_about_the_destination,
-    settling_again_after_a_lost_answer_of_the_database_changes_nothing,
+    settling_again_after_a_lost_answer_of_the_database_changes_nothing_and_knows_its_own,
     of_two_who_settle_at_once_one_counts,
     only_outcomes_that_blame_the_event_spend_its_attempt,
     a_refused_event_and_a_broken_answer_are_dead_at_once,
@@ -98,16 +98,31 @@ async fn a_late_answer_says_nothing_about_the_destination(mut outbox: TestOutbox
 }
 
 /// A worker whose commit went through while its answer was lost settles the same attempts again.
-async fn settling_again_after_a_lost_answer_of_the_database_changes_nothing(outbox: TestOutbox) {
-    outbox.submit(3).await;
-    let claimed = outbox.claim("a", 3).await;
-    let attempts: Vec<_> = claimed.iter().zip([delivered(), retry(), unknown()]).map(|(e, o)| attempt(e, o)).collect();
-    outbox.settle("a", &attempts).await;
+async fn settling_again_after_a_lost_answer_of_the_database_changes_nothing_and_knows_its_own(outbox: TestOutbox) {
+    outbox.submit(5).await;
+    let claimed = outbox.claim("a", 5).await;
+    let outcomes = [delivered(), retry(), unknown(), refused(), Outcome::NotSent("drained".into())];
+    let attempts: Vec<_> = claimed.iter().zip(outcomes).map(|(e, o)| attempt(e, o)).collect();
+    let became = outbox.settle("a", &attempts).await;
     let (events, fee_server) = (outbox.events().await, outbox.fee_server().await);
 
     let again = outbox.settle("a", &attempts).await;
-    assert!(again.iter().all(|became| matches!(became, Became::Lost(_))), "{again:?}");
+    assert!(again.iter().all(|became| matches!(became, Became::Already(_))), "{again:?}");
+    let again: Vec<_> = again.into_iter().map(Became::in_the_end).collect();
+    assert_eq!(again[..4], became[..4]);
+    assert!(matches!(again[4], Became::Pending(_)), "it was handed back");
     assert_eq!((outbox.events().await, outbox.fee_server().await), (events, fee_server));
+
+    // What others do with the events since is never taken for our own.
+    outbox.advance(Duration::from_mins(2));
+    let others = outbox.claim("b", 5).await;
+    assert_eq!(others.len(), 3);
+    for event in &others {
+        outbox.settle_one("b", event, delivered()).await;
+    }
+    let again = outbox.settle("a", &attempts).await;
+    let lost = again.iter().filter(|became| matches!(became, Became::Lost(_))).count();
+    assert_eq!(lost, 3, "{again:?}");
 }
 
 async fn of_two_who_settle_at_once_one_counts(outbox: TestOutbox) {
@@ -156,7 +171,7 @@ async fn a_refused_event_and_a_broken_answer_are_dead_at_once(outbox: TestOutbox
         assert_eq!(outbox.settle_one("a", event, outcome).await, Became::Dead(error.clone()));
         let row = outbox.event(event.id).await;
         assert_eq!((row.status, row.last_error), (outbox_event::Status::Dead, Some(error)));
-        assert!(row.settled_at.is_some() && row.lease_token.is_none() && row.leased_until.is_none());
+        assert!(row.settled_at.is_some() && row.leased_until.is_none());
     }
     outbox.advance(Duration::from_hours(1));
     assert!(outbox.claim("a", 2).await.is_empty());
@@ -224,7 +239,7 @@ async fn a_fee_record_and_the_confirmation_come_with_the_delivery(outbox: TestOu
     let row = outbox.event(claimed.id).await;
     assert_eq!((row.status, row.attempts), (outbox_event::Status::Delivered, 1));
     assert_eq!(row.settled_at, Some(records[0].created_at));
-    assert!(row.lease_token.is_none() && row.leased_until.is_none());
+    assert!(row.leased_until.is_none());
 }
 
 async fn a_refusal_rejects_the_quote(outbox: TestOutbox) {

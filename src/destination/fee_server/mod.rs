@@ -62,6 +62,13 @@ impl outbox::Receipt for Receipt {
         let (Self::Fee(status, _) | Self::Voided(status)) = *self;
         Map::from_iter([("status".to_owned(), status.into())])
     }
+
+    fn unstorable(&self) -> Option<&'static str> {
+        match self {
+            Self::Fee(_, fee) => fee.unstorable(),
+            Self::Voided(_) => None,
+        }
+    }
 }
 
 /// Why the client can't be built.
@@ -260,13 +267,11 @@ impl Destination for FeeServer {
             quotes::advance(txn, confirmed, &[Status::Pending], Status::Confirmed, None, now).await?;
         }
         let mut news: Vec<_> = fees.into_iter().map(|(event, fee)| news(event, What::FeeCreated(fee))).collect();
-        for (event, why) in settled.iter().copied().filter_map(refused_quote) {
-            let id = event.aggregate_id;
-            let moved = quotes::advance(txn, [id], &[Status::Pending], Status::Rejected, Some(why), now).await?;
-            if moved == 1 {
-                news.push(self::news(event, What::Rejected(id, why)));
-            }
-        }
+        let refused: Vec<_> = settled.iter().copied().filter_map(refused_quote).collect();
+        let reasons = refused.iter().map(|(event, why)| (event.aggregate_id, *why));
+        let rejected = quotes::reject(txn, None, reasons, now).await?;
+        let refused = refused.into_iter().filter(|(event, _)| rejected.contains(&event.aggregate_id));
+        news.extend(refused.map(|(event, why)| self::news(event, What::Rejected(event.aggregate_id, why))));
         self.relay.tell(txn, now, &news).await
     }
 }

@@ -133,10 +133,9 @@ impl Destination for Kafka {
             // Nothing happens to quotes that have their fees made elsewhere: to them this was news.
             quotes::advance_those_for(txn, KAFKA, told, Status::Pending, Status::Confirmed, None, now).await?;
         }
-        for (event, why) in settled.iter().copied().filter_map(refused) {
-            let (id, to) = ([event.aggregate_id], Status::Rejected);
-            quotes::advance_those_for(txn, KAFKA, id, Status::Pending, to, Some(why), now).await?;
-        }
+        let refused = settled.iter().copied().filter_map(refused);
+        let refused: Vec<_> = refused.map(|(event, why)| (event.aggregate_id, why)).collect();
+        quotes::reject(txn, Some(KAFKA), refused, now).await?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Run, SETTLE_SIZE_MAX, settle};
+use super::{Run, settle};
 use crate::{
     destination::Destination,
     outbox::{self, Attempt, Claim, Held, LeasedEvent, Outcome},
@@ -60,8 +60,8 @@ impl<D: Destination> Run<'_, D> {
 
     /// On a connection of its own: a slow batch that is being settled does not keep the fleet from knowing.
     pub(super) fn begin_urgent_settle(&mut self) {
-        if self.settling_urgent.is_none() && !self.urgent.is_empty() {
-            let some = self.urgent.len().min(SETTLE_SIZE_MAX);
+        if self.settling_urgent.is_none() && !self.urgent.is_empty() && self.settles.is_due() {
+            let some = self.urgent.len().min(self.settles.size());
             let attempts = self.urgent.drain(..some).collect();
             self.settling_urgent = Some(Box::pin(settle(self.worker, attempts)));
         }

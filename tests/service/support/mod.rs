@@ -26,7 +26,7 @@ pub use eventually::eventually;
 pub use filling::Filling;
 pub(crate) use outbox::on_each_engine;
 pub use outbox::{
-    TestOutbox, attempt, delivered, fee_server, new_quote, refused, retry, unknown, with_fee, worker_settings,
+    Receipt, TestOutbox, attempt, delivered, fee_server, new_quote, refused, retry, unknown, with_fee, worker_settings,
 };
 pub use ports::free_port;
 pub use process::{Process, Signal};

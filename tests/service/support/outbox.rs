@@ -143,7 +143,14 @@ impl TestOutbox {
     }
 
     pub async fn rescue(&self, worker: &str) -> Vec<(Attempt<()>, Became)> {
-        outbox::rescue(&self.db, worker, &self.policy).await.unwrap()
+        let mut all = Vec::new();
+        loop {
+            let rescued = outbox::rescue(&self.db, worker, &self.policy, 500).await.unwrap();
+            all.extend(rescued.ended);
+            if !rescued.is_full {
+                return all;
+            }
+        }
     }
 
     /// A worker that nobody tells anything.

@@ -1,0 +1,13 @@
+//! Lists of ids in statements.
+
+use uuid::Uuid;
+
+/// The ids, the last one repeated up to a power of two: statements of few lengths stay prepared on a connection.
+#[must_use]
+pub fn padded(ids: impl IntoIterator<Item = Uuid>) -> Vec<Uuid> {
+    let mut ids: Vec<_> = ids.into_iter().collect();
+    if let Some(last) = ids.last().copied() {
+        ids.resize(ids.len().next_power_of_two(), last);
+    }
+    ids
+}

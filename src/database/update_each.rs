@@ -1,0 +1,198 @@
+//! One statement that changes many rows, each to values of its own.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use super::DatabaseTransaction;
+
+/// A column whose values differ by row, and how they are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Column(pub &'static str, pub Type);
+
+/// What a column takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Text.
+    Text,
+    /// A number of 32 bits.
+    Integer,
+    /// True or false.
+    Boolean,
+    /// A time with microseconds.
+    Time,
+    /// JSON.
+    Json,
+}
+
+/// The value of one column in one row.
+#[derive(Clone, Debug)]
+pub enum Cell {
+    /// The row keeps what it has.
+    Keep,
+    /// For [`Type::Text`].
+    Text(String),
+    /// For [`Type::Integer`].
+    Integer(i32),
+    /// For [`Type::Boolean`].
+    Boolean(bool),
+    /// For [`Type::Time`].
+    Time(DateTime<Utc>),
+    /// For [`Type::Json`].
+    Json(Json),
+}
+
+/// An update of rows of a table, found by their `id`.
+///
+/// The values of all rows are one parameter, which the database unfolds and joins: the statement's text, and with it its
+/// plan, is the same for one row and for a thousand, and its cost grows with their number. A `CASE` with a branch for each
+/// row would grow with its square.
+#[derive(Clone, Copy, Debug)]
+pub struct UpdateEach<'a> {
+    /// The table's name.
+    pub table: &'static str,
+    /// Columns that get the same value in each row.
+    pub to_all: &'a [(&'static str, Value)],
+    /// Columns that get a value by row.
+    pub by_row: &'a [Column],
+}
+
+impl UpdateEach<'_> {
+    /// Changes `rows`, each given by its id and its cells in the order of `by_row`, by as many statements as the bytes of
+    /// the values ask for.
+    ///
+    /// # Errors
+    /// Any database error.
+    pub async fn run(&self, txn: &DatabaseTransaction, rows: Vec<(Uuid, Vec<Cell>)>) -> Result<(), DbErr> {
+        for values in self.values(txn.get_database_backend(), txn.statement_bytes(), rows) {
+            self.send(txn, values).await?;
+        }
+        Ok(())
+    }
+
+    /// The parameter of each statement.
+    fn values(&self, backend: DbBackend, bytes_max: usize, rows: Vec<(Uuid, Vec<Cell>)>) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        for (id, cells) in rows {
+            let row = self.row(backend, id, cells).to_string();
+            match all.last_mut() {
+                Some(values) if values.len() + row.len() <= bytes_max => {
+                    values.push(',');
+                    values.push_str(&row);
+                }
+                _ => all.push(format!("[{row}")),
+            }
+        }
+        all.iter_mut().for_each(|values| values.push(']'));
+        all
+    }
+
+    async fn send(&self, txn: &DatabaseTransaction, values: String) -> Result<(), DbErr> {
+        let backend = txn.get_database_backend();
+        let same = self.to_all.iter().map(|(_, value)| value.clone());
+        // PostgreSQL's parameters are numbered; elsewhere they are counted in the order of the text.
+        let values: Vec<Value> = match backend {
+            DbBackend::Sqlite => same.chain([values.into()]).collect(),
+            _ => std::iter::once(values.into()).chain(same).collect(),
+        };
+        txn.execute_raw(Statement::from_sql_and_values(backend, self.sql(backend), values)).await.map(drop)
+    }
+
+    fn row(&self, backend: DbBackend, id: Uuid, cells: Vec<Cell>) -> Json {
+        let mut row = Map::from_iter([("v_id".to_owned(), id.simple().to_string().into())]);
+        for (Column(name, _), cell) in self.by_row.iter().zip(cells) {
+            if let Some(value) = cell.written(backend) {
+                row.insert(format!("v_{name}"), value);
+            }
+        }
+        row.into()
+    }
+
+    fn sql(&self, backend: DbBackend) -> String {
+        let Self { table, .. } = self;
+        let rows = self.rows(backend);
+        let changes = self.changes(backend);
+        match backend {
+            // The order of the join is said: it would else be guessed, and one guess reads the whole table.
+            DbBackend::MySql => {
+                format!("UPDATE {rows} STRAIGHT_JOIN {table} ON {table}.id = UNHEX(v_id) SET {changes}")
+            }
+            _ => format!("UPDATE {table} SET {changes} FROM {rows} WHERE {table}.id = v_id"),
+        }
+    }
+
+    fn changes(&self, backend: DbBackend) -> String {
+        let same = self.to_all.iter().enumerate().map(|(at, (name, _))| match backend {
+            DbBackend::Postgres => format!("{name} = ${}", at + 2),
+            _ => format!("{name} = ?"),
+        });
+        let by_row = self.by_row.iter().map(|Column(name, kind)| {
+            // Two texts of different collations are comparable only if one is said to count.
+            let collation = match (backend, kind) {
+                (DbBackend::MySql, Type::Text | Type::Json) => " COLLATE utf8mb4_bin",
+                _ => "",
+            };
+            format!("{name} = COALESCE(v_{name}{collation}, {name})")
+        });
+        same.chain(by_row).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The parameter, unfolded to a table `v` of the columns `v_id` and `v_` with each name of `by_row`.
+    fn rows(&self, backend: DbBackend) -> String {
+        let columns = |column: fn(&str, Type) -> String| {
+            self.by_row.iter().map(|Column(name, kind)| column(name, *kind)).collect::<String>()
+        };
+        match backend {
+            DbBackend::Postgres => {
+                let columns = columns(|name, kind| format!(", v_{name} {}", postgres(kind)));
+                format!("jsonb_to_recordset($1::jsonb) AS v(v_id uuid{columns})")
+            }
+            DbBackend::MySql => {
+                let columns = columns(|name, kind| format!(", v_{name} {} PATH '$.v_{name}'", mariadb(kind)));
+                format!("JSON_TABLE(?, '$[*]' COLUMNS(v_id CHAR(32) PATH '$.v_id'{columns})) AS v")
+            }
+            _ => {
+                let columns = columns(|name, _| format!(", value ->> 'v_{name}' AS v_{name}"));
+                format!("(SELECT unhex(value ->> 'v_id') AS v_id{columns} FROM json_each(?)) AS v")
+            }
+        }
+    }
+}
+
+fn postgres(kind: Type) -> &'static str {
+    match kind {
+        Type::Text => "text",
+        Type::Integer => "integer",
+        Type::Boolean => "boolean",
+        Type::Time => "timestamptz",
+        Type::Json => "jsonb",
+    }
+}
+
+fn mariadb(kind: Type) -> &'static str {
+    match kind {
+        Type::Text | Type::Json => "LONGTEXT CHARACTER SET utf8mb4",
+        Type::Integer => "INTEGER",
+        Type::Boolean => "TINYINT",
+        Type::Time => "DATETIME(6)",
+    }
+}
+
+impl Cell {
+    /// As the drivers write the same value to a column; `None` keeps what is there.
+    fn written(self, backend: DbBackend) -> Option<Json> {
+        Some(match (self, backend) {
+            (Self::Keep, _) => return None,
+            (Self::Text(text), _) => text.into(),
+            (Self::Integer(number), _) => number.into(),
+            (Self::Boolean(yes), DbBackend::Postgres) => yes.into(),
+            (Self::Boolean(yes), _) => i32::from(yes).into(),
+            (Self::Time(time), DbBackend::MySql) => time.format("%Y-%m-%d %H:%M:%S%.6f").to_string().into(),
+            (Self::Time(time), _) => time.to_rfc3339_opts(SecondsFormat::AutoSi, false).into(),
+            (Self::Json(json), DbBackend::Postgres) => json,
+            // Their columns keep JSON as text.
+            (Self::Json(json), _) => json.to_string().into(),
+        })
+    }
+}
