@@ -2,6 +2,7 @@
 //!
 //! [`Worker::run_once`] is the whole job; cron ticks, commits and the command line only decide when it runs.
 
+mod backlog;
 mod hold;
 mod limiter;
 mod report;
@@ -33,6 +34,7 @@ pub struct Worker<D: Destination> {
     settings: settings::Worker,
     name: String,
     limiter: limiter::Limiter,
+    backlog: backlog::Backlog,
     hold: hold::Hold,
     signals: Signals,
     cut_off: CancellationToken,
@@ -61,10 +63,10 @@ impl<D: Destination> Worker<D> {
         name: String,
         signals: Signals,
     ) -> Self {
-        let limiter = limiter::Limiter::new(settings.concurrency);
+        let limiter = limiter::Limiter::new(destination.name(), settings.concurrency);
         let (cut_off, registered) = (CancellationToken::new(), OnceCell::new());
-        let hold = hold::Hold::default();
-        Self { db, destination, policy, settings, name, limiter, hold, signals, cut_off, registered }
+        let (backlog, hold) = (backlog::Backlog::default(), hold::Hold::default());
+        Self { db, destination, policy, settings, name, limiter, backlog, hold, signals, cut_off, registered }
     }
 
     /// Where its events go.

@@ -90,6 +90,7 @@ impl<D: Destination> Worker<D> {
         let register = || self.in_time(outbox::ensure_destinations(&self.db, &names));
         self.registered.get_or_try_init(register).await?;
         let sight = self.in_time(outbox::look(&self.db, self.destination.name())).await?;
+        self.limiter.landed();
         let mut run = Run::new(self);
         if sight.expired {
             run.note_rescued(&self.in_time(outbox::rescue(&self.db, &self.name, &self.policy)).await?);
@@ -169,10 +170,12 @@ impl<'a, D: Destination> Run<'a, D> {
                 }
                 () = self.worker.signals.wake.notified(), if self.exhausted && failed.is_ok() => self.wake(),
                 () = self.worker.signals.drain.cancelled(), if !self.waiting.is_empty() => {}
+                () = rested(self.worker.limiter.rested()), if !self.waiting.is_empty() => {}
                 () = self.worker.cut_off.cancelled(), if !self.in_flight.is_empty() => self.in_flight.abort_all(),
             }
             self.finish_all_that_is_ready();
         }
+        self.worker.tell_limits(0);
         failed.map(|()| self.report)
     }
 
@@ -202,7 +205,7 @@ impl<'a, D: Destination> Run<'a, D> {
     /// Starts deliveries while there are places, unless results pile up because the database is away.
     fn send(&mut self) {
         while self.may_call()
-            && self.in_flight.len() < self.worker.limiter.limit()
+            && self.worker.limiter.places(self.in_flight.len()) > 0
             && self.finished.len() < self.worker.settings.batch_size
         {
             let Some(event) = self.waiting.pop_front() else { break };
@@ -214,6 +217,7 @@ impl<'a, D: Destination> Run<'a, D> {
             let (destination, begun) = (Arc::clone(&self.worker.destination), Instant::now());
             // Time to settle is left, also after a look-up and a call that both took their time.
             let limit = lease_left.saturating_sub(self.worker.settings.lease / SETTLE_PART);
+            self.worker.limiter.begin(begun);
             let known_by = event.clone();
             let task = self.in_flight.spawn(async move {
                 crash::point("after-claim");
@@ -320,6 +324,14 @@ async fn before<T>(end: Instant, work: impl Future<Output = T>) -> Option<T> {
     let in_time =
         poll_fn(|context| if Instant::now() < end { work.as_mut().poll(context).map(Some) } else { Poll::Ready(None) });
     tokio::time::timeout(end.saturating_duration_since(Instant::now()), in_time).await.ok().flatten()
+}
+
+/// Waits until a place has rested; for ever if none does.
+async fn rested(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for a step that is under way; for ever if there is none.
