@@ -7,6 +7,7 @@ use super::{
     chance::{CHANCE_MAX, Chance},
     experiment::{Experiment, Verdict},
     rest::{Rest, Rested},
+    sign::{Sign, as_f64},
     tally::{Latency, Tally},
 };
 
@@ -34,21 +35,6 @@ const KEEP: (f64, f64) = (0.3, 0.95);
 const UNUSED_RISE: Duration = Duration::from_secs(1);
 /// The most slots between two experiments that nothing has asked for.
 const SLOTS_MAX: u64 = 32;
-
-/// What a call says about its destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sign {
-    /// It was answered.
-    Success,
-    /// It failed, or was refused for now.
-    Failure,
-    /// This process could not send it.
-    OutOfResources,
-    /// It failed in a way that has nothing to do with load.
-    Nothing,
-    /// It was handed back before it left.
-    NotSent,
-}
 
 /// The state of one worker's limit.
 #[derive(Debug)]
@@ -271,7 +257,7 @@ impl Control {
         let Some(experiment) = self.experiment.take() else { return };
         match verdict {
             Verdict::Overload { keep, is_queue } => {
-                self.least = lesser(self.least, experiment.latency());
+                self.least = Latency::lesser(self.least, experiment.latency());
                 self.slots = 1;
                 self.curious = is_queue;
                 self.trust = if is_queue { self.trust } else { TRUST };
@@ -289,6 +275,7 @@ impl Control {
                     self.ceiling = None;
                 }
                 self.trust = 0;
+                self.doubling_to = Some(self.healthy).filter(|healthy| *healthy > self.limit);
                 if self.by_slot {
                     self.slots = (self.slots * 2).min(SLOTS_MAX);
                 }
@@ -337,9 +324,11 @@ impl Control {
             return self.look_into_it(now);
         }
         if !is_slow && self.recent.successes() > 0.0 && self.recent.share() <= CHANCE_MAX {
-            self.healthy = self.limit;
+            if self.doubling_to.is_none() {
+                self.healthy = self.limit;
+            }
             if self.windows > SETTLED {
-                self.least = lesser(self.least, latency);
+                self.least = Latency::lesser(self.least, latency);
                 if self.windows.is_multiple_of(SETTLED) && self.trust > 0 {
                     self.trust = (self.trust + 1).min(TRUST);
                 }
@@ -371,16 +360,4 @@ impl Control {
         self.limit = Ceiling::rise(self.ceiling, self.limit, self.windows > QUICK).min(self.max);
         self.ceiling = self.ceiling.filter(|it| self.limit < self.max && !it.is_passed(self.limit));
     }
-}
-
-fn lesser(this: Option<Latency>, that: Option<Latency>) -> Option<Latency> {
-    match (this, that) {
-        (Some(this), Some(that)) => Some(if that.log < this.log { that } else { this }),
-        (this, that) => this.or(that),
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-pub(super) fn as_f64(count: usize) -> f64 {
-    count as f64
 }

@@ -10,6 +10,7 @@ mod chance;
 mod control;
 mod experiment;
 mod rest;
+mod sign;
 mod tally;
 
 #[cfg(test)]
@@ -22,7 +23,8 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use control::{Control, Sign};
+use control::Control;
+use sign::{Sign, as_f64};
 
 use crate::outbox::Outcome;
 
@@ -50,7 +52,7 @@ impl Limiter {
     /// Starts at `max`: there is no sign of trouble yet.
     pub(super) fn new(destination: &'static str, max: usize) -> Self {
         let max = max.max(1);
-        let state = State { control: Control::new(control::as_f64(max)), is_low: false };
+        let state = State { control: Control::new(as_f64(max)), is_low: false };
         Self { destination, max, state: Mutex::new(state) }
     }
 
@@ -95,9 +97,9 @@ impl Limiter {
     /// Learns from a delivery that was begun at `begun`.
     pub(super) fn learn<R>(&self, outcome: &Outcome<R>, begun: Instant) {
         let mut state = self.lock();
-        state.control.call_ended(sign(outcome), begun, Instant::now(), slot());
+        state.control.call_ended(Sign::from(outcome), begun, Instant::now(), slot());
         let State { control, is_low } = &mut *state;
-        let part = control.level() / control::as_f64(self.max);
+        let part = control.level() / as_f64(self.max);
         let (destination, max) = (self.destination, self.max);
         let (limit, failure_share) = (floor(control.level()), control.failure_share());
         if !*is_low && part < LOW.0 && self.max > 1 {
@@ -117,19 +119,6 @@ impl Limiter {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn sign<R>(outcome: &Outcome<R>) -> Sign {
-    match outcome {
-        // A refusal is an answer.
-        Outcome::Delivered(_) | Outcome::Refused(_) => Sign::Success,
-        Outcome::Retry(_) | Outcome::RetryAfter(..) | Outcome::Unknown(_) => Sign::Failure,
-        Outcome::OutOfResources(_) => Sign::OutOfResources,
-        Outcome::Broken(_) | Outcome::Misdirected { .. } | Outcome::Unauthorised(_) | Outcome::Forbidden(_) => {
-            Sign::Nothing
-        }
-        Outcome::NotSent(_) => Sign::NotSent,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::control::{Control, Sign};
+use super::{control::Control, sign::Sign};
 
 /// How a server treats a call.
 pub(super) enum Server {

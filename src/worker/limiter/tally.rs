@@ -98,6 +98,14 @@ impl Latency {
     /// Fewer say nothing.
     const SUCCESSES_MIN: f64 = 8.0;
 
+    /// The faster of two.
+    pub(super) fn lesser(this: Option<Self>, that: Option<Self>) -> Option<Self> {
+        match (this, that) {
+            (Some(this), Some(that)) => Some(if that.log < this.log { that } else { this }),
+            (this, that) => this.or(that),
+        }
+    }
+
     /// By which factor, as a logarithm, `self` is slower than `other`, and the standard error of that.
     pub(super) fn slower_than(&self, other: &Self) -> (f64, f64) {
         let error = (self.variance / self.of + other.variance / other.of).sqrt().max(0.01);
