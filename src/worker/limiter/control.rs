@@ -68,6 +68,8 @@ pub(super) struct Control {
     /// How often more failures are taken for overload without a proof.
     trust: u32,
     by_slot: bool,
+    /// The limit is held, because answers are slow.
+    still: bool,
     /// An experiment is due as soon as enough is known of the present limit.
     curious: bool,
 }
@@ -98,6 +100,7 @@ impl Control {
             curious: false,
             trust: 0,
             by_slot: false,
+            still: false,
         }
     }
 
@@ -241,6 +244,7 @@ impl Control {
         let in_use = self.limit.min(self.in_flight_max.max(1.0));
         self.doubling_to = None;
         self.curious = false;
+        self.still = false;
         if in_use < 2.0 {
             // Nothing can be lowered: what fails one by one fails by chance.
             self.chance.learn(self.recent.failures(), self.recent.calls());
@@ -318,16 +322,22 @@ impl Control {
         let slower = latency.zip(self.least).map(|(latency, least)| latency.slower_than(&least));
         let is_slow = slower.is_some_and(|(slower, error)| slower > SLOWER.max(3.0 * error));
         let asked = self.slot_is_due(slot) || self.curious;
+        if is_slow && !self.still {
+            // What was seen while the limit rose belongs to lower ones: it is held for a few windows, then judged.
+            (self.still, self.doubling_to) = (true, None);
+            return self.start_anew(now);
+        }
         let is_known = latency.is_some() || self.recent.failures() >= FAILURES_MIN;
         if used && self.in_flight_max >= 2.0 && is_known && (is_slow || asked) {
             self.by_slot = !is_slow;
             return self.look_into_it(now);
         }
+        self.still &= is_slow || latency.is_none();
         if !is_slow && self.recent.successes() > 0.0 && self.recent.share() <= CHANCE_MAX {
             if self.doubling_to.is_none() {
                 self.healthy = self.limit;
             }
-            if self.windows > SETTLED {
+            if self.windows > SETTLED || self.doubling_to.is_some() {
                 self.least = Latency::lesser(self.least, latency);
                 if self.windows.is_multiple_of(SETTLED) && self.trust > 0 {
                     self.trust = (self.trust + 1).min(TRUST);
@@ -354,7 +364,7 @@ impl Control {
         }
         self.unused_since = None;
         self.curious &= used;
-        if self.doubling_to.is_some() || (self.curious && used) {
+        if self.doubling_to.is_some() || self.still || (self.curious && used) {
             return;
         }
         self.limit = Ceiling::rise(self.ceiling, self.limit, self.windows > QUICK).min(self.max);

@@ -15,6 +15,8 @@ const EVIDENCE: f64 = 3.0;
 const EVIDENCE_LEFT: f64 = 1.0;
 /// The longest cohort, in times of the lowered limit.
 const COHORT_MAX: f64 = 4.0;
+/// A cohort may be so large, however low the limit.
+const CALLS_ENOUGH: f64 = 100.0;
 /// Latency must fall by this part of what a queue that is shorter by as much would make of it.
 const LATENCY_PART: f64 = 0.7;
 /// Without a verdict the limit is lowered for so many round trips after the last call of the cohort began; slow calls
@@ -150,7 +152,7 @@ impl Experiment {
         } else {
             0.0
         };
-        for_share.max(250.0 * spread).max(10.0).clamp(self.low(), self.low().max(2.0) * COHORT_MAX)
+        for_share.max(250.0 * spread).max(10.0).clamp(self.low(), (self.low() * COHORT_MAX).max(CALLS_ENOUGH))
     }
 
     /// The verdict, once there is one.

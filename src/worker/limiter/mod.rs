@@ -71,7 +71,9 @@ impl Limiter {
 
     /// When the next such place is free, if there is one.
     pub(super) fn rested(&self) -> Option<Instant> {
-        self.lock().control.rested()
+        let mut state = self.lock();
+        state.control.resting(Instant::now(), slot());
+        state.control.rested()
     }
 
     /// The share of calls that failed lately.

@@ -22,7 +22,7 @@ impl<R> From<&Outcome<R>> for Sign {
         match outcome {
             // A refusal is an answer.
             Outcome::Delivered(_) | Outcome::Refused(_) => Self::Success,
-            Outcome::Retry(_) | Outcome::RetryAfter(..) | Outcome::Unknown(_) => Self::Failure,
+            Outcome::Retry(_) | Outcome::Unreachable(_) | Outcome::RetryAfter(..) | Outcome::Unknown(_) => Self::Failure,
             Outcome::OutOfResources(_) => Self::OutOfResources,
             Outcome::Broken(_) | Outcome::Misdirected { .. } | Outcome::Unauthorised(_) | Outcome::Forbidden(_) => {
                 Self::Nothing
