@@ -9,7 +9,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Event, EventStatus, Failure, OpenCircuit, Pause, destination, get};
+use super::{
+    Event, EventStatus, Failure, OpenCircuit, Pause, destination, get,
+    headline::BEHIND_SECONDS,
+    queue::{self, Place},
+};
 use crate::database::Database;
 
 /// The reason in one or more sentences, and the facts behind it. A fact that is no reason here is left out: a paused
@@ -48,6 +52,8 @@ pub struct Explanation {
     pub not_before: Option<DateTime<Utc>>,
     /// Too many deliveries to its destination failed.
     pub circuit: Option<OpenCircuit>,
+    /// It has been due for more than a minute and nothing holds it back: deliveries do not keep up.
+    pub queue: Option<Place>,
 }
 
 /// A worker's right to deliver the event.
@@ -92,6 +98,9 @@ pub async fn explain(db: &Database, id: Uuid) -> Result<Option<Explanation>, DbE
             explanation.not_before = destination.not_before.filter(|until| *until > now);
             explanation.circuit = destination.circuit;
         }
+    }
+    if event.status == EventStatus::Pending && explanation.waits_for_its_turn(&event, now) {
+        explanation.queue = Some(queue::place(&*txn, &event, now).await?);
     }
     explanation.sentence = match event.status {
         EventStatus::Delivered => format!("It was delivered at {}.", settled_at(&event)),
@@ -138,6 +147,7 @@ impl Explanation {
             paused: None,
             not_before: None,
             circuit: None,
+            queue: None,
         }
     }
 
@@ -171,6 +181,13 @@ impl Explanation {
         sentence
     }
 
+    /// Nothing holds it back, and yet it has been due for long.
+    fn waits_for_its_turn(&self, event: &Event, now: DateTime<Utc>) -> bool {
+        let free = self.waiting_for.is_none() && self.paused.is_none() && self.not_before.is_none();
+        let due_for = (now - event.due_at).as_seconds_f64();
+        free && self.circuit.is_none() && due_for >= BEHIND_SECONDS
+    }
+
     fn what_holds_it_back(&self, event: &Event, now: DateTime<Utc>) -> String {
         let mut sentences = Vec::new();
         let destination = &self.destination;
@@ -202,6 +219,7 @@ impl Explanation {
         } else if sentences.is_empty() {
             sentences.push(format!("It has been due since {}; the next run of a worker takes it.", time(event.due_at)));
         }
+        sentences.extend(self.queue.as_ref().map(Place::sentence));
         sentences.join(" ")
     }
 

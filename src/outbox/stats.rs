@@ -13,7 +13,7 @@ use sea_orm::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{DestinationState, EventStatus, claim::status_in, destinations};
+use super::{DestinationState, EventStatus, claim::status_in, destinations, headline};
 use crate::{
     database::Database,
     quotes::{FEE_SERVER, KAFKA},
@@ -32,6 +32,8 @@ pub const SETTLED_COUNTED_MAX: u64 = 10_000;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = OutboxStats)]
 pub struct Stats {
+    /// What matters most, in one sentence.
+    pub headline: String,
     /// By destination.
     pub destinations: Vec<DestinationStats>,
     /// `pending`, `leased` and `dead` are counted up to this many, each.
@@ -99,7 +101,8 @@ pub async fn stats(db: &Database) -> Result<Stats, DbErr> {
         of(&mut stats, &destination).delivered_last_minute = unsigned(count);
     }
     let (unsettled_counted_max, settled_counted_max) = (UNSETTLED_COUNTED_MAX, SETTLED_COUNTED_MAX);
-    Ok(Stats { destinations: stats, unsettled_counted_max, settled_counted_max, at })
+    let headline = headline::of(&stats);
+    Ok(Stats { headline, destinations: stats, unsettled_counted_max, settled_counted_max, at })
 }
 
 /// Counts, and sets the gauges that operators watch.
@@ -197,7 +200,10 @@ pub fn numbers_of_settled(backend: DbBackend, limit: u64) -> Vec<SelectStatement
     statuses.iter().map(question).collect()
 }
 
-async fn delivered_since(db: &impl ConnectionTrait, since: DateTime<Utc>) -> Result<Vec<(String, i64)>, DbErr> {
+pub(super) async fn delivered_since(
+    db: &impl ConnectionTrait,
+    since: DateTime<Utc>,
+) -> Result<Vec<(String, i64)>, DbErr> {
     let question = numbers_of_delivered(db.get_database_backend(), since, UNSETTLED_COUNTED_MAX);
     let rows = db.query_all(&question).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()

@@ -76,6 +76,8 @@ fn describe() {
     describe_gauge!("feebox_outbox_oldest_due_seconds", Unit::Seconds, "How long the oldest due event has been due");
     describe_histogram!("feebox_fee_lag_seconds", Unit::Seconds, "Time from a quote's submission to its fee record");
     describe_gauge!("feebox_circuit_open", Unit::Count, "1 while the destination's circuit is open");
+    describe_gauge!("feebox_worker_limit", Unit::Count, "Deliveries that this process may have in the air");
+    describe_gauge!("feebox_in_flight", Unit::Count, "Deliveries that this process has in the air");
     describe_counter!("feebox_lease_lost_total", Unit::Count, "Late answers of workers whose lease had run out");
     describe_counter!(
         "feebox_compensations_total",
@@ -133,6 +135,16 @@ pub fn fee_lag_seconds(lag_seconds: f64) {
 pub fn circuit_open(destination: impl Into<SharedString>, is_open: bool) {
     let open = f64::from(u8::from(is_open));
     gauge!("feebox_circuit_open", "destination" => destination.into()).set(open);
+}
+
+/// Sets how many deliveries to `destination` this process may have in the air.
+pub fn limit(destination: impl Into<SharedString>, deliveries: usize) {
+    gauge!("feebox_worker_limit", "destination" => destination.into()).set(as_f64(deliveries as u64));
+}
+
+/// Sets how many deliveries to `destination` this process has in the air.
+pub fn in_flight(destination: impl Into<SharedString>, deliveries: usize) {
+    gauge!("feebox_in_flight", "destination" => destination.into()).set(as_f64(deliveries as u64));
 }
 
 /// Counts late answers that changed nothing because the lease had run out.

@@ -2,6 +2,7 @@
 //!
 //! [`Worker::run_once`] is the whole job; cron ticks, commits and the command line only decide when it runs.
 
+mod backlog;
 mod deliver;
 mod hold;
 mod limiter;
@@ -47,6 +48,7 @@ pub struct Worker<D: Destination> {
     settings: settings::Worker,
     name: String,
     limiter: limiter::Limiter,
+    backlog: backlog::Backlog,
     hold: hold::Hold,
     signals: Signals,
     claim_size: BatchSize,
@@ -78,12 +80,13 @@ impl<D: Destination> Worker<D> {
         name: String,
         signals: Signals,
     ) -> Self {
-        let limiter = limiter::Limiter::new(settings.concurrency);
+        let limiter = limiter::Limiter::new(destination.name(), settings.concurrency);
         Self {
             db,
             destination,
             policy,
             limiter,
+            backlog: backlog::Backlog::default(),
             hold: hold::Hold::default(),
             name,
             signals,

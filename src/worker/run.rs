@@ -88,6 +88,7 @@ impl<D: Destination> Worker<D> {
         if !(sight.due || sight.expired) {
             return Ok(Report::default());
         }
+        self.limiter.landed();
         let mut run = Run::new(self);
         if sight.expired {
             run.rescues.put_off(Instant::now());
@@ -159,11 +160,13 @@ impl<'a, D: Destination> Run<'a, D> {
                 }
                 () = self.worker.signals.wake.notified(), if self.exhausted => self.wake(),
                 () = self.worker.signals.drain.cancelled(), if !self.waiting.is_empty() => {}
+                () = rested(self.worker.limiter.rested()), if !self.waiting.is_empty() => {}
                 () = self.worker.cut_off.cancelled(), if !self.in_flight.is_empty() => self.in_flight.abort_all(),
                 () = tokio::time::sleep_until(next_try.into()) => {}
             }
             self.finish_all_that_is_ready();
         }
+        self.worker.tell_limits(0);
         self.claims.into_failure().or(self.rescues.into_failure()).map_or(Ok(self.report), Err)
     }
 
@@ -201,7 +204,7 @@ impl<'a, D: Destination> Run<'a, D> {
     /// Starts deliveries while there are places, unless results pile up because the database is away.
     fn send(&mut self) {
         while self.may_call()
-            && self.in_flight.len() < self.worker.limiter.limit()
+            && self.worker.limiter.places(self.in_flight.len()) > 0
             && self.finished.len() < self.worker.settings.batch_size
         {
             let Some(event) = self.waiting.pop_front() else { break };
@@ -213,6 +216,7 @@ impl<'a, D: Destination> Run<'a, D> {
             let (destination, begun) = (Arc::clone(&self.worker.destination), Instant::now());
             // Time to settle is left, also after a look-up and a call that both took their time.
             let limit = lease_left.saturating_sub(self.worker.settings.lease / SETTLE_PART);
+            self.worker.limiter.begin(begun);
             let known_by = event.clone();
             let task = self.in_flight.spawn(async move {
                 let outcome = deliver::deliver(&*destination, &event, begun + limit).await;
@@ -326,6 +330,14 @@ impl<'a, D: Destination> Run<'a, D> {
         while let Some(done) = self.in_flight.try_join_next_with_id() {
             self.finish(done);
         }
+    }
+}
+
+/// Waits until a place has rested; for ever if none does.
+async fn rested(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -34,6 +34,7 @@ impl Stats {
         ];
         let counted_max = stats.settled_counted_max;
         say!("{}", print::table(columns, stats.destinations.iter().map(row)));
+        say!("{}", stats.headline);
         say!("Delivered and cancelled events are counted among the {counted_max} that settled last.");
         Ok(())
     }

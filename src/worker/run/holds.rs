@@ -79,6 +79,7 @@ impl<D: Destination> Run<'_, D> {
             self.worker.hold.wake_in(wait.min(looks_again));
         }
         self.exhausted = !claim.is_full || probe;
+        self.worker.watch(&claim, self.in_flight.len());
         self.report.claimed += claim.events.len();
         self.waiting.extend(claim.events);
         self.clearance = Clearance::seen(self.claim_begun);

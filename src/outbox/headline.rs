@@ -1,0 +1,69 @@
+//! The state of the outbox in one sentence.
+
+use super::DestinationStats;
+
+/// From which wait of the oldest due event on deliveries do not keep up. Cron ticks come far more often.
+pub(super) const BEHIND_SECONDS: f64 = 60.0;
+
+/// What matters most: what holds deliveries back, else where they do not keep up, else dead events.
+pub(super) fn of(destinations: &[DestinationStats]) -> String {
+    let say = [held_back, behind, dead];
+    say.iter().find_map(|say| destinations.iter().find_map(say)).unwrap_or_else(|| "Deliveries keep up.".into())
+}
+
+fn held_back(stats: &DestinationStats) -> Option<String> {
+    let (name, waiting) = (&stats.state.name, events(stats.events.pending));
+    if let Some(pause) = &stats.state.paused {
+        return Some(format!("{name} is paused by {}; {waiting} wait.", pause.by));
+    }
+    stats.state.circuit.as_ref().map(|_| format!("The circuit of {name} is open; {waiting} wait."))
+}
+
+fn behind(stats: &DestinationStats) -> Option<String> {
+    let waits = stats.oldest_due_seconds;
+    (waits >= BEHIND_SECONDS && stats.events.pending > 0).then(|| {
+        format!(
+            "Deliveries to {} do not keep up: {} wait, the oldest for {waits:.0} s, and {} were delivered in the last \
+             minute.",
+            stats.state.name,
+            events(stats.events.pending),
+            stats.delivered_last_minute
+        )
+    })
+}
+
+fn dead(stats: &DestinationStats) -> Option<String> {
+    let dead = stats.events.dead;
+    (dead > 0).then(|| format!("Deliveries keep up; dead: {} for {}.", events(dead), stats.state.name))
+}
+
+fn events(count: u64) -> String {
+    if count == 1 { "1 event".into() } else { format!("{count} events") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::{DestinationState, EventCounts};
+
+    fn stats(pending: u64, oldest_due_seconds: f64, dead: u64) -> DestinationStats {
+        DestinationStats {
+            state: DestinationState::unknown("fee-server"),
+            events: EventCounts { pending, dead, ..EventCounts::default() },
+            oldest_due_seconds,
+            delivered_last_minute: 900,
+        }
+    }
+
+    #[test]
+    fn the_headline_names_what_matters_most() {
+        assert_eq!(of(&[]), "Deliveries keep up.");
+        assert_eq!(of(&[stats(5, 3.0, 0)]), "Deliveries keep up.");
+        assert_eq!(of(&[stats(0, 0.0, 1)]), "Deliveries keep up; dead: 1 event for fee-server.");
+        assert_eq!(
+            of(&[stats(129_000, 368.0, 1)]),
+            "Deliveries to fee-server do not keep up: 129000 events wait, the oldest for 368 s, and 900 were delivered in \
+             the last minute."
+        );
+    }
+}

@@ -1,0 +1,373 @@
+//! The control law: time and outcomes come in, a limit comes out. No clock, no lock, no chance.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    ceiling::Ceiling,
+    chance::{CHANCE_MAX, Chance},
+    experiment::{Experiment, Verdict},
+    rest::{Rest, Rested},
+    sign::{Sign, as_f64},
+    tally::{Latency, Tally},
+};
+
+/// Fewer failures say nothing.
+const FAILURES_MIN: f64 = 3.0;
+/// How many standard deviations are out of the ordinary.
+const DEVIATIONS: f64 = 2.5;
+/// By how much, as a logarithm, latency may rise above the least known before that is looked into: one half.
+const SLOWER: f64 = 0.405;
+/// A success is thought to take so long while none was seen, and a place rests no longer than the other.
+const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(100);
+/// What a window keeps of what was counted before it.
+const KEPT: f64 = 0.7;
+/// So many windows after a change the slow answers are known, too.
+const SETTLED: u32 = 10;
+/// So many are enough to see that all are slow.
+const QUICK: u32 = 3;
+/// More failures are taken for overload so often after a proof; each ten calm round trips give one back.
+const TRUST: u32 = 4;
+/// No window is shorter, whatever the latency.
+const WINDOW_MIN: Duration = Duration::from_millis(5);
+/// The least and the most that is kept of a limit that was too high.
+const KEEP: (f64, f64) = (0.3, 0.95);
+/// An unused limit comes back by itself, by [`RISE`] each time.
+const UNUSED_RISE: Duration = Duration::from_secs(1);
+/// The most slots between two experiments that nothing has asked for.
+const SLOTS_MAX: u64 = 32;
+
+/// The state of one worker's limit.
+#[derive(Debug)]
+pub(super) struct Control {
+    max: f64,
+    limit: f64,
+    in_flight: f64,
+    /// Calls that ended lately, the older the less.
+    recent: Tally,
+    /// Calls that began before say nothing about the present limit.
+    fresh_from: Option<Instant>,
+    window_began: Option<Instant>,
+    in_flight_max: f64,
+    /// Windows since the limit was lowered: at first only the fast answers are known.
+    windows: u32,
+    unused_since: Option<Instant>,
+    chance: Chance,
+    least: Option<Latency>,
+    ceiling: Option<Ceiling>,
+    /// The limit doubles each round trip up to here.
+    doubling_to: Option<f64>,
+    /// The last limit at which all went well: up to there it doubles after an outage.
+    healthy: f64,
+    experiment: Option<Experiment>,
+    /// How long a success takes.
+    round_trip: Option<Duration>,
+    /// Until when places of calls that failed faster stay taken.
+    rest: Rest,
+    slot: Option<u64>,
+    slots: u64,
+    /// How often more failures are taken for overload without a proof.
+    trust: u32,
+    by_slot: bool,
+    /// The limit is held, because answers are slow.
+    still: bool,
+    /// An experiment is due as soon as enough is known of the present limit.
+    curious: bool,
+}
+
+impl Control {
+    /// Starts at `max`: there is no sign of trouble yet.
+    pub(super) fn new(max: f64) -> Self {
+        Self {
+            max,
+            limit: max,
+            in_flight: 0.0,
+            recent: Tally::default(),
+            fresh_from: None,
+            window_began: None,
+            in_flight_max: 0.0,
+            windows: 0,
+            unused_since: None,
+            chance: Chance::default(),
+            least: None,
+            ceiling: None,
+            doubling_to: None,
+            healthy: max,
+            experiment: None,
+            round_trip: None,
+            rest: Rest::default(),
+            slot: None,
+            slots: 1,
+            curious: false,
+            trust: 0,
+            by_slot: false,
+            still: false,
+        }
+    }
+
+    /// The most calls in the air at `now`: from 1 to the maximum.
+    pub(super) fn limit(&self, now: Instant) -> f64 {
+        self.experiment.as_ref().map_or(self.limit, |experiment| experiment.limit(now))
+    }
+
+    /// Places of calls that failed faster than a success takes; at `now` the others among them are free again, and count.
+    pub(super) fn resting(&mut self, now: Instant, slot: u64) -> usize {
+        while let Some((Rested { begun, counts }, ended)) = self.rest.free(now) {
+            self.count(counts.then_some(false), begun, ended, slot);
+        }
+        self.rest.places()
+    }
+
+    /// When the next of them is free.
+    pub(super) fn rested(&self) -> Option<Instant> {
+        self.rest.next()
+    }
+
+    /// The limit that holds but for experiments and for the moments after an outage.
+    pub(super) fn level(&self) -> f64 {
+        let limit = self.experiment.as_ref().map_or(self.limit, |experiment| experiment.from);
+        self.doubling_to.unwrap_or(limit).max(limit)
+    }
+
+    /// The share of calls that failed lately.
+    pub(super) fn failure_share(&self) -> f64 {
+        self.recent.share()
+    }
+
+    /// A call began.
+    pub(super) fn call_began(&mut self, now: Instant) {
+        self.in_flight += 1.0;
+        self.in_flight_max = self.in_flight_max.max(self.in_flight + as_f64(self.rest.places()));
+        if let Some(experiment) = &mut self.experiment {
+            experiment.call_began(now);
+        }
+    }
+
+    /// Nothing is in the air.
+    pub(super) fn landed(&mut self) {
+        self.in_flight = 0.0;
+    }
+
+    /// The circuit was open: what comes back must not be stampeded.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.experiment = None;
+        self.limit = 1.0;
+        self.rest.end();
+        self.ceiling = None;
+        self.doubling_to = Some(self.healthy);
+        self.start_anew(now);
+    }
+
+    /// A call that began at `begun` ended. Slots are times that the whole fleet has in common, such as the minute.
+    pub(super) fn call_ended(&mut self, sign: Sign, begun: Instant, now: Instant, slot: u64) {
+        self.in_flight = (self.in_flight - 1.0).max(0.0);
+        if sign == Sign::OutOfResources && self.is_fresh(begun) {
+            self.lack(now);
+        }
+        let succeeded = match sign {
+            Sign::Success => Some(true),
+            Sign::Failure => Some(false),
+            Sign::OutOfResources | Sign::Nothing | Sign::NotSent => None,
+        };
+        if !matches!(sign, Sign::Success | Sign::NotSent) {
+            let call = Rested { begun, counts: succeeded.is_some() };
+            if self.rest.take(call, self.round_trip.unwrap_or(ROUND_TRIP_UNKNOWN), now) {
+                return;
+            }
+        }
+        self.count(succeeded, begun, now, slot);
+    }
+
+    fn is_fresh(&self, begun: Instant) -> bool {
+        self.fresh_from.is_none_or(|from| begun >= from)
+    }
+
+    /// Counts a call; `succeeded` is `None` if it says nothing.
+    fn count(&mut self, succeeded: Option<bool>, begun: Instant, now: Instant, slot: u64) {
+        if succeeded == Some(true) {
+            self.round_trip.get_or_insert(now.saturating_duration_since(begun));
+        }
+        if let Some(experiment) = &mut self.experiment {
+            experiment.call_ended(succeeded, begun, now);
+            if let Some(verdict) = experiment.verdict(now) {
+                self.conclude(verdict, now);
+            }
+            return;
+        }
+        let Some(succeeded) = succeeded.filter(|_| self.is_fresh(begun)) else { return };
+        self.recent.count(succeeded, now.saturating_duration_since(begun));
+        if succeeded && let Some(target) = self.doubling_to {
+            self.limit = (self.limit + 1.0).min(target);
+            self.doubling_to = Some(target).filter(|target| self.limit < *target);
+        }
+        if !succeeded && self.fails_more_than(CHANCE_MAX) {
+            return self.lower(self.limit, 0.5, now);
+        }
+        if !succeeded && self.round_trip.is_some() && self.fails_more_than(self.chance.bound()) {
+            return self.suspect(now);
+        }
+        self.end_window(now, slot);
+    }
+
+    /// Our own process is at its end: at once, and without a question.
+    fn lack(&mut self, now: Instant) {
+        self.experiment = None;
+        self.doubling_to = None;
+        self.limit = (self.limit.min(self.in_flight + 1.0) * 0.7).max(1.0);
+        self.ceiling = Some(Ceiling::found(self.ceiling, self.limit));
+        self.start_anew(now);
+    }
+
+    fn fails_more_than(&self, share: f64) -> bool {
+        let (failures, calls) = self.recent_and_in_air();
+        let deviation = (calls * share * (1.0 - share)).sqrt();
+        failures >= FAILURES_MIN && failures - 0.5 > calls * share + DEVIATIONS * deviation
+    }
+
+    /// Failures and calls. At first, before all of a kind have ended, those in the air count as if they succeeded.
+    fn recent_and_in_air(&self) -> (f64, f64) {
+        let in_air = if self.windows > QUICK { 0.0 } else { self.in_flight + as_f64(self.rest.places()) };
+        (self.recent.failures(), self.recent.calls() + in_air)
+    }
+
+    /// More fails than by chance. Where overload was proven lately that needs no further proof, a few times.
+    fn suspect(&mut self, now: Instant) {
+        if self.trust > 0 {
+            self.trust -= 1;
+            let (failures, calls) = self.recent_and_in_air();
+            return self.lower(self.limit, 1.0 - failures / calls.max(1.0), now);
+        }
+        self.by_slot = false;
+        self.look_into_it(now);
+    }
+
+    fn look_into_it(&mut self, now: Instant) {
+        let in_use = self.limit.min(self.in_flight_max.max(1.0));
+        self.doubling_to = None;
+        self.curious = false;
+        self.still = false;
+        if in_use < 2.0 {
+            // Nothing can be lowered: what fails one by one fails by chance.
+            self.chance.learn(self.recent.failures(), self.recent.calls());
+            self.start_anew(now);
+            return;
+        }
+        // Calls in the air complete what is known of a limit that is new; a steady flow needs no completion.
+        let from = if self.windows <= QUICK { self.fresh_from } else { Some(now) };
+        let round_trip = self.recent.round_trip().or(self.round_trip).unwrap_or(ROUND_TRIP_UNKNOWN);
+        self.experiment = Some(Experiment::begin((self.limit, in_use), self.recent, from, round_trip, now));
+    }
+
+    fn conclude(&mut self, verdict: Verdict, now: Instant) {
+        let Some(experiment) = self.experiment.take() else { return };
+        match verdict {
+            Verdict::Overload { keep, is_queue } => {
+                self.least = Latency::lesser(self.least, experiment.latency());
+                self.slots = 1;
+                self.curious = is_queue;
+                self.trust = if is_queue { self.trust } else { TRUST };
+                self.lower(experiment.in_use, keep, now);
+            }
+            Verdict::Chance => {
+                let (failures, calls) = experiment.seen();
+                if failures > (calls + experiment.in_air()) * CHANCE_MAX {
+                    return self.lower(experiment.in_use, 0.5, now);
+                }
+                self.chance.learn(failures, calls);
+                self.least = experiment.latency_before().or(self.least);
+                self.limit = experiment.from;
+                if experiment.asks_for_share() {
+                    self.ceiling = None;
+                }
+                self.trust = 0;
+                self.doubling_to = Some(self.healthy).filter(|healthy| *healthy > self.limit);
+                if self.by_slot {
+                    self.slots = (self.slots * 2).min(SLOTS_MAX);
+                }
+                self.recent = experiment.before();
+                self.window_began = Some(now);
+                self.in_flight_max = self.in_flight;
+            }
+        }
+    }
+
+    fn lower(&mut self, from: f64, keep: f64, now: Instant) {
+        self.ceiling = Some(Ceiling::found(self.ceiling, from));
+        self.doubling_to = None;
+        self.limit = (from * keep.clamp(KEEP.0, KEEP.1) * 0.97).max(1.0);
+        self.start_anew(now);
+    }
+
+    fn start_anew(&mut self, now: Instant) {
+        self.recent = Tally::default();
+        self.windows = 0;
+        self.fresh_from = Some(now);
+        self.window_began = Some(now);
+        self.in_flight_max = self.in_flight;
+    }
+
+    /// A window is a round trip. At its end the limit rises if it was used and nothing speaks against it.
+    fn end_window(&mut self, now: Instant, slot: u64) {
+        let began = *self.window_began.get_or_insert(now);
+        let round_trip = self.round_trip.unwrap_or(ROUND_TRIP_UNKNOWN).max(WINDOW_MIN);
+        if now < began + round_trip {
+            return;
+        }
+        let used = self.in_flight_max >= self.limit * 0.8;
+        self.windows = self.windows.saturating_add(u32::from(self.round_trip.is_some()));
+        let latency = self.recent.latency().filter(|_| self.windows > QUICK);
+        if self.recent.successes() > 0.0 {
+            self.round_trip = self.recent.round_trip();
+        }
+        self.chance.forget(&self.recent);
+        let slower = latency.zip(self.least).map(|(latency, least)| latency.slower_than(&least));
+        let is_slow = slower.is_some_and(|(slower, error)| slower > SLOWER.max(3.0 * error));
+        let asked = self.slot_is_due(slot) || self.curious;
+        if is_slow && !self.still {
+            // What was seen while the limit rose belongs to lower ones: it is held for a few windows, then judged.
+            (self.still, self.doubling_to) = (true, None);
+            return self.start_anew(now);
+        }
+        let is_known = latency.is_some() || self.recent.failures() >= FAILURES_MIN;
+        if used && self.in_flight_max >= 2.0 && is_known && (is_slow || asked) {
+            self.by_slot = !is_slow;
+            return self.look_into_it(now);
+        }
+        self.still &= is_slow || latency.is_none();
+        if !is_slow && self.recent.successes() > 0.0 && self.recent.share() <= CHANCE_MAX {
+            if self.doubling_to.is_none() {
+                self.healthy = self.limit;
+            }
+            if self.windows > SETTLED || self.doubling_to.is_some() {
+                self.least = Latency::lesser(self.least, latency);
+                if self.windows.is_multiple_of(SETTLED) && self.trust > 0 {
+                    self.trust = (self.trust + 1).min(TRUST);
+                }
+            }
+            self.rise(used, now);
+        }
+        self.recent.fade(KEPT);
+        self.window_began = Some(now);
+        self.in_flight_max = self.in_flight;
+    }
+
+    fn slot_is_due(&mut self, slot: u64) -> bool {
+        let last = self.slot.replace(slot);
+        last.is_some_and(|last| last != slot) && slot.is_multiple_of(self.slots)
+    }
+
+    fn rise(&mut self, used: bool, now: Instant) {
+        if !used {
+            let since = *self.unused_since.get_or_insert(now);
+            if now < since + UNUSED_RISE {
+                return;
+            }
+        }
+        self.unused_since = None;
+        self.curious &= used;
+        if self.doubling_to.is_some() || self.still || (self.curious && used) {
+            return;
+        }
+        self.limit = Ceiling::rise(self.ceiling, self.limit, self.windows > QUICK).min(self.max);
+        self.ceiling = self.ceiling.filter(|it| self.limit < self.max && !it.is_passed(self.limit));
+    }
+}
