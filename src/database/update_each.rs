@@ -65,10 +65,26 @@ impl UpdateEach<'_> {
     /// # Errors
     /// Any database error.
     pub async fn run(&self, txn: &DatabaseTransaction, rows: Vec<(Uuid, Vec<Cell>)>) -> Result<(), DbErr> {
-        for values in self.values(txn.get_database_backend(), txn.statement_bytes(), rows) {
-            self.send(txn, values).await?;
+        for statement in self.statements(txn.get_database_backend(), txn.statement_bytes(), rows) {
+            txn.execute_raw(statement).await?;
         }
         Ok(())
+    }
+
+    /// The statements, each with up to `bytes_max` bytes of values. Public so that databases can be asked for their plan.
+    #[must_use]
+    pub fn statements(&self, backend: DbBackend, bytes_max: usize, rows: Vec<(Uuid, Vec<Cell>)>) -> Vec<Statement> {
+        let sql = self.sql(backend);
+        let values = self.values(backend, bytes_max, rows).into_iter().map(|values| {
+            let same = self.to_all.iter().map(|(_, value)| value.clone());
+            // PostgreSQL's parameters are numbered; elsewhere they are counted in the order of the text.
+            let values: Vec<Value> = match backend {
+                DbBackend::Sqlite => same.chain([values.into()]).collect(),
+                _ => std::iter::once(values.into()).chain(same).collect(),
+            };
+            Statement::from_sql_and_values(backend, &sql, values)
+        });
+        values.collect()
     }
 
     /// The parameter of each statement.
@@ -86,17 +102,6 @@ impl UpdateEach<'_> {
         }
         all.iter_mut().for_each(|values| values.push(']'));
         all
-    }
-
-    async fn send(&self, txn: &DatabaseTransaction, values: String) -> Result<(), DbErr> {
-        let backend = txn.get_database_backend();
-        let same = self.to_all.iter().map(|(_, value)| value.clone());
-        // PostgreSQL's parameters are numbered; elsewhere they are counted in the order of the text.
-        let values: Vec<Value> = match backend {
-            DbBackend::Sqlite => same.chain([values.into()]).collect(),
-            _ => std::iter::once(values.into()).chain(same).collect(),
-        };
-        txn.execute_raw(Statement::from_sql_and_values(backend, self.sql(backend), values)).await.map(drop)
     }
 
     fn row(&self, backend: DbBackend, id: Uuid, cells: Vec<Cell>) -> Json {
@@ -118,6 +123,12 @@ impl UpdateEach<'_> {
             DbBackend::MySql => {
                 format!("UPDATE {rows} STRAIGHT_JOIN {table} ON {table}.id = UNHEX(v_id) SET {changes}")
             }
+            // The ids are also named as a list that is known before a plan runs: also a plan that was made for a small table,
+            // and kept, looks them up by the key.
+            DbBackend::Postgres => format!(
+                "UPDATE {table} SET {changes} FROM {rows} WHERE {table}.id = v_id \
+                 AND {table}.id = ANY (ARRAY(SELECT v_id FROM jsonb_to_recordset($1::jsonb) AS ids(v_id uuid)))"
+            ),
             _ => format!("UPDATE {table} SET {changes} FROM {rows} WHERE {table}.id = v_id"),
         }
     }

@@ -72,7 +72,7 @@ impl Remedy {
 ///   safe even after a commit whose answer was lost: the tokens of the leases tell that it was this very attempt.
 /// * Any other error may be one result's fault: the batch is halved until the culprit is alone. It is settled as dead with
 ///   a text of ours, since the foreign one may be what cannot be stored; the others are settled as what they are. If the
-///   error is none that blames a value, being alone proves nothing: then it counts only if others are stored meanwhile.
+///   error is none that blames a value, being alone proves nothing: then it counts only if others of its kind are stored meanwhile.
 pub(super) async fn settle<D: Destination>(
     worker: &Worker<D>,
     attempts: Vec<Attempt<D::Receipt>>,
@@ -148,12 +148,21 @@ impl<D: Destination> Pass<'_, D> {
 
     async fn judge_suspects(&mut self) {
         let suspects = std::mem::take(&mut self.suspects);
-        if self.settlement.settled.is_empty() || !self.settlement.left.is_empty() {
-            return self.settlement.left.extend(suspects);
-        }
-        for suspect in suspects {
+        let all_tried = self.settlement.left.is_empty();
+        let (guilty, spared): (Vec<_>, Vec<_>) =
+            suspects.into_iter().partition(|suspect| all_tried && self.has_stored_the_like_of(suspect));
+        self.settlement.left.extend(spared);
+        for suspect in guilty {
             self.condemn(vec![suspect], "the database refuses it", "others were stored meanwhile").await;
         }
+    }
+
+    /// Whether another result was stored that takes the same statements: then it is not these that fail.
+    fn has_stored_the_like_of(&self, suspect: &Attempt<D::Receipt>) -> bool {
+        let kind = |attempt: &Attempt<D::Receipt>| (attempt.outcome.name(), attempt.event.event_type.clone());
+        let of_suspect = kind(suspect);
+        let mut stored = self.settlement.settled.iter().filter(|(_, became)| !matches!(became, Became::Lost(_)));
+        stored.any(|(attempt, _)| kind(attempt) == of_suspect)
     }
 
     async fn condemn(&mut self, batch: Vec<Attempt<D::Receipt>>, text: &str, why: &str) {
@@ -161,6 +170,9 @@ impl<D: Destination> Pass<'_, D> {
             let (event, quote) = (attempt.event.id, attempt.event.aggregate_id);
             tracing::error!(%event, %quote, error = why, text, "the result of a delivery cannot be stored");
         }
+        // What was never sent is no answer, and its event is not to blame.
+        let (unsent, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|attempt| attempt.outcome.is_unsent());
+        self.settlement.left.extend(unsent);
         let batch: Vec<_> = batch.into_iter().map(|attempt| condemned(attempt, text)).collect();
         match self.store(&batch).await {
             Ok(stored) => self.note(batch, stored),

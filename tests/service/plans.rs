@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use feebox::database::DatabaseTransaction;
+use feebox::database::update_each::{Cell, Column, Type, UpdateEach};
 use feebox::outbox::{EventStatus, statements};
 use feebox::quotes::{self, FEE_SERVER, Status};
 use feebox::{audit, submission, sweeper};
 use sea_orm::sea_query::SelectStatement;
-use sea_orm::{ConnectionTrait, DbBackend, QueryTrait, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, QueryTrait, Statement, Value};
 use uuid::Uuid;
 
 use crate::support::{Filling, TestOutbox, on_each_engine};
@@ -154,7 +155,14 @@ async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
     let lease = statements::leased(events(), "worker", Uuid::nil(), now);
     let advance = quotes::change(of_quotes(), &[Status::Pending], Status::Confirmed, None, now);
     let behind = Some((Filling::stored_at(last - 500), Uuid::nil()));
+    let back_to_pending = UpdateEach {
+        table: "outbox_event",
+        to_all: &[("leased_until", Value::ChronoDateTimeUtc(None))],
+        by_row: &[Column("status", Type::Text), Column("due_at", Type::Time)],
+    };
+    let rows = events().map(|id| (id, vec![Cell::Text("pending".into()), Cell::Keep])).collect();
     let mut all = vec![
+        built("write down", back_to_pending.statements(backend, 512 * 1024, rows).remove(0), named),
         hot("look", &statements::anything(FEE_SERVER, &clock), 10),
         built("claim", statements::due(FEE_SERVER, now, 100).build(backend), asked),
         built("lease", lease.build(backend), named),

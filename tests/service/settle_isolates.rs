@@ -30,6 +30,7 @@ on_each_engine!(
     a_panic_while_one_result_is_applied_is_found_among_others,
     several_culprits_in_a_row_are_all_found,
     an_error_that_fails_all_kills_nobody,
+    an_error_that_fails_all_deliveries_kills_none_of_them,
     a_result_that_cannot_be_stored_drops_no_delivery_in_the_air,
     foreign_text_is_stored_as_what_can_be_printed,
     many_failures_of_many_kinds_are_each_written_down,
@@ -110,7 +111,7 @@ async fn a_panic_while_one_result_is_applied_is_found_among_others(outbox: TestO
 async fn one_among_many(outbox: TestOutbox, trouble: Trouble, text: &str) {
     let stored = outbox.submit(EVENTS).await;
     let bad = stored[123];
-    let troubled = Arc::new(Troubled { trouble, bad: vec![bad], in_the_air: None });
+    let troubled = Arc::new(Troubled { trouble, bad: vec![bad], failing: vec![], in_the_air: None });
     let report = outbox.worker("a", &troubled, worker_settings()).run_once().await.unwrap();
     assert_eq!(report, Report { claimed: EVENTS, delivered: EVENTS - 1, dead: 1, ..Report::default() });
     let row = outbox.event(bad).await;
@@ -122,7 +123,7 @@ async fn one_among_many(outbox: TestOutbox, trouble: Trouble, text: &str) {
 async fn several_culprits_in_a_row_are_all_found(outbox: TestOutbox) {
     let stored = outbox.submit(40).await;
     let bad = stored[..7].to_vec();
-    let troubled = Arc::new(Troubled { trouble: Trouble::Unknown, bad, in_the_air: None });
+    let troubled = Arc::new(Troubled { trouble: Trouble::Unknown, bad, failing: vec![], in_the_air: None });
     let report = outbox.worker("a", &troubled, worker_settings()).run_once().await.unwrap();
     assert_eq!(report, Report { claimed: 40, delivered: 33, dead: 7, ..Report::default() });
 }
@@ -130,18 +131,30 @@ async fn several_culprits_in_a_row_are_all_found(outbox: TestOutbox) {
 /// A table that is missing, a right that was withdrawn: true for each event, and no event's fault.
 async fn an_error_that_fails_all_kills_nobody(outbox: TestOutbox) {
     let stored = outbox.submit(40).await;
-    let troubled = Arc::new(Troubled { trouble: Trouble::Unknown, bad: stored.clone(), in_the_air: None });
+    let troubled =
+        Arc::new(Troubled { trouble: Trouble::Unknown, bad: stored.clone(), failing: vec![], in_the_air: None });
     let settings = settings::Worker { lease: Duration::from_secs(2), ..worker_settings() };
     let report = outbox.worker("a", &troubled, settings).run_once().await.unwrap();
     assert_eq!(report, Report { claimed: 40, lost: 40, ..Report::default() });
     assert!(outbox.statuses(&stored).await.iter().all(|status| *status == Status::Leased));
 }
 
+/// Failures are stored as ever: that says nothing about what keeps fees from being stored.
+async fn an_error_that_fails_all_deliveries_kills_none_of_them(outbox: TestOutbox) {
+    let stored = outbox.submit(40).await;
+    let (bad, failing) = stored.split_at(30);
+    let (trouble, failing) = (Trouble::Unknown, failing.to_vec());
+    let troubled = Arc::new(Troubled { trouble, bad: bad.to_vec(), failing, in_the_air: None });
+    let settings = settings::Worker { lease: Duration::from_secs(2), ..worker_settings() };
+    let report = outbox.worker("a", &troubled, settings).run_once().await.unwrap();
+    assert_eq!((report.dead, report.delivered, report.retried), (0, 0, 10), "{report}");
+}
+
 async fn a_result_that_cannot_be_stored_drops_no_delivery_in_the_air(outbox: TestOutbox) {
     let bad = outbox.submit(1).await[0];
     let told = CancellationToken::new();
     let (trouble, in_the_air) = (Trouble::Unknown, Some(told.clone()));
-    let troubled = Arc::new(Troubled { trouble, bad: vec![bad], in_the_air });
+    let troubled = Arc::new(Troubled { trouble, bad: vec![bad], failing: vec![], in_the_air });
     let signals = feebox::worker::Signals::default();
     let settings = settings::Worker { lease: Duration::from_secs(2), ..worker_settings() };
     let worker = outbox.worker_told("a", &troubled, settings, signals.clone());
@@ -267,6 +280,8 @@ enum Trouble {
 struct Troubled {
     trouble: Trouble,
     bad: Vec<Uuid>,
+    /// These come to nothing, and are to be tried again.
+    failing: Vec<Uuid>,
     /// All but `bad` are answered when this is cancelled.
     in_the_air: Option<CancellationToken>,
 }
@@ -283,7 +298,7 @@ impl Destination for Troubled {
         if let Some(told) = self.in_the_air.as_ref().filter(|_| !self.bad.contains(&event.id)) {
             told.cancelled().await;
         }
-        delivered()
+        if self.failing.contains(&event.id) { retry() } else { delivered() }
     }
 
     async fn apply(
