@@ -1,5 +1,8 @@
 //! Answers that no well-behaved fee server gives: what cannot be stored, what something in between says, what is cut.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
@@ -7,9 +10,6 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-use std::convert::Infallible;
-use std::time::Duration;
 
 use super::faults::whole_seconds;
 

@@ -100,9 +100,9 @@ impl Answer {
             (429 | 503, Some(wait)) => Outcome::RetryAfter(error, wait),
             (401 | 407, _) => Outcome::Unauthorised(error),
             (403, _) => Outcome::Forbidden(error),
-            (408 | 409, _) => Outcome::Unknown(error),
             (425 | 429 | 501, _) => Outcome::Retry(error),
-            (500.., _) => Outcome::Unknown(error),
+            // Proxies answer so after they passed the request on.
+            (408 | 409 | 500.., _) => Outcome::Unknown(error),
             // About the address and the form of all calls.
             (404 | 405 | 406 | 410 | 415 | 421, _) => Outcome::Misdirected { error, unknown: false },
             (400..=499, _) => match self.kind() {

@@ -22,7 +22,11 @@ pub(super) struct Credentials {
 impl Credentials {
     pub(super) fn new(settings: &settings::FeeServer) -> Result<Self, InvalidHeaderValue> {
         let shown = settings.token.as_ref().map(bearer).transpose()?;
-        Ok(Self { shown: RwLock::new(shown), file: settings.token_file.clone(), reading: Default::default() })
+        Ok(Self {
+            shown: RwLock::new(shown),
+            file: settings.token_file.clone(),
+            reading: tokio::sync::Mutex::default(),
+        })
     }
 
     /// What to show now.
