@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::{COOL_DOWN, LEASE, RETRY_AFTER_MAX, RETRY_INTERVAL_MAX, TICK, ingress::POISON, scene::Scene};
-use crate::{database::Database, quotes};
+use crate::database::Database;
 
 /// Rescue, the fee, the void behind it, and what settles them: each may wait for a tick.
 const STAGES: u32 = 4;
@@ -67,19 +67,15 @@ pub(super) async fn come(scene: &mut Scene<'_>) -> anyhow::Result<Rest> {
     }
 }
 
-/// How much is not settled of what was stored when this was called first.
+/// How much is not settled of what was stored when this was called first. A quote that is pending without a live event is
+/// the judge's matter.
 async fn look(db: &Database, stored_by: &mut Option<DateTime<Utc>>) -> Result<u64, DbErr> {
     let by = match *stored_by {
         Some(by) => by,
         None => *stored_by.insert(db.now(db.connection()).await?),
     };
     let live = live().add(outbox_event::Column::CreatedAt.lte(by));
-    let events = outbox_event::Entity::find().filter(live).count(db.connection()).await?;
-    let pending = Condition::all()
-        .add(quote::Column::Status.eq(quotes::Status::Pending))
-        .add(quote::Column::SubmittedAt.lte(by))
-        .add(innocent());
-    Ok(events + quote::Entity::find().filter(pending).count(db.connection()).await?)
+    outbox_event::Entity::find().filter(live).count(db.connection()).await
 }
 
 /// Events that are to be settled by now.
