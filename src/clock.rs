@@ -13,6 +13,14 @@ use std::{
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, sea_query::Expr};
+use uuid::{ContextV7, Timestamp, Uuid};
+
+/// No setting lets a lease, or the wait for a probe, last longer. A time further ahead was stored by a clock that was wrong.
+pub const LEASE_MAX: Duration = Duration::from_hours(1);
+/// No setting, no `Retry-After` and no operator lets an event or a destination wait longer.
+pub const WAIT_MAX: Duration = Duration::from_hours(7 * 24);
+/// What has happened lies no further ahead: as much as clocks that take over from each other may differ.
+pub const SKEW_MAX: Duration = Duration::from_mins(1);
 
 /// Tells the time, cut to microseconds: the precision that all three databases keep.
 #[derive(Clone, Debug, Default)]
@@ -65,4 +73,53 @@ impl Clock {
 #[must_use]
 pub fn after(now: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(by).ok().and_then(|by| now.checked_add_signed(by)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// Whether `at` lies further ahead of `now` than `range`, the longest that any setting permits, whatever this process is set
+/// to: then it was stored by a clock that ran ahead, and says nothing. It counts as due, or as over.
+#[must_use]
+pub fn is_beyond(now: DateTime<Utc>, at: DateTime<Utc>, range: Duration) -> bool {
+    at > after(now, range)
+}
+
+/// `UUIDv7`s of the time `at`, each greater than the one before. What the database's clock stamps is sorted by its ids as by
+/// its times, to the microsecond, whatever the clock of the host says.
+pub fn ids(at: DateTime<Utc>) -> impl FnMut() -> Uuid {
+    let context = ContextV7::new().with_additional_precision();
+    let seconds = u64::try_from(at.timestamp()).unwrap_or(0);
+    // A leap second's nanoseconds go beyond those of a second.
+    let nanoseconds = at.timestamp_subsec_nanos().min(999_999_999);
+    move || Uuid::new_v7(Timestamp::from_unix(&context, seconds, nanoseconds))
+}
+
+/// The smallest `UUIDv7` of the time `at`: those of later times are all greater.
+#[must_use]
+pub fn first_id(at: DateTime<Utc>) -> Uuid {
+    let milliseconds = u128::try_from(at.timestamp_millis()).unwrap_or(0);
+    Uuid::from_u128((milliseconds << 80) | (7 << 76) | (0b10 << 62))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_sorted_as_the_times_they_are_made_of() {
+        let at = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::microseconds(1_764_000_000_123_456);
+        let mut made = vec![first_id(at)];
+        for microseconds in [0, 1, 2, 998, 999, 1_000, 500_000] {
+            let mut ids = ids(at + TimeDelta::microseconds(microseconds));
+            made.extend((0..1_000).map(|_| ids()));
+        }
+        assert!(made.is_sorted_by(|one, next| one < next));
+        assert!(made.iter().all(|id| id.get_version_num() == 7));
+    }
+
+    #[test]
+    fn only_what_no_setting_permits_is_beyond() {
+        let now = DateTime::<Utc>::UNIX_EPOCH;
+        assert!(!is_beyond(now, now + LEASE_MAX, LEASE_MAX));
+        assert!(is_beyond(now, now + LEASE_MAX + Duration::from_micros(1), LEASE_MAX));
+        assert!(!is_beyond(now, now - WAIT_MAX, LEASE_MAX));
+    }
 }

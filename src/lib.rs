@@ -71,6 +71,8 @@ pub mod sample_fee_server;
 pub mod settings;
 // Work that the fleet does once per cron tick.
 pub mod upkeep;
+// Tasks that are started again when they panic.
+pub mod supervision;
 // Telling workers at once that something was stored.
 pub mod wakeup;
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     database::{
-        self, DatabaseTransaction, found_status, padded,
+        self, DatabaseTransaction, Listed, found_status, is_unreadable, listed, padded, reading,
         update_each::{Cell, Column as UpdateColumn, Type, UpdateEach},
     },
     printable::printable,
@@ -195,11 +195,31 @@ pub async fn get(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<QuoteWith
     Ok(found.pop())
 }
 
-/// Quotes, newest first, at most `limit`.
+/// Quotes, newest first by the database's clock, at most `limit`. One that cannot be read is named in its place.
 ///
 /// # Errors
-/// What the database answers.
-pub async fn list(db: &impl ConnectionTrait, filter: &QuoteFilter, limit: u64) -> Result<Vec<QuoteWithFee>, DbErr> {
+/// Any database error.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    filter: &QuoteFilter,
+    limit: u64,
+) -> Result<Vec<Listed<QuoteWithFee>>, DbErr> {
+    let page = selected(filter, limit);
+    let read = async { with_fees(db, page.clone().all(db).await?).await };
+    match reading(read).await {
+        Err(error) if is_unreadable(&error) => {}
+        read => return Ok(read?.into_iter().map(Listed::Read).collect()),
+    }
+    let ids: Vec<Uuid> = page.select_only().column(Column::Id).into_tuple().all(db).await?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        found.extend(listed(id, reading(get(db, id)).await)?);
+    }
+    Ok(found)
+}
+
+/// Ids begin with the time of submission, by the database's clock: their order is the order of time.
+fn selected(filter: &QuoteFilter, limit: u64) -> Select<Entity> {
     let mut query = Entity::find().order_by_desc(Column::Id).limit(limit);
     if let Some(status) = filter.status {
         query = query.filter(Column::Status.eq(status));
@@ -210,7 +230,7 @@ pub async fn list(db: &impl ConnectionTrait, filter: &QuoteFilter, limit: u64) -
     if let Some(before) = filter.before {
         query = query.filter(Column::Id.lt(before));
     }
-    with_fees(db, query.all(db).await?).await
+    query
 }
 
 /// The status of quote `id`, if there is one: the cheapest look at whether it is still pending.

@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use entity::quote::{Column, Entity};
+use entity::quote::{ActiveModel, Column, Entity};
 use sea_orm::{
-    ActiveEnum, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, Select,
+    ActiveEnum,
+    ActiveValue::Set,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select,
     sea_query::{Asterisk, Expr, Func, Query, SelectStatement},
 };
 use serde::Serialize;
@@ -17,6 +19,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
+    clock::{SKEW_MAX, after},
     database::Database,
     quotes::Status,
     relay::Relay,
@@ -80,10 +83,16 @@ pub struct StaleQuote {
 /// What the database answers.
 pub async fn stale_quotes(db: &Database, stale_after: Duration, limit: u64) -> Result<StaleQuotes, DbErr> {
     let connection = db.connection();
-    let pending_before = db.now(connection).await? - stale_after;
-    let count = count_stale(connection, pending_before).await?;
-    let oldest = if count > 0 { oldest(connection, pending_before, None, limit).await? } else { Vec::new() };
-    let oldest = oldest.into_iter().map(|(submitted_at, quote_id)| StaleQuote { quote_id, submitted_at });
+    let bounds = Bounds::of(db.now(connection).await?, stale_after);
+    let (mut count, mut named) = (0, Vec::new());
+    for band in Band::ALL {
+        count += count_stale(connection, band, bounds).await?;
+        let left = limit.saturating_sub(named.len() as u64);
+        if count > 0 && left > 0 {
+            named.extend(oldest(connection, band, bounds, None, left).await?);
+        }
+    }
+    let oldest = named.into_iter().map(|(submitted_at, quote_id)| StaleQuote { quote_id, submitted_at });
     Ok(StaleQuotes { count, after_seconds: stale_after.as_secs(), oldest: oldest.collect() })
 }
 
@@ -93,17 +102,19 @@ pub async fn stale_quotes(db: &Database, stale_after: Duration, limit: u64) -> R
 /// # Errors
 /// What the database answers; quotes cancelled before it stay cancelled.
 pub async fn sweep(db: &Database, settings: &settings::Sweeper, relay: Relay) -> Result<Swept, DbErr> {
-    let connection = db.connection();
-    let pending_before = db.now(connection).await? - settings.stale_after;
-    let mut swept = Swept { stale: count_stale(connection, pending_before).await?, ..Swept::default() };
+    let now = db.now(db.connection()).await?;
+    begin_to_count(db.connection(), now).await?;
+    let found = stale_quotes(db, settings.stale_after, NAMED_MAX).await?;
+    let mut swept = Swept { stale: found.count, ..Swept::default() };
     if swept.stale == 0 {
         metrics::stale_quotes(0);
         return Ok(swept);
     }
-    let named = oldest(connection, pending_before, None, NAMED_MAX).await?;
-    swept.oldest = named.into_iter().map(|(_, id)| id).collect();
+    swept.oldest = found.oldest.into_iter().map(|quote| quote.quote_id).collect();
     if settings.action == SweepAction::Cancel {
-        swept.cancelled = cancel_all(db, pending_before, settings, relay).await?;
+        for band in Band::ALL {
+            swept.cancelled += cancel_all(db, band, Bounds::of(now, settings.stale_after), settings, relay).await?;
+        }
     }
     metrics::stale_quotes(swept.left());
     let Swept { stale, oldest, cancelled } = &swept;
@@ -115,7 +126,8 @@ pub async fn sweep(db: &Database, settings: &settings::Sweeper, relay: Relay) ->
 
 async fn cancel_all(
     db: &Database,
-    pending_before: DateTime<Utc>,
+    band: Band,
+    bounds: Bounds,
     settings: &settings::Sweeper,
     relay: Relay,
 ) -> Result<u64, DbErr> {
@@ -123,7 +135,7 @@ async fn cancel_all(
     let reason = format!("pending for longer than sweeper.stale_after = {stale_after}");
     let (mut cancelled, mut last) = (0, None);
     loop {
-        let batch = oldest(db.connection(), pending_before, last, BATCH_SIZE).await?;
+        let batch = oldest(db.connection(), band, bounds, last, BATCH_SIZE).await?;
         // The next batch begins behind this one: a quote that cannot be cancelled comes up once in a sweep.
         last = batch.last().copied();
         if last.is_none() {
@@ -150,29 +162,90 @@ async fn cancel_one(db: &Database, relay: Relay, id: Uuid, reason: &str) -> Resu
     }
 }
 
-/// Pending since before `pending_before`: submitted before it, and not brought back by an operator since. The status is
-/// spelled out and not bound, for the sake of a partial index.
-fn stale(pending_before: DateTime<Utc>) -> Select<Entity> {
+/// Quotes whose age is told by their submission, and those that a clock which ran ahead has dated in the future: an index
+/// finds either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Band {
+    /// Submitted long ago.
+    Past,
+    /// Submitted in the future.
+    Ahead,
+}
+
+impl Band {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Past, Self::Ahead];
+}
+
+/// Between which times a quote is stale.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pending_before: DateTime<Utc>,
+    /// What was stored after this time was stored by a clock that ran ahead.
+    ahead: DateTime<Utc>,
+}
+
+impl Bounds {
+    /// When quotes are stale that are pending for longer than `stale_after`.
+    #[must_use]
+    pub fn of(now: DateTime<Utc>, stale_after: Duration) -> Self {
+        Self { pending_before: now - stale_after, ahead: after(now, SKEW_MAX) }
+    }
+}
+
+/// Pending for too long: submitted before that, and not brought back by an operator since. A quote that was submitted in the
+/// future is as old as what happened to it last, see [`begin_to_count`].
+fn stale(band: Band, Bounds { pending_before, ahead }: Bounds) -> Select<Entity> {
+    let changed = Column::UpdatedAt.lt(pending_before);
+    match band {
+        Band::Past => {
+            pending().filter(Column::SubmittedAt.lt(pending_before)).filter(changed.or(Column::UpdatedAt.gt(ahead)))
+        }
+        Band::Ahead => pending().filter(Column::SubmittedAt.gt(ahead)).filter(changed),
+    }
+}
+
+/// The status is spelled out and not bound, for the sake of a partial index.
+fn pending() -> Select<Entity> {
+    Entity::find().filter(is_pending())
+}
+
+fn is_pending() -> Expr {
     let pending = Expr::cust(format!("'{}'", Status::Pending.to_value()));
-    Entity::find()
-        .filter(Expr::col((Entity, Column::Status)).eq(pending))
-        .filter(Column::SubmittedAt.lt(pending_before))
-        .filter(Column::UpdatedAt.lt(pending_before))
+    Expr::col((Entity, Column::Status)).eq(pending)
+}
+
+/// How old a quote is that was submitted in the future, nobody knows: its age counts from the first sweep that sees it.
+async fn begin_to_count(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<(), DbErr> {
+    let ahead = after(now, SKEW_MAX);
+    let seen = pending().filter(Column::SubmittedAt.gt(ahead)).filter(Column::UpdatedAt.gt(ahead));
+    if seen.clone().select_only().column(Column::Id).into_tuple::<Uuid>().one(db).await?.is_none() {
+        return Ok(());
+    }
+    Entity::update_many()
+        .set(ActiveModel { updated_at: Set(now), ..Default::default() })
+        .filter(is_pending())
+        .filter(Column::SubmittedAt.gt(ahead))
+        .filter(Column::UpdatedAt.gt(ahead))
+        .exec(db)
+        .await
+        .map(drop)
 }
 
 async fn oldest(
     db: &impl ConnectionTrait,
-    pending_before: DateTime<Utc>,
+    band: Band,
+    bounds: Bounds,
     last: Option<(DateTime<Utc>, Uuid)>,
     limit: u64,
 ) -> Result<Vec<(DateTime<Utc>, Uuid)>, DbErr> {
-    oldest_stale(pending_before, last, limit).into_tuple().all(db).await
+    oldest_stale(band, bounds, last, limit).into_tuple().all(db).await
 }
 
-/// The oldest stale quotes behind `last`. Public so that databases can be asked for their plan.
+/// The oldest stale quotes of a band behind `last`. Public so that databases can be asked for their plan.
 #[must_use]
-pub fn oldest_stale(pending_before: DateTime<Utc>, last: Option<(DateTime<Utc>, Uuid)>, limit: u64) -> Select<Entity> {
-    let mut quotes = stale(pending_before).select_only().columns([Column::SubmittedAt, Column::Id]);
+pub fn oldest_stale(band: Band, bounds: Bounds, last: Option<(DateTime<Utc>, Uuid)>, limit: u64) -> Select<Entity> {
+    let mut quotes = stale(band, bounds).select_only().columns([Column::SubmittedAt, Column::Id]);
     if let Some((at, id)) = last {
         let same_time = Condition::all().add(Column::SubmittedAt.eq(at)).add(Column::Id.gt(id));
         // The first bound is implied by the second, and the only one that an index can begin at.
@@ -183,15 +256,15 @@ pub fn oldest_stale(pending_before: DateTime<Utc>, last: Option<(DateTime<Utc>, 
     quotes.order_by_asc(Column::SubmittedAt).order_by_asc(Column::Id).limit(limit)
 }
 
-async fn count_stale(db: &impl ConnectionTrait, pending_before: DateTime<Utc>) -> Result<u64, DbErr> {
-    let row = db.query_one(&number_of_stale(pending_before, COUNTED_MAX)).await?;
+async fn count_stale(db: &impl ConnectionTrait, band: Band, bounds: Bounds) -> Result<u64, DbErr> {
+    let row = db.query_one(&number_of_stale(band, bounds, COUNTED_MAX)).await?;
     let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
     Ok(count.try_into().unwrap_or(0))
 }
 
 /// How many quotes are stale, counted up to `limit`. Public so that databases can be asked for their plan.
 #[must_use]
-pub fn number_of_stale(pending_before: DateTime<Utc>, limit: u64) -> SelectStatement {
-    let some = stale(pending_before).select_only().column(Column::Id).order_by_asc(Column::SubmittedAt).limit(limit);
+pub fn number_of_stale(band: Band, bounds: Bounds, limit: u64) -> SelectStatement {
+    let some = stale(band, bounds).select_only().column(Column::Id).order_by_asc(Column::SubmittedAt).limit(limit);
     Query::select().expr(Func::count(Expr::col(Asterisk))).from_subquery(some.into_query(), "some").to_owned()
 }

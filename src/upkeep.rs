@@ -10,13 +10,16 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use croner::{Cron, errors::CronError};
 use entity::schedule::{ActiveModel, Column, Entity};
-use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, SqlErr};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, SqlErr};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cron,
+    clock::{SKEW_MAX, after},
+    crash, cron,
     database::{Database, within},
+    supervision::caught,
+    telemetry::metrics,
 };
 
 /// A job that takes longer waits for a database that will never answer; what is left is done at the next tick.
@@ -53,6 +56,12 @@ impl Upkeep {
         Ok(Self { db, name, process, cron: cron::parse(schedule)?, work: Box::new(move || Box::pin(work())) })
     }
 
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Does the work if a tick is due that nobody has taken; tells whether it did.
     ///
     /// # Errors
@@ -60,8 +69,9 @@ impl Upkeep {
     pub async fn run_if_due(&self) -> Result<bool, DbErr> {
         let now = self.db.now(self.db.connection()).await?;
         let Ok(tick) = cron::latest_tick(&self.cron, now) else { return Ok(false) };
-        let taken = self.take(tick).await?;
+        let taken = self.take(tick, now).await?;
         if taken {
+            crash::point("upkeep-run");
             let count = (self.work)().await?;
             let found = ActiveModel { last_count: Set(Some(count)), ..Default::default() };
             Entity::update_many().set(found).filter(Column::Name.eq(self.name)).exec(self.db.connection()).await?;
@@ -77,19 +87,25 @@ impl Upkeep {
                 () = drain.cancelled() => return,
                 () = wake.notified() => {}
             }
-            if let Err(error) = within(JOB_LIMIT, self.run_if_due()).await {
-                tracing::error!(job = self.name, %error, "upkeep failed, the next tick tries again");
+            match caught(within(JOB_LIMIT, self.run_if_due())).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::error!(job = self.name, %error, "upkeep failed, the next tick tries again"),
+                Err(panic) => {
+                    metrics::task_panic(self.name);
+                    tracing::error!(job = self.name, panic, "upkeep panicked, the next tick tries again");
+                }
             }
         }
     }
 
-    async fn take(&self, tick: DateTime<Utc>) -> Result<bool, DbErr> {
+    async fn take(&self, tick: DateTime<Utc>, now: DateTime<Utc>) -> Result<bool, DbErr> {
         let db = self.db.connection();
         let taken = taken_by(&self.process, tick);
         let moved = Entity::update_many()
             .set(taken)
             .filter(Column::Name.eq(self.name))
-            .filter(Column::LastTickAt.lt(tick))
+            // A tick that lies ahead was taken by a clock that was wrong. It would keep everybody from the job until then.
+            .filter(Column::LastTickAt.lt(tick).or(Column::LastTickAt.gt(after(now, SKEW_MAX))))
             .exec(db)
             .await?;
         if moved.rows_affected > 0 {

@@ -21,6 +21,7 @@ use crate::{
     database::{Database, within},
     quotes::Quote,
     submission::{Listener, Submitted},
+    supervision::Tasks,
     telemetry::metrics,
 };
 
@@ -54,9 +55,9 @@ enum Sleeper {
 
 impl Wakeup {
     /// Wakes `local`, the worker of this process, if there is one; else those of other processes through the database, by
-    /// a task that ends with `drain`.
+    /// one of `tasks` that ends with `drain`.
     #[must_use]
-    pub fn new(db: &Database, local: Option<Arc<Notify>>, drain: CancellationToken) -> Self {
+    pub fn new(db: &Database, local: Option<Arc<Notify>>, drain: &CancellationToken, tasks: &mut Tasks) -> Self {
         let postgres = db.connection().get_database_backend() == DbBackend::Postgres;
         let sleeper = match local {
             Some(worker) => Sleeper::Local(worker),
@@ -64,8 +65,10 @@ impl Wakeup {
             None => return Self::default(),
         };
         let stored = Arc::<Notify>::default();
-        tokio::spawn(wake_at_intervals(sleeper, Arc::clone(&stored), drain));
-        Self { stored: Some(stored) }
+        let wakeup = Self { stored: Some(Arc::clone(&stored)) };
+        let (sleeper, drain) = (Arc::new(sleeper), drain.clone());
+        tasks.spawn("wakeup", move || wake_at_intervals(Arc::clone(&sleeper), Arc::clone(&stored), drain.clone()));
+        wakeup
     }
 
     /// Wakes a worker.
@@ -88,7 +91,7 @@ impl Listener for Wakeup {
 }
 
 /// The first at once, what comes within [`COALESCE`] of it after that.
-async fn wake_at_intervals(sleeper: Sleeper, stored: Arc<Notify>, drain: CancellationToken) {
+async fn wake_at_intervals(sleeper: Arc<Sleeper>, stored: Arc<Notify>, drain: CancellationToken) {
     loop {
         tokio::select! {
             () = drain.cancelled() => return,

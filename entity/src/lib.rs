@@ -7,5 +7,6 @@ pub mod fee_record;
 pub mod idempotency_key;
 pub mod operator_action;
 pub mod outbox_event;
+pub mod prune_mark;
 pub mod quote;
 pub mod schedule;

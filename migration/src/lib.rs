@@ -16,6 +16,7 @@ mod m20261124_000008_quote_destination;
 mod m20261125_000009_circuit_opening;
 mod m20261126_000010_failing_event;
 mod m20261126_000011_exact_text;
+mod m20261126_000012_prune_mark;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000009_circuit_opening::Migration),
             Box::new(m20261126_000010_failing_event::Migration),
             Box::new(m20261126_000011_exact_text::Migration),
+            Box::new(m20261126_000012_prune_mark::Migration),
         ]
     }
 }

@@ -3,14 +3,35 @@
 use croner::errors::CronError;
 
 use super::Parts;
-use crate::{audit, outbox, relay::Relay, submission, sweeper, upkeep::Upkeep};
+use crate::{audit, outbox, outbox::BroughtBack, relay::Relay, submission, sweeper, upkeep::Upkeep};
 
 /// How many violations a run logs; `feebox audit` prints them all.
 const VIOLATIONS_LOGGED_MAX: u64 = 20;
 
+/// When times are looked for that no setting permits. Not a setting: nothing is won by looking less often.
+const CLOCK_SCHEDULE: &str = "*/20 * * * * *";
+
 /// Each job, and its schedule.
 pub(super) fn jobs(parts: &Parts) -> Result<Vec<(Upkeep, String)>, CronError> {
-    Ok(vec![retention(parts)?, sweeper(parts)?, audit(parts)?])
+    Ok(vec![clock(parts)?, retention(parts)?, sweeper(parts)?, audit(parts)?])
+}
+
+fn clock(parts: &Parts) -> Result<(Upkeep, String), CronError> {
+    let (db, wake) = (parts.db.clone(), parts.signals.wake.clone());
+    let look = Upkeep::new(parts.db.clone(), "clock", parts.name.clone(), CLOCK_SCHEDULE, move || {
+        let (db, wake) = (db.clone(), wake.clone());
+        async move {
+            let brought_back = outbox::bring_back(&db).await?;
+            let BroughtBack { due, leases, destinations } = &brought_back;
+            if !brought_back.is_nothing() {
+                let destinations = destinations.join(" ");
+                tracing::warn!(due, leases, destinations, "a clock ran ahead: what waited for a far future is due now");
+                wake.notify_one();
+            }
+            Ok(i64::try_from(due + leases).unwrap_or(i64::MAX))
+        }
+    })?;
+    Ok((look, CLOCK_SCHEDULE.into()))
 }
 
 fn retention(parts: &Parts) -> Result<(Upkeep, String), CronError> {
@@ -64,7 +85,11 @@ fn audit(parts: &Parts) -> Result<(Upkeep, String), CronError> {
                 logged += 1;
             })
             .await?;
-            tracing::info!(quotes = report.checked, violations = report.violations, "audited");
+            for row in &report.ahead.named {
+                tracing::warn!(row, "a clock ran ahead");
+            }
+            let (violations, ahead) = (report.violations, report.ahead.rows);
+            tracing::info!(quotes = report.checked, violations, ahead, "audited");
             Ok(i64::try_from(report.violations).unwrap_or(i64::MAX))
         }
     })?;

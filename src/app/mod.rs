@@ -1,10 +1,12 @@
 //! Wires settings into a running app. The only place that knows all.
 
+mod descriptors;
 mod jobs;
 mod once;
 mod workers;
 
 use std::{
+    future::Future,
     io,
     net::SocketAddr,
     sync::Arc,
@@ -13,7 +15,7 @@ use std::{
 
 use croner::errors::CronError;
 use sea_orm::DbErr;
-use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -25,11 +27,13 @@ use crate::{
     settings::Settings,
     strategy::{self, RollbackSome, StrategyError},
     submission::{Listener, Submission},
+    supervision::{Health, Tasks},
     telemetry::{self, metrics},
     wakeup::{self, Wakeup},
-    worker::{Schedule, ScheduleError, Signals},
+    worker::{Pacemaker, Schedule, ScheduleError, Signals},
 };
 
+pub use descriptors::raise as raise_descriptors;
 pub use once::Once;
 pub use workers::Workers;
 
@@ -77,7 +81,8 @@ pub struct App {
     settings: Settings,
     /// Where it answers HTTP.
     address: SocketAddr,
-    tasks: JoinSet<()>,
+    tasks: Tasks,
+    health: Health,
     workers: Option<Workers>,
     strategy: strategy::Chosen,
     schedule: Schedule,
@@ -90,12 +95,13 @@ struct Parts {
     db: Database,
     name: String,
     signals: Signals,
+    health: Health,
 }
 
 impl Parts {
     async fn new(settings: Settings) -> Result<Self, StartError> {
         let db = Database::connect(&settings.database).await?;
-        Ok(Self { db, name: process_name(), signals: Signals::default(), settings })
+        Ok(Self { db, name: process_name(), signals: Signals::default(), health: Health::default(), settings })
     }
 }
 
@@ -104,24 +110,41 @@ impl App {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(settings: Settings, roles: Roles) -> Result<Self, StartError> {
+    pub async fn start(mut settings: Settings, roles: Roles) -> Result<Self, StartError> {
+        let shares = descriptors::fit(&mut settings, roles);
         let parts = Parts::new(settings).await?;
-        let mut tasks = JoinSet::new();
-        let mut ticks: Vec<(String, Arc<Notify>)> = Vec::new();
-        let workers = if roles.worker { Some(start_workers(&parts, &mut tasks, &mut ticks)?) } else { None };
+        let mut tasks = Tasks::new(parts.health.clone(), parts.signals.drain.clone());
+        let mut pacemakers = Vec::new();
+        let workers = if roles.worker { Some(start_workers(&parts, &mut tasks, &mut pacemakers)?) } else { None };
         let strategy = strategy::chosen(&parts.settings, &parts.db, &parts.signals.settled)?;
-        let address = start_http(&parts, roles, &strategy, &mut tasks).await?;
-        let schedule = Schedule::start(ticks.iter().map(|(cron, wake)| (cron.as_str(), Arc::clone(wake)))).await?;
+        let address = start_http(&parts, roles, shares.http, &strategy, &mut tasks).await?;
+        let schedule = Schedule::start(&pacemakers).await?;
+        keep_pace(pacemakers, &parts.signals.drain, &mut tasks);
         tracing::info!(%address, api = roles.api, worker = roles.worker, name = parts.name, "started");
         // Last: what was left by whoever ran before is taken up at once.
         parts.signals.wake.notify_one();
-        Ok(Self { settings: parts.settings, address, tasks, workers, strategy, schedule, drain: parts.signals.drain })
+        let (Parts { settings, health, signals, .. }, strategy) = (parts, strategy);
+        Ok(Self { settings, address, tasks, health, workers, strategy, schedule, drain: signals.drain })
     }
 
     /// Where it answers HTTP.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Runs it until `stop`, then stops it in good order.
+    ///
+    /// # Errors
+    /// Those of `stop`, and that one of its tasks cannot be kept alive: a new process may do better.
+    pub async fn run_until(self, stop: impl Future<Output = io::Result<()>>) -> anyhow::Result<()> {
+        let health = self.health.clone();
+        let ended = tokio::select! {
+            told = stop => told.map_err(Into::into),
+            () = health.hopeless() => Err(anyhow::anyhow!("{}", health.faults().join("; "))),
+        };
+        self.stop().await;
+        ended
     }
 
     /// Stops it: nothing new is claimed or accepted, what runs may finish within `worker.shutdown_grace`, the rest is
@@ -132,8 +155,7 @@ impl App {
             tracing::debug!(%error, "the scheduler did not stop cleanly");
         }
         let deadline = Instant::now() + self.settings.worker.shutdown_grace;
-        let all_ended = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout_at(deadline.into(), all_ended).await.is_err() {
+        if tokio::time::timeout_at(deadline.into(), self.tasks.ended()).await.is_err() {
             // Their outcome is unknown: written down as that, another worker looks before it sends again.
             tracing::warn!("deliveries outlasted worker.shutdown_grace and are cut off");
             if let Some(workers) = &self.workers {
@@ -142,40 +164,57 @@ impl App {
             if let Some(sender) = &self.strategy.sender {
                 tracing::error!(in_flight = sender.in_flight(), "what no outbox remembers is lost");
             }
-            let rest = async { while self.tasks.join_next().await.is_some() {} };
-            let _ = tokio::time::timeout(LAST_GRACE, rest).await;
+            let _ = tokio::time::timeout(LAST_GRACE, self.tasks.ended()).await;
         }
         tracing::info!("stopped");
     }
 }
 
-fn start_workers(
-    parts: &Parts,
-    tasks: &mut JoinSet<()>,
-    ticks: &mut Vec<(String, Arc<Notify>)>,
-) -> Result<Workers, StartError> {
+fn start_workers(parts: &Parts, tasks: &mut Tasks, pacemakers: &mut Vec<Pacemaker>) -> Result<Workers, StartError> {
     let workers = Workers::new(&parts.settings, &parts.db, &parts.name, &parts.signals)?;
     workers.start(&parts.signals, tasks);
-    ticks.push((parts.settings.worker.schedule.clone(), Arc::clone(&parts.signals.wake)));
+    let (wake, health) = (&parts.signals.wake, &parts.health);
+    pacemakers.push(Pacemaker::new("worker", &parts.settings.worker.schedule, Arc::clone(wake), health.clone())?);
     if parts.settings.worker.wakeup {
-        tasks.spawn(wakeup::listen(parts.db.clone(), Arc::clone(&parts.signals.wake), parts.signals.drain.clone()));
+        let (db, wake, drain) = (parts.db.clone(), Arc::clone(wake), parts.signals.drain.clone());
+        tasks.spawn("listener", move || wakeup::listen(db.clone(), Arc::clone(&wake), drain.clone()));
     }
     for (upkeep, schedule) in jobs::jobs(parts)? {
-        let wake = Arc::<Notify>::default();
-        // Ticks that were missed while nobody ran are made up for now.
-        wake.notify_one();
-        ticks.push((schedule, Arc::clone(&wake)));
+        let (wake, upkeep) = (Arc::<Notify>::default(), Arc::new(upkeep));
+        pacemakers.push(Pacemaker::new(upkeep.name(), &schedule, Arc::clone(&wake), health.clone())?);
         let drain = parts.signals.drain.clone();
-        tasks.spawn(async move { upkeep.keep(wake, drain).await });
+        tasks.spawn(upkeep.name(), move || {
+            let (upkeep, wake, drain) = (Arc::clone(&upkeep), Arc::clone(&wake), drain.clone());
+            // Ticks that were missed while nobody ran are made up for now.
+            wake.notify_one();
+            async move { upkeep.keep(wake, drain).await }
+        });
     }
     Ok(workers)
+}
+
+/// Each schedule ticks until `drain`, whatever happens to the wall clock.
+fn keep_pace(pacemakers: Vec<Pacemaker>, drain: &CancellationToken, tasks: &mut Tasks) {
+    for pacemaker in pacemakers.into_iter().map(Arc::new) {
+        let drain = drain.clone();
+        tasks.spawn("schedule", move || {
+            let (pacemaker, drain) = (Arc::clone(&pacemaker), drain.clone());
+            async move {
+                tokio::select! {
+                    () = drain.cancelled() => {}
+                    () = pacemaker.run() => {}
+                }
+            }
+        });
+    }
 }
 
 async fn start_http(
     parts: &Parts,
     roles: Roles,
+    connections_max: usize,
     strategy: &strategy::Chosen,
-    tasks: &mut JoinSet<()>,
+    tasks: &mut Tasks,
 ) -> Result<SocketAddr, StartError> {
     let bind = if roles.api { parts.settings.server.bind } else { parts.settings.worker.bind };
     let listener = TcpListener::bind(bind).await.map_err(|error| StartError::Listen(bind, error))?;
@@ -185,33 +224,38 @@ async fn start_http(
         metrics::register_destination(KAFKA);
     }
     let router = if roles.api {
-        let wakeup = wakeup(parts, roles);
+        let wakeup = wakeup(parts, roles, tasks);
         let submission = Submission::new(parts.db.clone(), listeners(&wakeup, strategy))
             .relaying(Relay::new(&parts.settings))
             .destined_for(parts.settings.submission.destination);
         let state = http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics, &parts.signals);
-        http::router(state.with_wakeup(wakeup).with_stale_after(parts.settings.sweeper.stale_after))
+        let state = state.with_wakeup(wakeup).with_stale_after(parts.settings.sweeper.stale_after);
+        http::router(state.with_health(parts.health.clone()))
     } else {
-        http::worker_router(parts.db.clone(), metrics)
+        http::worker_router(parts.db.clone(), metrics, parts.health.clone())
     };
-    let (drain, sender) = (parts.signals.drain.clone(), strategy.sender.clone());
-    tasks.spawn(async move {
-        http::serve(listener, router, drain).await;
-        // Nothing new is submitted any more: what is in flight may finish within the grace.
-        if let Some(sender) = sender {
-            sender.drain().await;
+    let (door, drain, sender) =
+        (http::Door::new(listener, connections_max), parts.signals.drain.clone(), strategy.sender.clone());
+    tasks.spawn("http", move || {
+        let (door, router, drain, sender) = (door.clone(), router.clone(), drain.clone(), sender.clone());
+        async move {
+            door.serve(router, drain).await;
+            // Nothing new is submitted any more: what is in flight may finish within the grace.
+            if let Some(sender) = sender {
+                sender.drain().await;
+            }
         }
     });
     Ok(address)
 }
 
 /// Whom submissions and operators wake: nobody, where that is switched off.
-fn wakeup(parts: &Parts, roles: Roles) -> Wakeup {
+fn wakeup(parts: &Parts, roles: Roles, tasks: &mut Tasks) -> Wakeup {
     if !parts.settings.worker.wakeup {
         return Wakeup::default();
     }
     let local = roles.worker.then(|| Arc::clone(&parts.signals.wake));
-    Wakeup::new(&parts.db, local, parts.signals.drain.clone())
+    Wakeup::new(&parts.db, local, &parts.signals.drain, tasks)
 }
 
 /// What happens at each submission.

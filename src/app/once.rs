@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Parts, StartError, Workers, jobs};
-use crate::{settings::Settings, worker::Report};
+use crate::{outbox, settings::Settings, worker::Report};
 
 /// A worker that somebody else's cron starts, and that does not stay.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ impl Once {
     /// # Errors
     /// What the database answers, or a schedule that is no cron expression; what was done until then is done.
     pub async fn run(&self) -> anyhow::Result<Vec<(&'static str, Report)>> {
+        // First: what was stored by a clock that ran ahead is due, too.
+        outbox::bring_back(&self.parts.db).await?;
         let reports = self.workers.run_once().await?;
         let drain = &self.parts.signals.drain;
         for (upkeep, _) in jobs::jobs(&self.parts)? {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sea_orm::DbErr;
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::sync::Notify;
 
 use super::StartError;
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     outbox::{Policy, RetryPolicy},
     relay::Relay,
     settings::Settings,
+    supervision::Tasks,
     worker::{Report, Signals, Worker},
 };
 
@@ -107,12 +108,16 @@ impl Workers {
     }
 
     /// Starts them; they wait to be woken.
-    pub(super) fn start(&self, signals: &Signals, tasks: &mut JoinSet<()>) {
+    pub(super) fn start(&self, signals: &Signals, tasks: &mut Tasks) {
         for worker in &self.all {
             let worker = Arc::clone(worker);
-            tasks.spawn(async move { worker.work().await });
+            tasks.spawn(worker.destination(), move || {
+                let worker = Arc::clone(&worker);
+                async move { worker.work().await }
+            });
         }
-        tasks.spawn(wake_all(self.wakes.clone(), signals.clone()));
+        let (wakes, signals) = (self.wakes.clone(), signals.clone());
+        tasks.spawn("wakes", move || wake_all(wakes.clone(), signals.clone()));
     }
 
     /// Ends deliveries that are in the air; what they come to is unknown, and settled as that.

@@ -5,6 +5,7 @@
 //! delivered event is not needed once its fee record is there, and the event that voided the fee of a cancelled quote is
 //! asked for only as long as retention keeps it.
 
+mod ahead;
 mod checks;
 mod pages;
 mod remote;
@@ -19,9 +20,11 @@ use uuid::Uuid;
 
 use crate::{
     database::{Database, DatabaseTransaction},
+    outbox,
     settings::Strategy,
 };
 
+pub use ahead::Ahead;
 pub use remote::{RemoteAuditError, audit_remote};
 
 /// Its name among the fleet's jobs, under which `/metrics` finds what the last audit found.
@@ -52,6 +55,8 @@ pub struct Report {
     pub by_promise: BTreeMap<u8, u64>,
     /// The database's time of the audit.
     pub at: DateTime<Utc>,
+    /// What is dated in the future. It breaks no promise, but a clock is, or was, wrong.
+    pub ahead: Ahead,
 }
 
 /// A promise that a strategy does not make.
@@ -72,7 +77,15 @@ pub async fn audit(db: &Database, delivered_for: Duration, mut found: impl FnMut
     let txn = db.snapshot().await?;
     let at = db.now(&*txn).await?;
     let kept_since = TimeDelta::from_std(delivered_for).ok().and_then(|kept| at.checked_sub_signed(kept));
+    // What was pruned by another setting, or by another process, is not missed either.
+    let kept_since = kept_since.max(outbox::pruned_before(&*txn).await?.map(|pruned| pruned.min(at)));
     let mut report = Report::new(at);
+    report.ahead = ahead::find(&*txn, at).await?;
+    for (event, quote_id) in outbox::held_up_by_a_clock(&*txn, at, PAGE_SIZE).await? {
+        let violation = ahead::held_up(event, quote_id);
+        report.count(&violation);
+        found(violation);
+    }
     report.checked = quote::Entity::find().count(&*txn).await?;
     for check in checks::all(kept_since.unwrap_or(DateTime::<Utc>::MIN_UTC)) {
         run(&txn, &check, |violation| {
@@ -126,7 +139,7 @@ const WAITS: NotPromised =
 
 impl Report {
     fn new(at: DateTime<Utc>) -> Self {
-        Self { checked: 0, violations: 0, by_promise: BTreeMap::new(), at }
+        Self { checked: 0, violations: 0, by_promise: BTreeMap::new(), at, ahead: Ahead::default() }
     }
 
     fn count(&mut self, violation: &Violation) {

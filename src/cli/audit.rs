@@ -72,6 +72,12 @@ fn print_summary(local: &Report, remote: Option<&Report>, not_promised: &[NotPro
     for NotPromised { promise, why } in not_promised {
         say!("this strategy does not make promise {promise}: {why}");
     }
+    for row in &local.ahead.named {
+        say!("a clock ran ahead: {row}");
+    }
+    if local.ahead.rows > 0 {
+        say!("{} rows are dated in the future", local.ahead.rows);
+    }
     say!("{} quotes, {} broken promises", local.checked, local.violations);
     if let Some(remote) = remote {
         say!("{} fees at the fee server, {} broken promises", remote.checked, remote.violations);

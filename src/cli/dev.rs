@@ -39,10 +39,9 @@ impl Dev {
         db.close().await?;
         let app = App::start(settings, Roles { api: true, worker: true }).await?;
         say!("Feebox: http://{}   API: http://{0}/docs   fee server: {}", app.address(), fee_server.base_url());
-        told_to_stop().await?;
-        app.stop().await;
+        let ended = app.run_until(told_to_stop()).await;
         fee_server.stop().await;
-        Ok(())
+        ended
     }
 }
 

@@ -19,11 +19,16 @@ mod serve;
 mod torture;
 mod worker;
 
-use std::process::ExitCode;
+use std::{
+    fmt::Arguments,
+    io::{Write as _, stderr},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    app,
     settings::{Fault, Origin, Settings, SettingsFaults},
     telemetry,
 };
@@ -106,15 +111,19 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // First of all: without it the first TLS connection would panic. An error means that it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    // Then this: what runs from here on may need many, and children inherit it.
+    app::raise_descriptors();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    match runtime.block_on(run(cli)) {
+    let ended = runtime.block_on(run(cli));
+    telemetry::flush();
+    match ended {
         Ok(code) => code,
         Err(error) => match error.downcast_ref::<SettingsFaults>() {
             Some(faults) => {
-                eprintln!("{faults}");
+                complain(format_args!("{faults}"));
                 ExitCode::from(WRONG_USAGE)
             }
             None => failed(&error),
@@ -125,7 +134,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let overrides = cli.overrides;
     match cli.command {
-        Command::Dev(dev) => dev.run(overrides).await?,
+        Command::Dev(dev) => Box::pin(dev.run(overrides)).await?,
         Command::Serve(serve) => serve.run(overrides).await?,
         Command::Worker(worker) => worker.run(overrides).await?,
         Command::Migrate(migrate) => migrate.run(overrides).await?,
@@ -143,8 +152,13 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("feebox: {error:#}");
+    complain(format_args!("feebox: {error:#}"));
     ExitCode::from(FAILED)
+}
+
+/// As `eprintln!`, but for who cannot be told: the exit code still says it.
+fn complain(text: Arguments<'_>) {
+    let _ = writeln!(stderr(), "{text}");
 }
 
 impl Overrides {

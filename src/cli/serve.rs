@@ -17,8 +17,7 @@ impl Serve {
     pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<()> {
         let settings = overrides.with("server.bind", self.bind).settings_with_logs()?;
         let app = App::start(settings, Roles { api: true, worker: false }).await?;
-        told_to_stop().await?;
-        app.stop().await;
+        app.run_until(told_to_stop()).await?;
         Ok(())
     }
 }

@@ -26,8 +26,7 @@ impl Worker {
             return run_once(settings).await;
         }
         let app = App::start(settings, Roles { api: false, worker: true }).await?;
-        told_to_stop().await?;
-        app.stop().await;
+        app.run_until(told_to_stop()).await?;
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ mod session;
 mod sessions;
 mod transaction;
 mod unit;
+mod unreadable;
 pub mod update_each;
 
 use std::{sync::Arc, time::Duration};
@@ -32,6 +33,7 @@ pub use padded::padded;
 pub use readiness::Unready;
 pub use transaction::{DatabaseTransaction, Transaction};
 pub use unit::Txn;
+pub use unreadable::{Listed, is_unreadable, listed, reading};
 
 use crate::{clock::Clock, settings};
 use failure::cannot_connect;

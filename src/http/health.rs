@@ -11,7 +11,7 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::DbErr;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{audit, database::Unready, outbox, sweeper, telemetry::metrics, upkeep};
+use crate::{audit, database::Unready, outbox, sweeper, telemetry, telemetry::metrics, upkeep};
 
 use super::{
     Vitals,
@@ -32,10 +32,19 @@ where
 /// The process lives
 #[utoipa::path(
     get, path = "/healthz", tag = "health",
-    responses((status = 200, description = "It does", body = String, content_type = "text/plain"))
+    responses(
+        (status = 200, description = "It does", body = String, content_type = "text/plain"),
+        (status = 503, description = "What of it does not"),
+    )
 )]
-async fn healthz() -> &'static str {
-    "ok\n"
+async fn healthz(State(vitals): State<Vitals>) -> Result<&'static str, Problem> {
+    alive(&vitals).map(|()| "ok\n")
+}
+
+/// All tasks of the process run, and its schedules tick.
+fn alive(vitals: &Vitals) -> Result<(), Problem> {
+    let faults = vitals.health.faults();
+    if faults.is_empty() { Ok(()) } else { Err(Problem::new(Kind::NotReady, faults.join("; ")).retry_after_seconds(1)) }
 }
 
 /// The database takes writes and no migration is pending
@@ -47,6 +56,7 @@ async fn healthz() -> &'static str {
     )
 )]
 async fn readyz(State(vitals): State<Vitals>) -> Result<&'static str, Problem> {
+    alive(&vitals)?;
     let not_ready = |detail: String| Problem::new(Kind::NotReady, detail).retry_after_seconds(1);
     let pending = async {
         vitals.db.writable().await?;
@@ -83,7 +93,7 @@ async fn metrics(State(vitals): State<Vitals>) -> impl IntoResponse {
         Ok(Err(error)) => tracing::debug!(error = chain(&error), "the outbox could not be counted"),
         Err(_) => tracing::debug!("the outbox could not be counted in time"),
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], vitals.metrics.render())
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::render(&vitals.metrics))
 }
 
 async fn feed_gauges(vitals: &Vitals) -> Result<(), DbErr> {

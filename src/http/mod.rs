@@ -32,11 +32,13 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{database::Database, settings, submission::Submission, wakeup::Wakeup, worker::Signals};
+use crate::{
+    database::Database, settings, submission::Submission, supervision::Health, wakeup::Wakeup, worker::Signals,
+};
 
 use access::Access;
 pub use docs::openapi;
-pub use serve::serve;
+pub use serve::{Door, serve};
 
 /// How long a call may take, apart from `?wait=`.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -55,12 +57,14 @@ pub struct AppState {
     wakeup: Wakeup,
     drain: CancellationToken,
     stale_after: Duration,
+    health: Health,
 }
 
 /// What the health of a process is told from.
 #[derive(Clone)]
 struct Vitals {
     db: Database,
+    health: Health,
     metrics: PrometheusHandle,
 }
 
@@ -77,14 +81,20 @@ impl AppState {
         signals: &Signals,
     ) -> Self {
         let (settled, drain) = (Arc::clone(&signals.settled), signals.drain.clone());
-        let (access, wakeup) = (Access::new(access), Wakeup::default());
-        Self { submission, db, access, metrics, settled, wakeup, drain, stale_after: STALE_AFTER_DEFAULT }
+        let (access, wakeup, health) = (Access::new(access), Wakeup::default(), Health::default());
+        Self { submission, db, access, metrics, settled, wakeup, drain, stale_after: STALE_AFTER_DEFAULT, health }
     }
 
     /// The same, where pending quotes of this age are told of.
     #[must_use]
     pub fn with_stale_after(self, stale_after: Duration) -> Self {
         Self { stale_after, ..self }
+    }
+
+    /// The same, whose health is that of these tasks, too.
+    #[must_use]
+    pub fn with_health(self, health: Health) -> Self {
+        Self { health, ..self }
     }
 
     /// The same, where operators' calls wake workers.
@@ -96,7 +106,7 @@ impl AppState {
 
 impl FromRef<AppState> for Vitals {
     fn from_ref(state: &AppState) -> Self {
-        Self { db: state.db.clone(), metrics: state.metrics.clone() }
+        Self { db: state.db.clone(), health: state.health.clone(), metrics: state.metrics.clone() }
     }
 }
 
@@ -111,9 +121,9 @@ pub fn router(state: AppState) -> Router {
 }
 
 /// What `feebox worker` answers: its health and its metrics.
-pub fn worker_router(db: Database, metrics: PrometheusHandle) -> Router {
+pub fn worker_router(db: Database, metrics: PrometheusHandle, health: Health) -> Router {
     let (routes, _) = health::routes().split_for_parts();
-    with_edge(routes.with_state(Vitals { db, metrics }))
+    with_edge(routes.with_state(Vitals { db, health, metrics }))
 }
 
 /// All routes that the `OpenAPI` document names; each declares its path once, for both.

@@ -11,7 +11,10 @@ use utoipa::ToSchema;
 use uuid::{Builder, Uuid};
 
 use super::Operator;
-use crate::database::{self, DatabaseTransaction};
+use crate::{
+    clock,
+    database::{self, DatabaseTransaction},
+};
 
 pub use entity::operator_action::Model as Action;
 
@@ -76,9 +79,10 @@ pub(super) async fn record(
 ) -> Result<(), DbErr> {
     let reason_bytes = operator.reason.map_or(0, str::len);
     let bytes = |action: &NewAction| 300 + reason_bytes + database::json_bytes(&action.details);
+    let mut ids = clock::ids(now);
     for some in database::runs(actions, ROWS_MAX, txn.statement_bytes(), bytes) {
         let rows = some.into_iter().map(|NewAction { action, target, quote_id, details }| ActiveModel {
-            id: Set(Uuid::now_v7()),
+            id: Set(ids()),
             actor: Set(operator.name.into()),
             action: Set(action.into()),
             target: Set(target),

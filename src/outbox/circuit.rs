@@ -8,7 +8,8 @@ use entity::{
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
-use uuid::Uuid;
+
+use crate::clock;
 
 use crate::database::DatabaseTransaction;
 
@@ -29,7 +30,7 @@ pub(super) async fn moved(
     match (from, to) {
         (Circuit::Closed, Circuit::Open) => {
             let opening = ActiveModel {
-                id: Set(Uuid::now_v7()),
+                id: Set(clock::ids(now)()),
                 destination: Set(destination.into()),
                 opened_at: Set(now),
                 closed_at: Set(None),
@@ -66,7 +67,14 @@ pub async fn circuit_openings(
         .await
 }
 
-/// Forgets openings that ended before `closed_before`.
-pub(super) async fn forget(db: &impl ConnectionTrait, closed_before: DateTime<Utc>) -> Result<(), DbErr> {
+/// Forgets openings that ended before `closed_before`. Those that ended in the future, by a clock that was wrong, end now.
+pub(super) async fn forget(
+    db: &impl ConnectionTrait,
+    closed_before: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    let over = ActiveModel { closed_at: Set(Some(now)), ..Default::default() };
+    let ahead = Column::ClosedAt.gt(clock::after(now, clock::SKEW_MAX));
+    Entity::update_many().set(over).filter(ahead).exec(db).await?;
     Entity::delete_many().filter(Column::ClosedAt.lt(closed_before)).exec(db).await.map(drop)
 }

@@ -13,8 +13,12 @@ use sea_orm::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::gate::{self, Held, Pass, Passage};
-use super::{Failure, failure::FAILURES_MAX};
+use super::{
+    Failure,
+    failure::FAILURES_MAX,
+    gate::{self, Held, Pass, Passage},
+    unreadable::{Readable, readable},
+};
 use crate::{
     clock::after,
     database::{Database, DatabaseFailure, DatabaseTransaction, found_status, padded},
@@ -132,13 +136,17 @@ async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimReque
             return Err(NoClaim::Nothing(Box::new(Claim { held: Some(held), held_for, ..Claim::default() })));
         }
     };
-    let due = due(request.destination, now, limit).all(txn).await?;
+    let Readable { rows: due, given_up } = readable(txn, due(request.destination, now, limit), now).await?;
+    if due.is_empty() && given_up > 0 {
+        // What was given up is to be committed, and others may be due behind it.
+        return Ok(Claim { is_full: true, ..Claim::default() });
+    }
     if due.is_empty() {
         return Err(NoClaim::Nothing(Box::default()));
     }
     let lease_token = Uuid::new_v4();
     lease(txn, &due, request, lease_token, after(now, request.lease)).await?;
-    let is_full = due.len() == limit;
+    let is_full = due.len() + given_up == limit;
     let events = due.into_iter().map(|row| {
         let attempt = row.attempts + 1;
         LeasedEvent::new(row, attempt, lease_token, lease_ends, probe).callable_since(callable_since)

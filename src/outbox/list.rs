@@ -1,10 +1,11 @@
 //! Looking at events.
 
 use entity::outbox_event::{Column, Entity};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use uuid::Uuid;
 
 use super::{Event, EventStatus, claim::status_in};
+use crate::database::{Listed, is_unreadable, listed, reading};
 
 /// Which events a list shows.
 #[derive(Clone, Debug, Default)]
@@ -21,11 +22,26 @@ pub struct EventFilter {
     pub before: Option<Uuid>,
 }
 
-/// Events, newest first, at most `limit`.
+/// Events, newest first by the database's clock, at most `limit`. One that cannot be read is named in its place.
 ///
 /// # Errors
-/// What the database answers.
-pub async fn list(db: &impl ConnectionTrait, filter: &EventFilter, limit: u64) -> Result<Vec<Event>, DbErr> {
+/// Any database error.
+pub async fn list(db: &impl ConnectionTrait, filter: &EventFilter, limit: u64) -> Result<Vec<Listed<Event>>, DbErr> {
+    let page = selected(filter, limit);
+    match reading(page.clone().all(db)).await {
+        Err(error) if is_unreadable(&error) => {}
+        read => return Ok(read?.into_iter().map(Listed::Read).collect()),
+    }
+    let ids: Vec<Uuid> = page.select_only().column(Column::Id).into_tuple().all(db).await?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        found.extend(listed(id, reading(get(db, id)).await)?);
+    }
+    Ok(found)
+}
+
+/// Ids begin with the time at which the event was stored, by the database's clock: their order is the order of time.
+fn selected(filter: &EventFilter, limit: u64) -> Select<Entity> {
     let mut query = Entity::find().order_by_desc(Column::Id).limit(limit);
     if let Some(status) = filter.status {
         query = query.filter(status_in(&[status]));
@@ -42,7 +58,7 @@ pub async fn list(db: &impl ConnectionTrait, filter: &EventFilter, limit: u64) -
     if let Some(before) = filter.before {
         query = query.filter(Column::Id.lt(before));
     }
-    query.all(db).await
+    query
 }
 
 /// The event `id`, unless it was pruned.

@@ -25,6 +25,7 @@
 //!   not yet delivered or cancelled holds back the later ones of its aggregate and nobody else's ([`claim()`]).
 //! * An attempt that may have left a trace at the destination marks its event `outcome_unknown` until it is settled.
 
+mod ahead;
 mod circuit;
 mod claim;
 mod destinations;
@@ -46,10 +47,12 @@ mod retry;
 mod revive;
 mod settle;
 mod stats;
+mod unreadable;
 mod view;
 mod weather;
 mod withdraw;
 
+pub use ahead::{BroughtBack, bring_back, held_up_by_a_clock};
 pub use circuit::{CircuitOpening, circuit_openings};
 pub use claim::{Claim, ClaimRequest, LeasedEvent, claim};
 pub use destinations::{DestinationState, OpenCircuit, Pause, destination, destinations, set_pause};
@@ -64,7 +67,7 @@ pub use queue::Place as QueuePlace;
 pub use receipt::Receipt;
 pub use record::{NewEvent, next_sequences, record};
 pub use rescue::{Rescued, rescue};
-pub use retention::prune;
+pub use retention::{prune, pruned_before};
 pub use retry::RetryPolicy;
 pub use revive::{RetryFilter, Revivable, revivable, revive, revive_one};
 pub use settle::{Attempt, Became, Settled, Settling, settle};

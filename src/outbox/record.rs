@@ -8,7 +8,10 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, Qu
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::database::{self, DatabaseTransaction, padded};
+use crate::{
+    clock::ids,
+    database::{self, DatabaseTransaction, padded},
+};
 
 /// An event to store.
 #[derive(Clone, Debug)]
@@ -36,8 +39,9 @@ const ROWS_MAX: usize = 1_000;
 /// # Errors
 /// What the database answers; a place that is taken already is a unique violation, and nothing is stored.
 pub async fn record(txn: &DatabaseTransaction, now: DateTime<Utc>, events: Vec<NewEvent>) -> Result<(), DbErr> {
+    let mut ids = ids(now);
     for some in database::runs(events, ROWS_MAX, txn.statement_bytes(), bytes) {
-        let rows = some.into_iter().map(|event| row(event, now));
+        let rows = some.into_iter().map(|event| row(event, ids(), now));
         outbox_event::Entity::insert_many(rows).exec_without_returning(txn).await?;
     }
     Ok(())
@@ -75,9 +79,9 @@ fn bytes(event: &NewEvent) -> usize {
     500 + database::json_bytes(&event.payload)
 }
 
-fn row(event: NewEvent, now: DateTime<Utc>) -> outbox_event::ActiveModel {
+fn row(event: NewEvent, id: Uuid, now: DateTime<Utc>) -> outbox_event::ActiveModel {
     outbox_event::ActiveModel {
-        id: Set(Uuid::now_v7()),
+        id: Set(id),
         aggregate_type: Set("quote".into()),
         aggregate_id: Set(event.quote_id),
         event_type: Set(event.event_type.into()),

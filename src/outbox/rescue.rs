@@ -14,6 +14,7 @@ use super::{
     claim::status_in,
     ended::{Ended, write_down},
     gate::callable_since,
+    unreadable::readable,
     weather::Blame,
 };
 use crate::{
@@ -52,7 +53,7 @@ async fn rescue_in(
     limit: usize,
 ) -> Result<Rescued, DbErr> {
     let now = db.now(txn).await?;
-    let expired = expired(now, limit as u64).all(txn).await?;
+    let expired = readable(txn, expired(now, limit as u64), now).await?.rows;
     if expired.is_empty() {
         return Ok(Rescued::default());
     }

@@ -1,10 +1,15 @@
 //! Retention of idempotency keys.
 
 use chrono::{DateTime, Utc};
-use entity::idempotency_key::{Column, Entity};
-use sea_orm::{ColumnTrait, DbErr, DeleteMany, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use entity::idempotency_key::{ActiveModel, Column, Entity};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DbErr, DeleteMany, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+};
 
-use crate::database::Database;
+use crate::{
+    clock::{SKEW_MAX, after},
+    database::Database,
+};
 
 /// Rows a transaction, as for events.
 const BATCH_SIZE: u64 = 1_000;
@@ -15,6 +20,11 @@ const BATCH_SIZE: u64 = 1_000;
 /// # Errors
 /// What the database answers; batches before it stay deleted.
 pub async fn prune_keys(db: &Database, stored_before: DateTime<Utc>) -> Result<u64, DbErr> {
+    // Keys that were stored in the future, by a clock that was wrong, are as old as now.
+    let now = db.now(db.connection()).await?;
+    let of_now = ActiveModel { created_at: Set(now), ..Default::default() };
+    let ahead = Column::CreatedAt.gt(after(now, SKEW_MAX));
+    Entity::update_many().set(of_now).filter(ahead).exec(db.connection()).await?;
     let mut pruned = 0;
     loop {
         let ages: Vec<DateTime<Utc>> = ages(stored_before, BATCH_SIZE).into_tuple().all(db.connection()).await?;

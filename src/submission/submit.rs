@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Listener, ListenerError, NewQuote, Submitted, in_flight::InFlight, run::Run};
 use crate::{
-    crash,
+    clock, crash,
     database::{Database, DatabaseFailure, DatabaseTransaction, Kind, kind},
     quotes::{self, FEE_SERVER, Quote, Status},
     relay::Relay,
@@ -160,7 +160,8 @@ impl Submission {
                 // Run again, because the run before was rolled back.
                 self.rolled_back(run).await;
                 let at = self.db.now(&*txn).await?;
-                let quotes = new_quotes.iter().map(|new_quote| quote(new_quote, self.destination, at)).collect();
+                let mut ids = clock::ids(at);
+                let quotes = new_quotes.iter().map(|new_quote| quote(new_quote, self.destination, ids(), at)).collect();
                 let submitted = Submitted { quotes, trace_context: trace_context.clone(), at };
                 run.begins(&submitted);
                 self.fill(&txn, &submitted, key).await?;
@@ -249,9 +250,9 @@ async fn store_key(
     idempotency_key::Entity::insert(row).exec_without_returning(txn).await.map(drop)
 }
 
-fn quote(new_quote: &NewQuote, destination: &str, at: DateTime<Utc>) -> Quote {
+fn quote(new_quote: &NewQuote, destination: &str, id: Uuid, at: DateTime<Utc>) -> Quote {
     Quote {
-        id: Uuid::now_v7(),
+        id,
         customer_id: new_quote.customer_id().into(),
         currency: new_quote.currency().into(),
         amount_minor: new_quote.amount_minor(),

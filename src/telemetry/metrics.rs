@@ -32,6 +32,8 @@ struct Unlabelled {
     stale_quotes: Gauge,
     database_statements: Counter,
     promise_violations: Gauge,
+    log_lines_lost: Counter,
+    accept_errors: Counter,
 }
 
 /// Describes every metric and starts those without labels, and the fee server's, at zero: so a rate can be taken
@@ -46,6 +48,8 @@ pub(super) fn register() {
         stale_quotes: gauge!("feebox_stale_quotes"),
         database_statements: counter!("feebox_database_statements_total"),
         promise_violations: gauge!("feebox_promise_violations"),
+        log_lines_lost: counter!("feebox_log_lines_lost_total"),
+        accept_errors: counter!("feebox_accept_errors_total"),
     });
     register_destination("fee-server");
     for result in COMPENSATIONS {
@@ -87,6 +91,9 @@ fn describe() {
     describe_gauge!("feebox_stale_quotes", Unit::Count, "Quotes pending for longer than sweeper.stale_after");
     describe_counter!("feebox_database_statements_total", Unit::Count, "SQL statements, without BEGIN and COMMIT");
     describe_gauge!("feebox_promise_violations", Unit::Count, "Broken promises that the last audit found");
+    describe_counter!("feebox_log_lines_lost_total", Unit::Count, "Log lines that standard error did not take");
+    describe_counter!("feebox_accept_errors_total", Unit::Count, "Connections that could not be accepted");
+    describe_counter!("feebox_task_panics_total", Unit::Count, "Panics of a task, which was then started again");
 }
 
 /// Counts `quotes` as stored; call it after the commit.
@@ -180,6 +187,25 @@ pub fn promise_violations(violations: u64) {
     }
 }
 
+/// Sets how many log lines of this process were lost in all.
+pub(super) fn log_lines_lost(lines: u64) {
+    if let Some(unlabelled) = UNLABELLED.get() {
+        unlabelled.log_lines_lost.absolute(lines);
+    }
+}
+
+/// Counts a connection that could not be accepted.
+pub fn accept_error() {
+    if let Some(unlabelled) = UNLABELLED.get() {
+        unlabelled.accept_errors.increment(1);
+    }
+}
+
+/// Counts a panic of `task`.
+pub fn task_panic(task: &'static str) {
+    counter!("feebox_task_panics_total", "task" => task).increment(1);
+}
+
 fn deliveries(destination: SharedString, outcome: SharedString) -> Counter {
     counter!("feebox_deliveries_total", "destination" => destination, "outcome" => outcome)
 }
@@ -201,7 +227,7 @@ fn as_f64(count: u64) -> f64 {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 13] = [
+    const NAMES: [&str; 15] = [
         "feebox_quotes_submitted_total",
         "feebox_submission_seconds",
         "feebox_deliveries_total",
@@ -215,6 +241,8 @@ mod tests {
         "feebox_stale_quotes",
         "feebox_database_statements_total",
         "feebox_promise_violations",
+        "feebox_log_lines_lost_total",
+        "feebox_accept_errors_total",
     ];
 
     #[test]

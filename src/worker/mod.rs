@@ -22,6 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    crash,
     database::{self, Database},
     destination::Destination,
     outbox::Policy,
@@ -31,7 +32,7 @@ use crate::{
 use pace::{BatchSize, Pauses};
 
 pub use report::Report;
-pub use schedule::{Schedule, ScheduleError};
+pub use schedule::{Pacemaker, Schedule, ScheduleError};
 
 /// Most attempts that one transaction settles: below what every database takes in one statement.
 const SETTLE_SIZE_MAX: usize = 1_000;
@@ -123,6 +124,7 @@ impl<D: Destination> Worker<D> {
                 () = sleep(again.unwrap_or(Duration::MAX)), if again.is_some() => {}
             }
             again = None;
+            crash::point("worker-run");
             match self.run_once().await {
                 Ok(report) => {
                     pauses.end();

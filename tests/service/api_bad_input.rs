@@ -330,3 +330,46 @@ async fn answer(mut stream: TcpStream) -> String {
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
+
+#[tokio::test]
+async fn what_a_database_refuses_is_the_callers_fault() {
+    for engine in Engine::ALL {
+        let database = TestDatabase::migrated(engine).await;
+        let api = Api::start(&database).await;
+        for path in [
+            "/v1/quotes?customer_id=a%00",
+            "/v1/quotes?status=%00",
+            "/v1/quotes?cursor=%00",
+            "/v1/quotes?%00=1",
+            "/v1/quotes/%00",
+            "/v1/outbox?destination=%00",
+            "/v1/outbox?event_type=a%00b",
+            "/v1/outbox?quote_id=%00",
+            "/v1/outbox?status=%1B",
+            "/v1/outbox/%00/explain",
+            "/v1/actions?quote_id=%00",
+        ] {
+            assert_eq!(api.get(path).await.status(), 400, "{engine:?} {path}");
+        }
+        for path in ["/v1/destinations/%00/pause", "/v1/destinations/fee-server%00/resume", "/v1/outbox/%00/retry"] {
+            assert_eq!(api.post(path, &json!({})).await.status(), 400, "{engine:?} {path}");
+        }
+        // What is text, or a cursor of somebody's own making, finds nothing.
+        for path in [
+            "/v1/quotes?customer_id=%F0%9F%92%A9%EF%BF%BF",
+            "/v1/outbox?destination=%ED%A0%80",
+            "/v1/outbox?destination=%27%3B--&event_type=%5C%25_",
+            "/v1/quotes?cursor=Af____________________8",
+            "/v1/outbox?cursor=AQAAAAAAAAAAAAAAAAAAAAA",
+        ] {
+            assert_eq!(api.get(path).await.status(), 200, "{engine:?} {path}");
+        }
+        let bulk = json!({"status": "dead", "error_contains": "a\0b", "destination": "\u{1}"});
+        assert_eq!(api.post("/v1/outbox:retry", &bulk).await.status(), 422, "{engine:?}");
+        for (name, value) in [("traceparent", "\u{ff}"), ("authorization", "Bearer \u{ff}\u{e9}")] {
+            let value = reqwest::header::HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            let status = api.request(Method::GET, "/v1/quotes").header(name, value).send().await.unwrap().status();
+            assert!(!status.is_server_error(), "{engine:?} {name}: {status}");
+        }
+    }
+}

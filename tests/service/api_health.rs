@@ -1,6 +1,7 @@
 //! What machines that look after Feebox get to see.
 
 use feebox::http;
+use feebox::supervision::Health;
 use migration::{Migrator, MigratorTrait};
 use sea_orm::ConnectionTrait;
 use serde_json::Value;
@@ -51,7 +52,8 @@ async fn metrics_count_what_was_stored() {
 #[tokio::test]
 async fn a_worker_answers_its_health_and_nothing_else() {
     let database = TestDatabase::migrated(Engine::Sqlite).await;
-    let router = http::worker_router(open(database.url()).await, feebox::telemetry::install_metrics());
+    let router =
+        http::worker_router(open(database.url()).await, feebox::telemetry::install_metrics(), Health::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let drain = CancellationToken::new();

@@ -269,3 +269,48 @@ async fn confirm(api: &Api) {
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_costs_itself_and_not_its_page() {
+    for engine in Engine::ALL {
+        let (_database, api) = api(engine).await;
+        let mut ids = vec![];
+        for _ in 0..3 {
+            ids.push(api.submit().await["id"].as_str().unwrap().to_owned());
+        }
+        let spoilt = &ids[1];
+        for table in
+            ["quote SET status = 'unheard-of' WHERE id", "outbox_event SET status = 'unheard-of' WHERE aggregate_id"]
+        {
+            let id = if engine == Engine::Postgres {
+                format!("'{spoilt}'")
+            } else {
+                format!("x'{}'", spoilt.replace('-', ""))
+            };
+            api.execute(&format!("UPDATE {table} = {id}")).await;
+        }
+        let page: Value = api.get("/v1/quotes").await.json().await.unwrap();
+        let read: Vec<_> =
+            page["quotes"].as_array().unwrap().iter().map(|quote| quote["id"].as_str().unwrap()).collect();
+        assert_eq!(
+            (read, &page["unreadable"]),
+            (vec![ids[2].as_str(), ids[0].as_str()], &json!([spoilt])),
+            "{engine:?}"
+        );
+        let page: Value = api.get("/v1/outbox").await.json().await.unwrap();
+        let (read, unreadable) =
+            (page["events"].as_array().unwrap().len(), page["unreadable"].as_array().unwrap().len());
+        assert_eq!((read, unreadable), (2, 1), "{engine:?}");
+        // Page by page, too.
+        let (mut seen, mut path) = (0, "/v1/quotes?limit=1".to_owned());
+        loop {
+            let page: Value = api.get(&path).await.json().await.unwrap();
+            seen += 1;
+            let Some(next) = page["next"].as_str() else { break };
+            path = format!("/v1/quotes?limit=1&cursor={next}");
+        }
+        assert_eq!(seen, 3, "{engine:?}");
+        let answer = api.get(&format!("/v1/quotes/{spoilt}")).await;
+        assert_eq!(answer.status(), 500, "{engine:?}: to try again would be in vain");
+    }
+}

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use entity::outbox_event::Status as EventStatus;
-use feebox::audit::not_promised;
+use feebox::audit::{audit, not_promised};
 use feebox::database::Database;
 use feebox::operator;
 use feebox::outbox::{Outcome, of_quote, prune};
@@ -24,6 +24,7 @@ desk_tests!(
     a_damaged_fee_record_is_named,
     a_cancelled_quote_whose_fee_stays_is_named,
     what_retention_deletes_is_not_missed,
+    what_was_deleted_under_another_setting_is_not_missed,
 );
 
 async fn sound_databases_are_silent(desk: Desk) {
@@ -154,6 +155,27 @@ async fn what_retention_deletes_is_not_missed(desk: Desk) {
     assert_eq!(desk.event(dead).await.status, EventStatus::Dead);
     assert_eq!(desk.audit().await, []);
     assert_eq!(desk.audit_remote().await, []);
+}
+
+async fn what_was_deleted_under_another_setting_is_not_missed(desk: Desk) {
+    let (quote_id, _) = desk.submit().await;
+    desk.deliver().await;
+    desk.submission.cancel(quote_id, None, None).await.unwrap();
+    desk.deliver().await;
+    desk.advance(2 * 24 * 3600);
+    let day_ago = desk.now().await - Duration::from_hours(24);
+    assert_eq!(prune(&desk.db, day_ago).await.unwrap(), 2);
+    let audited = async |delivered_for| audit(&desk.db, delivered_for, |_| ()).await.unwrap().violations;
+    // Raised after that, or asked by a process that is set to another time.
+    for days in [1, 7, 365] {
+        assert_eq!(audited(Duration::from_hours(24 * days)).await, 0, "{days} days");
+    }
+    // A void that was not there when nothing had been pruned yet is missed all the same.
+    let (young, _) = desk.submit().await;
+    desk.deliver().await;
+    desk.submission.cancel(young, None, None).await.unwrap();
+    desk.sql("DELETE FROM outbox_event WHERE event_type = 'quote.cancelled'").await;
+    assert_eq!(audited(Duration::from_hours(24 * 7)).await, 1);
 }
 
 #[test]

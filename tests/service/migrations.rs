@@ -1,7 +1,8 @@
 //! The schema's history, and whether the entities tell of the schema that it leads to.
 
 use entity::{
-    circuit_opening, destination, fee_record, idempotency_key, operator_action, outbox_event, quote, schedule,
+    circuit_opening, destination, fee_record, idempotency_key, operator_action, outbox_event, prune_mark, quote,
+    schedule,
 };
 use feebox::quotes::{self, QuoteFilter};
 use feebox::submission::{ClientKey, Line, NewQuote};
@@ -55,6 +56,7 @@ async fn each_entity_has_the_columns_of_its_table_and_no_others(outbox: TestOutb
         columns_told_by(idempotency_key::Entity, backend),
         columns_told_by(operator_action::Entity, backend),
         columns_told_by(outbox_event::Entity, backend),
+        columns_told_by(prune_mark::Entity, backend),
         columns_told_by(quote::Entity, backend),
         columns_told_by(schedule::Entity, backend),
     ]
@@ -130,7 +132,7 @@ async fn store(outbox: &TestOutbox, id: Uuid, name: &str) -> Result<(), DbErr> {
 async fn quotes_of(outbox: &TestOutbox, customer: &str) -> Vec<Uuid> {
     let filter = QuoteFilter { customer_id: Some(customer.into()), ..QuoteFilter::default() };
     let found = quotes::list(outbox.db.connection(), &filter, 10).await.unwrap();
-    found.into_iter().map(|found| found.quote.id).collect()
+    found.into_iter().map(|found| found.id(|found| found.quote.id)).collect()
 }
 
 /// Texts of two collations cannot be compared with each other: a table that a later migration creates keeps to it, too. What

@@ -1,6 +1,7 @@
 //! What operators see: events and numbers.
 
 use entity::outbox_event::Status as EventStatus;
+use feebox::database::Listed;
 use feebox::operator;
 use feebox::outbox::{EventCounts, EventFilter, feed_gauges, list, stats};
 use feebox::relay::Relay;
@@ -14,11 +15,12 @@ async fn events_are_listed_newest_first_and_filtered(desk: Desk) {
     let (_, dead) = desk.submit_refused().await;
     let submitted = desk.submit_many(3).await;
     let db = desk.db.connection();
-    let all = list(db, &EventFilter::default(), 10).await.unwrap();
+    let all: Vec<_> =
+        list(db, &EventFilter::default(), 10).await.unwrap().into_iter().filter_map(Listed::read).collect();
     assert_eq!(all.len(), 4);
     assert!(all.is_sorted_by(|newer, older| newer.id > older.id));
     let ids = async |filter: EventFilter, limit| {
-        list(db, &filter, limit).await.unwrap().into_iter().map(|event| event.id).collect::<Vec<_>>()
+        list(db, &filter, limit).await.unwrap().into_iter().map(|found| found.id(|event| event.id)).collect::<Vec<_>>()
     };
     assert_eq!(ids(EventFilter { status: Some(EventStatus::Dead), ..Default::default() }, 10).await, [dead]);
     let (quote, event) = submitted[1];

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use entity::outbox_event::Status as EventStatus;
 use entity::quote::Status;
+use feebox::database::Listed;
 use feebox::operator::{self, ActionFilter, BulkRetried, BulkRetry, OperatorError, actions};
 use feebox::outbox::{EventFilter, Outcome, RetryFilter, Revivable, list};
 use feebox::relay::Relay;
@@ -86,6 +87,7 @@ async fn many_are_retried_at_a_pace_and_by_batches(desk: Desk) {
     assert_eq!(retried, BulkRetried { matched: 600, revived: 600 });
 
     let mut events = list(desk.db.connection(), &EventFilter::default(), 1_000).await.unwrap();
+    let mut events: Vec<_> = events.drain(..).filter_map(Listed::read).collect();
     events.reverse();
     assert!(events.iter().all(|event| event.status == EventStatus::Pending && event.attempts == 0));
     let spread: Vec<_> = events.iter().map(|event| event.due_at - events[0].due_at).collect();

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use entity::outbox_event::Status;
-use feebox::database::Database;
-use feebox::outbox::{self, ClaimRequest, LeasedEvent};
+use feebox::database::{Database, Listed};
+use feebox::outbox::{self, ClaimRequest, EventFilter, LeasedEvent};
 use feebox::quotes::FEE_SERVER;
 use sea_orm::{ConnectionTrait, DbBackend, QueryTrait, Statement};
 use uuid::Uuid;
@@ -21,6 +21,7 @@ on_each_engine!(
     a_leased_event_is_claimed_by_nobody_else_even_after_its_lease,
     concurrent_claimers_never_share_an_event,
     a_claim_reads_nothing_of_what_was_delivered,
+    a_row_that_cannot_be_read_is_given_up_and_keeps_nobody_from_the_others,
 );
 
 async fn a_claim_takes_only_what_is_due(outbox: TestOutbox) {
@@ -208,4 +209,41 @@ async fn generic_plan(outbox: &TestOutbox, claim: &Statement) -> String {
 
 fn ids(events: &[LeasedEvent]) -> Vec<Uuid> {
     events.iter().map(|event| event.id).collect()
+}
+
+async fn a_row_that_cannot_be_read_is_given_up_and_keeps_nobody_from_the_others(outbox: TestOutbox) {
+    let alone = outbox.record(Uuid::now_v7(), "kafka", 1).await;
+    let events = outbox.submit(5).await;
+    let spoil = async |event: Uuid, set: &str| {
+        let id = match outbox.db.connection().get_database_backend() {
+            DbBackend::Postgres => format!("'{event}'"),
+            _ => format!("x'{}'", event.simple()),
+        };
+        let lenient = match outbox.db.connection().get_database_backend() {
+            DbBackend::MySql => "SET STATEMENT sql_mode = '' FOR ",
+            _ => "",
+        };
+        let update = format!("{lenient}UPDATE outbox_event SET {set} WHERE id = {id}");
+        outbox.db.connection().execute_unprepared(&update).await.unwrap();
+    };
+    let unreadable = match outbox.db.connection().get_database_backend() {
+        DbBackend::Sqlite => "created_at = 'yesterday'",
+        DbBackend::MySql => "created_at = '0000-00-00'",
+        _ => "created_at = 'infinity'",
+    };
+    spoil(events[1], unreadable).await;
+    let claimed: Vec<_> = outbox.claim("a", 10).await.into_iter().map(|event| event.id).collect();
+    assert_eq!(claimed, [events[0], events[2], events[3], events[4]]);
+    spoil(alone, unreadable).await;
+    assert!(outbox.claim_of("kafka", "a", 1, TestOutbox::LEASE).await.events.is_empty());
+    assert!(!outbox.claim_of("kafka", "a", 1, TestOutbox::LEASE).await.is_full, "it is asked for no more");
+    spoil(events[2], unreadable).await;
+    outbox.advance(TestOutbox::LEASE + Duration::from_secs(1));
+    assert_eq!(outbox.rescue("b").await.len(), 3);
+    for spoilt in [events[1], events[2], alone] {
+        let found = outbox::list(outbox.db.connection(), &EventFilter::default(), 10).await.unwrap();
+        assert!(found.contains(&Listed::Unreadable(spoilt)));
+    }
+    let dead = EventFilter { status: Some(Status::Dead), ..EventFilter::default() };
+    assert_eq!(outbox::list(outbox.db.connection(), &dead, 10).await.unwrap().len(), 3);
 }

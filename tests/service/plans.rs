@@ -6,7 +6,8 @@ use feebox::database::DatabaseTransaction;
 use feebox::database::update_each::{Cell, Column, Type, UpdateEach};
 use feebox::outbox::{EventStatus, statements};
 use feebox::quotes::{self, FEE_SERVER, Status};
-use feebox::{audit, submission, sweeper};
+use feebox::sweeper::{self, Band, Bounds};
+use feebox::{audit, submission};
 use sea_orm::sea_query::SelectStatement;
 use sea_orm::{ConnectionTrait, DbBackend, QueryTrait, Statement, Value};
 use uuid::Uuid;
@@ -148,6 +149,7 @@ async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
     let events = || (last - KEYS + 1..=last).map(Filling::event);
     let of_quotes = || (last - KEYS + 1..=last).map(Filling::quote);
     let hour_ago = now - Duration::from_hours(1);
+    let stale = Bounds::of(now, Duration::from_hours(1));
     let (oldest, youngest) = (Filling::stored_at(last - LIMIT), Filling::stored_at(last));
     let (asked, named) = (4 * LIMIT, 4 * KEYS);
     let hot = |name: &str, question: &SelectStatement, rows_max| Hot::new(outbox, name.into(), question, rows_max);
@@ -172,9 +174,10 @@ async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
         built("deletion of keys", submission::deletion(oldest, youngest).build(backend), asked),
         built("advance", advance.build(backend), named),
         built("hand-overs", quotes::hand_overs(FEE_SERVER, of_quotes()).build(backend), named),
-        built("stale", sweeper::oldest_stale(hour_ago, None, LIMIT).build(backend), asked),
-        built("stale behind", sweeper::oldest_stale(hour_ago, behind, LIMIT).build(backend), asked),
-        hot("number of stale", &sweeper::number_of_stale(hour_ago, LIMIT), asked),
+        built("stale", sweeper::oldest_stale(Band::Past, stale, None, LIMIT).build(backend), asked),
+        built("stale behind", sweeper::oldest_stale(Band::Past, stale, behind, LIMIT).build(backend), asked),
+        hot("number of stale", &sweeper::number_of_stale(Band::Past, stale, LIMIT), asked),
+        built("stale ahead", sweeper::oldest_stale(Band::Ahead, stale, None, LIMIT).build(backend), asked),
         hot("delivered", &statements::numbers_of_delivered(backend, hour_ago, LIMIT), asked),
     ];
     let prunable = statements::prunable(backend, now, LIMIT).into_iter();

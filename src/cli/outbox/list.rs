@@ -8,7 +8,7 @@ use super::{
     Status,
 };
 use crate::{
-    database::Database,
+    database::{Database, Listed},
     outbox::{self, EventFilter, EventView},
 };
 
@@ -51,12 +51,17 @@ impl List {
             before: self.before,
         };
         let events = outbox::list(db.connection(), &filter, self.limit).await?;
-        let events: Vec<EventView> = events.into_iter().map(Into::into).collect();
+        // One that cannot be read is named by a log line, where there is a log; here it is not a row.
+        let unreadable = events.iter().filter(|event| matches!(event, Listed::Unreadable(_))).count();
+        let events: Vec<EventView> = events.into_iter().filter_map(Listed::read).map(Into::into).collect();
         if self.json {
             return print::json(&events);
         }
         let columns = ["event", "quote", "type", "destination", "status", "attempts", "due", "last error"];
         say!("{}", print::table(columns, events.into_iter().map(row)));
+        if unreadable > 0 {
+            say!("{unreadable} more cannot be read; GET /v1/outbox names them");
+        }
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ mod fields;
 mod json;
 mod path;
 mod query;
+mod text;
 
 pub(super) use fields::{Fault, Faults, Node, Object};
 pub(super) use json::{JsonBody, OptionalJsonBody};

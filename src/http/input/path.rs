@@ -6,6 +6,7 @@ use axum::{
 };
 use uuid::Uuid;
 
+use super::text;
 use crate::http::problem::{Kind, Problem};
 
 /// The `{id}` of a path.
@@ -31,7 +32,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let name = Path::<String>::from_request_parts(parts, state).await;
-        name.map(|Path(name)| Self(name))
-            .map_err(|_| Problem::new(Kind::InvalidParameter, "the name in the path is no text"))
+        name.ok()
+            .filter(|Path(name)| text::fits(name).is_ok())
+            .map(|Path(name)| Self(name))
+            .ok_or_else(|| Problem::new(Kind::InvalidParameter, "the name in the path is no text"))
     }
 }

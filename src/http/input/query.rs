@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use url::form_urlencoded;
 
+use super::text;
 use crate::http::problem::{Kind, Problem};
 
 /// The parameters of a query string, and what is wrong with them so far.
@@ -18,7 +19,9 @@ impl Query {
     pub fn read(raw: Option<&str>, known: &[&str]) -> Self {
         let mut query = Self { given: BTreeMap::new(), wrong: Vec::new() };
         for (name, value) in form_urlencoded::parse(raw.unwrap_or_default().as_bytes()) {
-            if !known.contains(&name.as_ref()) {
+            if let Err(wrong) = text::fits(&value) {
+                query.wrong.push(format!("{name:?} {wrong}"));
+            } else if !known.contains(&name.as_ref()) {
                 query.wrong.push(format!("{name:?} is no parameter of this call; known here: {}", known.join(", ")));
             } else if query.given.insert(name.to_string(), value.into_owned()).is_some() {
                 query.wrong.push(format!("{name} is given twice; send it once"));
@@ -71,6 +74,14 @@ mod tests {
         assert_eq!(query.number("wait", 0, 30), None);
         assert_eq!(query.number("far", 0, 30), None);
         assert_eq!(query.wrong.len(), 5, "{:?}", query.wrong);
+        assert!(query.finish().is_err());
+    }
+
+    #[test]
+    fn what_no_database_takes_is_refused_whatever_the_parameter_means() {
+        let mut query = Query::read(Some("destination=a%00b&limit=7"), &["destination", "limit"]);
+        assert_eq!(query.optional("destination", |text| Ok(text.to_owned())), None);
+        assert_eq!(query.wrong, ["\"destination\" has control characters; send printable text"]);
         assert!(query.finish().is_err());
     }
 

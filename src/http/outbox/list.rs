@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
+    database::Listed,
     http::{AppState, cursor, input::Query, problem::Problem},
     outbox::{self, EventFilter, EventStatus, EventView},
 };
@@ -21,6 +22,10 @@ const LIMIT_MAX: u64 = 200;
 pub(super) struct EventPage {
     /// Newest first.
     events: Vec<EventView>,
+    /// Events of this page that are in the database and cannot be read: a case for the operator.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    unreadable: Vec<Uuid>,
     /// The `cursor` of the next page; null on the last one.
     #[schema(required)]
     next: Option<String>,
@@ -55,9 +60,16 @@ pub(super) async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery)
     let limit = query.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
     query.finish()?;
     // One more than asked for tells whether there is a next page.
-    let mut events = outbox::list(state.db.connection(), &filter, limit + 1).await?;
-    let next = cursor::cut(&mut events, limit, |event| event.id);
-    Ok(Json(EventPage { events: events.into_iter().map(Into::into).collect(), next }))
+    let mut found = outbox::list(state.db.connection(), &filter, limit + 1).await?;
+    let next = cursor::cut(&mut found, limit, |found| found.id(|event| event.id));
+    let mut page = EventPage { events: Vec::with_capacity(found.len()), unreadable: Vec::new(), next };
+    for found in found {
+        match found {
+            Listed::Read(event) => page.events.push(event.into()),
+            Listed::Unreadable(id) => page.unreadable.push(id),
+        }
+    }
+    Ok(Json(page))
 }
 
 fn status(text: &str) -> Result<EventStatus, String> {

@@ -44,9 +44,16 @@ pub(super) async fn list(
     query.finish()?;
     // One more than asked for tells whether there is a next page.
     let mut found = quotes::list(state.db.connection(), &filter, limit + 1).await?;
-    let next = cursor::cut(&mut found, limit, |found| found.quote.id);
-    let quotes = found.into_iter().map(view::Quote::with_fee).collect::<Result<_, _>>()?;
-    Ok(Json(view::QuotePage { quotes, next }))
+    let next = cursor::cut(&mut found, limit, |found| found.id(|found| found.quote.id));
+    let mut page = view::QuotePage { quotes: Vec::with_capacity(found.len()), unreadable: Vec::new(), next };
+    for found in found {
+        let id = found.id(|found| found.quote.id);
+        match found.read().map(view::Quote::with_fee) {
+            Some(Ok(quote)) => page.quotes.push(quote),
+            Some(Err(_)) | None => page.unreadable.push(id),
+        }
+    }
+    Ok(Json(page))
 }
 
 fn status(text: &str) -> Result<Status, String> {

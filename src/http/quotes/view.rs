@@ -121,6 +121,10 @@ pub(super) struct Quotes {
 pub(super) struct QuotePage {
     /// Newest first.
     pub quotes: Vec<Quote>,
+    /// Quotes of this page that are in the database and cannot be read: a case for the operator.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub unreadable: Vec<Uuid>,
     /// The `cursor` of the next page; null on the last one.
     #[schema(required)]
     pub next: Option<String>,

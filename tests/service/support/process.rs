@@ -42,6 +42,14 @@ impl Process {
         Process::start_by(shell, args, env)
     }
 
+    /// The same by another program, which becomes it: `WRAPPER… feebox ARGS…`.
+    pub fn start_wrapped(wrapper: &[&str], args: &[&str], env: &[(&str, &str)]) -> Process {
+        let words: Vec<&str> = wrapper.iter().chain([&env!("CARGO_BIN_EXE_feebox")]).copied().collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        Process::start_by(command, args, env)
+    }
+
     fn start_by(mut command: Command, args: &[&str], env: &[(&str, &str)]) -> Process {
         let directory = tempfile::Builder::new().prefix("feebox-process.").tempdir().unwrap();
         for (name, _) in std::env::vars_os() {

@@ -102,12 +102,23 @@ impl Stage {
 
     /// Starts `feebox ARGS…` with this stage's settings, over which lie `settings`.
     pub fn process(&self, args: &[&str], settings: &[(&str, &str)], env: &[(&str, &str)]) -> Process {
+        self.process_by(&[], args, settings, env)
+    }
+
+    /// The same by another program, which becomes it.
+    pub fn process_by(
+        &self,
+        wrapper: &[&str],
+        args: &[&str],
+        settings: &[(&str, &str)],
+        env: &[(&str, &str)],
+    ) -> Process {
         let base_url = self.fee_server.base_url();
         let of_stage = [("database.url", self.database.url()), ("fee_server.base_url", &base_url)];
         let settings = SETTINGS.iter().chain(&of_stage).chain(settings);
         let settings: Vec<String> = settings.map(|(key, value)| format!("--set={key}={value}")).collect();
         let args: Vec<&str> = args.iter().copied().chain(settings.iter().map(String::as_str)).collect();
-        Process::start(&args, env)
+        Process::start_wrapped(wrapper, &args, env)
     }
 
     /// Returns when the fee server has had this many calls open at one time.

@@ -1,0 +1,105 @@
+//! How many files and connections this process may hold open, and who gets how many.
+//!
+//! A process that runs out of descriptors can neither accept nor call nor reach its database, and none of these faults is
+//! theirs. So the soft limit is raised to the hard one, and what is left is divided before it is used: there are always some
+//! for a database connection, for whoever asks after the health, and for a delivery.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use secrecy::ExposeSecret;
+
+use super::Roles;
+use crate::settings::Settings;
+
+/// The runtime, standard streams, listeners, the brokers of Kafka, and files that are open for a moment.
+const RESERVED: usize = 24;
+/// An `SQLite` connection holds the database, its write-ahead log and sometimes a temporary file.
+const FILES_PER_SQLITE_CONNECTION: usize = 3;
+/// Connections of HTTP clients that one process holds at most, however many descriptors there are.
+const HTTP_MAX: usize = 10_000;
+/// Health and metrics of a worker want no more.
+const HTTP_OF_WORKER: usize = 16;
+/// Below these a share is not cut: the process then says that it has too few descriptors.
+const SHARE_MIN: usize = 4;
+
+/// Who may hold how many connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shares {
+    database: u32,
+    deliveries: usize,
+    /// Of HTTP clients.
+    pub http: usize,
+}
+
+/// Raises the soft limit of file descriptors to the hard limit. What is in force is logged at start.
+pub fn raise() {
+    let limit = getrlimit(Resource::Nofile);
+    // What cannot be raised stays as it is, which the start then tells.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// Fits `settings` into what this process may open, and says so if that is less than they ask for.
+pub(super) fn fit(settings: &mut Settings, roles: Roles) -> Shares {
+    let limit = getrlimit(Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let is_sqlite = settings.database.url.expose_secret().starts_with("sqlite:");
+    let wanted = Shares {
+        database: settings.database.max_connections,
+        deliveries: if roles.worker { settings.worker.concurrency } else { 0 },
+        http: if roles.api { HTTP_MAX } else { HTTP_OF_WORKER },
+    };
+    let shares = divide(limit, wanted, if is_sqlite { FILES_PER_SQLITE_CONNECTION } else { 1 });
+    let Shares { database, deliveries, http } = shares;
+    if database < wanted.database || deliveries < wanted.deliveries {
+        tracing::warn!(
+            limit,
+            database_connections = database,
+            "database.max_connections" = wanted.database,
+            deliveries,
+            "worker.concurrency" = wanted.deliveries,
+            http_connections = http,
+            "too few file descriptors: fewer connections are opened than the settings allow; raise the limit (ulimit -n)"
+        );
+    } else {
+        tracing::info!(limit, http_connections = http, "file descriptors");
+    }
+    settings.database.max_connections = database;
+    settings.worker.concurrency = deliveries.max(1);
+    shares
+}
+
+/// The database first, as nothing goes on without it; then deliveries, and what is left is for HTTP clients.
+fn divide(limit: usize, wanted: Shares, files_per_connection: usize) -> Shares {
+    let usable = limit.saturating_sub(RESERVED);
+    let third = usable / 3;
+    let database = (third / files_per_connection).clamp(1, wanted.database as usize);
+    let left = usable.saturating_sub(database * files_per_connection);
+    let deliveries = (left / 2).max(SHARE_MIN).min(wanted.deliveries);
+    let http = left.saturating_sub(deliveries).max(SHARE_MIN).min(wanted.http);
+    Shares { database: u32::try_from(database).unwrap_or(wanted.database), deliveries, http }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WANTED: Shares = Shares { database: 16, deliveries: 256, http: HTTP_MAX };
+
+    #[test]
+    fn where_there_are_enough_everybody_gets_what_is_wanted() {
+        assert_eq!(divide(1_048_576, WANTED, 3), WANTED);
+        assert_eq!(divide(usize::MAX, WANTED, 1), WANTED);
+    }
+
+    #[test]
+    fn where_there_are_few_everybody_gets_some_and_the_sum_fits() {
+        for limit in [64, 100, 256, 512] {
+            for files in [1, 3] {
+                for deliveries in [0, 256] {
+                    let Shares { database, deliveries, http } = divide(limit, Shares { deliveries, ..WANTED }, files);
+                    let sum = database as usize * files + deliveries + http + RESERVED;
+                    assert!(database >= 1 && http >= SHARE_MIN && sum <= limit, "{limit} {files}: {sum}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Events that are there and cannot be read: one of them would keep a worker from all others that it claims or takes back
+//! along with it. They are given up one by one, for an operator to see; the others go on.
+
+use chrono::{DateTime, Utc};
+use entity::outbox_event::{ActiveModel, Column, Entity, Model, Status};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, Select};
+use uuid::Uuid;
+
+use crate::database::{DatabaseTransaction, Listed, is_unreadable, listed, reading};
+
+/// What could be read, and how many rows could not.
+pub(super) struct Readable {
+    pub rows: Vec<Model>,
+    pub given_up: usize,
+}
+
+/// The rows that `select` finds and locks. Those that cannot be read are dead from now on, and left out.
+pub(super) async fn readable(
+    txn: &DatabaseTransaction,
+    select: Select<Entity>,
+    now: DateTime<Utc>,
+) -> Result<Readable, DbErr> {
+    match reading(select.clone().all(txn)).await {
+        Err(error) if is_unreadable(&error) => {}
+        read => return Ok(Readable { rows: read?, given_up: 0 }),
+    }
+    let ids: Vec<Uuid> = select.select_only().column(Column::Id).into_tuple().all(txn).await?;
+    let (mut rows, mut given_up) = (Vec::with_capacity(ids.len()), 0);
+    for id in ids {
+        match listed(id, reading(Entity::find_by_id(id).one(txn)).await)? {
+            Some(Listed::Read(row)) => rows.push(row),
+            Some(Listed::Unreadable(id)) => {
+                give_up(txn, id, now).await?;
+                given_up += 1;
+            }
+            None => {}
+        }
+    }
+    Ok(Readable { rows, given_up })
+}
+
+/// Every column that may be what cannot be read, but for those that say what it is about, is written anew.
+async fn give_up(txn: &DatabaseTransaction, id: Uuid, now: DateTime<Utc>) -> Result<(), DbErr> {
+    let error = "this row cannot be read: it was changed by something else than Feebox";
+    let dead = ActiveModel {
+        status: Set(Status::Dead),
+        due_at: Set(now),
+        settled_at: Set(Some(now)),
+        lease_token: Set(None),
+        leased_until: Set(None),
+        last_error: Set(Some(error.into())),
+        ..Default::default()
+    };
+    Entity::update_many().set(dead).filter(Column::Id.eq(id)).exec(txn).await.map(drop)
+}
