@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use feebox::operator::{self, BulkRetry};
-use feebox::outbox::{Explanation, Outcome, RetryFilter, Revivable, explain};
+use feebox::outbox::{self, Explanation, Outcome, RetryFilter, Revivable, explain};
 use feebox::quotes::FEE_SERVER;
 use feebox::relay::Relay;
 use uuid::Uuid;
@@ -12,6 +12,7 @@ use crate::support::{ANN, Desk, desk_tests};
 
 desk_tests!(
     due_it_waits_for_the_next_run,
+    due_for_long_it_says_how_many_go_first_and_the_headline_says_so,
     after_a_failure_it_is_due_later_and_the_failure_is_told,
     leased_it_is_with_a_worker_until_the_lease_ends,
     a_pause_a_wait_and_an_open_circuit_hold_it_back,
@@ -26,6 +27,19 @@ async fn due_it_waits_for_the_next_run(desk: Desk) {
     let explanation = told(&desk, event, &["due since", "next run of a worker"]).await;
     assert_eq!((explanation.quote_id, explanation.status.as_str()), (quote_id, "pending"));
     assert!(explain(&desk.db, Uuid::now_v7()).await.unwrap().is_none());
+}
+
+async fn due_for_long_it_says_how_many_go_first_and_the_headline_says_so(desk: Desk) {
+    desk.submit().await;
+    let (_, event) = desk.submit().await;
+    let queue = told(&desk, event, &["due since"]).await.queue;
+    assert_eq!((queue, outbox::stats(&desk.db).await.unwrap().headline), (None, "Deliveries keep up.".to_owned()));
+    desk.advance(90);
+    let words = ["due since", "1 events that were due earlier go first", "0 were delivered in the last minute"];
+    let queue = told(&desk, event, &words).await.queue.unwrap();
+    assert_eq!((queue.before, queue.delivered_last_minute), (1, 0));
+    let headline = outbox::stats(&desk.db).await.unwrap().headline;
+    assert!(headline.starts_with("Deliveries to fee-server do not keep up: 2 events wait"), "{headline}");
 }
 
 async fn after_a_failure_it_is_due_later_and_the_failure_is_told(desk: Desk) {
@@ -69,7 +83,7 @@ async fn an_earlier_event_of_its_quote_goes_first(desk: Desk) {
     let (quote_id, event) = desk.submit().await;
     let leased = desk.claim().await;
     desk.submission.cancel(quote_id, None, None).await.unwrap();
-    let events = feebox::outbox::of_quote(desk.db.connection(), quote_id).await.unwrap();
+    let events = outbox::of_quote(desk.db.connection(), quote_id).await.unwrap();
     let void = events.iter().find(|event| event.event_type == "quote.cancelled").unwrap();
     let explanation = told(&desk, void.id, &["waits for event", &event.to_string(), "leased"]).await;
     assert_eq!(explanation.waiting_for.unwrap().event_id, event);

@@ -8,6 +8,7 @@ use super::{
     experiment::{Experiment, Verdict},
     rest::{Rest, Rested},
     sign::{Sign, as_f64},
+    slots::Slots,
     tally::{Latency, Tally},
 };
 
@@ -31,13 +32,11 @@ const TRUST: u32 = 4;
 const WINDOW_MIN: Duration = Duration::from_millis(5);
 /// The least and the most that is kept of a limit that was too high.
 const KEEP: (f64, f64) = (0.3, 0.95);
-/// An unused limit comes back by itself, by [`RISE`] each time.
+/// How often an unused limit comes back by itself, a step each time.
 const UNUSED_RISE: Duration = Duration::from_secs(1);
-/// The most slots between two experiments that nothing has asked for.
-const SLOTS_MAX: u64 = 32;
 
 /// The state of one worker's limit.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Control {
     max: f64,
     limit: f64,
@@ -63,8 +62,7 @@ pub(super) struct Control {
     round_trip: Option<Duration>,
     /// Until when places of calls that failed faster stay taken.
     rest: Rest,
-    slot: Option<u64>,
-    slots: u64,
+    slots: Slots,
     /// How often more failures are taken for overload without a proof.
     trust: u32,
     by_slot: bool,
@@ -77,31 +75,7 @@ pub(super) struct Control {
 impl Control {
     /// Starts at `max`: there is no sign of trouble yet.
     pub(super) fn new(max: f64) -> Self {
-        Self {
-            max,
-            limit: max,
-            in_flight: 0.0,
-            recent: Tally::default(),
-            fresh_from: None,
-            window_began: None,
-            in_flight_max: 0.0,
-            windows: 0,
-            unused_since: None,
-            chance: Chance::default(),
-            least: None,
-            ceiling: None,
-            doubling_to: None,
-            healthy: max,
-            experiment: None,
-            round_trip: None,
-            rest: Rest::default(),
-            slot: None,
-            slots: 1,
-            curious: false,
-            trust: 0,
-            by_slot: false,
-            still: false,
-        }
+        Self { max, limit: max, healthy: max, ..Self::default() }
     }
 
     /// The most calls in the air at `now`: from 1 to the maximum.
@@ -262,7 +236,7 @@ impl Control {
         match verdict {
             Verdict::Overload { keep, is_queue } => {
                 self.least = Latency::lesser(self.least, experiment.latency());
-                self.slots = 1;
+                self.slots.at_once();
                 self.curious = is_queue;
                 self.trust = if is_queue { self.trust } else { TRUST };
                 self.lower(experiment.in_use, keep, now);
@@ -281,7 +255,7 @@ impl Control {
                 self.trust = 0;
                 self.doubling_to = Some(self.healthy).filter(|healthy| *healthy > self.limit);
                 if self.by_slot {
-                    self.slots = (self.slots * 2).min(SLOTS_MAX);
+                    self.slots.less_often();
                 }
                 self.recent = experiment.before();
                 self.window_began = Some(now);
@@ -321,7 +295,7 @@ impl Control {
         self.chance.forget(&self.recent);
         let slower = latency.zip(self.least).map(|(latency, least)| latency.slower_than(&least));
         let is_slow = slower.is_some_and(|(slower, error)| slower > SLOWER.max(3.0 * error));
-        let asked = self.slot_is_due(slot) || self.curious;
+        let asked = self.slots.is_due(slot) || self.curious;
         if is_slow && !self.still {
             // What was seen while the limit rose belongs to lower ones: it is held for a few windows, then judged.
             (self.still, self.doubling_to) = (true, None);
@@ -348,11 +322,6 @@ impl Control {
         self.recent.fade(KEPT);
         self.window_began = Some(now);
         self.in_flight_max = self.in_flight;
-    }
-
-    fn slot_is_due(&mut self, slot: u64) -> bool {
-        let last = self.slot.replace(slot);
-        last.is_some_and(|last| last != slot) && slot.is_multiple_of(self.slots)
     }
 
     fn rise(&mut self, used: bool, now: Instant) {

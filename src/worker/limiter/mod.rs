@@ -3,7 +3,7 @@
 //! A failure alone says nothing. What counts is whether fewer calls fail less, or are answered faster: when more fails than
 //! usual, an experiment takes a part of the calls away and compares (`experiment`). If it was our load, the limit is lowered
 //! to what succeeded; if not, it goes back at once, and that share of failures is remembered as this destination's usual
-//! one (`control`). `docs/adr/0012-overload-is-proven-by-experiment.md` says why.
+//! one (`control`). `docs/adr/0014-overload-is-proven-by-experiment.md` says why.
 
 mod ceiling;
 mod chance;
@@ -11,6 +11,7 @@ mod control;
 mod experiment;
 mod rest;
 mod sign;
+mod slots;
 mod tally;
 
 #[cfg(test)]
