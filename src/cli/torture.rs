@@ -88,7 +88,7 @@ impl Torture {
         Ok(if verdict.is_kept() { ExitCode::SUCCESS } else { ExitCode::from(PROMISE_BROKEN) })
     }
 
-    /// Of the fee server's calls one in three meets a fault of its own, beside the incidents.
+    /// Of the fee server's calls two in five meet a fault of its own, beside the incidents.
     fn torture(self, database_url: Option<String>) -> torture::Torture {
         let fee_server = Faults {
             latency: Duration::from_millis(100),
@@ -97,6 +97,9 @@ impl Torture {
             reset_rate: 0.1,
             commit_reset_rate: 0.1,
             hang_rate: 0.03,
+            commit_fail_rate: 0.05,
+            slow_body_rate: 0.05,
+            slow_body: Duration::from_millis(300),
             seed: Some(self.seed),
             no_idempotency: self.no_idempotency,
             no_lookup: self.no_lookup,
