@@ -61,6 +61,8 @@ pub(super) struct Opener {
     url: Mutex<SecretString>,
     /// Where the URL came from, if from a file: its password may be replaced there.
     file: Option<PathBuf>,
+    /// Held by whoever asks the server about a session.
+    pub questions: tokio::sync::Mutex<()>,
     /// What listens on `PostgreSQL` opens its own connections, with the same credentials.
     listeners: Option<PgPool>,
 }
@@ -70,7 +72,8 @@ impl Opener {
         let shown = url.expose_secret();
         // sqlx's own parameter, and its own advice for poolers.
         let behind_pooler = backend == DbBackend::Postgres && shown.contains("statement-cache-capacity=0");
-        Self { backend, behind_pooler, url: Mutex::new(url), file, listeners }
+        let questions = tokio::sync::Mutex::default();
+        Self { backend, behind_pooler, url: Mutex::new(url), file, questions, listeners }
     }
 
     /// Opens a session. The host's name is resolved anew. Where the server refuses our credentials and they came from a

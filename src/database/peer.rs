@@ -5,13 +5,10 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use sea_orm::{DbBackend, sqlx};
 use tokio::{select, time::timeout};
 
-use super::{
-    failure::{Kind, kind_of, timed_out},
-    opener::Opener,
-};
+use super::{failure::timed_out, opener::Opener};
 
 /// A statement that takes longer than this may never be answered: its session is asked about.
-const QUIET_MAX: Duration = Duration::from_millis(2_500);
+const QUIET_MAX: Duration = Duration::from_millis(1_500);
 /// How long the question may take.
 const ASK_WAIT: Duration = Duration::from_millis(1_500);
 /// An answer may be on its way while the server says that it has given it.
@@ -31,8 +28,9 @@ impl Peer {
         Self { opener, id }
     }
 
-    /// What `work` comes to; an error within 5 seconds if the server does not work on it. A statement that takes its time,
-    /// or waits for a lock, may go on.
+    /// What `work` comes to; an error within 5 seconds if the server says that it does not work on it. A statement that takes
+    /// its time, or waits for a lock, goes on; so does one at a server that does not answer the question either: a new
+    /// session would get no further.
     pub async fn watch<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
         let mut work = pin!(work);
         loop {
@@ -44,8 +42,7 @@ impl Peer {
                 is_working = self.is_working() => is_working,
             };
             if !is_working {
-                let silent =
-                    || Err(timed_out("the database does not know of the statement, or does not answer".into()));
+                let silent = || Err(timed_out("the database does not know of the statement any more".into()));
                 return timeout(GRACE, &mut work).await.unwrap_or_else(|_| silent());
             }
         }
@@ -61,11 +58,11 @@ impl Peer {
                 self.id
             ),
         };
+        // One question at a time, so that many who wait at a slow server make it no slower.
+        let _turn = self.opener.questions.lock().await;
         match timeout(ASK_WAIT, Box::pin(self.opener.ask(&sql))).await {
             Ok(Ok(count)) => count > 0,
-            // An answer all the same, such as "too many connections".
-            Ok(Err(error)) => matches!(error, sqlx::Error::Database(_)) && kind_of(&error) != Kind::Denied,
-            Err(_) => false,
+            _ => true,
         }
     }
 }

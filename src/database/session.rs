@@ -43,6 +43,12 @@ pub(super) struct Session {
     pub asks_for_writes: bool,
     /// The server's end, where there is a network in between.
     peer: Option<Peer>,
+    marks: Marks,
+}
+
+/// What a session is in.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
     /// A statement is under way. Still so when it comes back: its caller went away in the middle.
     under_way: bool,
     /// A transaction may be open.
@@ -54,7 +60,7 @@ pub(super) struct Session {
 /// Runs an expression with the connection, whichever driver's it is.
 macro_rules! on_driver {
     ($session:expr, $connection:ident => $done:expr) => {{
-        $session.under_way = true;
+        $session.marks.under_way = true;
         let driver = &mut $session.driver;
         // Boxed, because a future that may become any of three drivers' is large.
         let work = Box::pin(async move {
@@ -68,9 +74,9 @@ macro_rules! on_driver {
             Some(peer) => peer.watch(work).await,
             None => work.await,
         };
-        $session.under_way = false;
+        $session.marks.under_way = false;
         if done.as_ref().is_err_and(|error| ends_session(error)) {
-            $session.lost = true;
+            $session.marks.lost = true;
         }
         done
     }};
@@ -80,8 +86,8 @@ impl Session {
     pub fn new(driver: Driver, opened: Instant, statement_bytes_max: usize) -> Self {
         let used = Instant::now();
         let (peer, asks_for_writes) = (None, false);
-        let (under_way, in_transaction, lost) = (false, false, false);
-        Self { driver, opened, used, statement_bytes_max, asks_for_writes, peer, under_way, in_transaction, lost }
+        let marks = Marks::default();
+        Self { driver, opened, used, statement_bytes_max, asks_for_writes, peer, marks }
     }
 
     /// The same, with what is known of the server's end.
@@ -91,16 +97,16 @@ impl Session {
 
     /// Whether the next caller finds it as if it were new.
     pub fn is_clean(&self) -> bool {
-        !(self.under_way || self.in_transaction || self.lost)
+        !(self.marks.under_way || self.marks.in_transaction || self.marks.lost)
     }
 
     /// Whether a transaction on it can still be ended in order.
     pub fn can_end(&self) -> bool {
-        !(self.under_way || self.lost)
+        !(self.marks.under_way || self.marks.lost)
     }
 
     pub fn is_lost(&self) -> bool {
-        self.lost
+        self.marks.lost
     }
 
     pub async fn execute(&mut self, statement: &Statement) -> Result<ExecResult, DbErr> {
@@ -125,7 +131,7 @@ impl Session {
     /// Begins a transaction by `sql`, which may take `limit`.
     pub async fn begin(&mut self, sql: &str, limit: Duration) -> Result<(), sqlx::Error> {
         debug_assert!(self.is_clean(), "a session was handed out in the middle of something");
-        self.in_transaction = true;
+        self.marks.in_transaction = true;
         self.limited(sql, limit).await
     }
 
@@ -133,13 +139,13 @@ impl Session {
     /// and the session is not used again: if the transaction is still open, the database rolls it back.
     pub async fn end(&mut self, sql: &str, limit: Duration) -> Result<(), sqlx::Error> {
         self.limited(sql, limit).await?;
-        self.in_transaction = false;
+        self.marks.in_transaction = false;
         Ok(())
     }
 
     async fn limited(&mut self, sql: &str, limit: Duration) -> Result<(), sqlx::Error> {
         let done = timeout(limit, self.simple(sql)).await.unwrap_or_else(|_| Err(too_long(limit)));
-        done.map(drop).inspect_err(|_| self.lost = true)
+        done.map(drop).inspect_err(|_| self.marks.lost = true)
     }
 
     /// Whether it answers within `limit`.

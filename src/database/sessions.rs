@@ -7,7 +7,10 @@
 use std::{
     collections::VecDeque,
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,7 +18,8 @@ use rand::RngExt;
 use sea_orm::{ConnAcquireErr, DbErr, sqlx};
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    select,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
     time::{sleep, timeout, timeout_at},
 };
 
@@ -36,8 +40,12 @@ const SPARE_MAX: Duration = Duration::from_mins(10);
 const AGE_MAX: Duration = Duration::from_mins(30);
 /// How long closing in order may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
-/// How long one try to connect may take.
-const CONNECT_WAIT: Duration = Duration::from_millis(2_500);
+/// How many sessions one process opens at a time: a server that is short of time opens none for a herd.
+const OPENINGS_MAX: usize = 3;
+/// How long one try to connect may take at first, in milliseconds. It doubles with each try that was too slow.
+const CONNECT_MS: u64 = 2_500;
+/// How long it may take at most, in milliseconds.
+const CONNECT_MS_MAX: u64 = 10_000;
 /// The longest pause between tries to connect.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 
@@ -49,6 +57,10 @@ pub(super) struct Sessions(Arc<Inner>);
 struct Inner {
     opener: Arc<Opener>,
     places: Arc<Semaphore>,
+    openings: Semaphore,
+    connect_ms: AtomicU64,
+    /// Told when a session comes back, to those who wait for one to be opened.
+    came_back: Notify,
     /// How long a caller waits for a place and a session, in all.
     wait_max: Duration,
     idle: Mutex<Idle>,
@@ -62,6 +74,9 @@ struct Idle {
     trusted_since: Instant,
 }
 
+/// Whom an opened session is handed to.
+type Tell = oneshot::Sender<Result<Held, DbErr>>;
+
 /// A session in use. It goes back when this is dropped, if it is clean.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -74,7 +89,9 @@ impl Sessions {
     pub fn new(opener: Arc<Opener>, most: u32, wait_max: Duration) -> Self {
         let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1)));
         let idle = Mutex::new(Idle { sessions: VecDeque::new(), trusted_since: Instant::now() });
-        Self(Arc::new(Inner { opener, places, wait_max, idle }))
+        let (openings, connect_ms, came_back) =
+            (Semaphore::new(OPENINGS_MAX), AtomicU64::new(CONNECT_MS), Notify::new());
+        Self(Arc::new(Inner { opener, places, openings, connect_ms, came_back, wait_max, idle }))
     }
 
     pub fn opener(&self) -> &Opener {
@@ -88,11 +105,21 @@ impl Sessions {
         let place = timeout_at(until, Arc::clone(&inner.places).acquire_owned());
         let place = place.await.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
         let place = place.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
-        let session = match self.living().await {
-            Some(session) => session,
-            None => self.open(until).await?,
-        };
-        Ok(Held { session: Some(session), sessions: self.clone(), _place: place })
+        if let Some(session) = self.living().await {
+            return Ok(self.held(session, place));
+        }
+        let (tell, told) = oneshot::channel();
+        let last = Arc::new(Mutex::new(None));
+        tokio::spawn(self.clone().open(place, tell, Arc::clone(&last)));
+        if let Ok(Ok(opened)) = timeout_at(until, told).await {
+            return opened;
+        }
+        let last: Option<DbErr> = last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Err(last.unwrap_or(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)))
+    }
+
+    fn held(&self, session: Session, place: OwnedSemaphorePermit) -> Held {
+        Held { session: Some(session), sessions: self.clone(), _place: place }
     }
 
     /// No session that was opened before now is used again: one of them led to a server that is gone or read-only.
@@ -137,23 +164,49 @@ impl Sessions {
         }
     }
 
-    /// Opens a session, and tries again while the server is starting up or has no room.
-    async fn open(&self, until: tokio::time::Instant) -> Result<Session, DbErr> {
+    /// Opens a session, and tries again while the server is starting up or has no room, for as long as somebody waits. One
+    /// that is being opened when its caller gives up is there for the next: the work is not done in vain.
+    async fn open(self, place: OwnedSemaphorePermit, mut tell: Tell, last: Arc<Mutex<Option<DbErr>>>) {
         loop {
-            // A host that is gone does not answer at all, and its name may lead elsewhere at the next try.
-            let this_try = until.min(tokio::time::Instant::now() + CONNECT_WAIT);
-            let error = match timeout_at(this_try, Box::pin(self.0.opener.open())).await {
-                Ok(Ok(session)) => return Ok(session),
-                Ok(Err(error)) => error,
-                Err(_) => too_long(CONNECT_WAIT),
+            let slot = select! {
+                () = tell.closed() => return,
+                () = self.0.came_back.notified() => None,
+                slot = self.0.openings.acquire() => slot.ok(),
             };
-            let pause = rand::rng().random_range(PAUSE_MAX / 10..PAUSE_MAX);
-            let is_over = tokio::time::Instant::now() + pause >= until;
-            if is_over || kind_of(&error) != Kind::Unavailable {
-                return Err(cannot_connect(error));
+            if let Some(session) = self.living().await {
+                tell.send(Ok(self.held(session, place))).ok();
+                return;
             }
+            let Some(slot) = slot else { continue };
+            let opened = self.open_once().await;
+            drop(slot);
+            let error = match opened {
+                Ok(session) => {
+                    // What nobody takes is dropped, and so goes to the pool.
+                    tell.send(Ok(self.held(session, place))).ok();
+                    return;
+                }
+                Err(error) => error,
+            };
+            if kind_of(&error) != Kind::Unavailable {
+                tell.send(Err(cannot_connect(error))).ok();
+                return;
+            }
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(cannot_connect(error));
+            let pause = rand::rng().random_range(PAUSE_MAX / 10..PAUSE_MAX);
             sleep(pause).await;
         }
+    }
+
+    /// A host that is gone does not answer at all, and its name may lead elsewhere at the next try. One that is slow gets
+    /// more time at the next try.
+    async fn open_once(&self) -> Result<Session, sqlx::Error> {
+        let connect_ms = self.0.connect_ms.load(Ordering::Relaxed);
+        let limit = Duration::from_millis(connect_ms);
+        let opened = timeout(limit, Box::pin(self.0.opener.open())).await;
+        let next_ms = if opened.is_ok() { CONNECT_MS } else { (connect_ms * 2).min(CONNECT_MS_MAX) };
+        self.0.connect_ms.store(next_ms, Ordering::Relaxed);
+        opened.unwrap_or_else(|_| Err(too_long(limit)))
     }
 
     fn take_back(&self, mut session: Session) {
@@ -173,6 +226,7 @@ impl Sessions {
         if let Some(session) = spare {
             part(session);
         }
+        self.0.came_back.notify_one();
     }
 
     fn is_trusted(&self, session: &Session) -> bool {

@@ -18,10 +18,11 @@ use super::{
     sessions::{Held, Sessions},
 };
 
-/// A server that does not begin a transaction within this is taken to be gone. It waits for no lock.
-const BEGIN_WAIT: Duration = Duration::from_secs(2);
-/// `SQLite`'s begin waits for the writers of other processes; its busy handler ends before this.
-const SQLITE_BEGIN_WAIT: Duration = Duration::from_secs(15);
+/// How long a begin may take. `SQLite`'s waits for the writers of other processes, and its busy handler ends before this;
+/// that a server is gone is noticed before.
+const BEGIN_WAIT: Duration = Duration::from_secs(15);
+/// The same behind a pooler, where nobody can be asked whether the server is gone.
+const POOLER_BEGIN_WAIT: Duration = Duration::from_secs(4);
 /// How long a commit may take: it waits for disks and replicas. That the server is gone is noticed before.
 const COMMIT_WAIT: Duration = Duration::from_secs(15);
 /// How long a rollback may take before the session is closed instead, which comes to the same.
@@ -98,7 +99,7 @@ async fn begin_on(
             Purpose::Write => opener.begin_writing(&held),
             Purpose::Snapshot => opener.begin_snapshot(),
         };
-        let limit = if backend == DbBackend::Sqlite { SQLITE_BEGIN_WAIT } else { BEGIN_WAIT };
+        let limit = if opener.behind_pooler { POOLER_BEGIN_WAIT } else { BEGIN_WAIT };
         if let Err(error) = held.begin(&sql, limit).await {
             held.judge(&error);
             return Err((error, writer));
