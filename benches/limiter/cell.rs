@@ -53,7 +53,12 @@ impl Cell {
     }
 
     /// Fees a second.
-    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts far below 2^52"
+    )]
     pub async fn measure(&self, parts: &mut Parts) -> anyhow::Result<f64> {
         let (address, latency) = (free_address()?.to_string(), humantime::format_duration(self.latency).to_string());
         let share = format!("{}", f64::from(self.percent) / 100.0);

@@ -16,13 +16,13 @@ use super::Worker;
 use crate::{destination::Destination, outbox::Claim, telemetry::metrics};
 
 /// For how long the wait must grow.
-const WATCHED: Duration = Duration::from_secs(60);
+const WATCHED: Duration = Duration::from_mins(1);
 /// By how much of that time, at least, for a warning.
 const GROWTH: f64 = 1.0 / 6.0;
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(5);
 /// Between two warnings.
-const WARN_EVERY: Duration = Duration::from_secs(300);
+const WARN_EVERY: Duration = Duration::from_mins(5);
 /// Looks that lie further apart do not belong to one backlog: a run had nothing more to do in between.
 const GAP: Duration = Duration::from_secs(30);
 

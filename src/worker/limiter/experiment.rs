@@ -23,7 +23,7 @@ const LATENCY_PART: f64 = 0.7;
 /// are waited for at the old limit.
 const WAIT_ROUND_TRIPS: u32 = 2;
 /// Nobody waits longer than this for a call that came to nothing.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// What an experiment says.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,4 +1,10 @@
 //! Workers with an endless backlog before servers that are only computed. Time is a number, chance has a seed.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a simulation: small counts, and seconds from 0 to some hundred"
+)]
 
 use std::{
     cmp::Reverse,
@@ -22,6 +28,9 @@ pub(super) enum Server {
     Rations { per_second: f64, latency: f64 },
 }
 
+/// When it ends, in nanoseconds; whose it is; when it began; whether it succeeds, or none for a place that has rested.
+type Call = (u64, usize, u64, Option<bool>);
+
 /// A simulation of one server and a fleet.
 pub(super) struct Simulation {
     pub server: Server,
@@ -31,7 +40,7 @@ pub(super) struct Simulation {
     zero: Instant,
     chance: u64,
     places: BinaryHeap<Reverse<u64>>,
-    calls: BinaryHeap<Reverse<(u64, usize, u64, Option<bool>)>>,
+    calls: BinaryHeap<Reverse<Call>>,
     tokens: (f64, f64),
     pub slot: f64,
 }

@@ -1,4 +1,5 @@
 //! What the limit makes of servers that are only computed: see [`super::simulated`].
+#![expect(clippy::cast_precision_loss, reason = "small counts")]
 
 use std::time::{Duration, Instant};
 
