@@ -146,7 +146,7 @@ impl Inner {
         let mood = *self.mood.borrow();
         if let Some(page) = mood.page {
             locked(&self.record).pages += 1;
-            return page.reply();
+            return page.reply_to(wish);
         }
         if let (Some(seconds), Wish::Fee(_) | Wish::Void(_)) = (mood.retry_after, wish) {
             locked(&self.record).throttled += 1;
@@ -201,8 +201,10 @@ impl Page {
     pub const ALL: [Self; 5] =
         [Self::NotFound, Self::NotFoundJson, Self::Maintenance, Self::Unavailable, Self::Redirect];
 
-    fn reply(self) -> Reply {
+    fn reply_to(self, wish: Wish) -> Reply {
         match self {
+            // By the contract a 404 in JSON is the fee server's own word that there is nothing to void.
+            Self::NotFoundJson if matches!(wish, Wish::Void(_)) => Reply::page(404, "404 Not Found"),
             Self::NotFound => Reply::page(404, "404 Not Found"),
             Self::NotFoundJson => Reply::json(404, r#"{"message":"no Route matched with those values"}"#),
             Self::Maintenance => Reply::page(200, "Down for maintenance"),
