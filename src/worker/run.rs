@@ -282,7 +282,10 @@ impl<'a, D: Destination> Run<'a, D> {
             tell::rescued((attempt, became));
             self.report.rescued += 1;
         }
-        self.exhausted &= rescued.ended.is_empty();
+        if !rescued.ended.is_empty() {
+            // A claim that is under way may have looked before they were there.
+            (self.exhausted, self.freed_since_claim) = (false, true);
+        }
         if rescued.is_full {
             self.rescues.put_off(Instant::now());
         }
@@ -295,7 +298,7 @@ impl<'a, D: Destination> Run<'a, D> {
             self.report.count((attempt, became));
             // The circuit is closed: what waited behind it need not wait for the next tick.
             if attempt.event.probe && *became == Became::Delivered {
-                self.exhausted = false;
+                (self.exhausted, self.freed_since_claim) = (false, true);
             }
         }
         self.hold_back(settlement.held.as_ref());

@@ -101,6 +101,18 @@ fn condemned<R>(attempt: Attempt<R>, why: &str) -> Attempt<R> {
     Attempt { outcome: Outcome::Broken(format!("what the destination answered cannot be stored: {why}")), ..attempt }
 }
 
+/// Two parts of a batch of several, the second of which is tried first. Deliveries bring more to store than failures, so
+/// these are parted from them before anything is halved: what keeps all fees from being stored keeps no failure.
+fn split<R>(mut batch: Vec<Attempt<R>>) -> [Vec<Attempt<R>>; 2] {
+    let is_delivered = |attempt: &Attempt<R>| matches!(attempt.outcome, Outcome::Delivered(_));
+    if batch.iter().any(is_delivered) && !batch.iter().all(is_delivered) {
+        let (delivered, failed) = batch.into_iter().partition(is_delivered);
+        return [delivered, failed];
+    }
+    let half = batch.split_off(batch.len() / 2);
+    [half, batch]
+}
+
 struct Pass<'a, D: Destination> {
     worker: &'a Worker<D>,
     settlement: Settlement<D::Receipt>,
@@ -111,7 +123,7 @@ struct Pass<'a, D: Destination> {
 }
 
 impl<D: Destination> Pass<'_, D> {
-    async fn try_to_store(&mut self, mut batch: Vec<Attempt<D::Receipt>>) {
+    async fn try_to_store(&mut self, batch: Vec<Attempt<D::Receipt>>) {
         let failed = match self.store(&batch).await {
             Ok(stored) => return self.note(batch, stored),
             Err(failed) => failed,
@@ -125,8 +137,7 @@ impl<D: Destination> Pass<'_, D> {
             }
             Remedy::Isolate(_) | Remedy::Suspect if size > 1 => {
                 tracing::warn!(results = size, error = why, "could not settle together, trying each half");
-                let half = batch.split_off(size / 2);
-                self.batches.extend([half, batch]);
+                self.batches.extend(split(batch));
             }
             Remedy::Isolate(text) => self.condemn(batch, text, &why).await,
             Remedy::Suspect => {

@@ -164,7 +164,7 @@ async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
     };
     let rows = events().map(|id| (id, vec![Cell::Text("pending".into()), Cell::Keep])).collect();
     let mut all = vec![
-        built("write down", back_to_pending.statements(backend, 512 * 1024, rows).remove(0), named),
+        built("write down", back_to_pending.statements(backend, 512 * 1024, rows).remove(0), named + 2 * KEYS),
         hot("look", &statements::anything(FEE_SERVER, &clock), 10),
         built("claim", statements::due(FEE_SERVER, now, 100).build(backend), asked),
         built("lease", lease.build(backend), named),

@@ -34,7 +34,7 @@ on_each_server!(
     a_worker_whose_run_failed_runs_again_by_itself,
 );
 
-const LEASE: Duration = Duration::from_secs(6);
+const LEASE: Duration = Duration::from_secs(12);
 
 async fn six_hundred_expired_leases_are_delivered_within_two_leases_at_22_ms(outbox: TestOutbox) {
     expired_leases_are_delivered(outbox, Duration::from_millis(22)).await;
@@ -106,13 +106,13 @@ async fn a_database_that_falls_silent_while_settling_repeats_no_delivery(outbox:
     let told = CancellationToken::new();
     let cue = Cue::AnswerWhenTold(told.clone(), delivered());
     let scripted = Arc::new(Scripted::new(FEE_SERVER, move |_| cue.clone()));
-    let worker = worker(&outbox, db, &scripted, LEASE * 2, Signals::default());
+    let worker = worker(&outbox, db, &scripted, LEASE, Signals::default());
     let silence = async {
         scripted.begun(EVENTS).await;
         proxy.pause();
         told.cancel();
         // Longer than a try is given.
-        tokio::time::sleep(LEASE * 2 / 3 + Duration::from_millis(500)).await;
+        tokio::time::sleep(LEASE / 3 + Duration::from_millis(500)).await;
         proxy.resume();
     };
     let (report, ()) = tokio::join!(worker.run_once(), silence);
