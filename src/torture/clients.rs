@@ -230,7 +230,8 @@ fn ids(body: &Value) -> Vec<Uuid> {
     }
 }
 
-fn quote(customer_id: &str) -> Value {
+/// A body of `POST /v1/quotes`.
+pub(super) fn quote(customer_id: &str) -> Value {
     json!({
         "customer_id": customer_id,
         "currency": "EUR",

@@ -37,14 +37,13 @@ pub(super) async fn torment(scene: &mut Scene<'_>, time: Duration, tell: &impl F
         // The last round is not a short one.
         let round = if left < ROUND * 2 { left } else { ROUND };
         round_of_faults(scene, Instant::now() + round, &mut deck, &mut dice, &mut done.faults, tell).await?;
-        if Instant::now() >= end {
-            // The clients finish first; then comes the last rest.
-            return Ok(done);
-        }
         tell("rests");
         let rest = rest::come(scene).await?;
         tell(&rest.to_string());
         done.rests.push(rest);
+        if Instant::now() >= end {
+            return Ok(done);
+        }
     }
 }
 

@@ -92,14 +92,15 @@ impl Torture {
         let fee_server = SampleFeeServer::start(([127, 0, 0, 1], 0).into(), Faults::default()).await?;
         let ingress = Ingress::start(&fee_server.base_url()).await?;
         let ground = Ground::prepare("torture", self.database_url.as_deref(), &out).await?;
-        let mut scene = self.scene(&ground, &fee_server, &ingress, &out).await?;
+        let mut scene = self.scene(client.clone(), &ground, &fee_server, &ingress, &out).await?;
         scene.fleet.start()?;
         scene.fleet.ready(&client).await?;
 
         let clients = self.clients(client.clone(), scene.fleet.api());
         let (submissions, done) = tokio::join!(clients.run(), executioner::torment(&mut scene, self.time, &tell));
         let mut done = done?;
-        tell("the fleet is left alone, and comes to rest");
+        // What the last clients brought, long after the last fault.
+        tell("the fleet is left alone");
         let rest = rest::come(&mut scene).await?;
         tell(&rest.to_string());
         done.rests.push(rest);
@@ -126,6 +127,7 @@ impl Torture {
 
     async fn scene<'a>(
         &'a self,
+        client: Client,
         ground: &Ground,
         fee_server: &'a SampleFeeServer,
         ingress: &'a Ingress,
@@ -142,7 +144,7 @@ impl Torture {
             fleet.outlive_full_disks();
         }
         let clock = if self.faults.contains(&Fault::Clock) { fake_clock(&mut fleet, out)? } else { None };
-        Ok(Scene { plan: self, engine, fleet, fee_server, ingress, network, sabotage, clock })
+        Ok(Scene { plan: self, engine, client, fleet, fee_server, ingress, network, sabotage, clock })
     }
 
     fn clients(&self, client: Client, api: &str) -> Clients {

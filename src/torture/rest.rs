@@ -1,4 +1,5 @@
-//! Coming to rest: once the last fault has ended, the fleet settles all that was stored until then, by itself and in time.
+//! Coming to rest: once the last fault has ended, the fleet takes submissions again and settles all that was stored until
+//! then, by itself and in time.
 
 use std::{fmt, time::Duration};
 
@@ -15,7 +16,7 @@ use sea_orm::{
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::{COOL_DOWN, LEASE, RETRY_AFTER_MAX, RETRY_INTERVAL_MAX, TICK, ingress::POISON, scene::Scene};
+use super::{COOL_DOWN, LEASE, RETRY_AFTER_MAX, RETRY_INTERVAL_MAX, TICK, clients, ingress::POISON, scene::Scene};
 use crate::database::Database;
 
 /// Rescue, the fee, the void behind it, and what settles them: each may wait for a tick.
@@ -23,6 +24,8 @@ const STAGES: u32 = 4;
 /// For how long it is watched, at most.
 const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(100);
+/// How long the submission that asks whether any is accepted waits for its answer.
+const CANARY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How the fleet came to rest.
 #[derive(Clone, Debug)]
@@ -39,31 +42,45 @@ pub(super) fn bound() -> Duration {
     LEASE + COOL_DOWN + RETRY_INTERVAL_MAX * 3 / 2 + RETRY_AFTER_MAX + TICK * STAGES
 }
 
-/// Waits until all that is stored by now is settled, while clients submit further quotes.
+/// Waits until a submission is accepted, and all that is stored by now is settled, while clients submit further quotes.
 ///
 /// # Errors
 /// A process could not be started again.
 pub(super) async fn come(scene: &mut Scene<'_>) -> anyhow::Result<Rest> {
     let begun = Instant::now();
-    let mut stored_by = None;
+    let (mut stored_by, mut refused) = (None, Some("no answer yet".to_owned()));
     let mut waiting = Vec::new();
     loop {
         scene.fleet.revive()?;
+        if refused.is_some() {
+            refused = submit(&scene.client, scene.fleet.api()).await;
+        }
         let db = scene.sabotage.db();
         // A connection of our own may have been cut: then it is looked again.
         if let Ok(unsettled) = look(db, &mut stored_by).await {
             let took = begun.elapsed();
-            if unsettled == 0 {
+            if unsettled == 0 && refused.is_none() {
                 return Ok(Rest { took: Some(took), waiting });
             }
             if took > bound() && waiting.is_empty() {
                 waiting = describe(db, unsettled).await.unwrap_or_default();
+                waiting.extend(refused.iter().map(|error| format!("no submission is accepted: {error}")));
             }
         }
         if begun.elapsed() > PATIENCE {
             return Ok(Rest { took: None, waiting });
         }
         sleep(LOOK).await;
+    }
+}
+
+/// Why a quote was not accepted, if it was not.
+async fn submit(client: &Client, api: &str) -> Option<String> {
+    let call = client.post(format!("{api}/v1/quotes")).timeout(CANARY_TIMEOUT).json(&clients::quote("canary"));
+    match call.send().await {
+        Ok(answer) if answer.status() == StatusCode::CREATED => None,
+        Ok(answer) => Some(answer.status().to_string()),
+        Err(error) => Some(error.to_string()),
     }
 }
 

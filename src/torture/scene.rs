@@ -4,6 +4,7 @@ use std::{fs, ops::Range, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
 use rand::{Rng, RngExt, seq::IndexedRandom};
+use reqwest::Client;
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -29,6 +30,7 @@ const JUMPS: [&str; 5] = ["-10m", "-2s", "+1h", "+1y", "-1d"];
 pub(super) struct Scene<'a> {
     pub plan: &'a Torture,
     pub engine: Engine,
+    pub client: Client,
     pub fleet: Fleet,
     pub fee_server: &'a SampleFeeServer,
     pub ingress: &'a Ingress,
