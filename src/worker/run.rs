@@ -1,6 +1,7 @@
 //! One run: claims, deliveries and settling overlap, so that nobody waits for the slowest of a batch.
 
 mod holds;
+mod rescues;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -30,8 +31,6 @@ use crate::{
 const LEASE_PART_MIN: u32 = 3;
 /// The part of a lease that is kept for settling.
 const SETTLE_PART: u32 = 10;
-/// The part of a lease after which a run that goes on looks again for leases that have run out.
-const RESCUE_PART: u32 = 3;
 /// The part of a lease that a pause takes at most after the database has failed: several tries fit into a lease.
 const PAUSE_PART: u32 = 10;
 
@@ -118,7 +117,7 @@ impl<'a, D: Destination> Run<'a, D> {
             settling: None,
             settles: Pace::new("settle", &worker.settle_size, now, pause_max),
             rescuing: None,
-            rescues: Pace::new("rescue", &worker.rescue_size, now + lease / RESCUE_PART, pause_max),
+            rescues: Pace::new("rescue", &worker.rescue_size, now + lease / rescues::RESCUE_PART, pause_max),
             exhausted: false,
             freed_since_claim: false,
             report: Report::default(),
@@ -260,35 +259,6 @@ impl<'a, D: Destination> Run<'a, D> {
         let some = self.finished.len().min(self.settles.size());
         let attempts = self.finished.drain(..some).collect();
         self.settling = Some(Box::pin(settle(self.worker, attempts)));
-    }
-
-    /// A run that has always something in the air, as under steady load, would else never look for them again.
-    fn begin_rescue(&mut self) {
-        let worker = self.worker;
-        if !self.rescues.is_due() || self.rescuing.is_some() || worker.signals.drain.is_cancelled() {
-            return;
-        }
-        self.rescues.put_off(Instant::now() + worker.settings.lease / RESCUE_PART);
-        let limit = self.rescues.size();
-        self.rescuing = Some(Box::pin(async move {
-            let rescue = outbox::rescue(&worker.db, &worker.name, &worker.policy, limit);
-            (limit, worker.in_time_of(&worker.rescue_size, worker.settings.lease, rescue).await)
-        }));
-    }
-
-    /// Each batch is committed by itself: what follows takes nothing back.
-    fn note_rescued(&mut self, rescued: &Rescued) {
-        for (attempt, became) in &rescued.ended {
-            tell::rescued((attempt, became));
-            self.report.rescued += 1;
-        }
-        if !rescued.ended.is_empty() {
-            // A claim that is under way may have looked before they were there.
-            (self.exhausted, self.freed_since_claim) = (false, true);
-        }
-        if rescued.is_full {
-            self.rescues.put_off(Instant::now());
-        }
     }
 
     fn note(&mut self, settlement: Settlement<D::Receipt>) {
