@@ -100,7 +100,9 @@ impl UpdateEach<'_> {
                 _ => all.push(format!("[{row}")),
             }
         }
-        all.iter_mut().for_each(|values| values.push(']'));
+        for values in &mut all {
+            values.push(']');
+        }
         all
     }
 

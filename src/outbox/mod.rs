@@ -47,6 +47,7 @@ mod retry;
 mod revive;
 mod settle;
 mod stats;
+mod streak;
 mod unreadable;
 mod view;
 mod weather;

@@ -20,7 +20,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Attempt, Failure, LeasedEvent, Outcome, Policy, circuit, claim::status_in};
+use super::{Attempt, Failure, LeasedEvent, Outcome, Policy, circuit, claim::status_in, streak::Streak};
 use crate::{clock::after, database::DatabaseTransaction};
 
 /// A 403 that is the last of so many failures in a row, of several events, is about our credentials.
@@ -37,23 +37,6 @@ pub(super) enum Blame {
     Destination,
 }
 
-/// Failures since the last success.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Streak {
-    /// Those of one event that follow each other count as one.
-    count: i32,
-    /// The event that failed last; none if no event can be the cause.
-    event: Option<Uuid>,
-    since: Option<DateTime<Utc>>,
-}
-
-impl Streak {
-    /// The only event that has failed.
-    fn alone(&self) -> Option<Uuid> {
-        self.event.filter(|_| self.count == 1)
-    }
-}
-
 /// What the probe came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Probe {
@@ -62,6 +45,14 @@ enum Probe {
     Failed,
     /// It says nothing about others: one of them may go at once.
     OfNoUse,
+}
+
+/// How our credentials were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// By 403, which a success after it refutes.
+    Forbidden,
+    Unauthorised,
 }
 
 /// What a batch of outcomes, in the order in which they came, says about its destination.
@@ -76,9 +67,7 @@ pub(super) struct Weather<'a> {
     streak: Streak,
     any_success: bool,
     reason: Option<String>,
-    unauthorised: bool,
-    /// By 403, which a success after it refutes.
-    forbidden: bool,
+    refusal: Option<Refusal>,
     retry_after: Option<Duration>,
     probe: Option<Probe>,
 }
@@ -123,8 +112,7 @@ impl<'a> Weather<'a> {
             streak: Streak::default(),
             any_success: false,
             reason: None,
-            unauthorised: false,
-            forbidden: false,
+            refusal: None,
             retry_after: None,
             probe: None,
         }
@@ -147,14 +135,16 @@ impl<'a> Weather<'a> {
             }
             Outcome::Unauthorised(_) => {
                 self.fail(None, outcome);
-                self.unauthorised = true;
+                self.refusal = Some(Refusal::Unauthorised);
                 blame = Blame::Destination;
             }
             Outcome::Forbidden(_) => {
                 let its_own = self.is_its_own(event);
                 self.fail(Some(event.id), outcome);
-                self.forbidden |= !its_own;
                 blame = if its_own { Blame::Event } else { Blame::Destination };
+                if !its_own {
+                    self.refusal.get_or_insert(Refusal::Forbidden);
+                }
                 // As long as it is the only one, another event shows whether it is to blame: it need not wait for that.
                 if its_own || self.streak.alone().is_some() {
                     probe = Probe::OfNoUse;
@@ -188,7 +178,7 @@ impl<'a> Weather<'a> {
         if probe || !self.is_open() {
             self.streak = Streak::default();
             self.any_success = true;
-            self.forbidden = false;
+            self.refusal.take_if(|refusal| *refusal == Refusal::Forbidden);
         }
     }
 
@@ -263,8 +253,8 @@ impl<'a> Weather<'a> {
             }
             (Circuit::Open, Some(Probe::Failed)) => row.probe_at = Some(cooled_down),
             (Circuit::Open, Some(Probe::OfNoUse)) => row.probe_at = Some(now),
-            (Circuit::Closed, _) if self.unauthorised || self.forbidden || too_many => {
-                let one_is_forbidden = self.forbidden && self.streak.alone().is_some();
+            (Circuit::Closed, _) if self.refusal.is_some() || too_many => {
+                let one_is_forbidden = self.refusal == Some(Refusal::Forbidden) && self.streak.alone().is_some();
                 row.circuit = Circuit::Open;
                 row.circuit_opened_at = Some(now);
                 row.circuit_reason = self.reason;

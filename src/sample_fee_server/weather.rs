@@ -83,9 +83,12 @@ impl From<Faults> for Now {
     }
 }
 
+/// A kind of fault. A number out of 0..1 chooses among the forms that it has.
+type Kind = fn(f64) -> Fault;
+
 /// Which fault a number out of 0..1 stands for. If the rates add up to more than 1, the last ones come off badly.
 fn fault_at(faults: &Faults, mut point: f64) -> Option<Fault> {
-    let shares: [(f64, fn(f64) -> Fault); 11] = [
+    let shares: [(f64, Kind); 11] = [
         (faults.hang_rate, |_| Fault::Hang),
         (faults.reset_rate, |_| Fault::Reset),
         (faults.commit_reset_rate, |_| Fault::CommitReset),

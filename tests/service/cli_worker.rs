@@ -25,7 +25,7 @@ async fn once_it_delivers_what_is_due_and_does_what_upkeep_is_due(desk: Desk) {
     let jobs = schedule::Entity::find().all(desk.db.connection()).await.unwrap();
     let mut jobs: Vec<_> = jobs.into_iter().map(|job| job.name).collect();
     jobs.sort();
-    assert_eq!(jobs, ["audit", "retention", "sweeper"]);
+    assert_eq!(jobs, ["audit", "clock", "retention", "sweeper"]);
 
     eventually("the sweeper cancels what is stale", LIMIT, async || {
         desk.worker_once().await;

@@ -117,7 +117,7 @@ async fn an_event_of_the_future_is_pruned_when_it_has_been_seen_for_that_long(ou
         prune(&here, now - DELIVERED_FOR).await.unwrap()
     };
     assert_eq!(prune_now().await, 0);
-    here.clock().advance(DELIVERED_FOR - HOUR);
+    here.clock().advance(DELIVERED_FOR.saturating_sub(HOUR));
     assert_eq!((prune_now().await, there.events_of(quote).await.len()), (0, 1));
     here.clock().advance(2 * HOUR);
     assert_eq!(prune_now().await, 1);

@@ -81,9 +81,8 @@ async fn fees_that_cannot_be_stored_kill_their_own_events_and_no_other(outbox: T
 async fn a_fee_that_cannot_be_stored_leaves_its_quote_to_an_operators_retry(outbox: TestOutbox) {
     let event = outbox.submit(1).await[0];
     let quote = outbox.event(event).await.aggregate_id;
-    let answers = Arc::new(Answers::new(|event| match event.outcome_unknown {
-        false => Outcome::Delivered(unstorable(7, event).unwrap()),
-        true => with_fee(event).outcome,
+    let answers = Arc::new(Answers::new(|event| {
+        if event.outcome_unknown { with_fee(event).outcome } else { Outcome::Delivered(unstorable(7, event).unwrap()) }
     }));
     let worker = outbox.worker("a", &answers, worker_settings());
     assert_eq!(worker.run_once().await.unwrap().dead, 1);
@@ -160,7 +159,7 @@ async fn a_result_that_cannot_be_stored_drops_no_delivery_in_the_air(outbox: Tes
     let worker = outbox.worker_told("a", &troubled, settings, signals.clone());
     let meanwhile = async {
         // The first one's lease ends while the second is in the air.
-        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         outbox.submit(1).await;
         signals.wake.notify_one();
         tokio::time::sleep(Duration::from_millis(1_300)).await;
@@ -179,9 +178,8 @@ async fn foreign_text_is_stored_as_what_can_be_printed(mut outbox: TestOutbox) {
     let printed = "503 \u{fffd} \u{fffd}[2J \u{fffd}ruo café 수수료";
     let stored = outbox.submit(2).await;
     let refusal = stored[1];
-    let answers = Arc::new(Answers::new(move |event| match event.id == refusal {
-        true => Outcome::Refused(text.into()),
-        false => Outcome::Retry(text.into()),
+    let answers = Arc::new(Answers::new(move |event| {
+        if event.id == refusal { Outcome::Refused(text.into()) } else { Outcome::Retry(text.into()) }
     }));
     let report = outbox.worker("a", &answers, worker_settings()).run_once().await.unwrap();
     assert_eq!(report, Report { claimed: 2, retried: 1, dead: 1, ..Report::default() });
@@ -235,10 +233,12 @@ async fn many_failures_of_many_kinds_are_each_written_down(mut outbox: TestOutbo
     }
 }
 
+type Script = Box<dyn Fn(&LeasedEvent) -> Outcome<Receipt> + Send + Sync>;
+
 /// Answers as its script says, and stores fees as the fee server's client does.
 struct Answers {
     client: FeeServer,
-    script: Box<dyn Fn(&LeasedEvent) -> Outcome<Receipt> + Send + Sync>,
+    script: Script,
 }
 
 impl Answers {

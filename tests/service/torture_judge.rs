@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::support::{Desk, Process, desk_tests};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 desk_tests!(
     a_sound_house_is_silent,

@@ -226,7 +226,7 @@ async fn two_workers_stop_calling_a_real_fee_server_a_second_after_its_429(engin
     let asked = Instant::now();
     stage.fee_server.set_faults(asks);
     eventually("the fleet knows of the wish", LIMIT, async || stage.destination().await?.not_before).await;
-    tokio::time::sleep_until((asked + WAIT - Duration::from_secs(1)).into()).await;
+    tokio::time::sleep_until((asked + WAIT.saturating_sub(Duration::from_secs(1))).into()).await;
     // The first that was asked to wait may have come just before; the answer takes the latency.
     let since = |limit: Duration| stage.fee_server.arrivals().iter().filter(|at| **at > asked + limit).count();
     let [first, late] = [latency, latency + Duration::from_secs(1) + 10 * ROUND_TRIP].map(since);
