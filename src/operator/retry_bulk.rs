@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Operator, OperatorError, actions, actions::NewAction, retry::bring_back};
 use crate::{
-    clock::after,
+    clock::{WAIT_MAX, after},
     database::Database,
     outbox::{self, Event, RetryFilter, Revivable},
 };
@@ -74,11 +74,11 @@ pub async fn retry_bulk(db: &Database, operator: Operator<'_>, bulk: &BulkRetry)
 }
 
 impl BulkRetry {
-    /// When the `n`-th event, from 0, is due.
+    /// When the `n`-th event, from 0, is due: within the time for which an event may wait.
     fn due_at(&self, begun: DateTime<Utc>, now: DateTime<Utc>, n: usize) -> DateTime<Utc> {
         match self.per_second {
             None => now,
-            Some(per_second) => after(begun, Duration::from_secs(n as u64) / per_second.get()),
+            Some(per_second) => after(begun, (Duration::from_secs(n as u64) / per_second.get()).min(WAIT_MAX)),
         }
     }
 
