@@ -108,16 +108,11 @@ async fn a_long_outage_is_sat_out(engine: Engine, outage: Outage) {
     assert!(sent <= 3 * in_the_air + probes, "{sent}");
     // Only what was sent before the circuit opened counts against events.
     assert!(usize::try_from(attempts).unwrap() <= 3 * in_the_air, "{attempts}");
-    // One probe, then one call more in each round trip and worker, or a tenth: no stampede.
-    let mut bound = 1.0;
+    // One probe, then at most twice as many calls in each round trip: no stampede.
     for (trip, count) in per_round_trip.iter().enumerate().take(8) {
         // Round trips are told by the clock, not by the calls: one of them may hold the calls of two.
-        bound = f64::max(bound * 1.1, bound + 1.0);
-        let most = 2.0 * bound * f64::from(u32::try_from(WORKERS).unwrap());
-        assert!(
-            f64::from(u32::try_from(*count).unwrap()) <= most,
-            "{count} calls in round trip {trip}: {per_round_trip:?}"
-        );
+        let most = 2 * WORKERS * 2_usize.pow(u32::try_from(trip).unwrap() + 1);
+        assert!(*count <= most, "{count} calls in round trip {trip}: {per_round_trip:?}");
     }
 }
 

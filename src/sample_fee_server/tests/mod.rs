@@ -6,7 +6,7 @@ mod promises;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use reqwest::{Client, Response};
+use reqwest::{Client, Response, redirect};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -28,7 +28,9 @@ impl Visit {
         // Fails if another test was first, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let server = SampleFeeServer::start(([127, 0, 0, 1], 0).into(), faults).await.expect("a free port");
-        Self { server, client: Client::new() }
+        // A redirect is one of the server's answers, and not to be followed.
+        let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
+        Self { server, client }
     }
 
     async fn ask(&self, key: &str, quote_id: Uuid) -> reqwest::Result<Response> {
