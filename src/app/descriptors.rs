@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::ExposeSecret;
 
 use super::Roles;
-use crate::settings::Settings;
+use crate::settings::{Settings, Strategy};
 
 /// The runtime, standard streams, listeners, the brokers of Kafka, and files that are open for a moment.
 const RESERVED: usize = 24;
@@ -42,9 +42,11 @@ pub(super) fn fit(settings: &mut Settings, roles: Roles) -> Shares {
     let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let is_sqlite = settings.database.url.expose_secret().starts_with("sqlite:");
+    // Without an outbox it is the submitting process that calls the destination.
+    let delivers = roles.worker || settings.submission.strategy != Strategy::Outbox;
     let wanted = Shares {
         database: settings.database.max_connections,
-        deliveries: if roles.worker { settings.worker.concurrency } else { 0 },
+        deliveries: if delivers { settings.worker.concurrency } else { 0 },
         http: if roles.api { HTTP_MAX } else { HTTP_OF_WORKER },
     };
     let shares = divide(limit, wanted, if is_sqlite { FILES_PER_SQLITE_CONNECTION } else { 1 });
