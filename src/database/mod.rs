@@ -1,7 +1,7 @@
 //! The only place that opens sessions with the database.
 //!
 //! [`Database::transaction`] is the one way to write; [`Connection`] is for reads and single statements. Both get their
-//! sessions from a pool of our own ([`sessions`]), which hands out none that is not clean.
+//! sessions from a pool of our own (`sessions`), which hands out none that is not clean.
 
 mod condition;
 mod connection;
