@@ -10,26 +10,7 @@ use serde_json::Value;
 use tokio::sync::Barrier;
 use uuid::Uuid;
 
-use crate::support::{Api, Engine, TestDatabase, TestOutbox, a_quote};
-
-/// Tests of databases whose transactions run side by side; `SQLite` has one writer.
-macro_rules! on_servers {
-    ($($promise:ident),+ $(,)?) => {
-        $(mod $promise {
-            use crate::support::Engine;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_postgres() {
-                super::$promise(Engine::Postgres).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_mariadb() {
-                super::$promise(Engine::MariaDb).await;
-            }
-        })+
-    };
-}
+use crate::support::{Api, Engine, TestDatabase, TestOutbox, a_quote, on_servers};
 
 on_servers!(
     transactions_that_deadlock_are_both_done,

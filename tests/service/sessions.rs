@@ -13,7 +13,9 @@ use sea_orm::{ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, Statement};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::support::{Api, Engine, Proxy, Server, TestDatabase, TestOutbox, a_quote, new_quote, on_each_engine, open};
+use crate::support::{
+    Api, Engine, Proxy, Server, TestDatabase, TestOutbox, a_quote, new_quote, on_each_engine, on_servers, open,
+};
 
 on_each_engine!(
     a_transaction_in_which_a_statement_failed_stores_nothing,
@@ -60,25 +62,6 @@ async fn a_commit_whose_caller_goes_away_is_done_or_not_as_a_whole(outbox: TestO
         assert!(stored.is_multiple_of(2), "{stored} are stored of quotes that came in twos");
     }
     every_call_is_stored(&db, &outbox.db).await;
-}
-
-/// Tests of servers that are reached by a network.
-macro_rules! on_servers {
-    ($($promise:ident),+ $(,)?) => {
-        $(mod $promise {
-            use crate::support::Engine;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_postgres() {
-                super::$promise(Engine::Postgres).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_mariadb() {
-                super::$promise(Engine::MariaDb).await;
-            }
-        })+
-    };
 }
 
 on_servers!(

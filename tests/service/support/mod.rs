@@ -24,10 +24,10 @@ pub(crate) use desk::desk_tests;
 pub use desk::{ANN, Desk};
 pub use eventually::eventually;
 pub use filling::Filling;
-pub(crate) use outbox::on_each_engine;
 pub use outbox::{
     Receipt, TestOutbox, attempt, delivered, fee_server, new_quote, refused, retry, unknown, with_fee, worker_settings,
 };
+pub(crate) use outbox::{on_each_engine, on_servers};
 pub use ports::free_port;
 pub use process::{Process, Signal};
 pub use raw_server::{RawServer, Reply};

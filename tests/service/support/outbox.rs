@@ -41,6 +41,26 @@ macro_rules! on_each_engine {
 }
 pub(crate) use on_each_engine;
 
+/// Runs each of the named functions as a test on the databases that are servers: `SQLite` has one writer and no network.
+macro_rules! on_servers {
+    ($($promise:ident),+ $(,)?) => {
+        $(mod $promise {
+            use crate::support::Engine;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                super::$promise(Engine::Postgres).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_mariadb() {
+                super::$promise(Engine::MariaDb).await;
+            }
+        })+
+    };
+}
+pub(crate) use on_servers;
+
 /// The outbox of a database of its own, and what a test does to it.
 pub struct TestOutbox {
     pub database: TestDatabase,
