@@ -48,13 +48,6 @@ pub mod sweeper;
 // The other designs, without an outbox: to be compared with.
 pub mod strategy;
 
-// What `feebox compare` measures: all designs, side by side.
-pub mod compare;
-// What `feebox torture` does to a fleet, and whether the promises survive it.
-pub mod torture;
-// Real processes, a database and a load: what both stand on.
-mod trial;
-
 // The time that decides.
 pub mod clock;
 // Named points at which a test kills the process.
@@ -65,8 +58,6 @@ pub mod cron;
 pub mod database;
 // Text of foreign origin, made fit to be stored and shown.
 pub mod printable;
-// What `feebox fee-server` runs: the remote fee server with all its faults.
-pub mod sample_fee_server;
 // Typed and validated settings; the defaults are embedded from `config/default.toml`.
 pub mod settings;
 // Work that the fleet does once per cron tick.
@@ -78,3 +69,6 @@ pub mod wakeup;
 
 // Logs, traces and metrics.
 pub mod telemetry;
+
+// The laboratory, apart from the product: the sample fee server, `feebox compare` and `feebox torture`.
+pub mod lab;

@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::{Overrides, told_to_stop};
-use crate::compare::{Comparison, Design};
+use crate::lab::compare::{Comparison, Design};
 
 /// An API call ends after 10 s, also that of a design which calls the fee server meanwhile.
 const LATENCY_MAX: Duration = Duration::from_secs(5);

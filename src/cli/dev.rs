@@ -9,7 +9,7 @@ use super::{Overrides, told_to_stop};
 use crate::{
     app::{App, Roles},
     database::Database,
-    sample_fee_server::{Faults, SampleFeeServer},
+    lab::sample_fee_server::{Faults, SampleFeeServer},
     settings::{Fault, Origin, Settings, SettingsFaults},
 };
 

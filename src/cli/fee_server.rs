@@ -7,7 +7,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{Overrides, told_to_stop};
-use crate::sample_fee_server::{Faults, SampleFeeServer};
+use crate::lab::sample_fee_server::{Faults, SampleFeeServer};
 
 /// The sample fee server.
 #[derive(Args, Debug)]

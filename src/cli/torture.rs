@@ -13,8 +13,8 @@ use clap::Args;
 
 use super::{Overrides, PROMISE_BROKEN, print, told_to_stop};
 use crate::{
-    sample_fee_server::Faults,
-    torture::{self, Fault, Verdict},
+    lab::sample_fee_server::Faults,
+    lab::torture::{self, Fault, Verdict},
 };
 
 /// Broken promises that are said of each number.

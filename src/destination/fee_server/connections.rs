@@ -162,7 +162,7 @@ mod tests {
     use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
     use super::*;
-    use crate::sample_fee_server::{Faults, SampleFeeServer};
+    use crate::lab::sample_fee_server::{Faults, SampleFeeServer};
 
     /// Knows one name, and where it points now.
     #[derive(Clone, Default)]

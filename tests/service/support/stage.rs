@@ -9,7 +9,7 @@ use feebox::app::process_name;
 use feebox::audit::{Violation, audit, audit_remote};
 use feebox::database::Database;
 use feebox::destination::FeeServer;
-use feebox::sample_fee_server::{Faults, SampleFeeServer, Stats};
+use feebox::lab::sample_fee_server::{Faults, SampleFeeServer, Stats};
 use feebox::settings::{Settings, Sources};
 use feebox::submission::{OutboxRecorder, Submission};
 use migration::{Migrator, MigratorTrait};

@@ -1,0 +1,10 @@
+//! The HTTP API and the dashboard.
+
+mod access;
+mod bad_input;
+mod dashboard;
+mod docs;
+mod health;
+mod idempotency;
+mod operations;
+mod quotes;

@@ -1,0 +1,4 @@
+//! The audit, here and at the fee server.
+
+mod checks;
+mod remote;

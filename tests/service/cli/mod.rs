@@ -1,0 +1,5 @@
+//! The command line.
+
+mod operator;
+mod output;
+mod worker;

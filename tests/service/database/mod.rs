@@ -1,0 +1,9 @@
+//! Sessions, transactions, plans and migrations on the three databases.
+
+mod conflicts;
+mod failover;
+mod migrations;
+mod plans;
+mod sessions;
+mod sqlite_full;
+mod statement_size;

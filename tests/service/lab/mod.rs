@@ -1,0 +1,5 @@
+//! The laboratory: `compare` and `torture`.
+
+mod compare;
+mod torture;
+mod torture_judge;

@@ -1,0 +1,15 @@
+//! The life cycle of an event.
+
+mod age;
+mod blame;
+mod circuit;
+mod claim;
+mod forbidden;
+mod model;
+mod order;
+mod rescue;
+mod retention;
+mod retry;
+mod settle;
+mod settle_isolates;
+mod settle_slow;

@@ -1,0 +1,7 @@
+//! Processes that are killed, frozen, starved or cut off.
+
+mod clocks;
+mod crash;
+mod delivery_windows;
+mod faults;
+mod outage;

@@ -1,0 +1,4 @@
+//! The designs without an outbox.
+
+mod designs;
+mod processes;

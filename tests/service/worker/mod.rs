@@ -1,0 +1,9 @@
+//! The worker that empties the outbox.
+
+mod fleet;
+mod frozen_worker;
+mod holds;
+mod process;
+mod run;
+mod upkeep;
+mod wakeup;
