@@ -18,6 +18,9 @@ pub mod submission;
 // 3. Sole writer of its tables: record, claim, settle, retry policy, retention.
 pub mod outbox;
 
+// What people see of the outbox: lists, explanations and numbers. It only reads.
+pub mod inspection;
+
 // 4. Empties the outbox.
 pub mod worker;
 

@@ -11,7 +11,7 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::DbErr;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{audit, database::Unready, outbox, sweeper, telemetry, telemetry::metrics, upkeep};
+use crate::{audit, database::Unready, inspection, sweeper, telemetry, telemetry::metrics, upkeep};
 
 use super::{
     Vitals,
@@ -97,7 +97,7 @@ async fn metrics(State(vitals): State<Vitals>) -> impl IntoResponse {
 }
 
 async fn feed_gauges(vitals: &Vitals) -> Result<(), DbErr> {
-    outbox::feed_gauges(&vitals.db).await?;
+    inspection::feed_gauges(&vitals.db).await?;
     // By whichever process it was found: an alarm must not depend on whom Prometheus asks.
     if let Some(violations) = upkeep::last_count(&vitals.db, audit::JOB).await? {
         metrics::promise_violations(u64::try_from(violations).unwrap_or(0));

@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::{
     Failure,
+    destinations::{self, Held, Pass, Passage},
     failure::FAILURES_MAX,
-    gate::{self, Held, Pass, Passage},
     unreadable::{Readable, readable},
 };
 use crate::{
@@ -126,7 +126,7 @@ impl DatabaseFailure for NoClaim {
 
 async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, NoClaim> {
     let lease_ends = Instant::now() + request.lease;
-    let pass = gate::pass(txn, db.clock(), request.destination, request.lease).await?;
+    let pass = destinations::pass(txn, db.clock(), request.destination, request.lease).await?;
     let Pass { passage, callable_since, now } = pass;
     let (limit, probe) = match passage {
         Passage::Free => (request.limit, false),
@@ -258,7 +258,7 @@ impl LeasedEvent {
 
 /// `status` is one of these, spelled out in the statement instead of bound to it: `SQLite` and a generic plan of
 /// `PostgreSQL` use a partial index only if they can read its condition.
-pub(super) fn status_in(statuses: &[Status]) -> Expr {
+pub(crate) fn status_in(statuses: &[Status]) -> Expr {
     let column = Expr::col((Entity, Column::Status));
     match statuses {
         [status] => column.eq(literal(*status)),

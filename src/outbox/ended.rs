@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::{
-    Attempt, Became, Failure, Outcome, Receipt, failure::FAILURES_MAX, outcome::ERROR_LENGTH_MAX, receipt,
-    settle::spends_attempt, weather::Blame,
+    Attempt, Became, Failure, Outcome, Receipt, destinations::Blame, failure::FAILURES_MAX, outcome::ERROR_LENGTH_MAX,
+    receipt, settle::spends_attempt,
 };
 use crate::{
     database::{

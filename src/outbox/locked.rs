@@ -7,7 +7,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::gate;
+use super::destinations;
 use crate::database::{found_status, padded};
 
 /// The rows of `ids`, locked in the order of their ids, as everybody who locks several events does: two settles never wait
@@ -20,7 +20,7 @@ pub fn locked(destination: &str, now: Expr, ids: impl Iterator<Item = Uuid>) -> 
         .columns([Column::Id, Column::Status, Column::Attempts, Column::DueAt, Column::Withdrawn])
         .columns([Column::LeaseToken, Column::LeasedUntil, Column::LeasedBy])
         .expr_as(Expr::exists(a_later_pending_event()), "followed")
-        .expr_as(Expr::exists(gate::failures_counted(destination)), "failures_counted")
+        .expr_as(Expr::exists(destinations::failures_counted(destination)), "failures_counted")
         .expr_as(now, "now")
         .filter(Column::Id.is_in(padded(ids)))
         .order_by_asc(Column::Id)

@@ -1,6 +1,6 @@
 //! The outbox: what has to reach a destination, stored in the transaction of what it is about.
 //!
-//! Sole writer of the tables `outbox_event`, `destination` and `circuit_opening`. It knows neither quotes nor fees.
+//! Sole writer of its tables. It knows neither quotes nor fees. What the fleet knows of destinations is [`destinations`]'s.
 //!
 //! ```text
 //!                 record (in the submission's transaction)
@@ -26,19 +26,14 @@
 //! * An attempt that may have left a trace at the destination marks its event `outcome_unknown` until it is settled.
 
 mod ahead;
-mod circuit;
 mod claim;
 mod destinations;
 mod ended;
-mod explain;
+mod event;
 mod failure;
-mod gate;
-mod headline;
-mod list;
 mod locked;
 mod look;
 mod outcome;
-mod queue;
 mod receipt;
 mod record;
 mod rescue;
@@ -46,25 +41,20 @@ mod retention;
 mod retry;
 mod revive;
 mod settle;
-mod stats;
-mod streak;
 mod unreadable;
-mod view;
-mod weather;
 mod withdraw;
 
 pub use ahead::{BroughtBack, bring_back, held_up_by_a_clock};
-pub use circuit::{CircuitOpening, circuit_openings};
+pub(crate) use claim::status_in;
 pub use claim::{Claim, ClaimRequest, LeasedEvent, claim};
-pub use destinations::{DestinationState, OpenCircuit, Pause, destination, destinations, set_pause};
-pub use entity::outbox_event::{Model as Event, Status as EventStatus};
-pub use explain::{Explanation, explain};
+pub use destinations::{
+    CircuitOpening, DestinationState, Held, OpenCircuit, Pause, circuit_openings, destination, destinations,
+    ensure_destinations, held, held_now, set_pause,
+};
+pub use event::{Event, EventStatus, get, of_quote};
 pub use failure::Failure;
-pub use gate::{Held, ensure_destinations, held, held_now};
-pub use list::{EventFilter, get, list, of_quote};
 pub use look::{Sight, look};
 pub use outcome::Outcome;
-pub use queue::Place as QueuePlace;
 pub use receipt::Receipt;
 pub use record::{NewEvent, next_sequences, record};
 pub use rescue::{Rescued, rescue};
@@ -72,8 +62,6 @@ pub use retention::{prune, pruned_before};
 pub use retry::RetryPolicy;
 pub use revive::{RetryFilter, Revivable, revivable, revive, revive_one};
 pub use settle::{Attempt, Became, Settled, Settling, settle};
-pub use stats::{DestinationStats, EventCounts, SETTLED_COUNTED_MAX, Stats, UNSETTLED_COUNTED_MAX, feed_gauges, stats};
-pub use view::{EventDetail, EventView};
 pub use withdraw::{Withdrawn, give_up, withdraw};
 
 /// The hot statements as they are sent, for tests that ask databases for their plans.
@@ -84,7 +72,6 @@ pub mod statements {
         look::anything,
         rescue::expired,
         retention::prunable,
-        stats::{number_of_unsettled, numbers_of_delivered, numbers_of_settled},
     };
 }
 

@@ -12,10 +12,9 @@ use sea_orm::{
 use super::{
     Attempt, Became, LeasedEvent, Outcome, Policy,
     claim::status_in,
+    destinations::{Blame, callable_since},
     ended::{Ended, write_down},
-    gate::callable_since,
     unreadable::readable,
-    weather::Blame,
 };
 use crate::{
     clock::after,

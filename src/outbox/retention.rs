@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{ahead, circuit, claim::status_in};
+use super::{ahead, claim::status_in, destinations};
 use crate::{
     clock::{SKEW_MAX, after, is_beyond},
     database::Database,
@@ -30,7 +30,7 @@ const EVENTS: &str = "outbox_event";
 pub async fn prune(db: &Database, settled_before: DateTime<Utc>) -> Result<u64, DbErr> {
     let now = db.now(db.connection()).await?;
     ahead::bring_back_settled(db, now).await?;
-    circuit::forget(db.connection(), settled_before, now).await?;
+    destinations::forget(db.connection(), settled_before, now).await?;
     // First, so that a crash in between leaves no gap that an audit would take for a loss.
     note_pruned(db, settled_before.min(now), now).await?;
     let mut pruned = 0;

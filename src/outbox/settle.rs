@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::{
     LeasedEvent, Outcome, Policy, Receipt,
+    destinations::{Blame, Weather},
     ended::{self, Ended},
     locked::locked,
-    weather::{Blame, Weather},
 };
 use crate::{
     clock::{Clock, after},
@@ -142,7 +142,7 @@ struct Row {
     withdrawn: bool,
     /// A later event of its quote waits for it.
     followed: bool,
-    /// The fleet has counted failures of the destination, see [`gate::failures_counted`].
+    /// The fleet has counted failures of the destination, see [`destinations::failures_counted`].
     failures_counted: bool,
     /// When it was read.
     now: DateTime<Utc>,

@@ -8,6 +8,11 @@ const LINES_MAX: usize = 350;
 /// What code under the first path never mentions.
 const LAYERS: &[(&str, &[&str])] = &[
     ("src/submission", &["crate::worker", "crate::destination"]),
+    (
+        "src/outbox",
+        &["crate::quotes", "crate::fees", "crate::relay", "crate::submission", "crate::worker", "crate::destination"],
+    ),
+    ("src/outbox", &["crate::inspection", "crate::operator", "crate::http", "entity::quote", "entity::fee_record"]),
     ("src/worker", &["crate::submission", "crate::http"]),
     ("src/http", &["entity::", "SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM"]),
     ("migration", &["entity::"]),
@@ -42,7 +47,10 @@ fn layers_know_only_what_is_below_them() {
     find("a layer knows too much", |source| {
         let forbidden = LAYERS.iter().filter(|(layer, _)| source.is_under(layer));
         let forbidden: Vec<&str> = forbidden.flat_map(|(_, names)| *names).copied().collect();
-        source.lines_where(|code| forbidden.iter().any(|name| mentions(code, name)))
+        let mut faults = source.lines_where(|code| forbidden.iter().any(|name| mentions(code, name)));
+        let imported = source.imported().into_iter().filter(|path| forbidden.contains(&path.as_str()));
+        faults.extend(imported.map(|path| format!("{}: {path}", source.path)));
+        faults
     });
 }
 
@@ -101,6 +109,31 @@ impl Source {
     fn is_under(&self, place: &str) -> bool {
         let rest = self.path.strip_prefix(place);
         rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+    }
+
+    /// What its groups of imports name: `use crate::{clock::after, database}` names `crate::clock` and `crate::database`.
+    fn imported(&self) -> Vec<String> {
+        let mut imported = vec![];
+        for root in ["crate", "entity"] {
+            for group in self.text.split(&format!("use {root}::{{")).skip(1) {
+                let group = group.split(';').next().unwrap_or_default();
+                let mut depth = 0;
+                let mut first_of_path = true;
+                let mut name = String::new();
+                for c in group.chars() {
+                    depth += i32::from(c == '{') - i32::from(c == '}');
+                    if first_of_path && (c.is_alphanumeric() || c == '_') {
+                        name.push(c);
+                    } else if !name.is_empty() {
+                        imported.push(format!("{root}::{name}"));
+                        name.clear();
+                        first_of_path = false;
+                    }
+                    first_of_path |= c == ',' && depth == 0;
+                }
+            }
+        }
+        imported
     }
 
     /// The lines whose code, without its comment, is at fault.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     database::{Database, Listed},
-    outbox::{self, EventFilter, EventView},
+    inspection::{self, EventFilter, EventView},
 };
 
 /// Characters of an error that a line shows.
@@ -50,7 +50,7 @@ impl List {
             quote_id: self.quote,
             before: self.before,
         };
-        let events = outbox::list(db.connection(), &filter, self.limit).await?;
+        let events = inspection::list(db.connection(), &filter, self.limit).await?;
         // One that cannot be read is named by a log line, where there is a log; here it is not a row.
         let unreadable = events.iter().filter(|event| matches!(event, Listed::Unreadable(_))).count();
         let events: Vec<EventView> = events.into_iter().filter_map(Listed::read).map(Into::into).collect();

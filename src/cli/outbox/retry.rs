@@ -11,8 +11,9 @@ use super::super::{
 };
 use crate::{
     database::Database,
+    inspection::EventView,
     operator::{self, BulkRetry},
-    outbox::{EventView, RetryFilter, Revivable},
+    outbox::{RetryFilter, Revivable},
 };
 
 /// One event, or all that a filter selects.

@@ -6,7 +6,8 @@ use uuid::Uuid;
 use super::super::print::{self, or_dash, time};
 use crate::{
     database::Database,
-    outbox::{self, EventDetail, Failure},
+    inspection::{self, EventDetail},
+    outbox::{self, Failure},
 };
 
 /// Which event.
@@ -68,7 +69,7 @@ impl Show {
 
 impl Explain {
     pub(super) async fn run(self, db: &Database) -> anyhow::Result<()> {
-        let explanation = outbox::explain(db, self.event).await?.ok_or_else(|| no_event(self.event))?;
+        let explanation = inspection::explain(db, self.event).await?.ok_or_else(|| no_event(self.event))?;
         if self.json {
             return print::json(&explanation);
         }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::super::print;
 use crate::{
     database::Database,
-    outbox::{self, DestinationStats, EventCounts},
+    inspection::{self, DestinationStats, EventCounts},
 };
 
 /// Numbers.
@@ -18,7 +18,7 @@ pub struct Stats {
 
 impl Stats {
     pub(super) async fn run(self, db: &Database) -> anyhow::Result<()> {
-        let stats = outbox::stats(db).await?;
+        let stats = inspection::stats(db).await?;
         if self.json {
             return print::json(&stats);
         }

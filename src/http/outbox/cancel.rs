@@ -10,8 +10,8 @@ use crate::{
         problem::Problem,
         reason::{self, Reason},
     },
+    inspection::EventView,
     operator::{self, Operator},
-    outbox::EventView,
 };
 
 /// Give an event up

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use crate::{
     database::Listed,
     http::{AppState, cursor, input::Query, problem::Problem},
-    outbox::{self, EventFilter, EventStatus, EventView},
+    inspection::{self, EventFilter, EventView},
+    outbox::EventStatus,
 };
 
 const LIMIT_DEFAULT: u64 = 50;
@@ -60,7 +61,7 @@ pub(super) async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery)
     let limit = query.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
     query.finish()?;
     // One more than asked for tells whether there is a next page.
-    let mut found = outbox::list(state.db.connection(), &filter, limit + 1).await?;
+    let mut found = inspection::list(state.db.connection(), &filter, limit + 1).await?;
     let next = cursor::cut(&mut found, limit, |found| found.id(|event| event.id));
     let mut page = EventPage { events: Vec::with_capacity(found.len()), unreadable: Vec::new(), next };
     for found in found {

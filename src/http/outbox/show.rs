@@ -9,7 +9,8 @@ use crate::{
         input::Id,
         problem::{Kind, Problem},
     },
-    outbox::{self, EventDetail, Explanation},
+    inspection::{self, EventDetail, Explanation},
+    outbox,
 };
 
 /// Read an event, with its payload and its failures
@@ -38,7 +39,7 @@ pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Js
     )
 )]
 pub(super) async fn explain(State(state): State<AppState>, Id(id): Id) -> Result<Json<Explanation>, Problem> {
-    outbox::explain(&state.db, id).await?.map(Json).ok_or_else(|| no_event(id))
+    inspection::explain(&state.db, id).await?.map(Json).ok_or_else(|| no_event(id))
 }
 
 fn no_event(id: Uuid) -> Problem {

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     http::{AppState, problem::Problem},
-    outbox,
+    inspection,
     sweeper::{self, StaleQuotes},
 };
 
@@ -18,7 +18,7 @@ const STALE_NAMED_MAX: u64 = 20;
 pub(super) struct Stats {
     /// Events.
     #[serde(flatten)]
-    outbox: outbox::Stats,
+    outbox: inspection::Stats,
     /// Quotes that are pending for too long, up to 20 of them by name.
     stale_quotes: StaleQuotes,
 }
@@ -29,7 +29,7 @@ pub(super) struct Stats {
     responses((status = 200, description = "The numbers", body = Stats))
 )]
 pub(super) async fn stats(State(state): State<AppState>) -> Result<Json<Stats>, Problem> {
-    let outbox = outbox::stats(&state.db).await?;
+    let outbox = inspection::stats(&state.db).await?;
     let stale_quotes = sweeper::stale_quotes(&state.db, state.stale_after, STALE_NAMED_MAX).await?;
     Ok(Json(Stats { outbox, stale_quotes }))
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use feebox::database::DatabaseTransaction;
 use feebox::database::update_each::{Cell, Column, Type, UpdateEach};
+use feebox::inspection;
 use feebox::outbox::{EventStatus, statements};
 use feebox::quotes::{self, FEE_SERVER, Status};
 use feebox::sweeper::{self, Band, Bounds};
@@ -178,14 +179,14 @@ async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
         built("stale behind", sweeper::oldest_stale(Band::Past, stale, behind, LIMIT).build(backend), asked),
         hot("number of stale", &sweeper::number_of_stale(Band::Past, stale, LIMIT), asked),
         built("stale ahead", sweeper::oldest_stale(Band::Ahead, stale, None, LIMIT).build(backend), asked),
-        hot("delivered", &statements::numbers_of_delivered(backend, hour_ago, LIMIT), asked),
+        hot("delivered", &inspection::statements::numbers_of_delivered(backend, hour_ago, LIMIT), asked),
     ];
     let prunable = statements::prunable(backend, now, LIMIT).into_iter();
     all.extend(prunable.map(|question| built("retention", question.build(backend), asked)));
-    let settled = statements::numbers_of_settled(backend, LIMIT);
+    let settled = inspection::statements::numbers_of_settled(backend, LIMIT);
     all.extend(settled.iter().map(|question| hot("settled", question, asked)));
     for status in [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead] {
-        all.push(hot("unsettled", &statements::number_of_unsettled(FEE_SERVER, status, LIMIT), asked));
+        all.push(hot("unsettled", &inspection::statements::number_of_unsettled(FEE_SERVER, status, LIMIT), asked));
     }
     all
 }

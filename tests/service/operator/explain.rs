@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use feebox::inspection::{self, Explanation, explain};
 use feebox::operator::{self, BulkRetry};
-use feebox::outbox::{self, Explanation, Outcome, RetryFilter, Revivable, explain};
+use feebox::outbox::{self, Outcome, RetryFilter, Revivable};
 use feebox::quotes::FEE_SERVER;
 use feebox::relay::Relay;
 use uuid::Uuid;
@@ -33,12 +34,12 @@ async fn due_for_long_it_says_how_many_go_first_and_the_headline_says_so(desk: D
     desk.submit().await;
     let (_, event) = desk.submit().await;
     let queue = told(&desk, event, &["due since"]).await.queue;
-    assert_eq!((queue, outbox::stats(&desk.db).await.unwrap().headline), (None, "Deliveries keep up.".to_owned()));
+    assert_eq!((queue, inspection::stats(&desk.db).await.unwrap().headline), (None, "Deliveries keep up.".to_owned()));
     desk.advance(90);
     let words = ["due since", "1 events that were due earlier go first", "0 were delivered in the last minute"];
     let queue = told(&desk, event, &words).await.queue.unwrap();
     assert_eq!((queue.before, queue.delivered_last_minute), (1, 0));
-    let headline = outbox::stats(&desk.db).await.unwrap().headline;
+    let headline = inspection::stats(&desk.db).await.unwrap().headline;
     assert!(headline.starts_with("Deliveries to fee-server do not keep up: 2 events wait"), "{headline}");
 }
 

@@ -2,8 +2,8 @@
 
 use entity::outbox_event::Status as EventStatus;
 use feebox::database::Listed;
+use feebox::inspection::{EventCounts, EventFilter, feed_gauges, list, stats};
 use feebox::operator;
-use feebox::outbox::{EventCounts, EventFilter, feed_gauges, list, stats};
 use feebox::relay::Relay;
 use feebox::telemetry::install_metrics;
 

@@ -4,8 +4,9 @@ use chrono::TimeDelta;
 use entity::outbox_event::Status as EventStatus;
 use entity::quote::Status;
 use feebox::database::Listed;
+use feebox::inspection::{EventFilter, list};
 use feebox::operator::{self, ActionFilter, BulkRetried, BulkRetry, OperatorError, actions};
-use feebox::outbox::{EventFilter, Outcome, RetryFilter, Revivable, list};
+use feebox::outbox::{Outcome, RetryFilter, Revivable};
 use feebox::relay::Relay;
 use uuid::Uuid;
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use entity::outbox_event::Status;
 use feebox::database::{Database, Listed};
-use feebox::outbox::{self, ClaimRequest, EventFilter, LeasedEvent};
+use feebox::inspection::{EventFilter, list};
+use feebox::outbox::{self, ClaimRequest, LeasedEvent};
 use feebox::quotes::FEE_SERVER;
 use sea_orm::{ConnectionTrait, DbBackend, QueryTrait, Statement};
 use uuid::Uuid;
@@ -241,9 +242,9 @@ async fn a_row_that_cannot_be_read_is_given_up_and_keeps_nobody_from_the_others(
     outbox.advance(TestOutbox::LEASE + Duration::from_secs(1));
     assert_eq!(outbox.rescue("b").await.len(), 3);
     for spoilt in [events[1], events[2], alone] {
-        let found = outbox::list(outbox.db.connection(), &EventFilter::default(), 10).await.unwrap();
+        let found = list(outbox.db.connection(), &EventFilter::default(), 10).await.unwrap();
         assert!(found.contains(&Listed::Unreadable(spoilt)));
     }
     let dead = EventFilter { status: Some(Status::Dead), ..EventFilter::default() };
-    assert_eq!(outbox::list(outbox.db.connection(), &dead, 10).await.unwrap().len(), 3);
+    assert_eq!(list(outbox.db.connection(), &dead, 10).await.unwrap().len(), 3);
 }

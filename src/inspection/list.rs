@@ -4,8 +4,10 @@ use entity::outbox_event::{Column, Entity};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use uuid::Uuid;
 
-use super::{Event, EventStatus, claim::status_in};
-use crate::database::{Listed, is_unreadable, listed, reading};
+use crate::{
+    database::{Listed, is_unreadable, listed, reading},
+    outbox::{self, Event, EventStatus, status_in},
+};
 
 /// Which events a list shows.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +37,7 @@ pub async fn list(db: &impl ConnectionTrait, filter: &EventFilter, limit: u64) -
     let ids: Vec<Uuid> = page.select_only().column(Column::Id).into_tuple().all(db).await?;
     let mut found = Vec::with_capacity(ids.len());
     for id in ids {
-        found.extend(listed(id, reading(get(db, id)).await)?);
+        found.extend(listed(id, reading(outbox::get(db, id)).await)?);
     }
     Ok(found)
 }
@@ -59,25 +61,4 @@ fn selected(filter: &EventFilter, limit: u64) -> Select<Entity> {
         query = query.filter(Column::Id.lt(before));
     }
     query
-}
-
-/// The event `id`, unless it was pruned.
-///
-/// # Errors
-/// What the database answers.
-pub async fn get(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Event>, DbErr> {
-    Entity::find_by_id(id).one(db).await
-}
-
-/// All events of a quote that were not pruned, in the order in which they were stored.
-///
-/// # Errors
-/// What the database answers.
-pub async fn of_quote(db: &impl ConnectionTrait, quote_id: Uuid) -> Result<Vec<Event>, DbErr> {
-    Entity::find()
-        .filter(Column::AggregateId.eq(quote_id))
-        .order_by_asc(Column::Destination)
-        .order_by_asc(Column::Sequence)
-        .all(db)
-        .await
 }

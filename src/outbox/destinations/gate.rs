@@ -34,7 +34,7 @@ pub enum Held {
 
 impl Held {
     /// How long it goes on from `now`, if it ends by itself.
-    pub(super) fn ends_in(&self, now: DateTime<Utc>) -> Option<Duration> {
+    pub(in crate::outbox) fn ends_in(&self, now: DateTime<Utc>) -> Option<Duration> {
         match self {
             Self::Paused => None,
             Self::NotBefore(until) | Self::CircuitOpen(until) => Some((*until - now).to_std().unwrap_or_default()),
@@ -44,7 +44,7 @@ impl Held {
 
 /// Whether a claim may pass.
 #[derive(Debug)]
-pub(super) enum Passage {
+pub(in crate::outbox) enum Passage {
     /// Deliveries flow.
     Free,
     /// One event may go out; the caller has the fleet's only probe until its lease ends.
@@ -55,11 +55,11 @@ pub(super) enum Passage {
 
 /// What a claim learns about its destination.
 #[derive(Debug)]
-pub(super) struct Pass {
-    pub(super) passage: Passage,
+pub(in crate::outbox) struct Pass {
+    pub(in crate::outbox) passage: Passage,
     /// The ages of its events count from here at the earliest.
-    pub(super) callable_since: Option<DateTime<Utc>>,
-    pub(super) now: DateTime<Utc>,
+    pub(in crate::outbox) callable_since: Option<DateTime<Utc>>,
+    pub(in crate::outbox) now: DateTime<Utc>,
 }
 
 /// Makes sure that each destination has its row.
@@ -110,7 +110,7 @@ pub async fn held_now(db: &Database, name: &str) -> Result<Option<Held>, DbErr> 
 
 /// Since when each destination can be called. Time under a hold is not counted against its events: one that is held now
 /// can be called since `now`.
-pub(super) async fn callable_since(
+pub(in crate::outbox) async fn callable_since(
     db: &impl ConnectionTrait,
     now: DateTime<Utc>,
 ) -> Result<HashMap<String, DateTime<Utc>>, DbErr> {
@@ -147,7 +147,7 @@ async fn see(db: &impl ConnectionTrait, clock: &Clock, name: &str) -> Result<Opt
 }
 
 /// Asks whether deliveries to `name` may go out, and takes the probe for `probe_for` if one is due. Tells the time, too.
-pub(super) async fn pass(
+pub(in crate::outbox) async fn pass(
     txn: &DatabaseTransaction,
     clock: &Clock,
     name: &str,
@@ -186,7 +186,7 @@ async fn take_probe(
 
 /// A question: has the fleet counted failures of `name` that a success would end? Asked along with another one, it saves
 /// settling, which is nearly always about successes, a statement that changes nothing.
-pub(super) fn failures_counted(name: &str) -> SelectStatement {
+pub(in crate::outbox) fn failures_counted(name: &str) -> SelectStatement {
     Query::select()
         .expr(Expr::val(1))
         .from(destination::Entity)

@@ -98,7 +98,7 @@ pub async fn set_pause(
 
 impl DestinationState {
     /// Of a destination that nothing is known about: an event's that is no longer configured.
-    pub(super) fn unknown(name: &str) -> Self {
+    pub(crate) fn unknown(name: &str) -> Self {
         Self { name: name.into(), paused: None, not_before: None, circuit: None, consecutive_failures: 0 }
     }
 }

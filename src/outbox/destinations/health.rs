@@ -20,8 +20,12 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Attempt, Failure, LeasedEvent, Outcome, Policy, circuit, claim::status_in, streak::Streak};
-use crate::{clock::after, database::DatabaseTransaction};
+use super::{openings, streak::Streak};
+use crate::{
+    clock::after,
+    database::DatabaseTransaction,
+    outbox::{Attempt, Failure, LeasedEvent, Outcome, Policy, status_in},
+};
 
 /// A 403 that is the last of so many failures in a row, of several events, is about our credentials.
 const FORBIDDEN_IN_A_ROW: i32 = 3;
@@ -30,7 +34,7 @@ const SETTLED_SEEN_MAX: u64 = 1_000;
 
 /// Whom a failed attempt is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Blame {
+pub(in crate::outbox) enum Blame {
     /// Its event: the attempt is spent, and the next one waits by the retry policy.
     Event,
     /// The destination, or us: no attempt is spent, and the next one waits for a cool-down.
@@ -57,7 +61,7 @@ enum Refusal {
 
 /// What a batch of outcomes, in the order in which they came, says about its destination.
 #[derive(Debug)]
-pub(super) struct Weather<'a> {
+pub(in crate::outbox) struct Weather<'a> {
     policy: &'a Policy,
     now: DateTime<Utc>,
     /// The destination, locked; none in calm weather.
@@ -74,7 +78,7 @@ pub(super) struct Weather<'a> {
 
 impl<'a> Weather<'a> {
     /// Reads and locks what the fleet shares about `name`, if `attempts` can change it.
-    pub(super) async fn look<R>(
+    pub(in crate::outbox) async fn look<R>(
         txn: &DatabaseTransaction,
         name: &str,
         attempts: &[Attempt<R>],
@@ -119,7 +123,7 @@ impl<'a> Weather<'a> {
     }
 
     /// Takes the next outcome into account, and answers whom it is held against if it failed.
-    pub(super) fn note<R>(&mut self, attempt: &Attempt<R>) -> Blame {
+    pub(in crate::outbox) fn note<R>(&mut self, attempt: &Attempt<R>) -> Blame {
         let (event, outcome) = (&attempt.event, &attempt.outcome);
         let (mut probe, mut blame) = (Probe::Failed, Blame::Event);
         match outcome {
@@ -210,7 +214,7 @@ impl<'a> Weather<'a> {
     }
 
     /// Writes it down for the fleet, if it changes anything. `failures_counted` tells whether a success would.
-    pub(super) async fn share(
+    pub(in crate::outbox) async fn share(
         self,
         txn: &DatabaseTransaction,
         name: &str,
@@ -230,7 +234,7 @@ impl<'a> Weather<'a> {
         let moved = (before.circuit, row.circuit);
         let reason = row.circuit_reason.clone();
         destination::Model { updated_at: now, ..row }.into_active_model().reset_all().update(txn).await?;
-        circuit::moved(txn, name, moved, reason.as_deref(), now).await
+        openings::moved(txn, name, moved, reason.as_deref(), now).await
     }
 
     /// The destination's row after it. Pure.

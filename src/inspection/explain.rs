@@ -10,11 +10,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    Event, EventStatus, Failure, OpenCircuit, Pause, destination, get,
     headline::BEHIND_SECONDS,
     queue::{self, Place},
 };
-use crate::database::Database;
+use crate::{
+    database::Database,
+    outbox::{self, Event, EventStatus, Failure, OpenCircuit, Pause, destination},
+};
 
 /// The reason in one or more sentences, and the facts behind it. A fact that is no reason here is left out: a paused
 /// destination says nothing about an event that was delivered.
@@ -87,7 +89,7 @@ pub struct WaitingFor {
 pub async fn explain(db: &Database, id: Uuid) -> Result<Option<Explanation>, DbErr> {
     let txn = db.snapshot().await?;
     let now = db.now(&*txn).await?;
-    let Some(event) = get(&*txn, id).await? else {
+    let Some(event) = outbox::get(&*txn, id).await? else {
         return Ok(None);
     };
     let mut explanation = Explanation::of(&event, now);

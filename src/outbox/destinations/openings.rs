@@ -9,9 +9,7 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
-use crate::clock;
-
-use crate::database::DatabaseTransaction;
+use crate::{clock, database::DatabaseTransaction};
 
 pub use entity::circuit_opening::Model as CircuitOpening;
 
@@ -68,7 +66,7 @@ pub async fn circuit_openings(
 }
 
 /// Forgets openings that ended before `closed_before`. Those that ended in the future, by a clock that was wrong, end now.
-pub(super) async fn forget(
+pub(in crate::outbox) async fn forget(
     db: &impl ConnectionTrait,
     closed_before: DateTime<Utc>,
     now: DateTime<Utc>,

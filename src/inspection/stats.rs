@@ -13,9 +13,10 @@ use sea_orm::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{DestinationState, EventStatus, claim::status_in, destinations, headline};
+use super::headline;
 use crate::{
     database::Database,
+    outbox::{DestinationState, EventStatus, destinations, status_in},
     quotes::{FEE_SERVER, KAFKA},
     telemetry::metrics,
 };

@@ -9,7 +9,8 @@ use sea_orm::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Event, EventStatus, claim::status_in, stats::delivered_since};
+use super::stats::delivered_since;
+use crate::outbox::{Event, EventStatus, status_in};
 
 /// Up to how many events are counted.
 const COUNTED_MAX: u64 = 10_000;

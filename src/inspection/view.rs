@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Event, Failure};
+use crate::outbox::{Event, Failure};
 
 /// An event in a list.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -44,7 +44,7 @@ fn events(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outbox::{DestinationState, EventCounts};
+    use crate::{inspection::EventCounts, outbox::DestinationState};
 
     fn stats(pending: u64, oldest_due_seconds: f64, dead: u64) -> DestinationStats {
         DestinationStats {
