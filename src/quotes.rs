@@ -2,6 +2,8 @@
 //!
 //! Invariant: a status moves by compare and set only, so that of two who want to move it, one does.
 
+mod names;
+
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
@@ -21,17 +23,16 @@ use crate::{
         update_each::{Cell, Column as UpdateColumn, Type, UpdateEach},
     },
     printable::printable,
+    settings::QuoteDestination,
 };
 
 pub use entity::quote::{Model as Quote, Status};
+pub use names::{
+    DESTINATIONS, FEE_CREATED, FEE_SERVER, KAFKA, QUOTE_CANCELLED, QUOTE_REJECTED, QUOTE_SUBMITTED, QuoteEvent,
+};
 
 /// How much of a reason is kept, in characters.
 const REASON_LENGTH_MAX: usize = 2_000;
-
-/// The destination that makes fees.
-pub const FEE_SERVER: &str = "fee-server";
-/// The destination that tells others.
-pub const KAFKA: &str = "kafka";
 
 /// Rows a statement: below the 32,766 parameters that `SQLite` takes.
 const ROWS_MAX: usize = 1_000;
@@ -175,12 +176,18 @@ pub fn change(
     Entity::update_many().set(change).filter(Column::Id.is_in(padded(ids))).filter(from)
 }
 
-/// Who has to take quote `id` before it is confirmed, if there is such a quote. That never changes.
+/// Which destination decides quote `id`, if there is such a quote. That never changes.
 ///
 /// # Errors
-/// What the database answers.
-pub async fn destination(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<String>, DbErr> {
-    Entity::find_by_id(id).select_only().column(Column::Destination).into_tuple().one(db).await
+/// Any database error; a destination that no quote has.
+pub async fn destination(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<QuoteDestination>, DbErr> {
+    let found: Option<String> =
+        Entity::find_by_id(id).select_only().column(Column::Destination).into_tuple().one(db).await?;
+    let known = |name: String| {
+        QuoteDestination::of(&name)
+            .ok_or_else(|| DbErr::Type(format!("quote {id} has the unknown destination {name:?}")))
+    };
+    found.map(known).transpose()
 }
 
 /// The quote `id`, if there is one.
@@ -286,5 +293,5 @@ pub fn hand_overs(destination: &str, ids: impl IntoIterator<Item = Uuid>) -> Sel
         .filter(Event::AggregateId.is_in(ids))
         .filter(Event::Destination.eq(destination))
         .filter(Event::Sequence.eq(1))
-        .filter(Event::EventType.eq("quote.submitted"))
+        .filter(Event::EventType.eq(QUOTE_SUBMITTED.as_str()))
 }

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use crate::{
     database::DatabaseTransaction,
     fees::Fee,
-    outbox::{self, NewEvent},
-    quotes::{KAFKA, Quote},
-    settings::{Settings, Strategy},
+    outbox::{self, EventType, NewEvent},
+    quotes::{FEE_CREATED, KAFKA, QUOTE_CANCELLED, QUOTE_REJECTED, QUOTE_SUBMITTED, Quote},
+    settings::{QuoteDestination, Settings, Strategy},
 };
 
 /// Stores news of quotes, if they are wanted.
@@ -47,7 +47,8 @@ impl Relay {
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let submission = &settings.submission;
-        let is_told_of_submissions = submission.destination == KAFKA && submission.strategy != Strategy::Outbox;
+        let is_told_of_submissions =
+            submission.destination == QuoteDestination::Kafka && submission.strategy != Strategy::Outbox;
         Self { is_wanted: settings.kafka.brokers.is_some(), is_told_of_submissions }
     }
 
@@ -69,11 +70,11 @@ impl Relay {
         }
         // A quote that is being submitted has no events yet.
         let known = news.iter().filter(|news| !matches!(news.what, What::Submitted(_)));
-        let next = outbox::next_sequences(txn, KAFKA, known.map(|news| news.what.quote_id())).await?;
+        let next = outbox::next_sequences(txn, &KAFKA, known.map(|news| news.what.quote_id())).await?;
         let events = news.iter().map(|news| NewEvent {
             quote_id: news.what.quote_id(),
-            event_type: news.what.event_type(),
-            destination: KAFKA,
+            event_type: news.what.event_type().clone(),
+            destination: KAFKA.clone(),
             sequence: next.get(&news.what.quote_id()).copied().unwrap_or(1),
             payload: news.what.payload(now),
             trace_context: news.trace_context.clone(),
@@ -91,12 +92,12 @@ impl What<'_> {
         }
     }
 
-    fn event_type(&self) -> &'static str {
+    fn event_type(&self) -> &'static EventType {
         match self {
-            Self::Submitted(_) => "quote.submitted",
-            Self::FeeCreated(_) => "fee.created",
-            Self::Rejected(..) => "quote.rejected",
-            Self::Cancelled(..) => "quote.cancelled",
+            Self::Submitted(_) => &QUOTE_SUBMITTED,
+            Self::FeeCreated(_) => &FEE_CREATED,
+            Self::Rejected(..) => &QUOTE_REJECTED,
+            Self::Cancelled(..) => &QUOTE_CANCELLED,
         }
     }
 

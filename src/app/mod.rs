@@ -221,13 +221,13 @@ async fn start_http(
     let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
     let metrics = telemetry::install_metrics();
     if parts.settings.kafka.brokers.is_some() {
-        metrics::register_destination(KAFKA);
+        metrics::register_destination(KAFKA.as_str());
     }
     let router = if roles.api {
         let wakeup = wakeup(parts, roles, tasks);
         let submission = Submission::new(parts.db.clone(), listeners(&wakeup, strategy))
             .relaying(Relay::new(&parts.settings))
-            .destined_for(parts.settings.submission.destination);
+            .destined_for(parts.settings.submission.destination.name());
         let state = http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics, &parts.signals);
         let state = state.with_wakeup(wakeup).with_stale_after(parts.settings.sweeper.stale_after);
         http::router(state.with_health(parts.health.clone()))

@@ -66,7 +66,7 @@ impl Workers {
         if settings.kafka.brokers.is_some() {
             let kafka = crate::destination::Kafka::new(&settings.kafka, settings.worker.lease)?;
             // Of mere news nobody waits to hear that Kafka has it.
-            let is_waited_for = settings.submission.destination == crate::quotes::KAFKA;
+            let is_waited_for = settings.submission.destination == crate::settings::QuoteDestination::Kafka;
             let settled = if is_waited_for { signals.settled.clone() } else { Arc::default() };
             workers.add(settings, db, name, kafka, settled, signals);
         }

@@ -19,7 +19,8 @@ use uuid::Uuid;
 use super::Violation;
 use crate::{
     database::found_status,
-    quotes::{FEE_SERVER, KAFKA},
+    outbox::EventType,
+    quotes::{FEE_SERVER, KAFKA, QUOTE_CANCELLED, QUOTE_SUBMITTED},
 };
 
 const UNFINISHED: [EventStatus; 3] = [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead];
@@ -66,7 +67,7 @@ fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
             5,
             Condition::all()
                 .add(QuoteColumn::Status.eq(Status::Confirmed))
-                .add(QuoteColumn::Destination.eq(FEE_SERVER))
+                .add(QuoteColumn::Destination.eq(FEE_SERVER.as_str()))
                 .add(Expr::exists(fee_of_quote()).not()),
             "is confirmed and has no fee record",
         ),
@@ -74,7 +75,7 @@ fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
             5,
             Condition::all()
                 .add(QuoteColumn::Status.eq(Status::Confirmed))
-                .add(QuoteColumn::Destination.eq(KAFKA))
+                .add(QuoteColumn::Destination.eq(KAFKA.as_str()))
                 .add(Expr::exists(hand_over_of_quote(&UNFINISHED))),
             "is confirmed, although the event that tells Kafka of it is not delivered",
         ),
@@ -104,7 +105,7 @@ fn events() -> Vec<Check> {
         event(
             4,
             Condition::all()
-                .add(EventColumn::EventType.eq("quote.submitted"))
+                .add(EventColumn::EventType.eq(QUOTE_SUBMITTED.as_str()))
                 .add(EventColumn::Status.is_in(UNFINISHED))
                 .add(EventColumn::Withdrawn.eq(false))
                 .add(Expr::exists(
@@ -139,7 +140,7 @@ fn fees() -> Vec<Check> {
     let fee = |promise, violated, wrong| Check { promise, rows: Rows::Fees, violated, wrong };
     let other_event = Expr::col((Event, EventColumn::AggregateId))
         .ne(Expr::col((Fee, FeeColumn::QuoteId)))
-        .or(EventColumn::EventType.ne("quote.submitted"));
+        .or(EventColumn::EventType.ne(QUOTE_SUBMITTED.as_str()));
     let other_currency = Expr::col((Quote, QuoteColumn::Currency)).ne(Expr::col((Fee, FeeColumn::Currency)));
     vec![
         fee(4, Condition::all().add(Expr::exists(quote_of_fee()).not()), "belongs to a quote that does not exist"),
@@ -219,14 +220,16 @@ fn one<E: EntityTrait>(entity: E) -> SelectStatement {
 }
 
 fn brings_the_fee() -> Condition {
-    Condition::all().add(EventColumn::Destination.eq(FEE_SERVER)).add(EventColumn::EventType.eq("quote.submitted"))
+    Condition::all()
+        .add(EventColumn::Destination.eq(FEE_SERVER.as_str()))
+        .add(EventColumn::EventType.eq(QUOTE_SUBMITTED.as_str()))
 }
 
-fn event_of_quote(event_type: &str) -> SelectStatement {
+fn event_of_quote(event_type: &EventType) -> SelectStatement {
     one(Event)
         .and_where(Expr::col((Event, EventColumn::AggregateId)).equals((Quote, QuoteColumn::Id)))
         .and_where(goes_there())
-        .and_where(EventColumn::EventType.eq(event_type))
+        .and_where(EventColumn::EventType.eq(event_type.as_str()))
         .take()
 }
 
@@ -236,7 +239,7 @@ fn goes_there() -> Expr {
 }
 
 fn hand_over_of_quote(statuses: &[EventStatus]) -> SelectStatement {
-    event_of_quote("quote.submitted")
+    event_of_quote(&QUOTE_SUBMITTED)
         .and_where(found_status((Event, EventColumn::Status), statuses.iter().copied()))
         .take()
 }
@@ -248,12 +251,12 @@ fn attempted_event_of_quote() -> SelectStatement {
         .add(EventColumn::Attempts.gt(0))
         .add(EventColumn::OutcomeUnknown.eq(true))
         .add(EventColumn::LastError.is_not_null());
-    event_of_quote("quote.submitted").cond_where(attempted).take()
+    event_of_quote(&QUOTE_SUBMITTED).cond_where(attempted).take()
 }
 
 /// In whatever state: one that an operator gave up was given up on purpose.
 fn void_of_quote() -> SelectStatement {
-    event_of_quote("quote.cancelled")
+    event_of_quote(&QUOTE_CANCELLED)
 }
 
 fn fee_of_quote() -> SelectStatement {

@@ -24,9 +24,9 @@ use super::{Report, Violation, pages::Pages};
 use crate::{
     database::Database,
     destination::{FeeServer, LedgerError, ListedFee},
-    outbox::EventStatus,
+    outbox::{EventStatus, EventType},
     printable::printable,
-    quotes::{self, FEE_SERVER, Status},
+    quotes::{self, FEE_SERVER, QUOTE_CANCELLED, QUOTE_SUBMITTED, Status},
 };
 
 /// Fees that are looked up at once here.
@@ -139,7 +139,7 @@ impl Known {
             .select_only()
             .columns([EventColumn::AggregateId, EventColumn::EventType, EventColumn::Status, EventColumn::SettledAt])
             .filter(EventColumn::AggregateId.is_in(ids))
-            .filter(EventColumn::Destination.eq(FEE_SERVER))
+            .filter(EventColumn::Destination.eq(FEE_SERVER.as_str()))
             .into_tuple()
             .all(&*txn)
             .await?;
@@ -195,19 +195,19 @@ impl Known {
 
     fn may_be_recorded(&self, quote_id: Uuid) -> bool {
         let unfinished = [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead];
-        self.events_of(quote_id, "quote.submitted").any(|event| unfinished.contains(&event.status))
+        self.events_of(quote_id, &QUOTE_SUBMITTED).any(|event| unfinished.contains(&event.status))
     }
 
     fn may_be_voided(&self, quote_id: Uuid, asked: DateTime<Utc>) -> bool {
-        self.events_of(quote_id, "quote.cancelled").any(|event| match event.status {
+        self.events_of(quote_id, &QUOTE_CANCELLED).any(|event| match event.status {
             EventStatus::Delivered => event.settled_at.is_some_and(|at| at >= asked),
             // One that an operator gave up was given up on purpose.
             EventStatus::Pending | EventStatus::Leased | EventStatus::Dead | EventStatus::Cancelled => true,
         })
     }
 
-    fn events_of(&self, quote_id: Uuid, event_type: &str) -> impl Iterator<Item = &KnownEvent> {
-        self.events.get(&quote_id).into_iter().flatten().filter(move |event| event.event_type == event_type)
+    fn events_of(&self, quote_id: Uuid, event_type: &EventType) -> impl Iterator<Item = &KnownEvent> {
+        self.events.get(&quote_id).into_iter().flatten().filter(move |event| event.event_type == *event_type)
     }
 }
 

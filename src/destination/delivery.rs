@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::outbox::LeasedEvent;
+use crate::outbox::{EventType, LeasedEvent};
 
 /// Something to hand over: an event of the outbox, or what a strategy sends without one.
 #[derive(Clone, Copy, Debug)]
@@ -15,8 +15,8 @@ pub struct Delivery<'a> {
     pub quote_id: Uuid,
     /// When what it tells was stored.
     pub created_at: DateTime<Utc>,
-    /// For example `quote.submitted`.
-    pub event_type: &'a str,
+    /// What it is about.
+    pub event_type: &'a EventType,
     /// What the destination gets.
     pub payload: &'a Value,
     /// W3C `traceparent` of whoever caused it.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 
-use crate::outbox::{self, LeasedEvent, Outcome, Settled};
+use crate::outbox::{self, DestinationName, LeasedEvent, Outcome, Settled};
 
 pub use delivery::Delivery;
 pub use fee_server::{FeePage, FeeServer, FeeServerError, LedgerError, ListedFee, Receipt};
@@ -32,7 +32,7 @@ pub trait Destination: Send + Sync + 'static {
     type Receipt: outbox::Receipt + Send + Sync + 'static;
 
     /// The name that events carry in `destination`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &'static DestinationName;
 
     /// Hands one event over. The worker drops it shortly before the event's lease ends; the outcome is unknown then.
     async fn deliver(&self, event: &LeasedEvent) -> Outcome<Self::Receipt>;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Destination;
 use crate::database::DatabaseTransaction;
-use crate::outbox::{Became, LeasedEvent, Outcome, Settled};
+use crate::outbox::{Became, DestinationName, LeasedEvent, Outcome, Settled};
 
 /// What is to happen at a delivery.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct Call {
 
 /// Plays a script and remembers its calls.
 pub struct Scripted {
-    name: &'static str,
+    name: &'static DestinationName,
     script: Box<dyn Fn(&LeasedEvent) -> Cue + Send + Sync>,
     calls: Mutex<Vec<Call>>,
     calls_begun: watch::Sender<usize>,
@@ -50,7 +50,7 @@ pub struct Scripted {
 impl Scripted {
     /// The destination called `name`; `script` says for each event and attempt what is to happen.
     #[must_use]
-    pub fn new(name: &'static str, script: impl Fn(&LeasedEvent) -> Cue + Send + Sync + 'static) -> Self {
+    pub fn new(name: &'static DestinationName, script: impl Fn(&LeasedEvent) -> Cue + Send + Sync + 'static) -> Self {
         Self {
             name,
             script: Box::new(script),
@@ -91,7 +91,7 @@ impl Scripted {
 impl Destination for Scripted {
     type Receipt = ();
 
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &'static DestinationName {
         self.name
     }
 

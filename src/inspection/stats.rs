@@ -17,7 +17,7 @@ use super::headline;
 use crate::{
     database::Database,
     outbox::{DestinationState, EventStatus, destinations, status_in},
-    quotes::{FEE_SERVER, KAFKA},
+    quotes::DESTINATIONS,
     telemetry::metrics,
 };
 
@@ -80,7 +80,7 @@ pub async fn stats(db: &Database) -> Result<Stats, DbErr> {
     let mut stats: Vec<_> = destinations(connection).await?.into_iter().map(DestinationStats::of).collect();
     // Also of those that no worker has made a row for.
     let mut names: Vec<_> = stats.iter().map(|stats| stats.state.name.clone()).collect();
-    names.extend([FEE_SERVER, KAFKA].map(str::to_owned));
+    names.extend(DESTINATIONS.map(ToString::to_string));
     names.sort_unstable();
     names.dedup();
     // One statement a destination and status: so each is bounded, and read from an index of its own.

@@ -41,7 +41,7 @@ async fn cancel_in(
         EventStatus::Cancelled => return Err(given_up_before()),
     }
     let of_quote = quotes::destination(txn, event.aggregate_id).await?;
-    if hands_over(&event) && of_quote.is_some_and(|destination| destination == event.destination) {
+    if hands_over(&event) && of_quote.is_some_and(|destination| event.destination == *destination.name()) {
         let why = operator.reason.map_or_else(|| format!("given up by {}", operator.name), str::to_owned);
         let from = [Status::Pending, Status::Confirmed, Status::Rejected];
         match submission::cancel(txn, relay, event.aggregate_id, &from, Some(&why), None, now).await {

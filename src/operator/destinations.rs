@@ -9,7 +9,7 @@ use super::{
 use crate::{
     database::Database,
     outbox::{self, DestinationState, Pause},
-    quotes::{FEE_SERVER, KAFKA},
+    quotes::DESTINATIONS,
 };
 
 /// Holds deliveries to `name` back until [`resume`]; those that workers hold leases on are finished. Pausing twice is one
@@ -36,9 +36,9 @@ async fn set_pause(
     paused: bool,
 ) -> Result<DestinationState, OperatorError> {
     let no_such = || OperatorError::NotFound(format!("destination {name:?}"));
-    if [FEE_SERVER, KAFKA].contains(&name) {
+    if let Some(own) = DESTINATIONS.into_iter().find(|own| ***own == *name) {
         // They can be paused before the first worker ran.
-        outbox::ensure_destinations(db, &[name]).await?;
+        outbox::ensure_destinations(db, &[own]).await?;
     }
     let done = db.transaction(|txn| {
         Box::pin(async move {

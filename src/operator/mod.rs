@@ -14,7 +14,7 @@ mod retry_bulk;
 use entity::outbox_event::Model as Event;
 use sea_orm::DbErr;
 
-use crate::database::DatabaseFailure;
+use crate::{database::DatabaseFailure, quotes::QUOTE_SUBMITTED};
 
 pub use actions::{Action, ActionFilter, ActionView};
 pub use cancel::cancel;
@@ -63,5 +63,5 @@ impl OperatorError {
 
 /// Whether `event` hands its quote over; the fate of the quote hangs on it if that goes to the quote's own destination.
 fn hands_over(event: &Event) -> bool {
-    event.event_type == "quote.submitted"
+    event.event_type == QUOTE_SUBMITTED
 }

@@ -9,7 +9,7 @@ use super::{Operator, OperatorError, actions, actions::NewAction, hands_over};
 use crate::{
     database::{Database, DatabaseTransaction},
     outbox::{self, Event, EventStatus},
-    quotes::{self, FEE_SERVER, KAFKA, Status},
+    quotes::{self, DESTINATIONS, Status},
 };
 
 /// Retries event `id`: a dead one comes back to life with all its attempts before it, and its quote, if it was rejected,
@@ -59,8 +59,8 @@ pub(super) async fn bring_back(
     now: DateTime<Utc>,
 ) -> Result<(), DbErr> {
     let revived: Vec<_> = revived.into_iter().filter(|event| hands_over(event)).collect();
-    for destination in [FEE_SERVER, KAFKA] {
-        let those = revived.iter().filter(|event| event.destination == destination);
+    for destination in DESTINATIONS {
+        let those = revived.iter().filter(|event| event.destination == *destination);
         let quotes: Vec<_> = those.map(|event| event.aggregate_id).collect();
         if !quotes.is_empty() {
             let (from, to) = (Status::Rejected, Status::Pending);

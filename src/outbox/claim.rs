@@ -14,7 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Failure,
+    DestinationName, EventType, Failure,
     destinations::{self, Held, Pass, Passage},
     failure::FAILURES_MAX,
     unreadable::{Readable, readable},
@@ -27,8 +27,8 @@ use crate::{
 /// Who claims what.
 #[derive(Clone, Debug)]
 pub struct ClaimRequest<'a> {
-    /// The destination's name.
-    pub destination: &'a str,
+    /// Whose events.
+    pub destination: &'a DestinationName,
     /// The worker's name, for operators.
     pub worker: &'a str,
     /// How many events at most.
@@ -57,10 +57,10 @@ pub struct LeasedEvent {
     pub id: Uuid,
     /// The quote that it is about.
     pub aggregate_id: Uuid,
-    /// For example `quote.submitted`.
-    pub event_type: String,
+    /// What it is about.
+    pub event_type: EventType,
     /// Where it goes.
-    pub destination: String,
+    pub destination: DestinationName,
     /// What the destination gets.
     pub payload: Value,
     /// W3C `traceparent` of the submission.
@@ -216,8 +216,8 @@ impl LeasedEvent {
         Self {
             id: row.id,
             aggregate_id: row.aggregate_id,
-            event_type: row.event_type,
-            destination: row.destination,
+            event_type: EventType::from_table(row.event_type),
+            destination: DestinationName::from_table(row.destination),
             payload: row.payload,
             trace_context: row.trace_context,
             attempt,

@@ -7,7 +7,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Query, SelectStatement},
 };
 
-use super::claim::status_in;
+use super::{DestinationName, claim::status_in};
 use crate::database::Database;
 
 /// What there is to do.
@@ -24,7 +24,7 @@ pub struct Sight {
 ///
 /// # Errors
 /// What the database answers.
-pub async fn look(db: &Database, destination: &str) -> Result<Sight, DbErr> {
+pub async fn look(db: &Database, destination: &DestinationName) -> Result<Sight, DbErr> {
     let connection = db.connection();
     let question = anything(destination, &db.clock().as_sql(connection.get_database_backend()));
     let row = connection.query_one(&question).await?;

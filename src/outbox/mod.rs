@@ -33,6 +33,7 @@ mod event;
 mod failure;
 mod locked;
 mod look;
+mod names;
 mod outcome;
 mod receipt;
 mod record;
@@ -54,6 +55,7 @@ pub use destinations::{
 pub use event::{Event, EventStatus, get, of_quote};
 pub use failure::Failure;
 pub use look::{Sight, look};
+pub use names::{DestinationName, EventType, InvalidName};
 pub use outcome::Outcome;
 pub use receipt::Receipt;
 pub use record::{NewEvent, next_sequences, record};

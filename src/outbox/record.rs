@@ -8,6 +8,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, Qu
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::{DestinationName, EventType};
 use crate::{
     clock::ids,
     database::{self, DatabaseTransaction, padded},
@@ -18,10 +19,10 @@ use crate::{
 pub struct NewEvent {
     /// The quote's id.
     pub quote_id: Uuid,
-    /// For example `quote.submitted`.
-    pub event_type: &'static str,
-    /// For example `fee-server`.
-    pub destination: &'static str,
+    /// What it is about.
+    pub event_type: EventType,
+    /// Where it goes.
+    pub destination: DestinationName,
     /// From 1: its place among the quote's events for this destination. [`super::Withdrawn`] and [`next_sequences`] tell
     /// the next place.
     pub sequence: i32,
@@ -54,7 +55,7 @@ pub async fn record(txn: &DatabaseTransaction, now: DateTime<Utc>, events: Vec<N
 /// What the database answers.
 pub async fn next_sequences(
     txn: &DatabaseTransaction,
-    destination: &str,
+    destination: &DestinationName,
     quote_ids: impl Iterator<Item = Uuid>,
 ) -> Result<HashMap<Uuid, i32>, DbErr> {
     let quote_ids = padded(quote_ids);
@@ -66,7 +67,7 @@ pub async fn next_sequences(
         .column(Column::AggregateId)
         .column_as(Column::Sequence.max(), "last")
         .filter(Column::AggregateId.is_in(quote_ids))
-        .filter(Column::Destination.eq(destination))
+        .filter(Column::Destination.eq(destination.as_str()))
         .group_by(Column::AggregateId)
         .into_tuple()
         .all(txn)

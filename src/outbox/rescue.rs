@@ -62,7 +62,7 @@ async fn rescue_in(
     for row in expired {
         let withdrawn = row.withdrawn;
         let mut attempt = left_without_result(row);
-        let since = callable_since.get(&attempt.event.destination).copied();
+        let since = callable_since.get(attempt.event.destination.as_str()).copied();
         attempt.event = attempt.event.callable_since(since);
         let became = next(&attempt.event, withdrawn, policy, now);
         rows.push(Ended::new(&attempt, Blame::Event, &became, worker, now).without_token());

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use uuid::Uuid;
 
 use super::{
-    LeasedEvent, Outcome, Policy, Receipt,
+    DestinationName, LeasedEvent, Outcome, Policy, Receipt,
     destinations::{Blame, Weather},
     ended::{self, Ended},
     locked::locked,
@@ -88,7 +88,7 @@ pub struct Settling {
 pub async fn settle<R: Receipt>(
     txn: &DatabaseTransaction,
     clock: &Clock,
-    destination: &str,
+    destination: &DestinationName,
     worker: &str,
     policy: &Policy,
     attempts: &[Attempt<R>],

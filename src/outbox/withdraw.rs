@@ -6,6 +6,7 @@ use entity::outbox_event::{ActiveModel, Column, Entity, Model, Status};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
+use super::DestinationName;
 use crate::database::DatabaseTransaction;
 
 /// What was found when a quote's events were withdrawn.
@@ -27,12 +28,12 @@ pub struct Withdrawn {
 pub async fn withdraw(
     txn: &DatabaseTransaction,
     quote_id: Uuid,
-    destination: &str,
+    destination: &DestinationName,
     now: DateTime<Utc>,
 ) -> Result<Withdrawn, DbErr> {
     let events = Entity::find()
         .filter(Column::AggregateId.eq(quote_id))
-        .filter(Column::Destination.eq(destination))
+        .filter(Column::Destination.eq(destination.as_str()))
         .order_by_asc(Column::Id)
         .lock_exclusive()
         .all(txn)

@@ -33,7 +33,7 @@ pub use log::{Log, LogFormat};
 pub use redacted::{InForce, Redacted};
 pub use retry::{Circuit, Retry};
 pub use sources::{Origin, Sources};
-pub use submission::{Strategy, Submission};
+pub use submission::{QuoteDestination, Strategy, Submission};
 pub use upkeep::{Audit, Retention, SweepAction, Sweeper};
 pub use worker::Worker;
 

@@ -1,17 +1,25 @@
 //! `submission.*`: how a submitted quote gets its fee.
 
 use super::{Kafka, fields::Fields};
-use crate::quotes::{FEE_SERVER, KAFKA};
 
 /// How a submitted quote reaches its destination.
 #[derive(Clone, Debug)]
 pub struct Submission {
     /// The design in use.
     pub strategy: Strategy,
-    /// Who has to take a quote before it is confirmed: `fee-server` or `kafka`.
-    pub destination: &'static str,
+    /// Which destination decides a quote.
+    pub destination: QuoteDestination,
     /// With [`Strategy::AfterCommit`]: whether a call that failed for good cancels the quote.
     pub compensate: bool,
+}
+
+/// The destination that has to take a quote before it is confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuoteDestination {
+    /// It makes the quote's fee.
+    FeeServer,
+    /// It stores the quote's record; no fee is asked for.
+    Kafka,
 }
 
 /// The designs that `feebox compare` measures. Only the first keeps every promise.
@@ -39,7 +47,10 @@ impl Submission {
                     ("after-commit", Strategy::AfterCommit),
                 ],
             ),
-            destination: fields.choice("submission.destination", &[(FEE_SERVER, FEE_SERVER), (KAFKA, KAFKA)]),
+            destination: fields.choice(
+                "submission.destination",
+                &[("fee-server", QuoteDestination::FeeServer), ("kafka", QuoteDestination::Kafka)],
+            ),
             compensate: fields.flag("submission.compensate"),
         }
     }
@@ -48,7 +59,7 @@ impl Submission {
 /// Nobody would ever take a quote.
 pub(super) fn refuse_kafka_without_brokers(submission: &Submission, kafka: &Kafka, fields: &mut Fields) {
     let may_judge = fields.are_fit(&["submission.destination", "kafka.brokers"]);
-    if may_judge && submission.destination == KAFKA && kafka.brokers.is_none() {
+    if may_judge && submission.destination == QuoteDestination::Kafka && kafka.brokers.is_none() {
         fields.refuse(
             "submission.destination",
             "is kafka, but kafka.brokers is empty",

@@ -68,7 +68,7 @@ pub fn chosen(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> Resu
 
 fn target(settings: &Settings) -> Result<Target, StrategyError> {
     #[cfg(feature = "kafka")]
-    if settings.submission.destination == crate::quotes::KAFKA {
+    if settings.submission.destination == crate::settings::QuoteDestination::Kafka {
         let patience = match settings.submission.strategy {
             Strategy::InTransaction => settings.kafka.delivery_timeout.min(RECORD_PATIENCE_MAX),
             _ => settings.kafka.delivery_timeout,

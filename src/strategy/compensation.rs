@@ -7,7 +7,7 @@ use tokio::{sync::Notify, time::sleep};
 use super::sender::Sending;
 use crate::{
     database::Database,
-    outbox::RetryPolicy,
+    outbox::{DestinationName, RetryPolicy},
     quotes::{self, FEE_SERVER, Status},
     relay::{News, Relay, What},
     submission::{CancelError, cancel},
@@ -27,7 +27,7 @@ pub struct Compensation {
     settled: Arc<Notify>,
     relay: Relay,
     /// Whom the calls are made to.
-    destination: &'static str,
+    destination: &'static DestinationName,
 }
 
 impl Compensation {
@@ -36,7 +36,7 @@ impl Compensation {
     #[must_use]
     pub fn new(
         db: Database,
-        destination: &'static str,
+        destination: &'static DestinationName,
         retry: RetryPolicy,
         settled: Arc<Notify>,
         relay: Relay,
@@ -81,7 +81,7 @@ impl Compensation {
                 }
                 let moved = quotes::advance(&*txn, [id], &pending, Status::Cancelled, Some(reason), now).await?;
                 // Kafka was not told of it, so that there is nothing to add.
-                if moved == 1 && self.destination == FEE_SERVER {
+                if moved == 1 && *self.destination == FEE_SERVER {
                     let what = What::Cancelled(id, Some(reason));
                     self.relay.tell(&txn, now, &[News { what, trace_context }]).await?;
                 }

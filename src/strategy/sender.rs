@@ -21,8 +21,8 @@ use crate::{
     database::{Database, DatabaseTransaction},
     destination::Delivery,
     fees,
-    outbox::{Outcome, RetryPolicy},
-    quotes::{self, Status},
+    outbox::{DestinationName, Outcome, RetryPolicy},
+    quotes::{self, QUOTE_SUBMITTED, Status},
     relay::{News, Relay, What},
     submission::{self, Submitted},
     telemetry::metrics,
@@ -118,7 +118,7 @@ impl Sender {
     }
 
     /// Whom it calls.
-    pub(super) fn destination(&self) -> &'static str {
+    pub(super) fn destination(&self) -> &'static DestinationName {
         self.target.name()
     }
 
@@ -148,7 +148,7 @@ impl Sender {
             id: sending.key,
             quote_id: sending.quote_id,
             created_at: sending.submitted_at,
-            event_type: "quote.submitted",
+            event_type: &QUOTE_SUBMITTED,
             payload: &sending.payload,
             trace_context: sending.trace_context.as_deref(),
             outcome_unknown,
@@ -164,8 +164,8 @@ impl Sender {
             let mut held_until = self.held_until.lock().unwrap_or_else(PoisonError::into_inner);
             *held_until = (*held_until).max(Some(until));
         }
-        metrics::delivery(self.destination(), outcome.name());
-        metrics::delivery_seconds(self.destination(), begun.elapsed());
+        metrics::delivery(self.destination().as_str(), outcome.name());
+        metrics::delivery_seconds(self.destination().as_str(), begun.elapsed());
         outcome
     }
 

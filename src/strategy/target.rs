@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     destination::{Delivery, FeeServer},
     fees::Fee,
-    outbox::Outcome,
+    outbox::{DestinationName, Outcome},
     quotes::{FEE_SERVER, Quote},
     submission::fee_request,
 };
@@ -43,11 +43,11 @@ impl Taken {
 }
 
 impl Target {
-    pub(super) fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static DestinationName {
         match self {
-            Self::FeeServer(_) => FEE_SERVER,
+            Self::FeeServer(_) => &FEE_SERVER,
             #[cfg(feature = "kafka")]
-            Self::Kafka(_) => crate::quotes::KAFKA,
+            Self::Kafka(_) => &crate::quotes::KAFKA,
         }
     }
 

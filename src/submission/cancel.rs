@@ -8,9 +8,10 @@ use uuid::Uuid;
 use super::Submission;
 use crate::{
     database::{DatabaseFailure, DatabaseTransaction},
-    outbox::{NewEvent, record, withdraw},
-    quotes::{self, FEE_SERVER, KAFKA, Quote, Status},
+    outbox::{DestinationName, NewEvent, record, withdraw},
+    quotes::{self, QUOTE_CANCELLED, Quote, Status},
     relay::{News, Relay, What},
+    settings::QuoteDestination,
 };
 
 /// Why a quote was not cancelled.
@@ -97,7 +98,7 @@ pub async fn cancel(
 ) -> Result<Quote, CancelError> {
     let destination = quotes::destination(txn, id).await?.ok_or(CancelError::NotFound)?;
     // Events before the quote, in the order in which settling takes its locks.
-    let withdrawn = withdraw(txn, id, &destination, now).await?;
+    let withdrawn = withdraw(txn, id, destination.name(), now).await?;
     let moved = quotes::advance(txn, [id], from, Status::Cancelled, reason, now).await?;
     let found = quotes::get(txn, id).await?.ok_or(CancelError::NotFound)?;
     if moved == 0 {
@@ -106,9 +107,9 @@ pub async fn cancel(
     }
     let cancellation = Cancellation { id, reason, trace_context };
     if withdrawn.may_have_reached || found.fee.is_some() {
-        cancellation.record(txn, &destination, withdrawn.next_sequence, now).await?;
+        cancellation.record(txn, destination.name(), withdrawn.next_sequence, now).await?;
     }
-    if destination == FEE_SERVER {
+    if destination == QuoteDestination::FeeServer {
         relay.tell(txn, now, &[cancellation.into()]).await?;
     }
     Ok(found.quote)
@@ -121,7 +122,7 @@ pub async fn cancel(
 /// What the database answers.
 pub async fn void(
     txn: &DatabaseTransaction,
-    destination: &'static str,
+    destination: &DestinationName,
     id: Uuid,
     trace_context: Option<String>,
     now: DateTime<Utc>,
@@ -144,18 +145,18 @@ impl Cancellation<'_> {
     async fn record(
         &self,
         txn: &DatabaseTransaction,
-        destination: &str,
+        destination: &DestinationName,
         sequence: i32,
         now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
-        let (destination, payload) = match destination {
-            KAFKA => (KAFKA, What::Cancelled(self.id, self.reason).payload(now)),
-            _ => (FEE_SERVER, json!({ "quote_id": self.id })),
+        let payload = match QuoteDestination::of(destination) {
+            Some(QuoteDestination::Kafka) => What::Cancelled(self.id, self.reason).payload(now),
+            _ => json!({ "quote_id": self.id }),
         };
         let event = NewEvent {
             quote_id: self.id,
-            event_type: "quote.cancelled",
-            destination,
+            event_type: QUOTE_CANCELLED.clone(),
+            destination: destination.clone(),
             sequence,
             payload,
             trace_context: self.trace_context.clone(),

@@ -14,6 +14,7 @@ use super::{Listener, ListenerError, NewQuote, Submitted, in_flight::InFlight, r
 use crate::{
     clock, crash,
     database::{Database, DatabaseFailure, DatabaseTransaction, Kind, kind},
+    outbox::DestinationName,
     quotes::{self, FEE_SERVER, Quote, Status},
     relay::Relay,
     telemetry::metrics,
@@ -26,7 +27,7 @@ pub struct Submission {
     pub(super) listeners: Vec<Arc<dyn Listener>>,
     in_flight: InFlight,
     pub(super) relay: Relay,
-    destination: &'static str,
+    destination: &'static DestinationName,
 }
 
 /// A client's `Idempotency-Key` and whose it is.
@@ -91,7 +92,7 @@ impl Submission {
     /// Submissions into `db`, with what else is to happen at each.
     #[must_use]
     pub fn new(db: Database, listeners: Vec<Arc<dyn Listener>>) -> Self {
-        Self { db, listeners, in_flight: InFlight::default(), relay: Relay::default(), destination: FEE_SERVER }
+        Self { db, listeners, in_flight: InFlight::default(), relay: Relay::default(), destination: &FEE_SERVER }
     }
 
     /// Has others told of what becomes of quotes, from their submission on.
@@ -104,7 +105,7 @@ impl Submission {
     /// Has `destination` take each quote before it is confirmed, instead of the fee server. Kafka wants a relay with it
     /// ([`relaying`](Self::relaying)), which stores its events.
     #[must_use]
-    pub fn destined_for(self, destination: &'static str) -> Self {
+    pub fn destined_for(self, destination: &'static DestinationName) -> Self {
         Self { destination, ..self }
     }
 

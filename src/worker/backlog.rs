@@ -89,7 +89,7 @@ impl<D: Destination> Worker<D> {
             return;
         }
         let news = self.backlog.0.lock().unwrap_or_else(PoisonError::into_inner).look(head, Instant::now());
-        let destination = self.destination.name();
+        let destination = self.destination();
         let (limit, max, failure_share) =
             (self.limiter.limit(), self.settings.concurrency, self.limiter.failure_share());
         match news {
@@ -109,8 +109,8 @@ impl<D: Destination> Worker<D> {
 
     /// Sets the gauges.
     pub(super) fn tell_limits(&self, in_flight: usize) {
-        metrics::limit(self.destination.name(), self.limiter.limit());
-        metrics::in_flight(self.destination.name(), in_flight);
+        metrics::limit(self.destination(), self.limiter.limit());
+        metrics::in_flight(self.destination(), in_flight);
     }
 }
 

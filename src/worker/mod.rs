@@ -81,7 +81,7 @@ impl<D: Destination> Worker<D> {
         name: String,
         signals: Signals,
     ) -> Self {
-        let limiter = limiter::Limiter::new(destination.name(), settings.concurrency);
+        let limiter = limiter::Limiter::new(destination.name().as_str(), settings.concurrency);
         Self {
             db,
             destination,
@@ -103,7 +103,7 @@ impl<D: Destination> Worker<D> {
     /// Where its events go.
     #[must_use]
     pub fn destination(&self) -> &'static str {
-        self.destination.name()
+        self.destination.name().as_str()
     }
 
     /// Ends deliveries that are in the air; what they come to is unknown, and settled as that.
@@ -129,14 +129,14 @@ impl<D: Destination> Worker<D> {
                 Ok(report) => {
                     pauses.end();
                     if !report.is_idle() {
-                        tracing::debug!(destination = self.destination.name(), %report, "run ended");
+                        tracing::debug!(destination = self.destination(), %report, "run ended");
                     }
                 }
                 Err(error) => {
                     again = Some(pauses.next(RUN_PAUSE_MAX));
                     let advice = database::advice(&error);
                     let error = tell::chain(&error);
-                    tracing::error!(destination = self.destination.name(), error, advice, "run failed");
+                    tracing::error!(destination = self.destination(), error, advice, "run failed");
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::{
     database::{self, Kind},
     destination::Destination,
     outbox::{self, Attempt, Became, Held, Outcome, Receipt, Settled, Settling},
-    quotes::FEE_SERVER,
+    quotes::{FEE_SERVER, QUOTE_SUBMITTED},
     telemetry::metrics,
 };
 
@@ -239,7 +239,7 @@ async fn store<D: Destination>(worker: &Worker<D>, attempts: &[Attempt<D::Receip
     worker.signals.settled.notify_waiters();
     let became: Vec<_> = became.into_iter().map(Became::in_the_end).collect();
     for (attempt, became) in attempts.iter().zip(&became) {
-        if *became == Became::Delivered && name == FEE_SERVER && attempt.event.event_type == "quote.submitted" {
+        if *became == Became::Delivered && *name == FEE_SERVER && attempt.event.event_type == QUOTE_SUBMITTED {
             metrics::fee_lag_seconds((at - attempt.event.created_at).as_seconds_f64());
         }
     }

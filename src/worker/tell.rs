@@ -24,8 +24,8 @@ pub(super) fn rescued(rescued: Settled<'_, ()>) {
 /// No payload and no secret is in it.
 fn ended<R>((attempt, became): Settled<'_, R>) {
     let event = &attempt.event;
-    let (destination, outcome) = (&event.destination, attempt.outcome.name());
-    metrics::delivery(destination.clone(), outcome);
+    let (destination, outcome) = (event.destination.as_str(), attempt.outcome.name());
+    metrics::delivery(event.destination.clone(), outcome);
     let trace = event.trace_context.as_deref().and_then(TraceContext::parse);
     let trace_id = trace.as_ref().map(TraceContext::trace_id);
     let (quote, number, took) = (event.aggregate_id, event.attempt, attempt.took);
@@ -59,7 +59,7 @@ fn ended<R>((attempt, became): Settled<'_, R>) {
 pub(super) fn not_stored<R>(attempt: &Attempt<R>) {
     let (event, outcome) = (&attempt.event, attempt.outcome.name());
     metrics::lease_lost(1);
-    tracing::error!(event = %event.id, quote = %event.aggregate_id, destination = event.destination, attempt = event.attempt,
+    tracing::error!(event = %event.id, quote = %event.aggregate_id, destination = event.destination.as_str(), attempt = event.attempt,
         outcome, lease = %event.lease_token, "could not be settled before its lease ended: it is attempted again");
 }
 

@@ -25,8 +25,8 @@ use super::{Delivery, Destination};
 use crate::{
     database::DatabaseTransaction,
     fees::{self, Fee},
-    outbox::{self, Became, LeasedEvent, Outcome, Settled},
-    quotes::{self, FEE_SERVER, Status},
+    outbox::{self, Became, DestinationName, LeasedEvent, Outcome, Settled},
+    quotes::{self, FEE_SERVER, QuoteEvent, Status},
     relay::{News, Relay, What},
     settings,
 };
@@ -111,10 +111,10 @@ impl FeeServer {
 
     /// Hands `delivery` over, once.
     pub async fn hand_over(&self, delivery: Delivery<'_>) -> Outcome<Receipt> {
-        match delivery.event_type {
-            "quote.submitted" => self.make_fee(delivery).await.map(|(status, fee)| Receipt::Fee(status, fee)),
-            "quote.cancelled" => self.void_fee(delivery).await,
-            other => Outcome::Broken(format!("the fee server takes no events of type {other}")),
+        match QuoteEvent::of(delivery.event_type) {
+            Some(QuoteEvent::Submitted) => self.make_fee(delivery).await.map(|(status, fee)| Receipt::Fee(status, fee)),
+            Some(QuoteEvent::Cancelled) => self.void_fee(delivery).await,
+            _ => Outcome::Broken(format!("the fee server takes no events of type {}", delivery.event_type)),
         }
     }
 
@@ -242,8 +242,8 @@ fn may_have_been_sent<R>(outcome: Outcome<R>) -> Outcome<R> {
 impl Destination for FeeServer {
     type Receipt = Receipt;
 
-    fn name(&self) -> &'static str {
-        FEE_SERVER
+    fn name(&self) -> &'static DestinationName {
+        &FEE_SERVER
     }
 
     async fn deliver(&self, event: &LeasedEvent) -> Outcome<Receipt> {

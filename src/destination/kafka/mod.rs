@@ -21,8 +21,8 @@ use serde_json::{Map, Value, json};
 use super::{Delivery, Destination};
 use crate::{
     database::DatabaseTransaction,
-    outbox::{Became, LeasedEvent, Outcome, Receipt, Settled},
-    quotes::{self, KAFKA, Status},
+    outbox::{Became, DestinationName, LeasedEvent, Outcome, Receipt, Settled},
+    quotes::{self, KAFKA, QUOTE_SUBMITTED, Status},
     settings,
 };
 use producer::Producers;
@@ -114,8 +114,8 @@ impl Kafka {
 impl Destination for Kafka {
     type Receipt = KafkaReceipt;
 
-    fn name(&self) -> &'static str {
-        KAFKA
+    fn name(&self) -> &'static DestinationName {
+        &KAFKA
     }
 
     async fn deliver(&self, event: &LeasedEvent) -> Outcome<KafkaReceipt> {
@@ -131,17 +131,17 @@ impl Destination for Kafka {
         let told: Vec<_> = settled.iter().copied().filter_map(handed_over).map(|event| event.aggregate_id).collect();
         if !told.is_empty() {
             // Nothing happens to quotes that have their fees made elsewhere: to them this was news.
-            quotes::advance_those_for(txn, KAFKA, told, Status::Pending, Status::Confirmed, None, now).await?;
+            quotes::advance_those_for(txn, &KAFKA, told, Status::Pending, Status::Confirmed, None, now).await?;
         }
         let refused = settled.iter().copied().filter_map(refused);
         let refused: Vec<_> = refused.map(|(event, why)| (event.aggregate_id, why)).collect();
-        quotes::reject(txn, Some(KAFKA), refused, now).await?;
+        quotes::reject(txn, Some(&KAFKA), refused, now).await?;
         Ok(())
     }
 }
 
 fn hands_over(event: &LeasedEvent) -> bool {
-    event.event_type == "quote.submitted"
+    event.event_type == QUOTE_SUBMITTED
 }
 
 fn handed_over((attempt, became): Settled<'_, KafkaReceipt>) -> Option<&LeasedEvent> {

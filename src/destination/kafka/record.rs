@@ -8,7 +8,7 @@ use rdkafka::{
     producer::FutureRecord,
 };
 
-use crate::{destination::Delivery, telemetry::trace_context::TraceContext};
+use crate::{destination::Delivery, outbox::EventType, quotes::QuoteEvent, telemetry::trace_context::TraceContext};
 
 /// Where quotes are told of.
 pub(super) const QUOTES: &str = "feebox.quotes";
@@ -18,12 +18,11 @@ const FEES: &str = "feebox.fees";
 const SOURCE: &str = "feebox";
 
 /// The topic for events of `event_type`.
-pub(super) fn topic(event_type: &str) -> Option<&'static str> {
-    match event_type {
-        "quote.submitted" | "quote.rejected" | "quote.cancelled" => Some(QUOTES),
-        "fee.created" => Some(FEES),
-        _ => None,
-    }
+pub(super) fn topic(event_type: &EventType) -> Option<&'static str> {
+    QuoteEvent::of(event_type).map(|event| match event {
+        QuoteEvent::Submitted | QuoteEvent::Rejected | QuoteEvent::Cancelled => QUOTES,
+        QuoteEvent::FeeCreated => FEES,
+    })
 }
 
 /// The record of `delivery`. Its key is the quote's id, so that all records of a quote share a partition of the topic.

@@ -19,6 +19,7 @@ use sea_orm::{
 use crate::{
     clock::{Clock, after},
     database::{Database, DatabaseTransaction},
+    outbox::DestinationName,
 };
 
 /// Why nothing is claimed for a destination although events may be due.
@@ -66,15 +67,15 @@ pub(in crate::outbox) struct Pass {
 ///
 /// # Errors
 /// What the database answers.
-pub async fn ensure_destinations(db: &Database, names: &[&str]) -> Result<(), DbErr> {
+pub async fn ensure_destinations(db: &Database, names: &[&DestinationName]) -> Result<(), DbErr> {
     let now = db.now(db.connection()).await?;
     for name in names {
         // To insert what is there makes MariaDB wait for whoever holds the row.
-        if destination::Entity::find_by_id(*name).one(db.connection()).await?.is_some() {
+        if destination::Entity::find_by_id(name.as_str()).one(db.connection()).await?.is_some() {
             continue;
         }
         let row = destination::ActiveModel {
-            name: Set((*name).into()),
+            name: Set(name.to_string()),
             circuit: Set(Circuit::Closed),
             consecutive_failures: Set(0),
             updated_at: Set(now),
@@ -94,8 +95,12 @@ pub async fn ensure_destinations(db: &Database, names: &[&str]) -> Result<(), Db
 ///
 /// # Errors
 /// What the database answers.
-pub async fn held(db: &impl ConnectionTrait, name: &str, now: DateTime<Utc>) -> Result<Option<Held>, DbErr> {
-    let row = destination::Entity::find_by_id(name).one(db).await?;
+pub async fn held(
+    db: &impl ConnectionTrait,
+    name: &DestinationName,
+    now: DateTime<Utc>,
+) -> Result<Option<Held>, DbErr> {
+    let row = destination::Entity::find_by_id(name.as_str()).one(db).await?;
     Ok(row.and_then(|row| hold(&row, now)))
 }
 
@@ -103,7 +108,7 @@ pub async fn held(db: &impl ConnectionTrait, name: &str, now: DateTime<Utc>) -> 
 ///
 /// # Errors
 /// Any database error.
-pub async fn held_now(db: &Database, name: &str) -> Result<Option<Held>, DbErr> {
+pub async fn held_now(db: &Database, name: &DestinationName) -> Result<Option<Held>, DbErr> {
     let seen = see(db.connection(), db.clock(), name).await?;
     Ok(seen.and_then(|Seen { row, now }| hold(&row, now)))
 }

@@ -166,15 +166,15 @@ async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
     let rows = events().map(|id| (id, vec![Cell::Text("pending".into()), Cell::Keep])).collect();
     let mut all = vec![
         built("write down", back_to_pending.statements(backend, 512 * 1024, rows).remove(0), named + 2 * KEYS),
-        hot("look", &statements::anything(FEE_SERVER, &clock), 10),
-        built("claim", statements::due(FEE_SERVER, now, 100).build(backend), asked),
+        hot("look", &statements::anything(&FEE_SERVER, &clock), 10),
+        built("claim", statements::due(&FEE_SERVER, now, 100).build(backend), asked),
         built("lease", lease.build(backend), named),
-        built("lock", statements::locked(FEE_SERVER, clock.clone(), events()).build(backend), named),
+        built("lock", statements::locked(&FEE_SERVER, clock.clone(), events()).build(backend), named),
         built("rescue", statements::expired(now, LIMIT).build(backend), asked),
         built("ages of keys", submission::ages(now, LIMIT).build(backend), asked),
         built("deletion of keys", submission::deletion(oldest, youngest).build(backend), asked),
         built("advance", advance.build(backend), named),
-        built("hand-overs", quotes::hand_overs(FEE_SERVER, of_quotes()).build(backend), named),
+        built("hand-overs", quotes::hand_overs(&FEE_SERVER, of_quotes()).build(backend), named),
         built("stale", sweeper::oldest_stale(Band::Past, stale, None, LIMIT).build(backend), asked),
         built("stale behind", sweeper::oldest_stale(Band::Past, stale, behind, LIMIT).build(backend), asked),
         hot("number of stale", &sweeper::number_of_stale(Band::Past, stale, LIMIT), asked),
@@ -186,7 +186,7 @@ async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
     let settled = inspection::statements::numbers_of_settled(backend, LIMIT);
     all.extend(settled.iter().map(|question| hot("settled", question, asked)));
     for status in [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead] {
-        all.push(hot("unsettled", &inspection::statements::number_of_unsettled(FEE_SERVER, status, LIMIT), asked));
+        all.push(hot("unsettled", &inspection::statements::number_of_unsettled(&FEE_SERVER, status, LIMIT), asked));
     }
     all
 }

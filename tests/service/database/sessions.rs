@@ -281,7 +281,7 @@ fn a_stored_quote(at: chrono::DateTime<chrono::Utc>) -> quotes::Quote {
         currency: "EUR".into(),
         amount_minor: 1,
         lines: serde_json::json!([]),
-        destination: quotes::FEE_SERVER.into(),
+        destination: quotes::FEE_SERVER.to_string(),
         status: Status::Pending,
         status_reason: None,
         submitted_at: at,

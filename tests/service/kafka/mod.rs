@@ -71,7 +71,7 @@ impl Relayed {
         for _ in 0..count {
             let quote = Uuid::now_v7();
             for sequence in 1..=3 {
-                let event = self.outbox.record(quote, KAFKA, sequence).await;
+                let event = self.outbox.record(quote, &KAFKA, sequence).await;
                 recorded.entry(quote).or_insert_with(Vec::new).push(event);
             }
         }

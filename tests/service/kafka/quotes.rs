@@ -71,7 +71,10 @@ async fn what_kafka_may_have_been_told_of_is_cancelled_behind_it(outbox: TestOut
         shop.deliver(outcome).await;
         shop.submission.cancel(quote, Some("a mistake"), None).await.unwrap();
         let cancellation = outbox.events_of(quote).await.remove(1);
-        assert_eq!((cancellation.event_type.as_str(), cancellation.destination.as_str()), ("quote.cancelled", KAFKA));
+        assert_eq!(
+            (cancellation.event_type.as_str(), cancellation.destination.as_str()),
+            ("quote.cancelled", KAFKA.as_str())
+        );
         assert_eq!(cancellation.payload["reason"], "a mistake");
         shop.audit_is_silent().await;
         shop.deliver(stored()).await;
@@ -145,7 +148,7 @@ impl Shop<'_> {
     }
 
     async fn deliver(&self, outcome: Outcome<KafkaReceipt>) -> Became {
-        let claimed: LeasedEvent = self.outbox.claim_of(KAFKA, "a", 1, TestOutbox::LEASE).await.events.remove(0);
+        let claimed: LeasedEvent = self.outbox.claim_of(&KAFKA, "a", 1, TestOutbox::LEASE).await.events.remove(0);
         let attempts: [Attempt<KafkaReceipt>; 1] = [attempt(&claimed, outcome)];
         self.outbox.settle_at(&self.kafka, "a", &attempts).await.remove(0)
     }

@@ -75,7 +75,7 @@ async fn a_pause_a_wait_and_an_open_circuit_hold_it_back(desk: Desk) {
     let explanation = told(&desk, event, &["circuit of fee-server has been open", "who are you?", "probe"]).await;
     assert!(explanation.not_before.is_none());
     assert!(explanation.circuit.unwrap().next_probe_at.unwrap() > desk.now().await);
-    operator::pause(&desk.db, ANN, FEE_SERVER).await.unwrap();
+    operator::pause(&desk.db, ANN, &FEE_SERVER).await.unwrap();
     let explanation = told(&desk, event, &["paused by ann", "because I can", "circuit"]).await;
     assert_eq!(explanation.paused.unwrap().by, "ann");
 }

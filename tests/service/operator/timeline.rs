@@ -14,9 +14,9 @@ async fn a_quote_with_a_long_story_tells_it_in_order(desk: Desk) {
     let (quote_id, event) = desk.submit().await;
     desk.fail(Outcome::Unknown("408 Request Timeout: late".into())).await;
     desk.advance(1);
-    operator::pause(&desk.db, ANN, FEE_SERVER).await.unwrap();
+    operator::pause(&desk.db, ANN, &FEE_SERVER).await.unwrap();
     desk.advance(1);
-    operator::resume(&desk.db, ANN, FEE_SERVER).await.unwrap();
+    operator::resume(&desk.db, ANN, &FEE_SERVER).await.unwrap();
     desk.fail(Outcome::Unauthorised("401 Unauthorized: no".into())).await;
     desk.advance(60);
     operator::retry(&desk.db, ANN, event).await.unwrap();

@@ -103,6 +103,6 @@ async fn pause(outbox: &TestOutbox, paused: bool) {
     let now = outbox.now().await;
     let pause = Pause { by: "ann".into(), since: now, reason: None };
     let txn = outbox.db.begin().await.unwrap();
-    assert!(outbox::set_pause(&txn, FEE_SERVER, paused.then_some(&pause), now).await.unwrap());
+    assert!(outbox::set_pause(&txn, &FEE_SERVER, paused.then_some(&pause), now).await.unwrap());
     txn.commit().await.unwrap();
 }

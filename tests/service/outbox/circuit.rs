@@ -5,7 +5,7 @@ use std::time::Duration;
 use entity::destination::Circuit;
 use entity::outbox_event::Status;
 use feebox::outbox::{Became, Held, LeasedEvent, Outcome};
-use feebox::quotes::FEE_SERVER;
+use feebox::quotes::{FEE_SERVER, KAFKA};
 use uuid::Uuid;
 
 use crate::support::{TestOutbox, attempt, delivered, on_each_engine, refused, retry, unknown};
@@ -102,8 +102,8 @@ async fn nothing_goes_out_while_the_circuit_is_open(outbox: TestOutbox) {
 
 async fn other_destinations_go_on_while_a_circuit_is_open(outbox: TestOutbox) {
     open_circuit(&outbox).await;
-    outbox.record(Uuid::now_v7(), "kafka", 1).await;
-    assert_eq!(outbox.claim_of("kafka", "a", 10, TestOutbox::LEASE).await.events.len(), 1);
+    outbox.record(Uuid::now_v7(), &KAFKA, 1).await;
+    assert_eq!(outbox.claim_of(&KAFKA, "a", 10, TestOutbox::LEASE).await.events.len(), 1);
 }
 
 async fn only_one_probe_goes_out_in_the_whole_fleet(outbox: TestOutbox) {
@@ -264,7 +264,7 @@ async fn a_retry_after_is_no_failure_of_the_destination(mut outbox: TestOutbox) 
 
 async fn a_paused_destination_gets_nothing(outbox: TestOutbox) {
     outbox.submit(1).await;
-    outbox.pause(FEE_SERVER).await;
+    outbox.pause(&FEE_SERVER).await;
     let claim = outbox.ask("a", 10).await;
     assert_eq!((claim.events.len(), claim.held), (0, Some(Held::Paused)));
 }

@@ -8,7 +8,7 @@ use entity::outbox_event::Status;
 use feebox::database::{Database, Listed};
 use feebox::inspection::{EventFilter, list};
 use feebox::outbox::{self, ClaimRequest, LeasedEvent};
-use feebox::quotes::FEE_SERVER;
+use feebox::quotes::{FEE_SERVER, KAFKA};
 use sea_orm::{ConnectionTrait, DbBackend, QueryTrait, Statement};
 use uuid::Uuid;
 
@@ -50,11 +50,11 @@ async fn a_claim_takes_the_longest_due_first_and_no_more_than_its_limit(outbox: 
 
 async fn a_claim_takes_the_events_of_one_destination(outbox: TestOutbox) {
     let quote = Uuid::now_v7();
-    let for_kafka = outbox.record(quote, "kafka", 1).await;
-    let for_fee_server = outbox.record(quote, FEE_SERVER, 1).await;
+    let for_kafka = outbox.record(quote, &KAFKA, 1).await;
+    let for_fee_server = outbox.record(quote, &FEE_SERVER, 1).await;
 
     assert_eq!(ids(&outbox.claim("a", 10).await), [for_fee_server]);
-    let claim = outbox.claim_of("kafka", "a", 10, TestOutbox::LEASE).await;
+    let claim = outbox.claim_of(&KAFKA, "a", 10, TestOutbox::LEASE).await;
     assert_eq!(ids(&claim.events), [for_kafka]);
 }
 
@@ -115,7 +115,7 @@ async fn claim_until_all_are_taken(
 ) -> Vec<LeasedEvent> {
     let mut claimed = vec![];
     while taken.load(Ordering::SeqCst) < all {
-        let request = ClaimRequest { destination: FEE_SERVER, worker, limit, lease: TestOutbox::LEASE };
+        let request = ClaimRequest { destination: &FEE_SERVER, worker, limit, lease: TestOutbox::LEASE };
         let claim = outbox::claim(db, &request).await.unwrap();
         taken.fetch_add(claim.events.len(), Ordering::SeqCst);
         claimed.extend(claim.events);
@@ -174,7 +174,7 @@ async fn store_delivered(outbox: &TestOutbox, count: usize) {
 async fn plan_of_a_claim(outbox: &TestOutbox) -> String {
     let connection = outbox.db.connection();
     let backend = connection.get_database_backend();
-    let claim = outbox::statements::due(FEE_SERVER, outbox.now().await, 100).build(backend);
+    let claim = outbox::statements::due(&FEE_SERVER, outbox.now().await, 100).build(backend);
     match backend {
         DbBackend::Sqlite => {
             let explain = format!("EXPLAIN QUERY PLAN {}", claim.sql);
@@ -213,7 +213,7 @@ fn ids(events: &[LeasedEvent]) -> Vec<Uuid> {
 }
 
 async fn a_row_that_cannot_be_read_is_given_up_and_keeps_nobody_from_the_others(outbox: TestOutbox) {
-    let alone = outbox.record(Uuid::now_v7(), "kafka", 1).await;
+    let alone = outbox.record(Uuid::now_v7(), &KAFKA, 1).await;
     let events = outbox.submit(5).await;
     let spoil = async |event: Uuid, set: &str| {
         let id = match outbox.db.connection().get_database_backend() {
@@ -236,8 +236,8 @@ async fn a_row_that_cannot_be_read_is_given_up_and_keeps_nobody_from_the_others(
     let claimed: Vec<_> = outbox.claim("a", 10).await.into_iter().map(|event| event.id).collect();
     assert_eq!(claimed, [events[0], events[2], events[3], events[4]]);
     spoil(alone, unreadable).await;
-    assert!(outbox.claim_of("kafka", "a", 1, TestOutbox::LEASE).await.events.is_empty());
-    assert!(!outbox.claim_of("kafka", "a", 1, TestOutbox::LEASE).await.is_full, "it is asked for no more");
+    assert!(outbox.claim_of(&KAFKA, "a", 1, TestOutbox::LEASE).await.events.is_empty());
+    assert!(!outbox.claim_of(&KAFKA, "a", 1, TestOutbox::LEASE).await.is_full, "it is asked for no more");
     spoil(events[2], unreadable).await;
     outbox.advance(TestOutbox::LEASE + Duration::from_secs(1));
     assert_eq!(outbox.rescue("b").await.len(), 3);

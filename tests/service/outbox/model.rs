@@ -182,7 +182,7 @@ impl Play {
         let Some(quote) = self.any_quote() else { return };
         let sequence = self.next_sequence(quote);
         self.tell(format!("record event {sequence} of {quote}"));
-        let id = self.outbox.record(quote, FEE_SERVER, sequence).await;
+        let id = self.outbox.record(quote, &FEE_SERVER, sequence).await;
         let stored_at = self.outbox.event(id).await.created_at;
         self.store(id, quote, sequence, stored_at);
     }
@@ -192,7 +192,7 @@ impl Play {
         let worker = if self.dice.random() { "a" } else { "b" };
         self.tell(format!("{worker} claims {limit} for {lease:?}"));
         let before = self.outbox.now().await;
-        let claimed = self.outbox.claim_of(FEE_SERVER, worker, limit, lease).await.events;
+        let claimed = self.outbox.claim_of(&FEE_SERVER, worker, limit, lease).await.events;
         let now = before..=self.outbox.now().await;
 
         let (expected, probe) = self.claimable(before, limit);
@@ -250,7 +250,7 @@ impl Play {
         let txn = self.outbox.db.begin().await.unwrap();
         let attempts = [attempt(&leased, outcome.clone())];
         let (clock, policy) = (self.outbox.db.clock(), &self.outbox.policy);
-        let settling = outbox::settle(&txn, clock, FEE_SERVER, "a", policy, &attempts).await.unwrap();
+        let settling = outbox::settle(&txn, clock, &FEE_SERVER, "a", policy, &attempts).await.unwrap();
         let (became, now) = (settling.became, settling.at);
         txn.commit().await.unwrap();
 

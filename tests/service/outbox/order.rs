@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use feebox::outbox::{LeasedEvent, Outcome};
-use feebox::quotes::FEE_SERVER;
+use feebox::quotes::{FEE_SERVER, KAFKA, QUOTE_CANCELLED};
 use uuid::Uuid;
 
 use crate::support::{TestOutbox, delivered, on_each_engine, refused, retry};
@@ -60,7 +60,7 @@ async fn every_later_event_waits_not_only_the_next(outbox: TestOutbox) {
     let quote = Uuid::now_v7();
     let mut stored = vec![];
     for sequence in 1..=3 {
-        stored.push(outbox.record(quote, FEE_SERVER, sequence).await);
+        stored.push(outbox.record(quote, &FEE_SERVER, sequence).await);
     }
     let mut claimed = vec![];
     for _ in 1..=3 {
@@ -74,36 +74,36 @@ async fn every_later_event_waits_not_only_the_next(outbox: TestOutbox) {
 async fn a_held_back_event_leaves_room_for_others_within_the_limit(outbox: TestOutbox) {
     // The longest due are all held back by the one that was put off.
     let quote = Uuid::now_v7();
-    outbox.record(quote, FEE_SERVER, 1).await;
+    outbox.record(quote, &FEE_SERVER, 1).await;
     outbox.deliver("a", Outcome::Unauthorised("401".into())).await;
     for sequence in 2..=5 {
-        outbox.record(quote, FEE_SERVER, sequence).await;
+        outbox.record(quote, &FEE_SERVER, sequence).await;
     }
     outbox.advance(Duration::from_secs(1));
-    let other = outbox.record(Uuid::now_v7(), FEE_SERVER, 1).await;
+    let other = outbox.record(Uuid::now_v7(), &FEE_SERVER, 1).await;
     outbox.advance(Duration::from_secs(14));
     assert_eq!(ids(&outbox.claim("a", 1).await), [other]);
 }
 
 async fn other_quotes_and_other_destinations_do_not_wait(outbox: TestOutbox) {
     let quote = Uuid::now_v7();
-    outbox.record(quote, FEE_SERVER, 1).await;
-    outbox.record(quote, FEE_SERVER, 2).await;
+    outbox.record(quote, &FEE_SERVER, 1).await;
+    outbox.record(quote, &FEE_SERVER, 2).await;
     outbox.deliver("a", refused()).await;
 
     // Not the first one of its destination, so that earlier ones are looked for.
-    let for_kafka = outbox.record(quote, "kafka", 3).await;
+    let for_kafka = outbox.record(quote, &KAFKA, 3).await;
     let others = outbox.submit(3).await;
     assert_eq!(ids(&outbox.claim("a", 10).await), others);
-    let claim = outbox.claim_of("kafka", "a", 10, TestOutbox::LEASE).await;
+    let claim = outbox.claim_of(&KAFKA, "a", 10, TestOutbox::LEASE).await;
     assert_eq!(ids(&claim.events), [for_kafka]);
 }
 
 /// The clock may be set back between two events of a quote.
 async fn order_is_told_by_place_and_not_by_due_time(outbox: TestOutbox) {
     let quote = Uuid::now_v7();
-    let second = outbox.record(quote, FEE_SERVER, 2).await;
-    let first = outbox.record(quote, FEE_SERVER, 1).await;
+    let second = outbox.record(quote, &FEE_SERVER, 2).await;
+    let first = outbox.record(quote, &FEE_SERVER, 1).await;
     let claimed = outbox.claim("a", 10).await;
     assert_eq!(ids(&claimed), [first]);
     outbox.settle_one("a", &claimed[0], delivered()).await;
@@ -116,8 +116,8 @@ async fn two_events_cannot_share_a_place(outbox: TestOutbox) {
     let txn = outbox.db.begin().await.unwrap();
     let event = NewEvent {
         quote_id: outbox.event(first).await.aggregate_id,
-        event_type: "quote.cancelled",
-        destination: FEE_SERVER,
+        event_type: QUOTE_CANCELLED.clone(),
+        destination: FEE_SERVER.clone(),
         sequence: 2,
         payload: serde_json::Value::Null,
         trace_context: None,
@@ -128,7 +128,7 @@ async fn two_events_cannot_share_a_place(outbox: TestOutbox) {
 
 async fn two_of_one_quote(outbox: &TestOutbox) -> [Uuid; 2] {
     let quote = Uuid::now_v7();
-    [outbox.record(quote, FEE_SERVER, 1).await, outbox.record(quote, FEE_SERVER, 2).await]
+    [outbox.record(quote, &FEE_SERVER, 1).await, outbox.record(quote, &FEE_SERVER, 2).await]
 }
 
 fn ids(events: &[LeasedEvent]) -> Vec<Uuid> {

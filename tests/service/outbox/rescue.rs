@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use entity::outbox_event::Status;
 use feebox::outbox::{Became, Sight};
-use feebox::quotes::FEE_SERVER;
+use feebox::quotes::{FEE_SERVER, KAFKA};
 
 use crate::support::{TestOutbox, delivered, on_each_engine, retry};
 
@@ -24,27 +24,27 @@ on_each_engine!(
 async fn a_look_tells_what_a_run_would_find(outbox: TestOutbox) {
     let look = async |destination| feebox::outbox::look(&outbox.db, destination).await.unwrap();
     let nothing = Sight { due: false, expired: false };
-    assert_eq!(look(FEE_SERVER).await, nothing);
+    assert_eq!(look(&FEE_SERVER).await, nothing);
     outbox.submit(1).await;
-    assert_eq!(look(FEE_SERVER).await, Sight { due: true, ..nothing });
-    assert_eq!(look("kafka").await, nothing, "it is not its event");
+    assert_eq!(look(&FEE_SERVER).await, Sight { due: true, ..nothing });
+    assert_eq!(look(&KAFKA).await, nothing, "it is not its event");
     outbox.claim("a", 1).await;
-    assert_eq!(look(FEE_SERVER).await, nothing, "it is in good hands");
+    assert_eq!(look(&FEE_SERVER).await, nothing, "it is in good hands");
     outbox.advance(TestOutbox::LEASE * 2);
-    assert_eq!(look("kafka").await, Sight { expired: true, ..nothing }, "whoever looks takes it back");
+    assert_eq!(look(&KAFKA).await, Sight { expired: true, ..nothing }, "whoever looks takes it back");
     let rescued = outbox.rescue("b").await;
     assert_eq!(rescued[0].0.event.destination, FEE_SERVER, "which is told of it, whoever takes it back");
-    assert_eq!(look(FEE_SERVER).await, Sight { due: true, ..nothing });
+    assert_eq!(look(&FEE_SERVER).await, Sight { due: true, ..nothing });
     outbox.deliver("b", retry()).await;
-    assert_eq!(look(FEE_SERVER).await, nothing, "it is due later");
+    assert_eq!(look(&FEE_SERVER).await, nothing, "it is due later");
     outbox.advance(Duration::from_hours(1));
-    assert_eq!(look(FEE_SERVER).await, Sight { due: true, ..nothing });
+    assert_eq!(look(&FEE_SERVER).await, Sight { due: true, ..nothing });
 }
 
 async fn only_leases_that_have_run_out_are_rescued(outbox: TestOutbox) {
     let stored = outbox.submit(2).await;
-    outbox.claim_of(FEE_SERVER, "a", 1, Duration::from_secs(10)).await;
-    outbox.claim_of(FEE_SERVER, "a", 1, Duration::from_secs(20)).await;
+    outbox.claim_of(&FEE_SERVER, "a", 1, Duration::from_secs(10)).await;
+    outbox.claim_of(&FEE_SERVER, "a", 1, Duration::from_secs(20)).await;
 
     outbox.advance(Duration::from_secs(9));
     assert!(outbox.rescue("b").await.is_empty());

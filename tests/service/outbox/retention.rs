@@ -42,7 +42,7 @@ async fn a_circuit_is_remembered_for_as_long_as_the_events_that_it_held_back(out
     let born = outbox.now().await;
     let openings = async || {
         let until = outbox.now().await;
-        outbox::circuit_openings(outbox.db.connection(), &[FEE_SERVER], born, until).await.unwrap()
+        outbox::circuit_openings(outbox.db.connection(), &[&FEE_SERVER], born, until).await.unwrap()
     };
     outbox.submit(1).await;
     outbox.deliver("a", Outcome::Unauthorised("401: token expired".into())).await;

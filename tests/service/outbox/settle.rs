@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::Utc;
 use entity::{outbox_event, quote};
 use feebox::outbox::{Became, LeasedEvent, Outcome};
+use feebox::quotes::FEE_SERVER;
 
 use crate::support::{TestOutbox, attempt, delivered, fee_server, on_each_engine, refused, retry, unknown, with_fee};
 
@@ -259,7 +260,7 @@ async fn a_quote_keeps_the_fee_that_it_has(outbox: TestOutbox) {
     outbox.submit(1).await;
     let first = outbox.claim("a", 1).await.remove(0);
     outbox.settle_at(&fee_server(), "a", &[with_fee(&first)]).await;
-    outbox.record(first.aggregate_id, "fee-server", 2).await;
+    outbox.record(first.aggregate_id, &FEE_SERVER, 2).await;
     let second = outbox.claim("a", 1).await.remove(0);
 
     let became = outbox.settle_at(&fee_server(), "a", &[with_fee(&second)]).await;

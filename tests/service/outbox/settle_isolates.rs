@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use entity::{outbox_event::Status, quote};
 use feebox::database::DatabaseTransaction;
 use feebox::destination::{Destination, FeeServer};
-use feebox::outbox::{Became, LeasedEvent, Outcome, Settled, revive_one};
+use feebox::outbox::{Became, DestinationName, LeasedEvent, Outcome, Settled, revive_one};
 use feebox::quotes::FEE_SERVER;
 use feebox::settings;
 use feebox::worker::Report;
@@ -251,8 +251,8 @@ impl Answers {
 impl Destination for Answers {
     type Receipt = Receipt;
 
-    fn name(&self) -> &'static str {
-        FEE_SERVER
+    fn name(&self) -> &'static DestinationName {
+        &FEE_SERVER
     }
 
     async fn deliver(&self, event: &LeasedEvent) -> Outcome<Receipt> {
@@ -290,8 +290,8 @@ struct Troubled {
 impl Destination for Troubled {
     type Receipt = ();
 
-    fn name(&self) -> &'static str {
-        FEE_SERVER
+    fn name(&self) -> &'static DestinationName {
+        &FEE_SERVER
     }
 
     async fn deliver(&self, event: &LeasedEvent) -> Outcome<()> {

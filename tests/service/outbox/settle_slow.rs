@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use entity::outbox_event::Status;
 use feebox::database::{Database, DatabaseTransaction};
 use feebox::destination::{Cue, Destination, Scripted};
-use feebox::outbox::{LeasedEvent, Outcome, Settled};
+use feebox::outbox::{DestinationName, LeasedEvent, Outcome, Settled};
 use feebox::quotes::FEE_SERVER;
 use feebox::settings::{self, Settings, Sources};
 use feebox::worker::{Report, Signals, Worker};
@@ -47,11 +47,11 @@ async fn six_hundred_expired_leases_are_delivered_within_two_leases_at_50_ms(out
 async fn expired_leases_are_delivered(outbox: TestOutbox, round_trip: Duration) {
     const EXPIRED: usize = 600;
     outbox.submit(EXPIRED).await;
-    let claim = outbox.claim_of(FEE_SERVER, "dead-worker", EXPIRED, Duration::from_millis(1)).await;
+    let claim = outbox.claim_of(&FEE_SERVER, "dead-worker", EXPIRED, Duration::from_millis(1)).await;
     assert_eq!(claim.events.len(), EXPIRED);
     let (proxy, db) = through_a_proxy(&outbox).await;
     proxy.delay(round_trip);
-    let scripted = Arc::new(Scripted::new(FEE_SERVER, |_| Cue::Answer(delivered())));
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, |_| Cue::Answer(delivered())));
     let signals = Signals::default();
     let worker = worker(&outbox, db, &scripted, LEASE, signals.clone());
     let begun = Instant::now();
@@ -89,7 +89,7 @@ async fn refused_credentials_are_settled_at_50_ms(outbox: TestOutbox) {
     outbox.submit(EVENTS).await;
     let (proxy, db) = through_a_proxy(&outbox).await;
     proxy.delay(Duration::from_millis(50));
-    let scripted = Arc::new(Scripted::new(FEE_SERVER, |_| Cue::Answer(Outcome::Unauthorised("401".into()))));
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, |_| Cue::Answer(Outcome::Unauthorised("401".into()))));
     let worker = worker(&outbox, db, &scripted, LEASE, Signals::default());
     let begun = Instant::now();
     let report = worker.run_once().await.unwrap();
@@ -105,7 +105,7 @@ async fn a_database_that_falls_silent_while_settling_repeats_no_delivery(outbox:
     let (proxy, db) = through_a_proxy(&outbox).await;
     let told = CancellationToken::new();
     let cue = Cue::AnswerWhenTold(told.clone(), delivered());
-    let scripted = Arc::new(Scripted::new(FEE_SERVER, move |_| cue.clone()));
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, move |_| cue.clone()));
     let worker = worker(&outbox, db, &scripted, LEASE, Signals::default());
     let silence = async {
         scripted.begun(EVENTS).await;
@@ -147,7 +147,7 @@ async fn a_settle_whose_commit_lost_its_answer_counts_as_what_it_was(outbox: Tes
 async fn a_worker_whose_run_failed_runs_again_by_itself(outbox: TestOutbox) {
     let event = outbox.submit(1).await[0];
     let (proxy, db) = through_a_proxy(&outbox).await;
-    let scripted = Arc::new(Scripted::new(FEE_SERVER, |_| Cue::Answer(delivered())));
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, |_| Cue::Answer(delivered())));
     let signals = Signals::default();
     let worker = worker(&outbox, db, &scripted, Duration::from_secs(3), signals.clone());
     proxy.black_hole();
@@ -200,8 +200,8 @@ struct LosesTheFirstCommit {
 impl Destination for LosesTheFirstCommit {
     type Receipt = ();
 
-    fn name(&self) -> &'static str {
-        FEE_SERVER
+    fn name(&self) -> &'static DestinationName {
+        &FEE_SERVER
     }
 
     async fn deliver(&self, _event: &LeasedEvent) -> Outcome<()> {

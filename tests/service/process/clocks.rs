@@ -50,7 +50,7 @@ async fn submit(submission: &Submission) -> Uuid {
 async fn what_a_clock_that_ran_ahead_left_waiting_is_due_again(outbox: TestOutbox) {
     let (ahead, submission) = a_year_ahead(&outbox).await;
     let leased = submit(&submission).await;
-    let request = ClaimRequest { destination: FEE_SERVER, worker: "gone", limit: 1, lease: TestOutbox::LEASE };
+    let request = ClaimRequest { destination: &FEE_SERVER, worker: "gone", limit: 1, lease: TestOutbox::LEASE };
     assert_eq!(outbox::claim(&ahead, &request).await.unwrap().events.len(), 1);
     let waiting = submit(&submission).await;
     let mut held = outbox.fee_server().await.into_active_model();
@@ -60,7 +60,7 @@ async fn what_a_clock_that_ran_ahead_left_waiting_is_due_again(outbox: TestOutbo
     held.update(outbox.db.connection()).await.unwrap();
 
     let found = bring_back(&outbox.db).await.unwrap();
-    assert_eq!(found, BroughtBack { due: 1, leases: 1, destinations: vec![FEE_SERVER.into()] });
+    assert_eq!(found, BroughtBack { due: 1, leases: 1, destinations: vec![FEE_SERVER.to_string()] });
     assert!(bring_back(&outbox.db).await.unwrap().is_nothing());
     let fee_server = outbox.fee_server().await;
     assert_eq!(fee_server.not_before, None);
@@ -76,7 +76,7 @@ async fn what_a_clock_that_ran_ahead_left_waiting_is_due_again(outbox: TestOutbo
 
 async fn a_wait_that_a_setting_permits_is_left_alone(outbox: TestOutbox) {
     let events = outbox.submit(2).await;
-    outbox.claim_of(FEE_SERVER, "worker", 1, LEASE_MAX).await;
+    outbox.claim_of(&FEE_SERVER, "worker", 1, LEASE_MAX).await;
     let [leased, pending] = [outbox.event(events[0]).await, outbox.event(events[1]).await];
     assert_eq!((leased.status, pending.status), (Status::Leased, Status::Pending));
     let mut later = pending.into_active_model();
@@ -107,7 +107,7 @@ async fn a_quote_of_the_future_is_stale_when_it_has_been_seen_for_that_long(outb
 async fn an_event_of_the_future_is_pruned_when_it_has_been_seen_for_that_long(outbox: TestOutbox) {
     let (ahead, submission) = a_year_ahead(&outbox).await;
     let quote = submit(&submission).await;
-    let request = ClaimRequest { destination: FEE_SERVER, worker: "worker", limit: 1, lease: TestOutbox::LEASE };
+    let request = ClaimRequest { destination: &FEE_SERVER, worker: "worker", limit: 1, lease: TestOutbox::LEASE };
     let claimed = outbox::claim(&ahead, &request).await.unwrap().events;
     let there = TestOutbox { db: ahead, submission, ..outbox };
     there.settle_one("worker", &claimed[0], delivered()).await;

@@ -159,9 +159,9 @@ async fn nothing_is_told_without_brokers(outbox: TestOutbox) {
 
 async fn the_fee_server_never_waits_for_kafka(outbox: TestOutbox) {
     submit(&outbox, 3).await;
-    let dead = Arc::new(Scripted::new(KAFKA, |_| Cue::Answer(Outcome::Refused("no".into()))));
+    let dead = Arc::new(Scripted::new(&KAFKA, |_| Cue::Answer(Outcome::Refused("no".into()))));
     outbox.worker("a", &dead, worker_settings()).run_once().await.unwrap();
-    let fees = Arc::new(Scripted::new(FEE_SERVER, |_| Cue::Answer(delivered())));
+    let fees = Arc::new(Scripted::new(&FEE_SERVER, |_| Cue::Answer(delivered())));
     assert_eq!(outbox.worker("a", &fees, worker_settings()).run_once().await.unwrap().delivered, 3);
 }
 

@@ -9,7 +9,7 @@ use feebox::destination::{Destination, FeeServer};
 use feebox::lab::sample_fee_server::{Faults, SampleFeeServer};
 use feebox::operator::Operator;
 use feebox::outbox::{self, Attempt, ClaimRequest, LeasedEvent, Outcome, Policy, RetryPolicy, Settled};
-use feebox::quotes::FEE_SERVER;
+use feebox::quotes::{FEE_SERVER, KAFKA};
 use feebox::settings::{Settings, Sources};
 use feebox::submission::{OutboxRecorder, Submission};
 use sea_orm::{ConnectionTrait, EntityTrait};
@@ -66,7 +66,7 @@ impl Desk {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
         let settings = Settings::load(&Sources::overrides(overrides)).unwrap();
-        outbox::ensure_destinations(&db, &[FEE_SERVER, "kafka"]).await.unwrap();
+        outbox::ensure_destinations(&db, &[&FEE_SERVER, &KAFKA]).await.unwrap();
         let policy = Policy {
             retry: RetryPolicy::new(settings.retry),
             circuit: settings.circuit,
@@ -102,7 +102,7 @@ impl Desk {
     }
 
     pub async fn claim(&self) -> Vec<LeasedEvent> {
-        let (destination, worker, lease) = (FEE_SERVER, "worker-1", Duration::from_secs(30));
+        let (destination, worker, lease) = (&FEE_SERVER, "worker-1", Duration::from_secs(30));
         outbox::claim(&self.db, &ClaimRequest { destination, worker, limit: 1000, lease }).await.unwrap().events
     }
 
@@ -132,7 +132,7 @@ impl Desk {
         let attempts = [Attempt { event, outcome, took: Duration::from_millis(7) }];
         let txn = self.db.begin().await.unwrap();
         let clock = self.db.clock();
-        let settling = outbox::settle(&txn, clock, FEE_SERVER, "worker-1", &self.policy, &attempts).await.unwrap();
+        let settling = outbox::settle(&txn, clock, &FEE_SERVER, "worker-1", &self.policy, &attempts).await.unwrap();
         let settled: Vec<Settled<'_, Receipt>> = attempts.iter().zip(&settling.became).collect();
         self.fee_server.apply(&txn, &settled, settling.at).await.unwrap();
         txn.commit().await.unwrap();

@@ -8,9 +8,10 @@ use feebox::database::Database;
 use feebox::destination::{Destination, FeeServer};
 use feebox::fees::Fee;
 use feebox::outbox::{
-    self, Attempt, Became, Claim, ClaimRequest, LeasedEvent, NewEvent, Outcome, Policy, RetryPolicy, Settled,
+    self, Attempt, Became, Claim, ClaimRequest, DestinationName, LeasedEvent, NewEvent, Outcome, Policy, RetryPolicy,
+    Settled,
 };
-use feebox::quotes::FEE_SERVER;
+use feebox::quotes::{FEE_SERVER, KAFKA, QUOTE_SUBMITTED};
 use feebox::settings::{self, Settings, Sources};
 use feebox::submission::{Line, NewQuote, OutboxRecorder, Submission};
 use feebox::worker::{Signals, Worker};
@@ -76,7 +77,7 @@ impl TestOutbox {
     pub async fn open(engine: Engine) -> TestOutbox {
         let database = TestDatabase::migrated(engine).await;
         let db = database.open().await;
-        outbox::ensure_destinations(&db, &[FEE_SERVER, "kafka"]).await.unwrap();
+        outbox::ensure_destinations(&db, &[&FEE_SERVER, &KAFKA]).await.unwrap();
         let submission = Submission::new(db.clone(), vec![Arc::new(OutboxRecorder)]);
         TestOutbox { database, db, policy: policy(), submission }
     }
@@ -99,37 +100,39 @@ impl TestOutbox {
     }
 
     /// Stores an event at a place of its own; returns its id.
-    pub async fn record(&self, quote_id: Uuid, destination: &'static str, sequence: i32) -> Uuid {
+    pub async fn record(&self, quote_id: Uuid, destination: &DestinationName, sequence: i32) -> Uuid {
         let txn = self.db.begin().await.unwrap();
         let now = self.db.now(&*txn).await.unwrap();
-        let event_type = "quote.submitted";
+        let (event_type, name) = (QUOTE_SUBMITTED.clone(), destination.clone());
         let payload = json!({ "quote_id": quote_id, "currency": "EUR" });
-        let event = NewEvent { quote_id, event_type, destination, sequence, payload, trace_context: None };
+        let event = NewEvent { quote_id, event_type, destination: name, sequence, payload, trace_context: None };
         outbox::record(&txn, now, vec![event]).await.unwrap();
         txn.commit().await.unwrap();
         let stored = self.events().await.into_iter().find(|event| {
-            (event.aggregate_id, event.destination.as_str(), event.sequence) == (quote_id, destination, sequence)
+            (event.aggregate_id, event.destination.as_str(), event.sequence)
+                == (quote_id, destination.as_str(), sequence)
         });
         stored.unwrap().id
     }
 
     /// Claims of the fee server's events, and tells what held it back.
     pub async fn ask(&self, worker: &str, limit: usize) -> Claim {
-        self.claim_of(FEE_SERVER, worker, limit, Self::LEASE).await
+        self.claim_of(&FEE_SERVER, worker, limit, Self::LEASE).await
     }
 
     pub async fn claim(&self, worker: &str, limit: usize) -> Vec<LeasedEvent> {
         self.ask(worker, limit).await.events
     }
 
-    pub async fn claim_of(&self, destination: &str, worker: &str, limit: usize, lease: Duration) -> Claim {
+    pub async fn claim_of(&self, destination: &DestinationName, worker: &str, limit: usize, lease: Duration) -> Claim {
         outbox::claim(&self.db, &ClaimRequest { destination, worker, limit, lease }).await.unwrap()
     }
 
     /// Settles what has no effect beside the outbox.
     pub async fn settle<R: outbox::Receipt>(&self, worker: &str, attempts: &[Attempt<R>]) -> Vec<Became> {
         let txn = self.db.begin().await.unwrap();
-        let settling = outbox::settle(&txn, self.db.clock(), FEE_SERVER, worker, &self.policy, attempts).await.unwrap();
+        let settling =
+            outbox::settle(&txn, self.db.clock(), &FEE_SERVER, worker, &self.policy, attempts).await.unwrap();
         txn.commit().await.unwrap();
         settling.became
     }
@@ -225,7 +228,7 @@ impl TestOutbox {
 
     /// What the fleet shares about the fee server.
     pub async fn fee_server(&self) -> destination::Model {
-        destination::Entity::find_by_id(FEE_SERVER).one(self.db.connection()).await.unwrap().unwrap()
+        destination::Entity::find_by_id(FEE_SERVER.as_str()).one(self.db.connection()).await.unwrap().unwrap()
     }
 
     pub async fn pause(&self, destination: &str) {

@@ -73,7 +73,7 @@ async fn a_pause_holds_for_what_was_claimed_before_it(outbox: TestOutbox) {
     let worker = far.worker(&outbox, "a", &destination);
     let watching = async {
         destination.begun(IN_THE_AIR).await;
-        outbox.pause(FEE_SERVER).await;
+        outbox.pause(&FEE_SERVER).await;
         eventually("what waited is handed back", LIMIT, async || {
             let leased = outbox.statuses(&events).await.into_iter().filter(|it| *it == Status::Leased).count();
             (leased == IN_THE_AIR).then_some(())
@@ -88,7 +88,7 @@ async fn a_pause_holds_for_what_was_claimed_before_it(outbox: TestOutbox) {
 async fn after_a_401_no_call_begins(outbox: TestOutbox) {
     let far = Far::from(&outbox).await;
     outbox.submit(40).await;
-    let destination = Arc::new(Scripted::new(FEE_SERVER, |_| Cue::Answer(Outcome::Unauthorised("401".into()))));
+    let destination = Arc::new(Scripted::new(&FEE_SERVER, |_| Cue::Answer(Outcome::Unauthorised("401".into()))));
     let report = far.worker(&outbox, "a", &destination).run_once().await.unwrap();
     // Those that were begun before the first answer was there.
     assert!(destination.calls().len() <= IN_THE_AIR, "{report}");
@@ -99,7 +99,7 @@ async fn after_failures_that_open_the_circuit_no_call_begins(mut outbox: TestOut
     outbox.policy.circuit.failures = 6;
     let far = Far::from(&outbox).await;
     outbox.submit(100).await;
-    let destination = Arc::new(Scripted::new(FEE_SERVER, |_| Cue::Answer(Outcome::Retry("503".into()))));
+    let destination = Arc::new(Scripted::new(&FEE_SERVER, |_| Cue::Answer(Outcome::Retry("503".into()))));
     let report = far.worker(&outbox, "a", &destination).run_once().await.unwrap();
     assert!(destination.calls().len() < 6 + IN_THE_AIR, "{report}");
     assert_eq!(outbox.fee_server().await.circuit, Circuit::Open);
@@ -110,7 +110,7 @@ async fn a_process_without_descriptors_waits_a_moment_and_goes_on_by_itself(outb
     let before = outbox.events().await;
     let (lacking, lacks) = (CancellationToken::new(), CancellationToken::new());
     let token = lacks.clone();
-    let destination = Arc::new(Scripted::new(FEE_SERVER, move |_| {
+    let destination = Arc::new(Scripted::new(&FEE_SERVER, move |_| {
         let lacks = Outcome::OutOfResources("too many open files".into());
         Cue::Answer(if token.is_cancelled() { delivered() } else { lacks })
     }));
@@ -139,7 +139,7 @@ async fn a_worker_begins_by_itself_when_the_wait_is_over(outbox: TestOutbox) {
     let signals = Signals::default();
     let wait = Outcome::RetryAfter("429".into(), Duration::from_secs(1));
     let first = events[0];
-    let destination = Arc::new(Scripted::new(FEE_SERVER, move |event| {
+    let destination = Arc::new(Scripted::new(&FEE_SERVER, move |event| {
         Cue::Answer(if event.id == first { wait.clone() } else { delivered() })
     }));
     let settings = settings::Worker { concurrency: 1, batch_size: 1, ..worker_settings() };
@@ -173,7 +173,7 @@ async fn a_wait_is_written_down_past_a_batch_that_is_slow_to_settle(engine: Engi
     let slow = outbox.submit(2).await[0];
     let (told, asked) = (CancellationToken::new(), CancellationToken::new());
     let (delivers, asks) = (told.clone(), asked.clone());
-    let destination = Arc::new(Scripted::new(FEE_SERVER, move |event| {
+    let destination = Arc::new(Scripted::new(&FEE_SERVER, move |event| {
         let wait = Outcome::RetryAfter("429".into(), Duration::from_mins(1));
         if event.id == slow {
             Cue::AnswerWhenTold(delivers.clone(), delivered())
@@ -245,7 +245,7 @@ async fn two_workers_stop_calling_a_real_fee_server_a_second_after_its_429(engin
 /// A scripted destination that answers call number n when its token is cancelled.
 fn scripted(script: impl Fn(usize) -> (CancellationToken, Outcome<()>) + Send + Sync + 'static) -> Arc<Scripted> {
     let calls = std::sync::atomic::AtomicUsize::new(0);
-    Arc::new(Scripted::new(FEE_SERVER, move |_| {
+    Arc::new(Scripted::new(&FEE_SERVER, move |_| {
         let (token, outcome) = script(calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
         Cue::AnswerWhenTold(token, outcome)
     }))

@@ -8,7 +8,7 @@ use std::time::Duration;
 use entity::destination::Circuit;
 use entity::outbox_event::Status;
 use feebox::destination::{Cue, Destination, FeeServer, Scripted};
-use feebox::outbox::{Became, LeasedEvent, Outcome, Settled};
+use feebox::outbox::{Became, DestinationName, LeasedEvent, Outcome, Settled};
 use feebox::quotes::FEE_SERVER;
 use feebox::settings;
 use feebox::worker::{Report, Signals};
@@ -44,7 +44,7 @@ on_each_engine!(
 async fn a_run_delivers_all_that_is_due_whatever_the_batch_size(outbox: TestOutbox) {
     for (batch_size, concurrency) in [(1, 1), (1, 2), (3, 2), (2, 8), (500, 256)] {
         let stored = outbox.submit(11).await;
-        let scripted = Arc::new(Scripted::new(FEE_SERVER, |_| Cue::Answer(delivered())));
+        let scripted = Arc::new(Scripted::new(&FEE_SERVER, |_| Cue::Answer(delivered())));
         let report = outbox.worker("a", &scripted, sized(batch_size, concurrency)).run_once().await.unwrap();
         assert_eq!(report, Report { claimed: 11, delivered: 11, ..Report::default() }, "{batch_size}, {concurrency}");
         let delivered: HashSet<_> = scripted.calls().iter().map(|call| call.event.id).collect();
@@ -79,7 +79,7 @@ async fn a_run_goes_on_claiming_when_its_batches_are_small(outbox: TestOutbox) {
     let quick = outbox.submit(5).await;
     let told = [CancellationToken::new(), CancellationToken::new()];
     let script: Vec<_> = slow.into_iter().zip(told.clone()).collect();
-    let scripted = Arc::new(Scripted::new(FEE_SERVER, move |event| {
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, move |event| {
         let line = script.iter().find(|(id, _)| *id == event.id);
         line.map_or(Cue::Answer(delivered()), |(_, told)| Cue::AnswerWhenTold(told.clone(), delivered()))
     }));
@@ -102,7 +102,7 @@ async fn a_run_never_has_more_in_the_air_than_it_may(outbox: TestOutbox) {
     outbox.submit(10).await;
     let told = CancellationToken::new();
     let cue = Cue::AnswerWhenTold(told.clone(), delivered());
-    let scripted = Arc::new(Scripted::new(FEE_SERVER, move |_| cue.clone()));
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, move |_| cue.clone()));
     let worker = outbox.worker("a", &scripted, sized(500, 4));
     let watching = async {
         begun(&scripted, 4).await;
@@ -120,9 +120,9 @@ async fn a_run_delivers_the_later_events_of_a_quote_too(outbox: TestOutbox) {
     let quote = Uuid::now_v7();
     let mut stored = vec![];
     for sequence in 1..=3 {
-        stored.push(outbox.record(quote, FEE_SERVER, sequence).await);
+        stored.push(outbox.record(quote, &FEE_SERVER, sequence).await);
     }
-    let scripted = Arc::new(Scripted::new(FEE_SERVER, |_| Cue::Answer(delivered())));
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, |_| Cue::Answer(delivered())));
     let report = outbox.worker("a", &scripted, worker_settings()).run_once().await.unwrap();
     assert_eq!(report.delivered, 3);
     assert_eq!(scripted.calls().iter().map(|call| call.event.id).collect::<Vec<_>>(), stored);
@@ -133,7 +133,7 @@ async fn a_run_goes_on_after_the_probe_that_closed_the_circuit(outbox: TestOutbo
     outbox.deliver("a", Outcome::Unauthorised("401".into())).await;
     outbox.submit(20).await;
     outbox.advance(Duration::from_secs(15));
-    let scripted = Arc::new(Scripted::new(FEE_SERVER, |_| Cue::Answer(delivered())));
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, |_| Cue::Answer(delivered())));
     let report = outbox.worker("a", &scripted, worker_settings()).run_once().await.unwrap();
     assert_eq!(report.delivered, 21);
     assert_eq!(scripted.calls().iter().filter(|call| call.event.probe).count(), 1);
@@ -143,7 +143,7 @@ async fn a_run_goes_on_after_the_probe_that_closed_the_circuit(outbox: TestOutbo
 async fn a_run_ends_when_the_circuit_opens_and_spends_no_attempts_on_what_waits(mut outbox: TestOutbox) {
     outbox.policy.circuit.failures = 3;
     let stored = outbox.submit(10).await;
-    let scripted = Arc::new(Scripted::new(FEE_SERVER, |_| Cue::Answer(retry())));
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, |_| Cue::Answer(retry())));
     let report = outbox.worker("a", &scripted, sized(1, 1)).run_once().await.unwrap();
     assert_eq!(outbox.fee_server().await.circuit, Circuit::Open);
     assert!(report.retried < 10, "{report}");
@@ -183,7 +183,7 @@ async fn a_run_rescues_also_while_it_never_ends(outbox: TestOutbox) {
     let watching = async {
         begun(&scripted, 1).await;
         let left_behind = outbox.submit(1).await[0];
-        let claim = outbox.claim_of(FEE_SERVER, "dead-worker", 1, Duration::from_millis(1)).await;
+        let claim = outbox.claim_of(&FEE_SERVER, "dead-worker", 1, Duration::from_millis(1)).await;
         assert_eq!(claim.events.len(), 1);
         eventually("it is rescued and delivered", LIMIT, async || {
             signals.wake.notify_one();
@@ -200,7 +200,7 @@ async fn a_run_rescues_also_while_it_never_ends(outbox: TestOutbox) {
 async fn a_panic_is_an_attempt_with_an_unknown_outcome(outbox: TestOutbox) {
     let stored = outbox.submit(3).await;
     let bad = stored[1];
-    let scripted = Arc::new(Scripted::new(FEE_SERVER, move |event| {
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, move |event| {
         if event.id == bad { Cue::Panic("index out of bounds") } else { Cue::Answer(delivered()) }
     }));
     let report = outbox.worker("a", &scripted, worker_settings()).run_once().await.unwrap();
@@ -226,7 +226,7 @@ async fn a_drain_finishes_what_is_in_the_air_and_hands_the_rest_back(outbox: Tes
     let stored = outbox.submit(9).await;
     let told = CancellationToken::new();
     let cue = Cue::AnswerWhenTold(told.clone(), delivered());
-    let scripted = Arc::new(Scripted::new(FEE_SERVER, move |_| cue.clone()));
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, move |_| cue.clone()));
     let signals = Signals::default();
     let worker = outbox.worker_told("a", &scripted, sized(500, 3), signals.clone());
     let before = outbox.event(stored[3]).await;
@@ -266,7 +266,7 @@ async fn a_cut_off_ends_what_is_in_the_air_as_unknown(outbox: TestOutbox) {
 
 async fn a_drained_worker_claims_nothing(outbox: TestOutbox) {
     let stored = outbox.submit(1).await;
-    let scripted = Arc::new(Scripted::new(FEE_SERVER, |_| Cue::Answer(delivered())));
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, |_| Cue::Answer(delivered())));
     let signals = Signals::default();
     signals.drain.cancel();
     let worker = outbox.worker_told("a", &scripted, worker_settings(), signals);
@@ -282,7 +282,7 @@ async fn a_report_counts_what_each_event_became(outbox: TestOutbox) {
     let stored = outbox.submit(4).await;
     let outcomes = [delivered(), retry(), refused(), Outcome::Unknown("no answer".into())];
     let script: Vec<_> = stored.into_iter().zip(outcomes).collect();
-    let scripted = Arc::new(Scripted::new(FEE_SERVER, move |event| {
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, move |event| {
         let line = script.iter().find(|(id, _)| *id == event.id);
         Cue::Answer(line.map_or_else(delivered, |(_, outcome)| outcome.clone()))
     }));
@@ -295,10 +295,10 @@ async fn a_report_counts_what_each_event_became(outbox: TestOutbox) {
 }
 
 async fn an_idle_run_reports_nothing(outbox: TestOutbox) {
-    let scripted = Arc::new(Scripted::new(FEE_SERVER, |_| Cue::Panic("nothing is due")));
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, |_| Cue::Panic("nothing is due")));
     assert!(outbox.worker("a", &scripted, worker_settings()).run_once().await.unwrap().is_idle());
     outbox.submit(1).await;
-    outbox.pause(FEE_SERVER).await;
+    outbox.pause(&FEE_SERVER).await;
     assert!(outbox.worker("a", &scripted, worker_settings()).run_once().await.unwrap().is_idle());
 }
 
@@ -354,7 +354,7 @@ fn sized(batch_size: usize, concurrency: usize) -> settings::Worker {
 /// Delivers all at once but `slow`, which waits to be told.
 fn slow_one(slow: Uuid, told: &CancellationToken) -> Arc<Scripted> {
     let told = told.clone();
-    Arc::new(Scripted::new(FEE_SERVER, move |event| {
+    Arc::new(Scripted::new(&FEE_SERVER, move |event| {
         if event.id == slow { Cue::AnswerWhenTold(told.clone(), delivered()) } else { Cue::Answer(delivered()) }
     }))
 }
@@ -368,8 +368,8 @@ struct FeeServerAtHand {
 impl Destination for FeeServerAtHand {
     type Receipt = <FeeServer as Destination>::Receipt;
 
-    fn name(&self) -> &'static str {
-        FEE_SERVER
+    fn name(&self) -> &'static DestinationName {
+        &FEE_SERVER
     }
 
     async fn deliver(&self, event: &LeasedEvent) -> Outcome<Self::Receipt> {
