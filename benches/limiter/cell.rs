@@ -47,9 +47,12 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Five times the latency.
+    /// Five times the latency, and never so short that a busy machine makes time-outs of its own.
     fn timeout(&self) -> Duration {
-        self.latency * 5
+        match self.kind {
+            Kind::TimedOut => (self.latency * 5).max(Duration::from_millis(500)),
+            Kind::Refused | Kind::Reset => (self.latency * 5).max(Duration::from_secs(10)),
+        }
     }
 
     /// Fees a second.

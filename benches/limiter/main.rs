@@ -2,8 +2,8 @@
 //! outage, on `PostgreSQL` with durable defaults.
 //!
 //! ```sh
-//! cargo bench --bench limiter                               # 20 ms and 200 ms a fee, 5 % and 20 %: some five minutes
-//! cargo bench --bench limiter -- --latency 2s --shares 1,5,10,20 --seconds 60
+//! cargo bench --bench limiter                               # 20 ms and 200 ms a fee, 1 to 20 %: some eight minutes
+//! cargo bench --bench limiter -- --latency 2s --shares 1,5,10,20 --concurrency 256 --seconds 60
 //! ```
 //!
 //! Each cell runs a worker of its own against the same backlog and counts fee records after a warm-up. Its target is
@@ -31,10 +31,10 @@ struct Limiter {
     #[arg(long, value_delimiter = ',', default_value = "20ms,200ms", value_parser = humantime::parse_duration)]
     latency: Vec<Duration>,
     /// Shares of calls that fail, in percent
-    #[arg(long, value_delimiter = ',', default_value = "5,20")]
+    #[arg(long, value_delimiter = ',', default_value = "1,5,10,20")]
     shares: Vec<u32>,
     /// Calls in the air, at most
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 32)]
     concurrency: usize,
     /// For how long each cell is counted, after a warm-up
     #[arg(long, default_value_t = 10)]
