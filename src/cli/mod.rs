@@ -5,6 +5,7 @@
 mod print;
 
 mod audit;
+mod bench;
 mod compare;
 mod completions;
 mod config;
@@ -88,6 +89,8 @@ enum Command {
     ///
     /// Each runs as real processes of this binary on a fresh database: an `SQLite` file in --out, or with --database-url a
     /// database that is created on that server, beside the one that is named, and dropped at the end. No setting is taken:
+    /// Measure how fast Feebox is, beside what is written by hand and beside another version, on throw-away databases
+    Bench(bench::Bench),
     /// --set is refused.
     Compare(compare::Compare),
     /// Let a fleet, its database, its clients and its fee server fail in all ways; exit code 3 if a promise is broken
@@ -142,6 +145,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Outbox(outbox) => outbox.run(overrides).await?,
         Command::Destination(destination) => destination.run(overrides).await?,
         Command::Audit(audit) => return audit.run(overrides).await,
+        Command::Bench(bench) => bench.run(overrides).await?,
         Command::Compare(compare) => compare.run(overrides).await?,
         Command::Torture(torture) => return torture.run(overrides).await,
         Command::Config(config) => config.run(overrides)?,

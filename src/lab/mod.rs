@@ -2,6 +2,8 @@
 //!
 //! Nothing outside this room, except the command line, uses it.
 
+// `feebox bench`: how fast it is, beside what is written by hand.
+pub mod bench;
 // `feebox compare`: all designs, side by side.
 pub mod compare;
 // `feebox fee-server`: a remote fee server with all its faults.

@@ -27,6 +27,7 @@ const CONFINED: &[(&str, &[&str])] = &[
         &[
             "src/destination/fee_server/",
             "src/lab/sample_fee_server/tests/",
+            "src/lab/bench/",
             "src/lab/compare/",
             "src/lab/torture/",
             "src/lab/trial/",

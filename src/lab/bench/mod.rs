@@ -1,0 +1,107 @@
+//! `feebox bench`: how fast Feebox is, beside what is written by hand and beside another version of itself, in the same run.
+//!
+//! Each contestant answers each [`Question`] on a database of its own, in turn (A B A B …), because machines drift. Counts
+//! are checked afterwards. What is told are medians with the least and the most, and ratios.
+
+mod by_hand;
+mod caller;
+mod contestant;
+mod question;
+mod report;
+mod sample;
+mod stage;
+mod usage;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context;
+
+use contestant::Contestant;
+use stage::Stage;
+
+pub use question::Question;
+pub use report::{Report, Row, Spread};
+pub use sample::Figure;
+
+/// What is to be measured.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    /// The questions.
+    pub questions: Vec<Question>,
+    /// Servers on which databases may be created and dropped, by their URLs; one that begins with `sqlite:` stands for files.
+    pub servers: Vec<String>,
+    /// Another `feebox` binary.
+    pub beside: Option<PathBuf>,
+    /// How often each question is asked.
+    pub rounds: usize,
+    /// Callers side by side.
+    pub callers: usize,
+    /// For how long submissions are counted.
+    pub time: Duration,
+    /// Events of a backlog.
+    pub events: usize,
+    /// Calls in flight while it is drained.
+    pub concurrency: usize,
+    /// Where files go.
+    pub out: PathBuf,
+}
+
+impl Bench {
+    /// Measures, and tells each round by `progress`.
+    ///
+    /// # Errors
+    /// A server, a process or a count that is not as it should be.
+    pub async fn run(&self, progress: impl Fn(&str)) -> anyhow::Result<Report> {
+        std::fs::create_dir_all(&self.out)?;
+        let out = self.out.canonicalize()?;
+        let mut samples: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for server in &self.servers {
+            for question in &self.questions {
+                for round in 1..=self.rounds {
+                    for (place, contestant) in self.contestants()?.iter().enumerate() {
+                        let stage =
+                            Stage::prepare(&format!("{place}_{round}"), server, &self.binary(contestant)?, &out)
+                                .await?;
+                        let sample = question.ask(self, contestant, &stage).await;
+                        stage.clear().await?;
+                        let what = || format!("{question:?} by {} on {}", contestant.name(), kind(server));
+                        let Some(sample) = sample.with_context(what)? else { continue };
+                        let figures: Vec<_> =
+                            sample.0.iter().map(|(figure, value)| format!("{} {value:.3}", figure.title())).collect();
+                        progress(&format!("{}, round {round}: {}", what(), figures.join(", ")));
+                        samples.entry((kind(server), *question, place, contestant.name())).or_default().push(sample);
+                    }
+                }
+            }
+        }
+        Ok(Report::of(&samples))
+    }
+
+    /// Those that are measured, the measure of the others first.
+    fn contestants(&self) -> anyhow::Result<Vec<Contestant>> {
+        let own = Contestant::Feebox { name: "feebox", binary: std::env::current_exe()? };
+        let beside = self.beside.clone().map(|binary| Contestant::Feebox { name: "beside", binary });
+        Ok([Contestant::ByHand, Contestant::ByHandTogether].into_iter().chain(beside).chain([own]).collect())
+    }
+
+    /// Whose schema a contestant finds.
+    fn binary(&self, contestant: &Contestant) -> anyhow::Result<PathBuf> {
+        match contestant {
+            Contestant::Feebox { binary, .. } => Ok(Path::new(binary).canonicalize()?),
+            Contestant::ByHand | Contestant::ByHandTogether => Ok(std::env::current_exe()?),
+        }
+    }
+}
+
+/// The database behind a URL, in one word.
+fn kind(url: &str) -> &'static str {
+    match url.split(':').next() {
+        Some("postgres" | "postgresql") => "PostgreSQL",
+        Some("mysql" | "mariadb") => "MariaDB",
+        _ => "SQLite",
+    }
+}

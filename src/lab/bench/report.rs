@@ -1,0 +1,132 @@
+//! What was measured: medians, spreads and ratios.
+
+use std::{collections::BTreeMap, fmt};
+
+use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+use serde::Serialize;
+
+use super::{
+    question::Question,
+    sample::{Figure, Sample},
+};
+
+/// All rows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// One a question, database and contestant.
+    pub rows: Vec<Row>,
+}
+
+/// What one contestant came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// What was asked.
+    pub question: Question,
+    /// `PostgreSQL`, `MariaDB` or `SQLite`.
+    pub database: &'static str,
+    /// Who.
+    pub contestant: &'static str,
+    /// The figures.
+    pub figures: BTreeMap<Figure, Spread>,
+    /// Each figure's median, divided by that of each other contestant that has it.
+    pub ratios: BTreeMap<&'static str, BTreeMap<Figure, f64>>,
+}
+
+/// A figure over all rounds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Spread {
+    /// The middle one.
+    pub median: f64,
+    /// The least.
+    pub min: f64,
+    /// The most.
+    pub max: f64,
+}
+
+type Key = (&'static str, Question, usize, &'static str);
+
+impl Report {
+    pub(super) fn of(samples: &BTreeMap<Key, Vec<Sample>>) -> Self {
+        let mut rows: Vec<Row> = samples
+            .iter()
+            .map(|((database, question, _, contestant), samples)| Row {
+                question: *question,
+                database,
+                contestant,
+                figures: spreads(samples),
+                ratios: BTreeMap::new(),
+            })
+            .collect();
+        let measures = rows.clone();
+        for row in &mut rows {
+            let others = measures.iter().filter(|other| {
+                other.question == row.question && other.database == row.database && other.contestant != row.contestant
+            });
+            row.ratios = others.map(|other| (other.contestant, row.beside(other))).collect();
+        }
+        Self { rows }
+    }
+}
+
+impl Row {
+    fn beside(&self, other: &Self) -> BTreeMap<Figure, f64> {
+        let both = self.figures.iter().filter_map(|(figure, own)| {
+            let other = other.figures.get(figure)?.median;
+            (other != 0.0).then_some((*figure, own.median / other))
+        });
+        both.collect()
+    }
+}
+
+fn spreads(samples: &[Sample]) -> BTreeMap<Figure, Spread> {
+    let mut values: BTreeMap<Figure, Vec<f64>> = BTreeMap::new();
+    for (figure, value) in samples.iter().flat_map(|sample| &sample.0) {
+        values.entry(*figure).or_default().push(*value);
+    }
+    values.into_iter().map(|(figure, values)| (figure, Spread::of(values))).collect()
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (values.first().copied().unwrap_or(0.0), values.last().copied().unwrap_or(0.0));
+        Self { median: values.get(values.len() / 2).copied().unwrap_or(0.0), min, max }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = match self.median.abs() {
+            it if it >= 100.0 => 0,
+            it if it >= 1.0 => 1,
+            _ => 3,
+        };
+        let Self { median, min, max } = self;
+        write!(f, "{median:.digits$} ({min:.digits$} to {max:.digits$})")
+    }
+}
+
+/// As Markdown, which terminals show as well.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new();
+        table.load_style(ASCII_MARKDOWN);
+        table.set_header(["database", "question", "contestant", "figure", "median (min to max)", "ratios"]);
+        for row in &self.rows {
+            let question = format!("{:?}", row.question);
+            for (figure, spread) in &row.figures {
+                let ratios = row
+                    .ratios
+                    .iter()
+                    .filter_map(|(other, ratios)| ratios.get(figure).map(|ratio| format!("{ratio:.2} of {other}")));
+                let ratios = ratios.collect::<Vec<_>>().join(", ");
+                let cells = [row.database, &question, row.contestant, figure.title(), &spread.to_string(), &ratios];
+                table.add_row(cells.map(str::to_owned));
+            }
+        }
+        if let Some(column) = table.column_mut(4) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        write!(f, "{table}")
+    }
+}

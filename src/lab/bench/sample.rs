@@ -1,0 +1,91 @@
+//! What one round came to.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+
+/// A figure, with its unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Figure {
+    /// Quotes or fees a second.
+    PerSecond,
+    /// Median of the waits, in milliseconds.
+    P50Ms,
+    /// 99th percentile of the waits, in milliseconds.
+    P99Ms,
+    /// Processor time of the measured process a quote, in milliseconds; when idle, a second.
+    FeeboxCpuMs,
+    /// Processor time of the database's processes a quote, in milliseconds.
+    DatabaseCpuMs,
+    /// Bytes of the write-ahead log a quote.
+    LogBytes,
+    /// Transactions a second.
+    TransactionsPerSecond,
+    /// The most memory that was resident, in MiB.
+    ResidentMib,
+}
+
+impl Figure {
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::PerSecond => "a second",
+            Self::P50Ms => "p50 ms",
+            Self::P99Ms => "p99 ms",
+            Self::FeeboxCpuMs => "CPU ms",
+            Self::DatabaseCpuMs => "database CPU ms",
+            Self::LogBytes => "log bytes",
+            Self::TransactionsPerSecond => "transactions/s",
+            Self::ResidentMib => "MiB",
+        }
+    }
+}
+
+/// The figures of one round.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sample(pub(super) BTreeMap<Figure, f64>);
+
+impl Sample {
+    /// Of how long callers waited.
+    pub(super) fn of_durations(durations: impl Iterator<Item = Duration>) -> Self {
+        let mut sorted: Vec<_> = durations.collect();
+        sorted.sort_unstable();
+        let at = |percent: usize| {
+            let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+            sorted.get(index).map(|it| it.as_secs_f64() * 1e3)
+        };
+        let mut sample = Self::default();
+        sample.note_if(Figure::P50Ms, at(50));
+        sample.note_if(Figure::P99Ms, at(99));
+        sample
+    }
+
+    pub(super) fn note(&mut self, figure: Figure, value: f64) {
+        self.0.insert(figure, value);
+    }
+
+    pub(super) fn note_if(&mut self, figure: Figure, value: Option<f64>) {
+        self.0.extend(value.map(|value| (figure, value)));
+    }
+
+    pub(super) fn per_second(&mut self, count: usize, time: Duration) {
+        self.note(Figure::PerSecond, count_as_f64(count) / time.as_secs_f64());
+    }
+
+    /// `total`, divided among `count`.
+    pub(super) fn each(&mut self, figure: Figure, total: f64, count: usize) {
+        self.note(figure, total / count_as_f64(count.max(1)));
+    }
+
+    /// What was counted between two readings, if both are there.
+    pub(super) fn each_if(&mut self, figure: Figure, before: Option<f64>, after: Option<f64>, unit: f64, count: usize) {
+        if let (Some(before), Some(after)) = (before, after) {
+            self.each(figure, (after - before) * unit, count);
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+fn count_as_f64(count: usize) -> f64 {
+    count as f64
+}
