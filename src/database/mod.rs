@@ -10,6 +10,7 @@ mod fit;
 mod opener;
 mod padded;
 mod peer;
+pub(crate) mod prune_mark;
 mod readiness;
 mod session;
 mod sessions;

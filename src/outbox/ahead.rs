@@ -1,21 +1,24 @@
-//! Times that lie further ahead than any setting permits: a clock ran ahead when they were stored, and nobody would look at
-//! these rows until then.
+//! Times that a wrong clock has stored: it ran ahead, and nobody would look at these rows until then.
+//!
+//! Two things give such a time away: it lies further ahead than any setting permits, or what the same clock has stamped beside
+//! it (when the row was stored, changed, or last failed) has not happened yet.
 //!
 //! The claim, the look and the rescue are asked all the time, so they do not ask about this. It is set right beside them,
 //! now and then, by questions that an index answers with nothing as long as all is well.
 
 use chrono::{DateTime, Utc};
 use entity::{
-    destination::{self, Circuit},
+    destination,
     outbox_event::{ActiveModel, Column, Entity, Status},
 };
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect, Select,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult,
+    IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Select,
 };
+use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::claim::status_in;
+use super::{Failure, claim::status_in, destinations::believed};
 use crate::{
     clock::{LEASE_MAX, SKEW_MAX, WAIT_MAX, after, is_beyond},
     database::Database,
@@ -27,11 +30,11 @@ const BATCH_SIZE: u64 = 500;
 /// What was set right.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BroughtBack {
-    /// Events that are due now instead of in a time that no setting permits.
+    /// Events that are due now instead of when a wrong clock said.
     pub due: u64,
     /// Leases that end now: rescue takes their events back.
     pub leases: u64,
-    /// Destinations that were held back, or whose probe was put off, beyond any setting.
+    /// Destinations that were held back, or whose probe was put off, by a wrong clock.
     pub destinations: Vec<String>,
 }
 
@@ -43,7 +46,7 @@ impl BroughtBack {
     }
 }
 
-/// Makes due, or over, what lies further ahead than any setting permits, whatever this process is set to. To do it again is
+/// Makes due, or over, what a wrong clock has put off, whatever this process is set to. To do it again is
 /// harmless: a lease that is ended although its holder lives costs a look-up, as any lease that runs out.
 ///
 /// # Errors
@@ -64,13 +67,47 @@ pub async fn bring_back(db: &Database) -> Result<BroughtBack, DbErr> {
     Ok(brought_back)
 }
 
-/// Pending events for `destination` that are due further ahead than any wait lasts, the furthest first.
-fn waiting_too_long(destination: &str, now: DateTime<Utc>) -> Select<Entity> {
-    Entity::find()
+/// What is asked of an event that waits.
+#[derive(FromQueryResult)]
+struct Waiting {
+    id: Uuid,
+    aggregate_id: Uuid,
+    due_at: DateTime<Utc>,
+    created_at: DateTime<Utc>,
+    live_since: DateTime<Utc>,
+    failures: Json,
+}
+
+impl Waiting {
+    /// Whether a clock ran ahead when `due_at` was stored: it lies further ahead than any wait lasts, or what else the
+    /// same clock has stamped has not happened yet.
+    fn is_by_a_wrong_clock(&self, now: DateTime<Utc>) -> bool {
+        let failed_at = Failure::all_in(&self.failures).pop().map(|failure| failure.at);
+        let stamped = [Some(self.created_at), Some(self.live_since), failed_at].into_iter().flatten();
+        is_beyond(now, self.due_at, WAIT_MAX) || stamped.max().is_some_and(|at| is_beyond(now, at, SKEW_MAX))
+    }
+}
+
+/// Pending events for `destination` that a wrong clock has put off, among those that wait longest: at most [`BATCH_SIZE`] are
+/// read, however many wait.
+async fn waiting_too_long(
+    db: &impl ConnectionTrait,
+    destination: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<Waiting>, DbErr> {
+    let longest: Vec<Waiting> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::AggregateId, Column::DueAt, Column::CreatedAt, Column::LiveSince])
+        .column(Column::Failures)
         .filter(Column::Destination.eq(destination))
         .filter(status_in(&[Status::Pending]))
-        .filter(Column::DueAt.gt(after(now, WAIT_MAX)))
+        .filter(Column::DueAt.gt(after(now, SKEW_MAX)))
         .order_by_desc(Column::DueAt)
+        .limit(BATCH_SIZE)
+        .into_model()
+        .all(db)
+        .await?;
+    Ok(longest.into_iter().filter(|event| event.is_by_a_wrong_clock(now)).collect())
 }
 
 /// Leases that end further ahead than any lease lasts.
@@ -84,7 +121,21 @@ fn leased_too_long(now: DateTime<Utc>) -> Select<Entity> {
 async fn bring_back_due(db: &Database, destination: &str, now: DateTime<Utc>) -> Result<u64, DbErr> {
     // `retry.give_up_after` counts from now: how old such an event is, nobody knows.
     let due = ActiveModel { due_at: Set(now), live_since: Set(now), ..Default::default() };
-    change_all(db, &waiting_too_long(destination, now), &due, Column::DueAt.gt(after(now, WAIT_MAX))).await
+    let mut changed = 0;
+    loop {
+        let waiting = waiting_too_long(db.connection(), destination, now).await?;
+        if waiting.is_empty() {
+            return Ok(changed);
+        }
+        let ids = waiting.iter().map(|event| event.id);
+        // Unless it was claimed, or put off anew, meanwhile.
+        let update = Entity::update_many()
+            .set(due.clone())
+            .filter(Column::Id.is_in(ids))
+            .filter(Column::Status.eq(Status::Pending))
+            .filter(Column::DueAt.gt(after(now, SKEW_MAX)));
+        changed += update.exec(db.connection()).await?.rows_affected;
+    }
 }
 
 async fn bring_back_leases(db: &Database, now: DateTime<Utc>) -> Result<u64, DbErr> {
@@ -125,20 +176,13 @@ async fn change_all(
 }
 
 fn held_no_longer(row: destination::Model, now: DateTime<Utc>) -> Option<destination::ActiveModel> {
-    let waits = row.not_before.is_some_and(|until| is_beyond(now, until, WAIT_MAX));
-    let unprobed =
-        row.circuit == Circuit::Open && row.probe_at.is_some_and(|probe_at| is_beyond(now, probe_at, LEASE_MAX));
-    if !(waits || unprobed) {
-        return None;
-    }
-    let mut row = row.into_active_model();
-    if waits {
-        row.not_before = Set(None);
-    }
-    if unprobed {
-        row.probe_at = Set(Some(now));
-    }
-    Some(row)
+    let believed = believed(row.clone(), now);
+    (believed != row).then(|| {
+        let destination::Model { not_before, probe_at, .. } = believed;
+        let mut row = row.into_active_model();
+        (row.not_before, row.probe_at, row.updated_at) = (Set(not_before), Set(probe_at), Set(now));
+        row
+    })
 }
 
 /// Ids of events, and of their quotes, that wait or are leased further ahead than any setting permits: at most `limit`.
@@ -153,10 +197,12 @@ pub async fn held_up_by_a_clock(
     let mut held_up = Vec::new();
     let names: Vec<String> =
         destination::Entity::find().select_only().column(destination::Column::Name).into_tuple().all(db).await?;
-    let waiting = names.iter().map(|name| waiting_too_long(name, now));
-    for select in waiting.chain([leased_too_long(now)]) {
-        let some = select.select_only().columns([Column::Id, Column::AggregateId]).limit(limit);
-        held_up.extend(some.into_tuple::<(Uuid, Uuid)>().all(db).await?);
+    for name in names {
+        let waiting = waiting_too_long(db, &name, now).await?;
+        held_up.extend(waiting.iter().map(|event| (event.id, event.aggregate_id)));
     }
+    let leased = leased_too_long(now).select_only().columns([Column::Id, Column::AggregateId]).limit(limit);
+    held_up.extend(leased.into_tuple::<(Uuid, Uuid)>().all(db).await?);
+    held_up.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(held_up)
 }

@@ -8,14 +8,14 @@ use sea_orm::{
 
 use crate::{
     clock::{SKEW_MAX, after},
-    database::Database,
+    database::{Database, prune_mark},
 };
 
 /// Rows a transaction, as for events.
 const BATCH_SIZE: u64 = 1_000;
 
-/// Deletes keys that were stored before `stored_before`, in bounded batches; returns how many. After that a client's
-/// repeated call is a new submission.
+/// Deletes keys that were stored before `stored_before`, in bounded batches; returns how many. A call goes at most six
+/// hours further than the one before. After that a client's repeated call is a new submission.
 ///
 /// # Errors
 /// What the database answers; batches before it stay deleted.
@@ -25,6 +25,7 @@ pub async fn prune_keys(db: &Database, stored_before: DateTime<Utc>) -> Result<u
     let of_now = ActiveModel { created_at: Set(now), ..Default::default() };
     let ahead = Column::CreatedAt.gt(after(now, SKEW_MAX));
     Entity::update_many().set(of_now).filter(ahead).exec(db.connection()).await?;
+    let stored_before = prune_mark::advance(db, "idempotency_key", stored_before, now).await?;
     let mut pruned = 0;
     loop {
         let ages: Vec<DateTime<Utc>> = ages(stored_before, BATCH_SIZE).into_tuple().all(db.connection()).await?;

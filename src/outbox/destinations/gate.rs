@@ -17,7 +17,7 @@ use sea_orm::{
 };
 
 use crate::{
-    clock::{Clock, after},
+    clock::{Clock, LEASE_MAX, SKEW_MAX, WAIT_MAX, after, is_beyond},
     database::{Database, DatabaseTransaction},
     outbox::DestinationName,
 };
@@ -101,7 +101,7 @@ pub async fn held(
     now: DateTime<Utc>,
 ) -> Result<Option<Held>, DbErr> {
     let row = destination::Entity::find_by_id(name.as_str()).one(db).await?;
-    Ok(row.and_then(|row| hold(&row, now)))
+    Ok(row.and_then(|row| hold(&believed(row, now), now)))
 }
 
 /// The same by the database's clock, in one statement.
@@ -110,7 +110,7 @@ pub async fn held(
 /// Any database error.
 pub async fn held_now(db: &Database, name: &DestinationName) -> Result<Option<Held>, DbErr> {
     let seen = see(db.connection(), db.clock(), name).await?;
-    Ok(seen.and_then(|Seen { row, now }| hold(&row, now)))
+    Ok(seen.and_then(|Seen { row, now }| hold(&believed(row, now), now)))
 }
 
 /// Since when each destination can be called. Time under a hold is not counted against its events: one that is held now
@@ -120,12 +120,23 @@ pub(in crate::outbox) async fn callable_since(
     now: DateTime<Utc>,
 ) -> Result<HashMap<String, DateTime<Utc>>, DbErr> {
     let rows = destination::Entity::find().all(db).await?;
-    let since = rows.into_iter().filter_map(|row| Some((callable(&row, now)?, row.name)));
+    let since = rows.into_iter().map(|row| believed(row, now));
+    let since = since.filter_map(|row| Some((callable(&row, now)?, row.name)));
     Ok(since.map(|(since, name)| (name, since)).collect())
 }
 
 fn callable(row: &destination::Model, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     if hold(row, now).is_some() { Some(now) } else { row.callable_since.max(row.not_before) }
+}
+
+/// The row without holds that a wrong clock has stored: they last longer than any setting permits, or the row was changed at
+/// a time that has not come yet.
+pub(in crate::outbox) fn believed(row: destination::Model, now: DateTime<Utc>) -> destination::Model {
+    let is_ahead = is_beyond(now, row.updated_at, SKEW_MAX);
+    let not_before = row.not_before.filter(|until| !is_ahead && !is_beyond(now, *until, WAIT_MAX));
+    let probe_at = row.probe_at.map(|at| if is_ahead || is_beyond(now, at, LEASE_MAX) { now } else { at });
+    let updated_at = if is_ahead { now } else { row.updated_at };
+    destination::Model { not_before, probe_at, updated_at, ..row }
 }
 
 fn hold(row: &destination::Model, now: DateTime<Utc>) -> Option<Held> {
@@ -161,9 +172,13 @@ pub(in crate::outbox) async fn pass(
     let Some(Seen { row, now }) = see(txn, clock, name).await? else {
         return Ok(Pass { passage: Passage::Free, callable_since: None, now: clock.now(txn).await? });
     };
+    let stored = row.probe_at;
+    let row = believed(row, now);
     let passage = match hold(&row, now) {
         None => Passage::Free,
-        Some(Held::CircuitOpen(probe_at)) if probe_at <= now => take_probe(txn, &row, after(now, probe_for)).await?,
+        Some(Held::CircuitOpen(probe_at)) if probe_at <= now => {
+            take_probe(txn, &row.name, stored, now, after(now, probe_for)).await?
+        }
         Some(held) => Passage::Held(held),
     };
     Ok(Pass { passage, callable_since: callable(&row, now), now })
@@ -172,15 +187,17 @@ pub(in crate::outbox) async fn pass(
 /// Takes the probe that is due, and puts the next one off `until` then, if nobody was quicker.
 async fn take_probe(
     txn: &DatabaseTransaction,
-    row: &destination::Model,
+    name: &str,
+    probe_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<Passage, DbErr> {
     // Compare and set: of two workers that see the same probe due, one moves it and the other finds it moved.
     let taken = destination::Entity::update_many()
-        .set(destination::ActiveModel { probe_at: Set(Some(until)), ..Default::default() })
-        .filter(destination::Column::Name.eq(&row.name))
+        .set(destination::ActiveModel { probe_at: Set(Some(until)), updated_at: Set(now), ..Default::default() })
+        .filter(destination::Column::Name.eq(name))
         .filter(destination::Column::Circuit.eq(Circuit::Open))
-        .filter(match row.probe_at {
+        .filter(match probe_at {
             Some(probe_at) => destination::Column::ProbeAt.eq(probe_at),
             None => destination::Column::ProbeAt.is_null(),
         })

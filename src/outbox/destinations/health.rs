@@ -20,7 +20,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{openings, streak::Streak};
+use super::{believed, openings, streak::Streak};
 use crate::{
     clock::after,
     database::DatabaseTransaction,
@@ -89,7 +89,8 @@ impl<'a> Weather<'a> {
         if is_calm(attempts) {
             return Ok(weather);
         }
-        weather.row = destination::Entity::find_by_id(name).lock_exclusive().one(txn).await?;
+        let row = destination::Entity::find_by_id(name).lock_exclusive().one(txn).await?;
+        weather.row = row.map(|row| believed(row, now));
         if let Some(row) = &weather.row {
             weather.streak =
                 Streak { count: row.consecutive_failures, event: row.failing_event, since: row.failing_since };

@@ -9,7 +9,7 @@ mod state;
 mod streak;
 
 pub use gate::{Held, ensure_destinations, held, held_now};
-pub(super) use gate::{Pass, Passage, callable_since, failures_counted, pass};
+pub(super) use gate::{Pass, Passage, believed, callable_since, failures_counted, pass};
 pub(super) use health::{Blame, Weather};
 pub(super) use openings::forget;
 pub use openings::{CircuitOpening, circuit_openings};

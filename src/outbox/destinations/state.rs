@@ -9,6 +9,7 @@ use sea_orm::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::believed;
 use crate::database::DatabaseTransaction;
 
 /// A destination's shared state.
@@ -84,7 +85,10 @@ pub async fn set_pause(
     if row.paused_at.is_some() == pause.is_some() {
         return Ok(false);
     }
+    let Model { not_before, probe_at, .. } = believed(row, now);
     let change = ActiveModel {
+        not_before: Set(not_before),
+        probe_at: Set(probe_at),
         paused_at: Set(pause.map(|pause| pause.since)),
         paused_by: Set(pause.map(|pause| pause.by.clone())),
         pause_reason: Set(pause.and_then(|pause| pause.reason.clone())),

@@ -164,7 +164,12 @@ async fn what_was_deleted_under_another_setting_is_not_missed(desk: Desk) {
     desk.deliver().await;
     desk.advance(2 * 24 * 3600);
     let day_ago = desk.now().await - Duration::from_hours(24);
-    assert_eq!(prune(&desk.db, day_ago).await.unwrap(), 2);
+    let mut pruned = 0;
+    // A tick goes no further than six hours.
+    for _ in 0..30 {
+        pruned += prune(&desk.db, day_ago).await.unwrap();
+    }
+    assert_eq!(pruned, 2);
     let audited = async |delivered_for| audit(&desk.db, delivered_for, |_| ()).await.unwrap().violations;
     // Raised after that, or asked by a process that is set to another time.
     for days in [1, 7, 365] {

@@ -11,11 +11,11 @@ use feebox::audit::{Violation, audit};
 use feebox::clock::{LEASE_MAX, WAIT_MAX};
 use feebox::database::Database;
 use feebox::lab::sample_fee_server::Faults;
-use feebox::outbox::{self, BroughtBack, ClaimRequest, bring_back, prune};
+use feebox::outbox::{self, BroughtBack, ClaimRequest, Outcome, bring_back, held, prune};
 use feebox::quotes::{self, FEE_SERVER, QuoteFilter};
 use feebox::relay::Relay;
 use feebox::settings::{SweepAction, Sweeper};
-use feebox::submission::{OutboxRecorder, Submission};
+use feebox::submission::{ClientKey, OutboxRecorder, Submission, prune_keys};
 use feebox::sweeper::sweep;
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, EntityTrait, IntoActiveModel};
 use uuid::Uuid;
@@ -31,6 +31,8 @@ on_each_engine!(
     a_wait_that_a_setting_permits_is_left_alone,
     a_quote_of_the_future_is_stale_when_it_has_been_seen_for_that_long,
     an_event_of_the_future_is_pruned_when_it_has_been_seen_for_that_long,
+    what_a_clock_an_hour_ahead_has_put_off_is_due_again,
+    a_clock_a_year_ahead_deletes_nothing_that_is_young,
     an_audit_names_what_is_dated_in_the_future,
     a_list_follows_the_clock_of_the_database,
 );
@@ -113,14 +115,58 @@ async fn an_event_of_the_future_is_pruned_when_it_has_been_seen_for_that_long(ou
     there.settle_one("worker", &claimed[0], delivered()).await;
     let here = there.database.open().await;
     let prune_now = async || {
-        let now = here.now(here.connection()).await.unwrap();
-        prune(&here, now - DELIVERED_FOR).await.unwrap()
+        let mut pruned = 0;
+        // A tick goes no further than six hours.
+        for _ in 0..30 {
+            let now = here.now(here.connection()).await.unwrap();
+            pruned += prune(&here, now - DELIVERED_FOR).await.unwrap();
+        }
+        pruned
     };
     assert_eq!(prune_now().await, 0);
     here.clock().advance(DELIVERED_FOR.saturating_sub(HOUR));
     assert_eq!((prune_now().await, there.events_of(quote).await.len()), (0, 1));
     here.clock().advance(2 * HOUR);
     assert_eq!(prune_now().await, 1);
+}
+
+async fn what_a_clock_an_hour_ahead_has_put_off_is_due_again(outbox: TestOutbox) {
+    let ahead = outbox.database.open().await;
+    ahead.clock().advance(HOUR);
+    let events = outbox.submit(2).await;
+    let there = TestOutbox { db: ahead, ..outbox };
+    let claimed = there.claim("worker", 2).await;
+    let wait = Outcome::RetryAfter("429".into(), Duration::from_secs(2));
+    there.settle_one("worker", &claimed[0], Outcome::Retry("503".into())).await;
+    there.settle_one("worker", &claimed[1], wait).await;
+
+    let here = there.database.open().await;
+    let now = here.now(here.connection()).await.unwrap();
+    assert_eq!(held(here.connection(), &FEE_SERVER, now).await.unwrap(), None, "a hold of a time that is not yet");
+    assert_eq!(there.fee_server().await.not_before.map(|until| until > now), Some(true));
+    let found = bring_back(&here).await.unwrap();
+    assert_eq!(found, BroughtBack { due: 2, leases: 0, destinations: vec![FEE_SERVER.to_string()] });
+    for event in events {
+        assert!(there.event(event).await.due_at <= here.now(here.connection()).await.unwrap());
+    }
+    assert!(bring_back(&here).await.unwrap().is_nothing());
+}
+
+async fn a_clock_a_year_ahead_deletes_nothing_that_is_young(outbox: TestOutbox) {
+    let key = ClientKey { scope: "ada".into(), key: "one".into() };
+    let submitted = outbox.submission.submit(&[new_quote()], Some(&key), None).await.unwrap();
+    let claimed = outbox.claim("worker", 1).await;
+    outbox.settle_one("worker", &claimed[0], delivered()).await;
+    let tick = async |db: &Database| {
+        let now = db.now(db.connection()).await.unwrap();
+        (prune(db, now - DELIVERED_FOR).await.unwrap(), prune_keys(db, now - DELIVERED_FOR).await.unwrap())
+    };
+    assert_eq!(tick(&outbox.db).await, (0, 0));
+    let (ahead, _) = a_year_ahead(&outbox).await;
+    assert_eq!(tick(&ahead).await, (0, 0));
+    assert_eq!(tick(&outbox.db).await, (0, 0));
+    let again = outbox.submission.submit(&[new_quote()], Some(&key), None).await.unwrap();
+    assert_eq!(again.quotes[0].id, submitted.quotes[0].id, "the key is still known");
 }
 
 async fn an_audit_names_what_is_dated_in_the_future(outbox: TestOutbox) {
