@@ -7,6 +7,7 @@ mod condition;
 mod connection;
 mod failure;
 mod fit;
+pub(crate) mod insert_each;
 mod opener;
 mod padded;
 mod peer;

@@ -24,12 +24,16 @@ pub enum Type {
     Time,
     /// JSON.
     Json,
+    /// A UUID.
+    Uuid,
+    /// A number of 64 bits.
+    BigInteger,
 }
 
 /// The value of one column in one row.
 #[derive(Clone, Debug)]
 pub enum Cell {
-    /// The row keeps what it has.
+    /// The row keeps what it has; a new one has nothing there.
     Keep,
     /// For [`Type::Text`].
     Text(String),
@@ -41,6 +45,10 @@ pub enum Cell {
     Time(DateTime<Utc>),
     /// For [`Type::Json`].
     Json(Json),
+    /// For [`Type::Uuid`].
+    Uuid(Uuid),
+    /// For [`Type::BigInteger`].
+    BigInteger(i64),
 }
 
 /// An update of rows of a table, found by their `id`.
@@ -173,32 +181,38 @@ impl UpdateEach<'_> {
     }
 }
 
-fn postgres(kind: Type) -> &'static str {
+pub(super) fn postgres(kind: Type) -> &'static str {
     match kind {
         Type::Text => "text",
         Type::Integer => "integer",
         Type::Boolean => "boolean",
         Type::Time => "timestamptz",
         Type::Json => "jsonb",
+        Type::Uuid => "uuid",
+        Type::BigInteger => "bigint",
     }
 }
 
-fn mariadb(kind: Type) -> &'static str {
+pub(super) fn mariadb(kind: Type) -> &'static str {
     match kind {
         Type::Text | Type::Json => "LONGTEXT CHARACTER SET utf8mb4",
         Type::Integer => "INTEGER",
         Type::Boolean => "TINYINT",
         Type::Time => "DATETIME(6)",
+        Type::Uuid => "CHAR(32)",
+        Type::BigInteger => "BIGINT",
     }
 }
 
 impl Cell {
     /// As the drivers write the same value to a column; `None` keeps what is there.
-    fn written(self, backend: DbBackend) -> Option<Json> {
+    pub(super) fn written(self, backend: DbBackend) -> Option<Json> {
         Some(match (self, backend) {
             (Self::Keep, _) => return None,
             (Self::Text(text), _) => text.into(),
             (Self::Integer(number), _) => number.into(),
+            (Self::BigInteger(number), _) => number.into(),
+            (Self::Uuid(id), _) => id.simple().to_string().into(),
             (Self::Boolean(yes), DbBackend::Postgres) => yes.into(),
             (Self::Boolean(yes), _) => i32::from(yes).into(),
             (Self::Time(time), DbBackend::MySql) => time.format("%Y-%m-%d %H:%M:%S%.6f").to_string().into(),

@@ -3,15 +3,20 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use entity::outbox_event::{self, Column, Status};
-use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
-use serde_json::{Value, json};
+use entity::outbox_event;
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{DestinationName, EventType};
 use crate::{
     clock::ids,
-    database::{self, DatabaseTransaction, padded},
+    database::{
+        DatabaseTransaction,
+        insert_each::InsertEach,
+        padded,
+        update_each::{Cell, Column, Type},
+    },
 };
 
 /// An event to store.
@@ -32,8 +37,30 @@ pub struct NewEvent {
     pub trace_context: Option<String>,
 }
 
-/// Rows a statement: below the 32,766 parameters that `SQLite` takes, and the 65,535 of the others.
-const ROWS_MAX: usize = 1_000;
+const EVENTS: InsertEach = InsertEach {
+    table: "outbox_event",
+    columns: &[
+        Column("id", Type::Uuid),
+        Column("aggregate_id", Type::Uuid),
+        Column("event_type", Type::Text),
+        Column("destination", Type::Text),
+        Column("sequence", Type::Integer),
+        Column("payload", Type::Json),
+        Column("trace_context", Type::Text),
+        Column("created_at", Type::Time),
+    ],
+    also: &[
+        ("aggregate_type", "'quote'"),
+        ("status", "'pending'"),
+        ("attempts", "0"),
+        ("live_since", "v.created_at"),
+        ("due_at", "v.created_at"),
+        ("outcome_unknown", "false"),
+        ("withdrawn", "false"),
+        ("failures", "'[]'"),
+    ],
+    unless_taken: &[],
+};
 
 /// Stores `events`, due at once. They exist if and only if `txn` commits.
 ///
@@ -41,11 +68,19 @@ const ROWS_MAX: usize = 1_000;
 /// What the database answers; a place that is taken already is a unique violation, and nothing is stored.
 pub async fn record(txn: &DatabaseTransaction, now: DateTime<Utc>, events: Vec<NewEvent>) -> Result<(), DbErr> {
     let mut ids = ids(now);
-    for some in database::runs(events, ROWS_MAX, txn.statement_bytes(), bytes) {
-        let rows = some.into_iter().map(|event| row(event, ids(), now));
-        outbox_event::Entity::insert_many(rows).exec_without_returning(txn).await?;
-    }
-    Ok(())
+    let rows = events.into_iter().map(|event| {
+        vec![
+            Cell::Uuid(ids()),
+            Cell::Uuid(event.quote_id),
+            Cell::Text(event.event_type.into()),
+            Cell::Text(event.destination.into()),
+            Cell::Integer(event.sequence),
+            Cell::Json(event.payload),
+            event.trace_context.map_or(Cell::Keep, Cell::Text),
+            Cell::Time(now),
+        ]
+    });
+    EVENTS.run(txn, rows).await.map(drop)
 }
 
 /// The place behind the events of each of `quote_ids` for `destination`; those that have none are left out, theirs is 1.
@@ -64,45 +99,13 @@ pub async fn next_sequences(
     }
     let last: Vec<(Uuid, i32)> = outbox_event::Entity::find()
         .select_only()
-        .column(Column::AggregateId)
-        .column_as(Column::Sequence.max(), "last")
-        .filter(Column::AggregateId.is_in(quote_ids))
-        .filter(Column::Destination.eq(destination.as_str()))
-        .group_by(Column::AggregateId)
+        .column(outbox_event::Column::AggregateId)
+        .column_as(outbox_event::Column::Sequence.max(), "last")
+        .filter(outbox_event::Column::AggregateId.is_in(quote_ids))
+        .filter(outbox_event::Column::Destination.eq(destination.as_str()))
+        .group_by(outbox_event::Column::AggregateId)
         .into_tuple()
         .all(txn)
         .await?;
     Ok(last.into_iter().map(|(quote_id, last)| (quote_id, last + 1)).collect())
-}
-
-/// About how many bytes `event` takes in a statement: what is bounded besides its payload, and that.
-fn bytes(event: &NewEvent) -> usize {
-    500 + database::json_bytes(&event.payload)
-}
-
-fn row(event: NewEvent, id: Uuid, now: DateTime<Utc>) -> outbox_event::ActiveModel {
-    outbox_event::ActiveModel {
-        id: Set(id),
-        aggregate_type: Set("quote".into()),
-        aggregate_id: Set(event.quote_id),
-        event_type: Set(event.event_type.into()),
-        destination: Set(event.destination.into()),
-        sequence: Set(event.sequence),
-        payload: Set(event.payload),
-        trace_context: Set(event.trace_context),
-        status: Set(Status::Pending),
-        attempts: Set(0),
-        live_since: Set(now),
-        due_at: Set(now),
-        lease_token: Set(None),
-        leased_until: Set(None),
-        leased_by: Set(None),
-        outcome_unknown: Set(false),
-        withdrawn: Set(false),
-        last_error: Set(None),
-        failures: Set(json!([])),
-        created_at: Set(now),
-        settled_at: Set(None),
-        receipt: Set(None),
-    }
 }
