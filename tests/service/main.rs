@@ -22,6 +22,7 @@ mod operator;
 mod outbox;
 mod process;
 mod quotes;
+mod readme;
 mod strategy;
 mod tidy;
 mod worker;
