@@ -29,7 +29,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "src/lab/sample_fee_server/tests/",
             "src/lab/compare/",
             "src/lab/torture/",
-            "src/lab/trial/",
+            "src/lab/testbed/",
             "src/cli/",
         ],
     ),

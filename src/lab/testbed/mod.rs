@@ -1,11 +1,11 @@
-//! What a measurement and a torture stand on: real processes of this same binary, a database of their own, and a load.
+//! What `compare` and `torture` share: real processes of this binary, a database for each run, a network and a load.
 
+mod database;
 mod fleet;
-mod ground;
 mod load;
 mod network;
 
+pub(crate) use database::TestDatabase;
 pub(crate) use fleet::{Fleet, Role, forget_settings};
-pub(crate) use ground::Ground;
-pub(crate) use load::{Answer, Shot, rush, submit};
+pub(crate) use load::{Answer, Sample, rush, submit};
 pub(crate) use network::Network;

@@ -1,4 +1,4 @@
-//! Everything that can be tormented, and how each fault begins and ends.
+//! The fleet with everything around it, and how each fault begins and ends.
 
 use std::{fs, ops::Range, path::PathBuf, process::Command, time::Duration};
 
@@ -9,39 +9,39 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     LEASE, RETRY_AFTER_MAX, Torture,
+    database_faults::DatabaseFaults,
     fault::{Engine, Fault},
-    ingress::{Ingress, Mood, Page},
-    sabotage::Sabotage,
+    ingress::{Behaviour, Ingress, Page},
 };
 use crate::{
     lab::sample_fee_server::{Faults, SampleFeeServer},
-    lab::trial::{Fleet, Network, Role},
+    lab::testbed::{Fleet, Network, Role},
 };
 
-/// The longest that a database may take to start again.
+/// The longest that restarting the database may take.
 const RESTART_LIMIT: Duration = Duration::from_mins(1);
-/// Shares of commits and answers that are cut.
+/// The shares of commits and answers that are cut.
 const COMMITS_CUT: f64 = 0.4;
 const ANSWERS_CUT: f64 = 0.1;
-/// A clock's jumps: back and ahead, by less than a lease and by more than any setting permits.
+/// Jumps of a clock: back and ahead, by less than a lease and by more than any setting permits.
 const JUMPS: [&str; 5] = ["-10m", "-2s", "+1h", "+1y", "-1d"];
 
-/// The fleet and all that surrounds it.
-pub(super) struct Scene<'a> {
+/// The fleet and everything around it.
+pub(super) struct Environment<'a> {
     pub plan: &'a Torture,
     pub engine: Engine,
     pub client: Client,
     pub fleet: Fleet,
     pub fee_server: &'a SampleFeeServer,
     pub ingress: &'a Ingress,
-    /// Before a database that is reached over a network.
+    /// In front of a database that is reached over a network.
     pub network: Option<Network>,
-    pub sabotage: Sabotage,
-    /// The file that says what time it is for the last process, if there is faketime.
+    pub database_faults: DatabaseFaults,
+    /// The file that sets the clock of the last process, if faketime is installed.
     pub clock: Option<PathBuf>,
 }
 
-/// A fault that has begun and not ended.
+/// A fault that has begun and must be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Incident {
     pub until: Instant,
@@ -49,89 +49,94 @@ pub(super) struct Incident {
     pub place: usize,
 }
 
-impl Scene<'_> {
-    /// What befalls calls all the time begins.
-    pub fn unsettle(&self) {
+impl Environment<'_> {
+    /// Starts the faults that affect single calls all the time.
+    pub fn start_background_faults(&self) {
         let on = |fault| self.plan.faults.contains(&fault);
-        self.fee_server.set_faults(if on(Fault::Failures) { self.plan.fee_server.clone() } else { self.calm_faults() });
+        self.fee_server.set_faults(if on(Fault::Failures) {
+            self.plan.fee_server.clone()
+        } else {
+            self.without_faults()
+        });
         let cut_rate = if on(Fault::CutAnswers) { ANSWERS_CUT } else { 0.0 };
-        self.ingress.change(|mood| *mood = Mood { cut_rate, poison: on(Fault::Poison), ..Mood::default() });
+        self.ingress
+            .change(|behaviour| *behaviour = Behaviour { cut_rate, poison: on(Fault::Poison), ..Behaviour::default() });
     }
 
-    /// All of it ends; poison remains.
-    pub async fn calm_down(&mut self) -> anyhow::Result<()> {
-        self.fee_server.set_faults(self.calm_faults());
+    /// Ends all faults but poison.
+    pub async fn end_all_faults(&mut self) -> anyhow::Result<()> {
+        self.fee_server.set_faults(self.without_faults());
         self.fee_server.up().await?;
         let poison = self.plan.faults.contains(&Fault::Poison);
-        self.ingress.change(|mood| *mood = Mood { poison, ..Mood::default() });
+        self.ingress.change(|behaviour| *behaviour = Behaviour { poison, ..Behaviour::default() });
         self.ingress.open();
-        self.fleet.revive()
+        self.fleet.restart_ended()
     }
 
-    fn calm_faults(&self) -> Faults {
+    fn without_faults(&self) -> Faults {
         let Faults { latency, jitter, no_idempotency, no_lookup, .. } = self.plan.fee_server;
         Faults { latency, jitter, no_idempotency, no_lookup, ..Faults::default() }
     }
 
-    /// Begins `fault`. What it does, in words, and the incident that has to end, if it lasts; nothing if it cannot be now.
+    /// Begins `fault`. Returns its description, and the incident if it lasts; `None` if it is impossible now.
     pub async fn begin(
         &mut self,
         fault: Fault,
-        dice: &mut impl Rng,
+        rng: &mut impl Rng,
     ) -> anyhow::Result<Option<(String, Option<Incident>)>> {
-        let place = dice.random_range(0..self.fleet.size());
+        let place = rng.random_range(0..self.fleet.size());
         let lasts = |until| Some(Incident { until, fault, place });
         let begun = match fault {
-            Fault::Kill => return self.kill(place, dice).map(|told| Some((told, None))),
+            Fault::Kill => return self.kill(place, rng).map(|what| Some((what, None))),
             Fault::Freeze => {
                 if self.fleet.role(place) != Role::Worker {
                     return Ok(None);
                 }
                 self.fleet.freeze(place)?;
                 let until = Instant::now() + LEASE + Duration::from_secs(1);
-                (format!("freezes {}", self.named(place)), Some(Incident { until, fault, place }))
+                (format!("froze {}", self.named(place)), Some(Incident { until, fault, place }))
             }
             Fault::Clock => {
                 let Some(file) = &self.clock else { return Ok(None) };
-                let incident = lasts(soon(dice, 3_000..8_000));
-                let jump = JUMPS.choose(dice).copied().unwrap_or("+0");
+                let incident = lasts(soon(rng, 3_000..8_000));
+                let jump = JUMPS.choose(rng).copied().unwrap_or("+0");
                 fs::write(file, jump)?;
-                (format!("puts the clock of {} {jump}", self.named(self.fleet.size() - 1)), incident)
+                (format!("changed the clock of {} by {jump}", self.named(self.fleet.size() - 1)), incident)
             }
             Fault::Outage => {
-                let incident = lasts(soon(dice, 500..4_000));
-                if dice.random() {
+                let incident = lasts(soon(rng, 500..4_000));
+                if rng.random() {
                     self.ingress.shut();
-                    ("refuses connections to the fee server".to_owned(), incident)
+                    ("refused connections to the fee server".to_owned(), incident)
                 } else {
                     self.fee_server.down().await?;
-                    ("takes the fee server away behind its ingress".to_owned(), incident)
+                    ("stopped the fee server behind its ingress".to_owned(), incident)
                 }
             }
             Fault::Pages => {
-                let incident = lasts(soon(dice, 1_000..4_000));
-                let page = Page::ALL.choose(dice).copied();
-                self.ingress.change(|mood| mood.page = page);
-                (format!("lets the ingress answer {page:?}"), incident)
+                let incident = lasts(soon(rng, 1_000..4_000));
+                let page = Page::ALL.choose(rng).copied();
+                self.ingress.change(|behaviour| behaviour.page = page);
+                (format!("let the ingress answer {page:?}"), incident)
             }
             Fault::Throttle => {
-                let incident = lasts(soon(dice, 1_000..4_000));
-                let seconds = dice.random_range(1..=RETRY_AFTER_MAX.as_secs());
-                self.ingress.change(|mood| mood.retry_after = Some(seconds));
-                (format!("throttles, Retry-After: {seconds}"), incident)
+                let incident = lasts(soon(rng, 1_000..4_000));
+                let seconds = rng.random_range(1..=RETRY_AFTER_MAX.as_secs());
+                self.ingress.change(|behaviour| behaviour.retry_after = Some(seconds));
+                (format!("throttled calls, Retry-After: {seconds}"), incident)
             }
             Fault::DiskFull => {
-                let incident = lasts(soon(dice, 500..3_000));
-                let bytes = dice.random_range(4_096..200_000);
+                let incident = lasts(soon(rng, 500..3_000));
+                let bytes = rng.random_range(4_096..200_000);
                 self.fleet.limit_files(place, Some(bytes))?;
-                (format!("lets no file of {} grow beyond {bytes} bytes", self.named(place)), incident)
+                (format!("limited the files of {} to {bytes} bytes", self.named(place)), incident)
             }
             Fault::DatabaseCrash => {
                 let Some(command) = self.plan.database_restart.clone() else { return Ok(None) };
                 restart(command).await?;
-                ("crashed the database, and started it".to_owned(), None)
+                ("crashed and restarted the database".to_owned(), None)
             }
-            _ => return self.begin_at_database(fault, dice).await,
+            _ => return self.begin_at_database(fault, rng).await,
         };
         Ok(Some(begun))
     }
@@ -139,54 +144,54 @@ impl Scene<'_> {
     async fn begin_at_database(
         &mut self,
         fault: Fault,
-        dice: &mut impl Rng,
+        rng: &mut impl Rng,
     ) -> anyhow::Result<Option<(String, Option<Incident>)>> {
         let lasts = |until| Some(Incident { until, fault, place: 0 });
         if fault == Fault::Conflict {
-            let until = soon(dice, 2_000..5_000);
-            self.sabotage.conflicts(true).await?;
-            let rival = self.sabotage.clone();
-            tokio::spawn(async move { rival.rival(until).await });
-            return Ok(Some(("lets transactions conflict".to_owned(), lasts(until))));
+            let until = soon(rng, 2_000..5_000);
+            self.database_faults.conflicts(true).await?;
+            let rival = self.database_faults.clone();
+            tokio::spawn(async move { rival.contend(until).await });
+            return Ok(Some(("made transactions conflict".to_owned(), lasts(until))));
         }
         let Some(network) = &self.network else { return Ok(None) };
         let begun = match fault {
             Fault::DatabaseSlow => {
-                let until = soon(dice, 2_000..6_000);
-                let delay = Duration::from_millis(dice.random_range(5..=50));
+                let until = soon(rng, 2_000..6_000);
+                let delay = Duration::from_millis(rng.random_range(5..=50));
                 network.delay(delay);
-                (format!("puts the database {} away", humantime::format_duration(delay)), lasts(until))
+                (format!("delayed messages to the database by {}", humantime::format_duration(delay)), lasts(until))
             }
             Fault::DatabaseCut => {
-                if dice.random() {
+                if rng.random() {
                     network.cut();
-                    ("cuts the connections to the database".to_owned(), None)
+                    ("cut the connections to the database".to_owned(), None)
                 } else {
-                    self.sabotage.end_sessions().await?;
-                    ("has the database end all sessions".to_owned(), None)
+                    self.database_faults.end_sessions().await?;
+                    ("let the database end all sessions".to_owned(), None)
                 }
             }
             Fault::CommitCut => {
-                let until = soon(dice, 1_000..3_000);
+                let until = soon(rng, 1_000..3_000);
                 network.cut_commits(COMMITS_CUT);
-                ("cuts connections around COMMIT".to_owned(), lasts(until))
+                ("began to cut connections around COMMIT".to_owned(), lasts(until))
             }
             Fault::DatabaseSilent => {
-                let until = soon(dice, 1_000..4_000);
+                let until = soon(rng, 1_000..4_000);
                 network.silence(true);
-                ("lets the way to the database swallow everything".to_owned(), lasts(until))
+                ("swallowed all traffic to the database".to_owned(), lasts(until))
             }
             Fault::ReadOnly => {
-                let until = soon(dice, 1_000..4_000);
-                self.sabotage.read_only(true).await?;
-                ("makes the database read-only".to_owned(), lasts(until))
+                let until = soon(rng, 1_000..4_000);
+                self.database_faults.read_only(true).await?;
+                ("made the database read-only".to_owned(), lasts(until))
             }
             _ => return Ok(None),
         };
         Ok(Some(begun))
     }
 
-    /// Ends what has begun.
+    /// Ends an incident.
     pub async fn end(&mut self, incident: Incident) -> anyhow::Result<()> {
         let Incident { fault, place, .. } = incident;
         match (fault, &self.network) {
@@ -203,11 +208,11 @@ impl Scene<'_> {
                 self.ingress.open();
                 self.fee_server.up().await?;
             }
-            (Fault::Pages, _) => self.ingress.change(|mood| mood.page = None),
-            (Fault::Throttle, _) => self.ingress.change(|mood| mood.retry_after = None),
+            (Fault::Pages, _) => self.ingress.change(|behaviour| behaviour.page = None),
+            (Fault::Throttle, _) => self.ingress.change(|behaviour| behaviour.retry_after = None),
             (Fault::DiskFull, _) => self.fleet.limit_files(place, None)?,
-            (Fault::Conflict, _) => self.sabotage.conflicts(false).await?,
-            (Fault::ReadOnly, _) => self.sabotage.read_only(false).await?,
+            (Fault::Conflict, _) => self.database_faults.conflicts(false).await?,
+            (Fault::ReadOnly, _) => self.database_faults.read_only(false).await?,
             (Fault::DatabaseSlow, Some(network)) => network.delay(Duration::ZERO),
             (Fault::CommitCut, Some(network)) => network.cut_commits(0.0),
             (Fault::DatabaseSilent, Some(network)) => network.silence(false),
@@ -216,16 +221,16 @@ impl Scene<'_> {
         Ok(())
     }
 
-    fn kill(&mut self, place: usize, dice: &mut impl Rng) -> anyhow::Result<String> {
-        let told = if dice.random_range(0..4) == 0 {
+    fn kill(&mut self, place: usize, rng: &mut impl Rng) -> anyhow::Result<String> {
+        let what = if rng.random_range(0..4) == 0 {
             self.fleet.kill()?;
-            "kills them all".to_owned()
+            "killed all processes".to_owned()
         } else {
             self.fleet.kill_one(place)?;
-            format!("kills {}", self.named(place))
+            format!("killed {}", self.named(place))
         };
         self.fleet.start()?;
-        Ok(told)
+        Ok(what)
     }
 
     fn named(&self, place: usize) -> String {
@@ -236,15 +241,15 @@ impl Scene<'_> {
     }
 }
 
-/// An instant so many milliseconds from now.
-fn soon(dice: &mut impl Rng, range: Range<u64>) -> Instant {
-    Instant::now() + Duration::from_millis(dice.random_range(range))
+/// A random moment within this range of milliseconds from now.
+fn soon(rng: &mut impl Rng, range: Range<u64>) -> Instant {
+    Instant::now() + Duration::from_millis(rng.random_range(range))
 }
 
-/// Runs the operator's command, which returns when the database is on its way up again.
+/// Runs the operator's command; it returns when the database is starting again.
 async fn restart(command: String) -> anyhow::Result<()> {
     let run = tokio::task::spawn_blocking(move || Command::new("sh").args(["-c", &command]).status());
-    let status = timeout(RESTART_LIMIT, run).await.context("--database-restart does not end")??;
-    ensure!(status.is_ok_and(|status| status.success()), "--database-restart failed");
+    let status = timeout(RESTART_LIMIT, run).await.context("the --database-restart command did not end in time")??;
+    ensure!(status.is_ok_and(|status| status.success()), "the --database-restart command failed");
     Ok(())
 }
