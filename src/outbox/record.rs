@@ -17,28 +17,30 @@ use crate::{
 /// An event to store.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// The quote's id.
-    pub quote_id: Uuid,
+    /// What kind of thing it is about, for example `quote`: at most 32 characters.
+    pub aggregate_type: &'static str,
+    /// The thing that it is about, for example the quote's id.
+    pub aggregate_id: Uuid,
     /// What it is about.
     pub event_type: EventType,
     /// Where it goes.
     pub destination: DestinationName,
-    /// From 1: its place among the quote's events for this destination. [`super::Withdrawn`] and [`next_sequences`] tell
-    /// the next place.
+    /// From 1: its place among the events of its aggregate for this destination. [`super::Withdrawn`] and
+    /// [`next_sequences`] return the next place.
     pub sequence: i32,
     /// What the destination gets.
     pub payload: Value,
-    /// W3C `traceparent` of whoever caused it.
+    /// W3C `traceparent` of the request that caused it.
     pub trace_context: Option<String>,
 }
 
-/// Rows a statement: below the 32,766 parameters that `SQLite` takes, and the 65,535 of the others.
+/// Rows per statement: below the limits of 32,766 parameters on `SQLite` and 65,535 on the others.
 const ROWS_MAX: usize = 1_000;
 
 /// Stores `events`, due at once. They exist if and only if `txn` commits.
 ///
 /// # Errors
-/// What the database answers; a place that is taken already is a unique violation, and nothing is stored.
+/// Any database error. A `sequence` that is already taken is a unique violation. Nothing is stored then.
 pub async fn record(txn: &DatabaseTransaction, now: DateTime<Utc>, events: Vec<NewEvent>) -> Result<(), DbErr> {
     let mut ids = ids(now);
     for some in database::runs(events, ROWS_MAX, txn.statement_bytes(), bytes) {
@@ -48,34 +50,34 @@ pub async fn record(txn: &DatabaseTransaction, now: DateTime<Utc>, events: Vec<N
     Ok(())
 }
 
-/// The place behind the events of each of `quote_ids` for `destination`; those that have none are left out, theirs is 1.
-/// Whoever calls this keeps others from recording events of the same quotes meanwhile.
+/// The next `sequence` of each of `aggregate_ids` for `destination`. Those without events are left out: theirs is 1. The caller
+/// holds a lock that keeps others from recording events of the same aggregates meanwhile.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn next_sequences(
     txn: &DatabaseTransaction,
     destination: &DestinationName,
-    quote_ids: impl Iterator<Item = Uuid>,
+    aggregate_ids: impl Iterator<Item = Uuid>,
 ) -> Result<HashMap<Uuid, i32>, DbErr> {
-    let quote_ids = padded(quote_ids);
-    if quote_ids.is_empty() {
+    let aggregate_ids = padded(aggregate_ids);
+    if aggregate_ids.is_empty() {
         return Ok(HashMap::new());
     }
     let last: Vec<(Uuid, i32)> = outbox_event::Entity::find()
         .select_only()
         .column(Column::AggregateId)
         .column_as(Column::Sequence.max(), "last")
-        .filter(Column::AggregateId.is_in(quote_ids))
+        .filter(Column::AggregateId.is_in(aggregate_ids))
         .filter(Column::Destination.eq(destination.as_str()))
         .group_by(Column::AggregateId)
         .into_tuple()
         .all(txn)
         .await?;
-    Ok(last.into_iter().map(|(quote_id, last)| (quote_id, last + 1)).collect())
+    Ok(last.into_iter().map(|(aggregate_id, last)| (aggregate_id, last + 1)).collect())
 }
 
-/// About how many bytes `event` takes in a statement: what is bounded besides its payload, and that.
+/// About how many bytes `event` takes in a statement: its payload, and the bounded rest.
 fn bytes(event: &NewEvent) -> usize {
     500 + database::json_bytes(&event.payload)
 }
@@ -83,8 +85,8 @@ fn bytes(event: &NewEvent) -> usize {
 fn row(event: NewEvent, id: Uuid, now: DateTime<Utc>) -> outbox_event::ActiveModel {
     outbox_event::ActiveModel {
         id: Set(id),
-        aggregate_type: Set("quote".into()),
-        aggregate_id: Set(event.quote_id),
+        aggregate_type: Set(event.aggregate_type.into()),
+        aggregate_id: Set(event.aggregate_id),
         event_type: Set(event.event_type.into()),
         destination: Set(event.destination.into()),
         sequence: Set(event.sequence),

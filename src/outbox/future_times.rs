@@ -1,8 +1,8 @@
-//! Times that lie further ahead than any setting permits: a clock ran ahead when they were stored, and nobody would look at
+//! Times that lie further ahead than any setting permits. A clock ran ahead when they were stored, and no worker would touch
 //! these rows until then.
 //!
-//! The claim, the look and the rescue are asked all the time, so they do not ask about this. It is set right beside them,
-//! now and then, by questions that an index answers with nothing as long as all is well.
+//! Claim, poll and rescue run all the time, so they do not check this. A job repairs such rows now and then, by queries
+//! that an index answers with nothing as long as all is well.
 
 use chrono::{DateTime, Utc};
 use entity::{
@@ -24,18 +24,18 @@ use crate::{
 /// Rows a statement.
 const BATCH_SIZE: u64 = 500;
 
-/// What was set right.
+/// What was repaired.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BroughtBack {
+pub struct Repaired {
     /// Events that are due now instead of in a time that no setting permits.
     pub due: u64,
     /// Leases that end now: rescue takes their events back.
     pub leases: u64,
-    /// Destinations that were held back, or whose probe was put off, beyond any setting.
+    /// Destinations whose `Retry-After` or next probe lay beyond any setting.
     pub destinations: Vec<String>,
 }
 
-impl BroughtBack {
+impl Repaired {
     /// Whether there was nothing to do.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
@@ -43,25 +43,26 @@ impl BroughtBack {
     }
 }
 
-/// Makes due, or over, what lies further ahead than any setting permits, whatever this process is set to. To do it again is
-/// harmless: a lease that is ended although its holder lives costs a look-up, as any lease that runs out.
+/// Makes events due, and ends leases and holds, that lie further ahead than any setting permits, whatever the settings of
+/// this process. It may be repeated: a lease that is ended although its holder lives costs one look-up, as any lease that
+/// runs out.
 ///
 /// # Errors
 /// Any database error; what was done before it stays done.
-pub async fn bring_back(db: &Database) -> Result<BroughtBack, DbErr> {
+pub async fn repair_future_times(db: &Database) -> Result<Repaired, DbErr> {
     let connection = db.connection();
     let now = db.now(connection).await?;
-    let mut brought_back = BroughtBack::default();
+    let mut repaired = Repaired::default();
     for row in destination::Entity::find().all(connection).await? {
         let name = row.name.clone();
-        brought_back.due += bring_back_due(db, &name, now).await?;
-        if let Some(row) = held_no_longer(row, now) {
+        repaired.due += repair_due_times(db, &name, now).await?;
+        if let Some(row) = without_future_hold(row, now) {
             row.update(connection).await?;
-            brought_back.destinations.push(name);
+            repaired.destinations.push(name);
         }
     }
-    brought_back.leases = bring_back_leases(db, now).await?;
-    Ok(brought_back)
+    repaired.leases = repair_leases(db, now).await?;
+    Ok(repaired)
 }
 
 /// Pending events for `destination` that are due further ahead than any wait lasts, the furthest first.
@@ -81,19 +82,19 @@ fn leased_too_long(now: DateTime<Utc>) -> Select<Entity> {
         .order_by_desc(Column::LeasedUntil)
 }
 
-async fn bring_back_due(db: &Database, destination: &str, now: DateTime<Utc>) -> Result<u64, DbErr> {
-    // `retry.give_up_after` counts from now: how old such an event is, nobody knows.
+async fn repair_due_times(db: &Database, destination: &str, now: DateTime<Utc>) -> Result<u64, DbErr> {
+    // `retry.give_up_after` counts from now: the age of such an event is unknown.
     let due = ActiveModel { due_at: Set(now), live_since: Set(now), ..Default::default() };
     change_all(db, &waiting_too_long(destination, now), &due, Column::DueAt.gt(after(now, WAIT_MAX))).await
 }
 
-async fn bring_back_leases(db: &Database, now: DateTime<Utc>) -> Result<u64, DbErr> {
+async fn repair_leases(db: &Database, now: DateTime<Utc>) -> Result<u64, DbErr> {
     let over = ActiveModel { leased_until: Set(Some(now)), ..Default::default() };
     change_all(db, &leased_too_long(now), &over, Column::LeasedUntil.gt(after(now, LEASE_MAX))).await
 }
 
 /// Retention counts from the day when a row was delivered or cancelled. One that was in the future counts from now.
-pub(super) async fn bring_back_settled(db: &Database, now: DateTime<Utc>) -> Result<u64, DbErr> {
+pub(super) async fn repair_settled_times(db: &Database, now: DateTime<Utc>) -> Result<u64, DbErr> {
     let ahead = Column::SettledAt.gt(after(now, SKEW_MAX));
     let now = ActiveModel { settled_at: Set(Some(now)), ..Default::default() };
     let mut changed = 0;
@@ -124,7 +125,7 @@ async fn change_all(
     }
 }
 
-fn held_no_longer(row: destination::Model, now: DateTime<Utc>) -> Option<destination::ActiveModel> {
+fn without_future_hold(row: destination::Model, now: DateTime<Utc>) -> Option<destination::ActiveModel> {
     let waits = row.not_before.is_some_and(|until| is_beyond(now, until, WAIT_MAX));
     let unprobed =
         row.circuit == Circuit::Open && row.probe_at.is_some_and(|probe_at| is_beyond(now, probe_at, LEASE_MAX));
@@ -145,18 +146,18 @@ fn held_no_longer(row: destination::Model, now: DateTime<Utc>) -> Option<destina
 ///
 /// # Errors
 /// Any database error.
-pub async fn held_up_by_a_clock(
+pub async fn delayed_by_future_times(
     db: &impl ConnectionTrait,
     now: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<(Uuid, Uuid)>, DbErr> {
-    let mut held_up = Vec::new();
+    let mut delayed = Vec::new();
     let names: Vec<String> =
         destination::Entity::find().select_only().column(destination::Column::Name).into_tuple().all(db).await?;
     let waiting = names.iter().map(|name| waiting_too_long(name, now));
     for select in waiting.chain([leased_too_long(now)]) {
         let some = select.select_only().columns([Column::Id, Column::AggregateId]).limit(limit);
-        held_up.extend(some.into_tuple::<(Uuid, Uuid)>().all(db).await?);
+        delayed.extend(some.into_tuple::<(Uuid, Uuid)>().all(db).await?);
     }
-    Ok(held_up)
+    Ok(delayed)
 }
