@@ -1,13 +1,13 @@
-//! A new reaction to a submitted quote, added without touching the submission: customers who submit their first quote are
-//! put on a list of people to welcome.
+//! How to react to a submitted quote without changing Feebox: customers who submit their first quote are put on a list of
+//! people to welcome.
 //!
 //! ```sh
 //! cargo run --example welcome_new_customers
 //! ```
 //!
 //! The list is written *before the commit*, in the quote's own transaction: a customer is on it if and only if the first
-//! quote is stored. The greeting is printed *after the commit*: it may be missed if the process dies in between, so only
-//! what may be missed belongs there. *After a rollback* somebody is told that it came to nothing.
+//! quote is stored. The greeting is printed *after the commit*: it is lost if the process dies in between, so do only what
+//! may be lost there. *After a rollback* the example prints that the quotes were not stored.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Listener for WelcomeNewCustomers {
     async fn before_commit(&self, txn: &DatabaseTransaction, submitted: &Submitted) -> Result<(), ListenerError> {
         for quote in &submitted.quotes {
             if quote.customer_id == "nobody" {
-                return Err(ListenerError::Refused("nobody cannot be welcomed".into()));
+                return Err(ListenerError::Refused("the customer nobody is not welcome".into()));
             }
             let welcome = "INSERT INTO welcome (customer_id) VALUES (?) ON CONFLICT DO NOTHING";
             let values = [quote.customer_id.as_str().into()];
@@ -44,7 +44,7 @@ impl Listener for WelcomeNewCustomers {
     }
 
     async fn after_rollback(&self, submitted: &Submitted) {
-        println!("{} quotes came to nothing", submitted.quotes.len());
+        println!("{} quotes were rolled back", submitted.quotes.len());
     }
 }
 

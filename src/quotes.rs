@@ -28,7 +28,7 @@ use crate::{
 
 pub use entity::quote::{Model as Quote, Status};
 pub use names::{
-    DESTINATIONS, FEE_CREATED, FEE_SERVER, KAFKA, QUOTE_CANCELLED, QUOTE_REJECTED, QUOTE_SUBMITTED, QuoteEvent,
+    DESTINATIONS, FEE_CREATED, FEE_SERVER, KAFKA, QUOTE, QUOTE_CANCELLED, QUOTE_REJECTED, QUOTE_SUBMITTED, QuoteEvent,
 };
 
 /// How much of a reason is kept, in characters.

@@ -9,7 +9,7 @@ use crate::{
     database::DatabaseTransaction,
     fees::Fee,
     outbox::{self, EventType, NewEvent},
-    quotes::{FEE_CREATED, KAFKA, QUOTE_CANCELLED, QUOTE_REJECTED, QUOTE_SUBMITTED, Quote},
+    quotes::{FEE_CREATED, KAFKA, QUOTE, QUOTE_CANCELLED, QUOTE_REJECTED, QUOTE_SUBMITTED, Quote},
     settings::{QuoteDestination, Settings, Strategy},
 };
 
@@ -72,7 +72,8 @@ impl Relay {
         let known = news.iter().filter(|news| !matches!(news.what, What::Submitted(_)));
         let next = outbox::next_sequences(txn, &KAFKA, known.map(|news| news.what.quote_id())).await?;
         let events = news.iter().map(|news| NewEvent {
-            quote_id: news.what.quote_id(),
+            aggregate_type: QUOTE,
+            aggregate_id: news.what.quote_id(),
             event_type: news.what.event_type().clone(),
             destination: KAFKA.clone(),
             sequence: next.get(&news.what.quote_id()).copied().unwrap_or(1),

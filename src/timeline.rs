@@ -14,26 +14,24 @@ use crate::{
     quotes::{self, QuoteWithFee, Status},
 };
 
-/// Operator actions shown at most: nobody reads more.
+/// The most operator actions that are shown.
 const ACTIONS_MAX: u64 = 1_000;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-#[schema(as = TimelineEntry)]
-pub struct Entry {
+pub struct TimelineEntry {
     /// When, by the database's clock.
     pub at: DateTime<Utc>,
     /// What.
     #[serde(flatten)]
-    pub what: What,
+    pub event: TimelineEvent,
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-#[schema(as = TimelineEvent)]
 #[serde(tag = "what", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the fields are those of the tables")]
-pub enum What {
+pub enum TimelineEvent {
     /// The quote was stored.
     Submitted { currency: String, amount_minor: i64 },
     /// An event for a destination was stored.
@@ -86,14 +84,14 @@ pub enum What {
 /// retention deleted, are missing.
 ///
 /// # Errors
-/// What the database answers.
-pub async fn timeline(db: &Database, id: Uuid) -> Result<Option<Vec<Entry>>, DbErr> {
+/// Any database error.
+pub async fn timeline(db: &Database, id: Uuid) -> Result<Option<Vec<TimelineEntry>>, DbErr> {
     let txn = db.snapshot().await?;
     let now = db.now(&*txn).await?;
     let Some(quote) = quotes::get(&*txn, id).await? else {
         return Ok(None);
     };
-    let events = outbox::of_quote(&*txn, id).await?;
+    let events = outbox::of_aggregate(&*txn, id).await?;
     let (born, ended) = (quote.quote.submitted_at, end_of_life(&quote, &events).unwrap_or(now));
     let mut names: Vec<_> = events.iter().map(|event| event.destination.as_str()).collect();
     names.dedup();
@@ -109,7 +107,7 @@ pub async fn timeline(db: &Database, id: Uuid) -> Result<Option<Vec<Entry>>, DbE
     entries.extend(rejected(&quote));
     entries.extend(outbox::circuit_openings(&*txn, &names, born, ended).await?.into_iter().flat_map(of_circuit));
     // A circuit that was closed later than the quote's end is nothing that happened to it.
-    entries.retain(|entry| entry.at <= ended || !matches!(entry.what, What::CircuitClosed { .. }));
+    entries.retain(|entry| entry.at <= ended || !matches!(entry.event, TimelineEvent::CircuitClosed { .. }));
     entries.sort_by_key(|entry| entry.at);
     Ok(Some(entries))
 }
@@ -121,44 +119,55 @@ fn end_of_life(quote: &QuoteWithFee, events: &[Event]) -> Option<DateTime<Utc>> 
     if live { None } else { Some(settled.unwrap_or(quote.quote.updated_at)) }
 }
 
-fn submitted(QuoteWithFee { quote, .. }: &QuoteWithFee) -> Entry {
-    let what = What::Submitted { currency: quote.currency.clone(), amount_minor: quote.amount_minor };
-    Entry { at: quote.submitted_at, what }
+fn submitted(QuoteWithFee { quote, .. }: &QuoteWithFee) -> TimelineEntry {
+    let event = TimelineEvent::Submitted { currency: quote.currency.clone(), amount_minor: quote.amount_minor };
+    TimelineEntry { at: quote.submitted_at, event }
 }
 
-fn cancelled(QuoteWithFee { quote, .. }: &QuoteWithFee) -> Option<Entry> {
+fn cancelled(QuoteWithFee { quote, .. }: &QuoteWithFee) -> Option<TimelineEntry> {
     let reason = quote.status_reason.clone();
-    (quote.status == Status::Cancelled).then_some(Entry { at: quote.updated_at, what: What::Cancelled { reason } })
+    (quote.status == Status::Cancelled)
+        .then_some(TimelineEntry { at: quote.updated_at, event: TimelineEvent::Cancelled { reason } })
 }
 
-fn rejected(QuoteWithFee { quote, .. }: &QuoteWithFee) -> Option<Entry> {
+fn rejected(QuoteWithFee { quote, .. }: &QuoteWithFee) -> Option<TimelineEntry> {
     let reason = quote.status_reason.clone();
-    (quote.status == Status::Rejected).then_some(Entry { at: quote.updated_at, what: What::Rejected { reason } })
+    (quote.status == Status::Rejected)
+        .then_some(TimelineEntry { at: quote.updated_at, event: TimelineEvent::Rejected { reason } })
 }
 
-fn fee_recorded(QuoteWithFee { fee, .. }: &QuoteWithFee) -> Option<Entry> {
+fn fee_recorded(QuoteWithFee { fee, .. }: &QuoteWithFee) -> Option<TimelineEntry> {
     let fee = fee.as_ref()?;
-    let what = What::FeeRecorded {
+    let event = TimelineEvent::FeeRecorded {
         fee_id: fee.fee_id.clone(),
         currency: fee.currency.clone(),
         amount_minor: fee.amount_minor,
         rate_bps: fee.rate_bps,
         calculated_at: fee.calculated_at,
     };
-    Some(Entry { at: fee.created_at, what })
+    Some(TimelineEntry { at: fee.created_at, event })
 }
 
-fn of_event(event: &Event) -> Vec<Entry> {
+fn of_event(event: &Event) -> Vec<TimelineEntry> {
     let named = || (event.id, event.event_type.clone(), event.destination.clone());
     let (event_id, event_type, destination) = named();
-    let stored = What::EventStored { event_id, event_type, destination };
-    let mut entries = vec![Entry { at: event.created_at, what: stored }];
+    let stored = TimelineEvent::EventStored { event_id, event_type, destination };
+    let mut entries = vec![TimelineEntry { at: event.created_at, event: stored }];
     entries.extend(Failure::all(event).into_iter().map(|failure| {
         let (status, (event_id, event_type, destination)) = (failure.status(), named());
         let Failure { attempt, outcome, error, at, duration_ms, by, .. } = failure;
-        let what =
-            What::AttemptFailed { event_id, event_type, destination, attempt, outcome, status, error, duration_ms, by };
-        Entry { at, what }
+        let event = TimelineEvent::AttemptFailed {
+            event_id,
+            event_type,
+            destination,
+            attempt,
+            outcome,
+            status,
+            error,
+            duration_ms,
+            by,
+        };
+        TimelineEntry { at, event }
     }));
     let (event_id, event_type, destination) = named();
     let end = match event.status {
@@ -169,23 +178,24 @@ fn of_event(event: &Event) -> Vec<Entry> {
             let duration_ms = receipt.remove("duration_ms").and_then(|duration| duration.as_u64());
             let status = receipt.remove("status").and_then(|status| status.as_u64()?.try_into().ok());
             let receipt = (!receipt.is_empty()).then_some(Value::Object(receipt));
-            What::Delivered { event_id, event_type, destination, attempt, status, duration_ms, by, receipt }
+            TimelineEvent::Delivered { event_id, event_type, destination, attempt, status, duration_ms, by, receipt }
         }
-        EventStatus::Dead => What::Dead { event_id, event_type, destination, error: event.last_error.clone() },
-        EventStatus::Cancelled => What::GivenUp { event_id, event_type, destination },
+        EventStatus::Dead => TimelineEvent::Dead { event_id, event_type, destination, error: event.last_error.clone() },
+        EventStatus::Cancelled => TimelineEvent::GivenUp { event_id, event_type, destination },
     };
-    entries.extend(event.settled_at.map(|at| Entry { at, what: end }));
+    entries.extend(event.settled_at.map(|at| TimelineEntry { at, event: end }));
     entries
 }
 
-fn of_circuit(opening: CircuitOpening) -> Vec<Entry> {
+fn of_circuit(opening: CircuitOpening) -> Vec<TimelineEntry> {
     let CircuitOpening { destination, opened_at, closed_at, reason, .. } = opening;
-    let closed = closed_at.map(|at| Entry { at, what: What::CircuitClosed { destination: destination.clone() } });
-    let opened = Entry { at: opened_at, what: What::CircuitOpened { destination, reason } };
+    let closed = closed_at
+        .map(|at| TimelineEntry { at, event: TimelineEvent::CircuitClosed { destination: destination.clone() } });
+    let opened = TimelineEntry { at: opened_at, event: TimelineEvent::CircuitOpened { destination, reason } };
     std::iter::once(opened).chain(closed).collect()
 }
 
-fn of_action(action: Action) -> Entry {
+fn of_action(action: Action) -> TimelineEntry {
     let Action { actor, action, target, reason, details, created_at: at, .. } = action;
-    Entry { at, what: What::OperatorAction { actor, action, target, reason, details } }
+    TimelineEntry { at, event: TimelineEvent::OperatorAction { actor, action, target, reason, details } }
 }

@@ -1,19 +1,19 @@
-//! Fees a second that one worker makes of a backlog, beside what latency alone allows and beside a small hand-written
-//! loop, on `PostgreSQL` with durable defaults.
+//! Fees a second that one worker makes from a backlog, compared with the limit set by latency and with a small
+//! hand-written loop, on `PostgreSQL` with durable defaults.
 //!
 //! ```sh
-//! cargo bench --bench drain                      # 20,000 events, 20 ms, 256 calls in the air, 3 rounds of each
+//! cargo bench --bench drain                      # 20,000 events, 20 ms, 256 calls in flight, 3 rounds of each
 //! cargo bench --bench drain -- --events 200000   # memory: does it stay flat?
-//! cargo bench --bench drain -- --statistics fresh,stale,never                       # plans: on a young table
-//! cargo bench --bench drain -- --statistics fresh,stale,never --delivered 1000000   # plans: beside a history
+//! cargo bench --bench drain -- --statistics fresh,stale,never                       # plans: on a new table
+//! cargo bench --bench drain -- --statistics fresh,stale,never --delivered 1000000   # plans: with a history
 //! ```
 //!
-//! The machine's speed drifts, so the two run in turn and only their ratio within a round is quoted.
+//! The machine's speed drifts, so the two take turns, and only their ratio within a round counts.
 
 #![expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 
-mod by_hand;
-mod parts;
+mod hand_written;
+mod setup;
 mod statistics;
 #[path = "../support/mod.rs"]
 mod support;
@@ -23,10 +23,10 @@ use std::time::Duration;
 use anyhow::ensure;
 use clap::Parser;
 
-use parts::Parts;
+use setup::Setup;
 use statistics::Statistics;
 
-/// What is measured.
+/// The options of the benchmark.
 #[derive(Debug, Parser)]
 struct Drain {
     /// Events in the backlog
@@ -35,19 +35,19 @@ struct Drain {
     /// Latency of the fee server
     #[arg(long, default_value = "20ms", value_parser = humantime::parse_duration)]
     latency: Duration,
-    /// Calls in the air
+    /// Calls in flight
     #[arg(long, default_value_t = 256)]
     concurrency: usize,
     /// How often each is run
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Compare the drain by when tables were analysed, the first one being the measure of the others
+    /// Compare drains by when the tables were analysed, relative to the first one
     #[arg(long, value_enum, value_delimiter = ',')]
     statistics: Vec<Statistics>,
     /// Quotes that were delivered long ago
     #[arg(long, default_value_t = 0)]
     delivered: usize,
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -56,25 +56,25 @@ struct Drain {
 async fn main() -> anyhow::Result<()> {
     let drain = Drain::parse();
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut parts = Parts::start(drain.latency).await?;
+    let mut setup = Setup::start(drain.latency).await?;
     let allowed = drain.concurrency as f64 / drain.latency.as_secs_f64();
     println!(
-        "{} events, {:?}, {} in the air: latency alone allows {allowed:.0}/s",
+        "{} events, {:?}, {} in flight: latency alone allows {allowed:.0}/s",
         drain.events, drain.latency, drain.concurrency
     );
     if drain.statistics.is_empty() {
-        by_hand_too(&drain, &mut parts, allowed).await
+        with_hand_written(&drain, &mut setup, allowed).await
     } else {
-        by_statistics(&drain, &mut parts).await
+        by_statistics(&drain, &mut setup).await
     }
 }
 
-/// The same worker on the same backlog, round by round, and what the database believes about its tables.
-async fn by_statistics(drain: &Drain, parts: &mut Parts) -> anyhow::Result<()> {
+/// Drains the same backlog with the same worker, for each state of the statistics.
+async fn by_statistics(drain: &Drain, setup: &mut Setup) -> anyhow::Result<()> {
     let mut rates = vec![Vec::new(); drain.statistics.len()];
     for round in 1..=drain.rounds {
         for (statistics, rates) in drain.statistics.iter().zip(&mut rates) {
-            let backlog = parts.backlog(drain.events, *statistics, drain.delivered).await?;
+            let backlog = setup.backlog(drain.events, *statistics, drain.delivered).await?;
             let run = backlog.by_feebox(drain.concurrency).await?;
             ensure!(run.fees == drain.events, "it made {} fees in all", run.fees);
             rates.push(run.per_second());
@@ -93,19 +93,19 @@ async fn by_statistics(drain: &Drain, parts: &mut Parts) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn by_hand_too(drain: &Drain, parts: &mut Parts, allowed: f64) -> anyhow::Result<()> {
+async fn with_hand_written(drain: &Drain, setup: &mut Setup, allowed: f64) -> anyhow::Result<()> {
     let mut ratios = Vec::new();
     for round in 1..=drain.rounds {
-        let backlog = parts.backlog(drain.events, Statistics::Fresh, drain.delivered).await?;
+        let backlog = setup.backlog(drain.events, Statistics::Fresh, drain.delivered).await?;
         let feebox = backlog.by_feebox(drain.concurrency).await?;
-        let backlog = parts.backlog(drain.events, Statistics::Fresh, drain.delivered).await?;
-        let by_hand = backlog.by_hand(drain.concurrency).await?;
-        for run in [&feebox, &by_hand] {
+        let backlog = setup.backlog(drain.events, Statistics::Fresh, drain.delivered).await?;
+        let hand_written = backlog.by_hand_written(drain.concurrency).await?;
+        for run in [&feebox, &hand_written] {
             ensure!(run.fees == drain.events, "{} made {} fees in all", run.design, run.fees);
         }
-        let ratio = feebox.per_second() / by_hand.per_second();
+        let ratio = feebox.per_second() / hand_written.per_second();
         println!(
-            "round {round}: {feebox}; {by_hand}; ratio {ratio:.2}; of what latency allows {:.2}",
+            "round {round}: {feebox}; {hand_written}; ratio {ratio:.2}; of what latency allows {:.2}",
             feebox.per_second() / allowed
         );
         ratios.push(ratio);

@@ -1,4 +1,4 @@
-//! What the database believes about its tables when the backlog is drained.
+//! The planner's statistics while the backlog is drained.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use clap::ValueEnum;
 use feebox::database::Database;
 use sea_orm::ConnectionTrait;
 
-/// When the tables were analysed last. Nothing analyses them while a backlog is drained.
+/// When the tables were analysed. Nothing analyses them while a backlog is drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Statistics {
-    /// With the backlog in them
+    /// With the backlog
     Fresh,
-    /// Before there was a backlog
+    /// Before the backlog
     Stale,
     /// Never
     Never,
@@ -29,7 +29,7 @@ impl fmt::Display for Statistics {
 
 const TABLES: [&str; 3] = ["quote", "outbox_event", "fee_record"];
 
-/// From now on tables are analysed when told to, and at no other time.
+/// Turns autovacuum off: from now on only `analyse` updates the statistics.
 pub async fn keep_still(db: &Database) -> anyhow::Result<()> {
     for table in TABLES {
         let sql = format!("ALTER TABLE {table} SET (autovacuum_enabled = false)");
@@ -38,7 +38,7 @@ pub async fn keep_still(db: &Database) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has the tables analysed.
+/// Updates the statistics.
 pub async fn analyse(db: &Database) -> anyhow::Result<()> {
     db.connection().execute_unprepared("VACUUM ANALYZE").await?;
     Ok(())

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    parts::Parts,
-    support::{Feebox, answers, free_address},
+    setup::Setup,
+    support::{Feebox, free_address, wait_until_ready},
 };
 
 /// How calls fail.
@@ -23,7 +23,7 @@ impl Kind {
         match self {
             Self::Refused => "503",
             Self::Reset => "reset",
-            Self::TimedOut => "time-out",
+            Self::TimedOut => "timeout",
         }
     }
 
@@ -36,7 +36,7 @@ impl Kind {
     }
 }
 
-/// What is measured.
+/// What one cell measures.
 #[derive(Clone, Copy, Debug)]
 pub struct Cell {
     pub latency: Duration,
@@ -62,7 +62,7 @@ impl Cell {
         clippy::cast_sign_loss,
         reason = "counts far below 2^52"
     )]
-    pub async fn measure(&self, parts: &mut Parts) -> anyhow::Result<f64> {
+    pub async fn measure(&self, setup: &mut Setup) -> anyhow::Result<f64> {
         let (address, latency) = (free_address()?.to_string(), humantime::format_duration(self.latency).to_string());
         let share = format!("{}", f64::from(self.percent) / 100.0);
         let args = [
@@ -80,21 +80,21 @@ impl Cell {
         ];
         let fee_server = Feebox::start(&args)?;
         let url = format!("http://{address}");
-        answers(&format!("{url}/healthz")).await?;
+        wait_until_ready(&format!("{url}/healthz")).await?;
         let rate_max = self.concurrency as f64 / self.latency.as_secs_f64();
         let warm_up = (self.latency * 5).max(Duration::from_secs(2));
         let wanted = rate_max.min(4_000.0) * (warm_up.as_secs_f64() + self.seconds as f64 + 2.0);
-        parts.ensure_backlog(wanted as usize).await?;
-        let worker = parts.worker(&url, self.concurrency, self.timeout()).await?;
+        setup.ensure_backlog(wanted as usize).await?;
+        let worker = setup.worker(&url, self.concurrency, self.timeout()).await?;
         tokio::time::sleep(warm_up).await;
-        let before = parts.fees().await?;
+        let before = setup.fees().await?;
         tokio::time::sleep(Duration::from_secs(self.seconds)).await;
-        let fees = parts.fees().await? - before;
+        let fees = setup.fees().await? - before;
         drop((worker, fee_server));
         Ok(fees as f64 / self.seconds as f64)
     }
 
-    /// The least ratio to the rate without failures.
+    /// The lowest acceptable ratio to the rate without failures.
     pub fn target(&self) -> f64 {
         let share = f64::from(self.percent) / 100.0;
         let place_time = match self.kind {

@@ -1,5 +1,5 @@
-//! Fees a second of one worker while a part of the calls fails by chance, before a server that is overloaded, and after an
-//! outage, on `PostgreSQL` with durable defaults.
+//! Fees a second of one worker while a share of its calls fails at random, with an overloaded server, and after an outage,
+//! on `PostgreSQL` with durable defaults.
 //!
 //! ```sh
 //! cargo bench --bench limiter                               # 20 ms and 200 ms a fee, 1 to 20 %: some eight minutes
@@ -7,12 +7,12 @@
 //! ```
 //!
 //! Each cell runs a worker of its own against the same backlog and counts fee records after a warm-up. Its target is
-//! 0.85 × (1 - share) of the rate without failures. A time-out holds its place for longer than a fee does; its target is the
-//! same part of what the places that are left allow.
+//! 0.85 × (1 - share) of the rate without failures. A call that times out occupies its place for longer than a fee takes; its
+//! target is the same fraction of what the remaining places allow.
 
 mod cell;
-mod own_server;
-mod parts;
+mod limited_server;
+mod setup;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -21,10 +21,10 @@ use std::time::Duration;
 use clap::Parser;
 
 use cell::{Cell, Kind};
-use own_server::OwnServer;
-use parts::Parts;
+use limited_server::LimitedServer;
+use setup::Setup;
 
-/// What is measured.
+/// The options of the benchmark.
 #[derive(Debug, Parser)]
 struct Limiter {
     /// Latencies of the fee server
@@ -33,16 +33,16 @@ struct Limiter {
     /// Shares of calls that fail, in percent
     #[arg(long, value_delimiter = ',', default_value = "1,5,10,20")]
     shares: Vec<u32>,
-    /// Calls in the air, at most
+    /// Most calls in flight
     #[arg(long, default_value_t = 32)]
     concurrency: usize,
-    /// For how long each cell is counted, after a warm-up
+    /// How many seconds each cell is measured, after a warm-up
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Leave the overloaded server and the outage out
+    /// Leave out the overloaded server and the outage
     #[arg(long)]
     failures_only: bool,
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -51,7 +51,7 @@ struct Limiter {
 async fn main() -> anyhow::Result<()> {
     let limiter = Limiter::parse();
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut parts = Parts::start().await?;
+    let mut setup = Setup::start().await?;
     println!("{:>8} {:>8} {:>6} {:>10} {:>7} {:>7}", "a fee", "fails", "share", "fees/s", "ratio", "target");
     for latency in &limiter.latency {
         let cell = |kind, percent| Cell {
@@ -61,51 +61,51 @@ async fn main() -> anyhow::Result<()> {
             concurrency: limiter.concurrency,
             seconds: limiter.seconds,
         };
-        let calm = cell(Kind::Refused, 0).measure(&mut parts).await?;
+        let calm = cell(Kind::Refused, 0).measure(&mut setup).await?;
         println!("{:>8} {:>8} {:>6} {calm:>10.0}", text(*latency), "-", "0 %");
         for kind in [Kind::Refused, Kind::Reset, Kind::TimedOut] {
             for percent in &limiter.shares {
                 let cell = cell(kind, *percent);
-                let (rate, target) = (cell.measure(&mut parts).await?, cell.target());
+                let (rate, target) = (cell.measure(&mut setup).await?, cell.target());
                 let (latency, kind) = (text(*latency), kind.name());
                 println!("{latency:>8} {kind:>8} {percent:>4} % {rate:>10.0} {:>7.2} {target:>7.2}", rate / calm);
             }
         }
     }
     if !limiter.failures_only {
-        overloaded(&mut parts, limiter.concurrency, limiter.seconds).await?;
-        after_an_outage(&mut parts, limiter.concurrency).await?;
+        overloaded(&mut setup, limiter.concurrency, limiter.seconds).await?;
+        after_an_outage(&mut setup, limiter.concurrency).await?;
     }
     Ok(())
 }
 
-/// A server with a quarter of the places that the worker would take; it refuses the rest at once.
+/// A server with a quarter of the places that the worker would use; it refuses further calls at once.
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-async fn overloaded(parts: &mut Parts, concurrency: usize, seconds: u64) -> anyhow::Result<()> {
+async fn overloaded(setup: &mut Setup, concurrency: usize, seconds: u64) -> anyhow::Result<()> {
     let (latency, places) = (Duration::from_millis(200), (concurrency / 4).max(1));
-    let server = OwnServer::start(latency, places).await?;
-    let worker = parts.worker(&server.url(), concurrency, Duration::from_secs(10)).await?;
+    let server = LimitedServer::start(latency, places).await?;
+    let worker = setup.worker(&server.url(), concurrency, Duration::from_secs(10)).await?;
     tokio::time::sleep(latency * 30).await;
     let before = server.counts();
     tokio::time::sleep(Duration::from_secs(seconds.max(20))).await;
     let after = server.counts();
     drop(worker);
     let (fees, refused) = ((after.0 - before.0) as f64, (after.1 - before.1) as f64);
-    let bears = places as f64 / latency.as_secs_f64() * seconds.max(20) as f64;
+    let capacity = places as f64 / latency.as_secs_f64() * seconds.max(20) as f64;
     println!(
-        "overloaded, {places} places for {concurrency}, {latency:?} a fee: {:.2} of what it bears, {:.3} refused calls a fee",
-        fees / bears,
+        "overloaded, {places} places for {concurrency}, {latency:?} a fee: {:.2} of its capacity, {:.3} refused calls a fee",
+        fees / capacity,
         refused / fees
     );
     Ok(())
 }
 
-/// A server that refuses everything until the circuit is open, and then works again.
+/// A server that refuses everything until the circuit is open, and then recovers.
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-async fn after_an_outage(parts: &mut Parts, concurrency: usize) -> anyhow::Result<()> {
+async fn after_an_outage(setup: &mut Setup, concurrency: usize) -> anyhow::Result<()> {
     let latency = Duration::from_millis(500);
-    let server = OwnServer::start(latency, usize::MAX >> 4).await?;
-    let worker = parts.worker(&server.url(), concurrency, Duration::from_secs(10)).await?;
+    let server = LimitedServer::start(latency, usize::MAX >> 4).await?;
+    let worker = setup.worker(&server.url(), concurrency, Duration::from_secs(10)).await?;
     server.wait_for_fees(concurrency * 2).await;
     server.fail(true);
     tokio::time::sleep(Duration::from_secs(4)).await;
@@ -113,7 +113,7 @@ async fn after_an_outage(parts: &mut Parts, concurrency: usize) -> anyhow::Resul
     let before = server.counts().0;
     server.wait_for_fees(before + 1).await;
     let full = concurrency as f64;
-    print!("after an outage, {latency:?} a fee, part of full speed by round trip:");
+    print!("after an outage, {latency:?} a fee, share of full speed by round trip:");
     let mut last = server.counts().0;
     for _ in 0..14 {
         tokio::time::sleep(latency).await;

@@ -15,24 +15,24 @@ use clap::Parser;
 use futures_util::{StreamExt, stream};
 use reqwest::Client;
 use serde_json::{Value, json};
-use support::{Feebox, Postgres, answers, free_address};
+use support::{Feebox, Postgres, free_address, wait_until_ready};
 
-/// Quotes submitted before: a running service has its connections open and its statements prepared.
+/// Quotes submitted for the warm-up, so that connections are open and statements prepared, as in a running service.
 const WARM_UP: usize = 100;
 
-/// What is measured.
+/// The options of the benchmark.
 #[derive(Debug, Parser)]
 struct Submission {
-    /// Quotes submitted, one a call
+    /// Quotes to submit, one per call
     #[arg(long, default_value_t = 200)]
     quotes: usize,
-    /// Calls at a time
+    /// Concurrent calls
     #[arg(long, default_value_t = 8)]
     concurrency: usize,
     /// Latency of the fee server
     #[arg(long, default_value = "2s")]
     latency: String,
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -55,10 +55,9 @@ impl Submission {
         let (api, fee_server) = (free_address()?.to_string(), free_address()?.to_string());
         let binds = ["dev", "--bind", &api, "--fee-server-bind", &fee_server];
         let _feebox = Feebox::start(&[&binds[..], &["--latency", &self.latency, "--database-url", url]].concat())?;
-        answers(&format!("http://{api}/readyz")).await?;
+        wait_until_ready(&format!("http://{api}/readyz")).await?;
         let client = Client::new();
         let quotes = format!("http://{api}/v1/quotes");
-        // Connections and caches that a running service has.
         self.submit(&client, &quotes, WARM_UP).await?;
         let submitted = self.submit(&client, &quotes, self.quotes).await?;
         let confirmed = stream::iter(&submitted)

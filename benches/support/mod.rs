@@ -1,4 +1,4 @@
-//! What the benchmarks need from outside: a real `PostgreSQL`, real `feebox` processes.
+//! The services that the benchmarks need: a real `PostgreSQL`, real `feebox` processes.
 
 use std::{
     io::{BufRead, BufReader},
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-/// A `PostgreSQL` with durable defaults; it ends with this value.
+/// A `PostgreSQL` with durable defaults; it stops on drop.
 pub struct Postgres {
     script: Child,
     url: String,
@@ -36,14 +36,14 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // The end of its input is its order to stop.
+        // The script stops the server at the end of its input.
         drop(self.script.stdin.take());
         let _ = self.script.wait();
     }
 }
 
 impl Feebox {
-    /// The release binary that cargo built beside this benchmark; its logs are written, and read by nobody.
+    /// Starts the release binary that cargo built for this benchmark. Its logs are discarded.
     pub fn start(args: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_feebox"));
         Ok(Self(command.args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
@@ -57,13 +57,13 @@ impl Drop for Feebox {
     }
 }
 
-/// An address on this machine that nobody listens on now.
+/// A free local address.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 /// Returns when `url` answers 200.
-pub async fn answers(url: &str) -> anyhow::Result<()> {
+pub async fn wait_until_ready(url: &str) -> anyhow::Result<()> {
     for _ in 0..1_000 {
         if reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success()) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Which submission a client's `Idempotency-Key` stands for.
+//! The submission of each `Idempotency-Key`.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,5 +1,5 @@
 //! Feebox's tables as types, one file a table, without behaviour. The schema itself is written by `migration`;
-//! a drift test holds the two against each other.
+//! a drift test compares the two.
 
 pub mod circuit_opening;
 pub mod destination;

@@ -16,7 +16,7 @@ pub struct Model {
     /// For example `event.retry`, `destination.pause`.
     #[sea_orm(column_type = "String(StringLen::N(64))")]
     pub action: String,
-    /// The event, quote or destination that it was done to.
+    /// The event, quote or destination that it changed.
     #[sea_orm(column_type = "String(StringLen::N(128))")]
     pub target: String,
     /// The quote that it touches, if it is one.

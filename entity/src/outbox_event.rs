@@ -1,4 +1,4 @@
-//! What has to reach a destination. Retries are tracked here.
+//! Events that must reach a destination. Their retries are tracked here.
 
 use sea_orm::entity::prelude::*;
 
@@ -21,8 +21,8 @@ pub struct Model {
     /// Where it goes: `fee-server`, `kafka`.
     #[sea_orm(column_type = "String(StringLen::N(64))")]
     pub destination: String,
-    /// Its place among the events of this aggregate for this destination, from 1. Order is told by this number and not
-    /// by time or id: hosts' clocks differ.
+    /// Its place among the events of this aggregate for this destination, from 1. This number decides the order, and not time
+    /// or id: hosts' clocks differ.
     pub sequence: i32,
     /// The body, as the destination gets it.
     #[sea_orm(column_type = "JsonBinary")]
@@ -39,14 +39,14 @@ pub struct Model {
     pub live_since: DateTimeUtc,
     /// Not delivered before this time.
     pub due_at: DateTimeUtc,
-    /// Whose lease: new at each claim, and what settling is guarded by. A settled event keeps the last one.
+    /// New at each claim; settling compares it. A settled event keeps the last one.
     pub lease_token: Option<Uuid>,
     /// When the lease ends.
     pub leased_until: Option<DateTimeUtc>,
     /// The worker's name.
     #[sea_orm(column_type = "String(StringLen::N(128))", nullable)]
     pub leased_by: Option<String>,
-    /// An earlier attempt may have reached the destination: look before sending again.
+    /// An earlier attempt may have reached the destination: the next one looks up before it sends.
     pub outcome_unknown: bool,
     /// Given up while it was leased: no further attempt follows the running one.
     pub withdrawn: bool,
@@ -67,7 +67,7 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The life cycle; its diagram stands in the outbox module's doc.
+/// The life cycle; the outbox module's doc has the diagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "lowercase")]
 pub enum Status {

@@ -21,7 +21,7 @@ pub struct Model {
     /// `[{description, quantity, unit_price_minor}]`, 1 to 100 of them.
     #[sea_orm(column_type = "JsonBinary")]
     pub lines: Json,
-    /// Who has to take the quote before it is confirmed: `fee-server` or `kafka`.
+    /// The destination that has to take the quote before it is confirmed: `fee-server` or `kafka`.
     #[sea_orm(column_type = "String(StringLen::N(32))")]
     pub destination: String,
     /// Where the quote stands.
@@ -47,6 +47,6 @@ pub enum Status {
     Confirmed,
     /// Its destination refused it for good.
     Rejected,
-    /// Taken back; a fee that was made is voided, brokers that were told are told of that, too.
+    /// Taken back: its fee is voided, and Kafka gets an event about that, too.
     Cancelled,
 }

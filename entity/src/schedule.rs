@@ -1,8 +1,8 @@
-//! When each piece of upkeep last ran in the fleet.
+//! When each job last ran in the fleet.
 
 use sea_orm::entity::prelude::*;
 
-/// A cron schedule that the fleet works off together: whoever first moves `last_tick_at` forward runs the tick.
+/// A cron schedule that the fleet shares: the process that first moves `last_tick_at` forward runs the tick.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "schedule")]
@@ -10,12 +10,12 @@ pub struct Model {
     /// For example `retention`.
     #[sea_orm(primary_key, auto_increment = false, column_type = "String(StringLen::N(64))")]
     pub name: String,
-    /// The latest tick that somebody took.
+    /// The latest tick that ran.
     pub last_tick_at: DateTimeUtc,
-    /// Who took it.
+    /// The process that ran it.
     #[sea_orm(column_type = "String(StringLen::N(128))")]
     pub taken_by: String,
-    /// How many things the last run that ended did or found.
+    /// How many things the last finished run did or found.
     pub last_count: Option<i64>,
 }
 

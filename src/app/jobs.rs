@@ -3,7 +3,7 @@
 use croner::errors::CronError;
 
 use super::Parts;
-use crate::{audit, outbox, outbox::BroughtBack, relay::Relay, submission, sweeper, upkeep::Upkeep};
+use crate::{audit, outbox, outbox::Repaired, relay::Relay, submission, sweeper, upkeep::Upkeep};
 
 /// How many violations a run logs; `feebox audit` prints them all.
 const VIOLATIONS_LOGGED_MAX: u64 = 20;
@@ -21,9 +21,9 @@ fn clock(parts: &Parts) -> Result<(Upkeep, String), CronError> {
     let look = Upkeep::new(parts.db.clone(), "clock", parts.name.clone(), CLOCK_SCHEDULE, move || {
         let (db, wake) = (db.clone(), wake.clone());
         async move {
-            let brought_back = outbox::bring_back(&db).await?;
-            let BroughtBack { due, leases, destinations } = &brought_back;
-            if !brought_back.is_nothing() {
+            let repaired = outbox::repair_future_times(&db).await?;
+            let Repaired { due, leases, destinations } = &repaired;
+            if !repaired.is_nothing() {
                 let destinations = destinations.join(" ");
                 tracing::warn!(due, leases, destinations, "a clock ran ahead: what waited for a far future is due now");
                 wake.notify_one();

@@ -227,7 +227,7 @@ async fn start_http(
         let wakeup = wakeup(parts, roles, tasks);
         let submission = Submission::new(parts.db.clone(), listeners(&wakeup, strategy))
             .relaying(Relay::new(&parts.settings))
-            .destined_for(parts.settings.submission.destination.name());
+            .destined_for(parts.settings.submission.destination);
         let state = http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics, &parts.signals);
         let state = state.with_wakeup(wakeup).with_stale_after(parts.settings.sweeper.stale_after);
         http::router(state.with_health(parts.health.clone()))

@@ -30,7 +30,7 @@ impl Once {
     /// What the database answers, or a schedule that is no cron expression; what was done until then is done.
     pub async fn run(&self) -> anyhow::Result<Vec<(&'static str, Report)>> {
         // First: what was stored by a clock that ran ahead is due, too.
-        outbox::bring_back(&self.parts.db).await?;
+        outbox::repair_future_times(&self.parts.db).await?;
         let reports = self.workers.run_once().await?;
         let drain = &self.parts.signals.drain;
         for (upkeep, _) in jobs::jobs(&self.parts)? {

@@ -1,7 +1,7 @@
-//! What can be seen to be wrong in the tables alone. Each check selects violating rows only.
+//! The checks that need the tables alone. Each one selects only rows that violate a promise.
 //!
-//! Promises 7 and 8 leave no trace in the tables. That a quote has no two fee records, and that no two events share a
-//! place, are unique keys, and need no check.
+//! Promises 7 and 8 leave no trace in the tables. Unique keys ensure that a quote has at most one fee record, and that no two
+//! events share a place: they need no check.
 
 use chrono::{DateTime, Utc};
 use entity::{
@@ -175,28 +175,28 @@ fn fees() -> Vec<Check> {
 }
 
 impl Check {
-    /// Violating rows behind row `behind`, in the order of their ids: the row's id and its quote's.
-    pub async fn page(&self, db: &impl ConnectionTrait, behind: Uuid, limit: u64) -> Result<Vec<(Uuid, Uuid)>, DbErr> {
-        let rows = db.query_all(&self.question(behind, limit)).await?;
+    /// Violating rows after row `after`, in the order of their ids: the row's id and its quote's.
+    pub async fn page(&self, db: &impl ConnectionTrait, after: Uuid, limit: u64) -> Result<Vec<(Uuid, Uuid)>, DbErr> {
+        let rows = db.query_all(&self.query(after, limit)).await?;
         rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
     }
 
-    /// What selects them.
-    pub fn question(&self, behind: Uuid, limit: u64) -> SelectStatement {
+    /// The query that selects them.
+    pub fn query(&self, after: Uuid, limit: u64) -> SelectStatement {
         match self.rows {
-            Rows::Quotes => self.select::<Quote>(QuoteColumn::Id, QuoteColumn::Id, behind, limit),
-            Rows::Events => self.select::<Event>(EventColumn::Id, EventColumn::AggregateId, behind, limit),
-            Rows::Fees => self.select::<Fee>(FeeColumn::Id, FeeColumn::QuoteId, behind, limit),
+            Rows::Quotes => self.select::<Quote>(QuoteColumn::Id, QuoteColumn::Id, after, limit),
+            Rows::Events => self.select::<Event>(EventColumn::Id, EventColumn::AggregateId, after, limit),
+            Rows::Fees => self.select::<Fee>(FeeColumn::Id, FeeColumn::QuoteId, after, limit),
         }
     }
 
-    fn select<E: EntityTrait>(&self, id: E::Column, quote_id: E::Column, behind: Uuid, limit: u64) -> SelectStatement {
+    fn select<E: EntityTrait>(&self, id: E::Column, quote_id: E::Column, after: Uuid, limit: u64) -> SelectStatement {
         E::find()
             .select_only()
             .expr_as(id.into_expr(), "row")
             .expr_as(quote_id.into_expr(), "quote")
             .filter(self.violated.clone())
-            .filter(id.gt(behind))
+            .filter(id.gt(after))
             .order_by_asc(id)
             .limit(limit)
             .into_query()
@@ -213,8 +213,8 @@ impl Check {
     }
 }
 
-/// Is there one? Looked up by an index for each row, whatever the planner believes: by statistics that a growing table has
-/// left behind, `PostgreSQL` would join the tables in a loop and take hours. An offset keeps it from that.
+/// Whether there is one, looked up by an index for each row, whatever the planner estimates: with the stale statistics of a
+/// growing table, `PostgreSQL` would join the tables in a loop and take hours. An offset prevents that.
 fn one<E: EntityTrait>(entity: E) -> SelectStatement {
     Query::select().expr(Expr::val(1)).from(entity).limit(1).offset(0).to_owned()
 }
@@ -233,7 +233,7 @@ fn event_of_quote(event_type: &EventType) -> SelectStatement {
         .take()
 }
 
-/// The event goes where its quote goes: it is no mere news of it.
+/// The event goes to its quote's destination: it is not just news about the quote.
 fn goes_there() -> Expr {
     Expr::col((Event, EventColumn::Destination)).equals((Quote, QuoteColumn::Destination))
 }
@@ -244,7 +244,7 @@ fn hand_over_of_quote(statuses: &[EventStatus]) -> SelectStatement {
         .take()
 }
 
-/// What made the cancellation store an event that takes back what the destination did.
+/// An attempt because of which the cancellation stored an event that takes the quote back at its destination.
 fn attempted_event_of_quote() -> SelectStatement {
     let attempted = Condition::any()
         .add(EventColumn::Status.is_in([EventStatus::Leased, EventStatus::Delivered]))
@@ -254,7 +254,7 @@ fn attempted_event_of_quote() -> SelectStatement {
     event_of_quote(&QUOTE_SUBMITTED).cond_where(attempted).take()
 }
 
-/// In whatever state: one that an operator gave up was given up on purpose.
+/// In any status: one that an operator gave up was given up on purpose.
 fn void_of_quote() -> SelectStatement {
     event_of_quote(&QUOTE_CANCELLED)
 }

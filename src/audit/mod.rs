@@ -1,12 +1,12 @@
-//! The second watchman: are the promises kept? [`audit`] holds the tables against each other, [`audit_remote`] holds the
-//! fee records against the fee server's own list.
+//! Checks whether the promises are kept. [`audit`] compares the tables with each other, [`audit_remote`] compares the fee
+//! records with the fee server's own list.
 //!
-//! A dead event breaks no promise: an operator sees it and can retry it. What retention deletes is missed nowhere: a
-//! delivered event is not needed once its fee record is there, and the event that voided the fee of a cancelled quote is
-//! asked for only as long as retention keeps it.
+//! A dead event breaks no promise: an operator sees it and can retry it. What retention deletes is not missed: a delivered
+//! event is not needed once its fee record exists, and the event that voided the fee of a cancelled quote is required only
+//! as long as retention keeps it.
 
-mod ahead;
 mod checks;
+mod future_times;
 mod pages;
 mod remote;
 
@@ -24,13 +24,13 @@ use crate::{
     settings::Strategy,
 };
 
-pub use ahead::Ahead;
+pub use future_times::FutureTimes;
 pub use remote::{RemoteAuditError, audit_remote};
 
-/// Its name among the fleet's jobs, under which `/metrics` finds what the last audit found.
+/// Its name among the fleet's jobs. `/metrics` reads the last result under this name.
 pub const JOB: &str = "audit";
 
-/// Violations read at once: a few hundred bytes each, whatever the number of quotes.
+/// Violations per page, a few hundred bytes each.
 const PAGE_SIZE: u64 = 10_000;
 
 /// A broken promise.
@@ -47,16 +47,16 @@ pub struct Violation {
 /// What an audit found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Quotes, or fees of the fee server, that were looked at.
+    /// Quotes, or fees of the fee server, that were checked.
     pub checked: u64,
     /// Broken promises.
     pub violations: u64,
-    /// The same by the promise's number.
+    /// Violations by the promise's number.
     pub by_promise: BTreeMap<u8, u64>,
     /// The database's time of the audit.
     pub at: DateTime<Utc>,
-    /// What is dated in the future. It breaks no promise, but a clock is, or was, wrong.
-    pub ahead: Ahead,
+    /// Rows with times in the future. They break no promise, but a clock is, or was, wrong.
+    pub ahead: FutureTimes,
 }
 
 /// A promise that a strategy does not make.
@@ -64,25 +64,25 @@ pub struct Report {
 pub struct NotPromised {
     /// Its number.
     pub promise: u8,
-    /// How the strategy comes to break it.
+    /// How the strategy breaks it.
     pub why: &'static str,
 }
 
-/// Looks for broken promises in one consistent read, and hands each violation over as it is found: memory stays bounded
-/// by a page of them. `delivered_for` is how long retention keeps settled events.
+/// Looks for broken promises in one consistent read, and passes each violation to `found`: memory stays bounded by one page
+/// of them. `delivered_for` is how long retention keeps settled events.
 ///
 /// # Errors
-/// What the database answers; then the audit is worth nothing.
+/// Any database error; then the audit has no result.
 pub async fn audit(db: &Database, delivered_for: Duration, mut found: impl FnMut(Violation)) -> Result<Report, DbErr> {
     let txn = db.snapshot().await?;
     let at = db.now(&*txn).await?;
     let kept_since = TimeDelta::from_std(delivered_for).ok().and_then(|kept| at.checked_sub_signed(kept));
-    // What was pruned by another setting, or by another process, is not missed either.
+    // What another setting or another process pruned is not missed either.
     let kept_since = kept_since.max(outbox::pruned_before(&*txn).await?.map(|pruned| pruned.min(at)));
     let mut report = Report::new(at);
-    report.ahead = ahead::find(&*txn, at).await?;
-    for (event, quote_id) in outbox::held_up_by_a_clock(&*txn, at, PAGE_SIZE).await? {
-        let violation = ahead::held_up(event, quote_id);
+    report.ahead = future_times::find(&*txn, at).await?;
+    for (event, quote_id) in outbox::delayed_by_future_times(&*txn, at, PAGE_SIZE).await? {
+        let violation = future_times::delayed(event, quote_id);
         report.count(&violation);
         found(violation);
     }
@@ -97,25 +97,25 @@ pub async fn audit(db: &Database, delivered_for: Duration, mut found: impl FnMut
     Ok(report)
 }
 
-/// The questions of an audit about rows behind row `behind`. Public so that databases can be asked for their plans.
+/// The queries of an audit for rows after row `after`. Public so that tests can read their plans.
 #[must_use]
-pub fn questions(kept_since: DateTime<Utc>, behind: Uuid, limit: u64) -> Vec<SelectStatement> {
-    checks::all(kept_since).iter().map(|check| check.question(behind, limit)).collect()
+pub fn queries(kept_since: DateTime<Utc>, after: Uuid, limit: u64) -> Vec<SelectStatement> {
+    checks::all(kept_since).iter().map(|check| check.query(after, limit)).collect()
 }
 
 async fn run(txn: &DatabaseTransaction, check: &checks::Check, mut found: impl FnMut(Violation)) -> Result<(), DbErr> {
-    let mut behind = Uuid::nil();
+    let mut after = Uuid::nil();
     loop {
-        let page = check.page(txn, behind, PAGE_SIZE).await?;
+        let page = check.page(txn, after, PAGE_SIZE).await?;
         let Some((last, _)) = page.last() else { return Ok(()) };
-        behind = *last;
+        after = *last;
         for (id, quote_id) in page {
             found(check.violation(id, quote_id));
         }
     }
 }
 
-/// The promises that `strategy` breaks on purpose; violations of them are counted all the same.
+/// The promises that `strategy` breaks on purpose. Violations of them are counted as well.
 #[must_use]
 pub fn not_promised(strategy: Strategy) -> &'static [NotPromised] {
     match strategy {
@@ -126,10 +126,8 @@ pub fn not_promised(strategy: Strategy) -> &'static [NotPromised] {
     }
 }
 
-const LOST: NotPromised = NotPromised {
-    promise: 2,
-    why: "a crash before the answer is stored loses it: that a call is to be made stands in no table",
-};
+const LOST: NotPromised =
+    NotPromised { promise: 2, why: "a crash before the answer is stored loses it: no table says that a call is due" };
 const GHOSTS: NotPromised = NotPromised {
     promise: 4,
     why: "a rollback after the call leaves a fee or record for a quote that was never stored",
@@ -139,7 +137,7 @@ const WAITS: NotPromised =
 
 impl Report {
     fn new(at: DateTime<Utc>) -> Self {
-        Self { checked: 0, violations: 0, by_promise: BTreeMap::new(), at, ahead: Ahead::default() }
+        Self { checked: 0, violations: 0, by_promise: BTreeMap::new(), at, ahead: FutureTimes::default() }
     }
 
     fn count(&mut self, violation: &Violation) {

@@ -1,4 +1,4 @@
-//! Turning the pages of the fee server's list, to its end and no further.
+//! Reading the fee server's list page by page, to its end.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -7,13 +7,13 @@ use crate::{
     printable::printable,
 };
 
-/// Pages without a fee, one behind the other, after which a list is taken for endless.
+/// After this many consecutive pages without a fee, a list counts as endless.
 const EMPTY_PAGES_MAX: u32 = 1_000;
 /// How much of a cursor is shown, in characters.
 const CURSOR_LENGTH_MAX: usize = 80;
 
-/// Where we are in the list. Of the pages behind us only one is remembered, and from time to time a later one: a list that
-/// goes round in a circle comes back to it (Brent's algorithm), after at most three times the length of the circle.
+/// The position in the list. One earlier page is remembered, and replaced by a later one from time to time: a list with a
+/// cycle comes back to it, after at most three times the length of the cycle (Brent's algorithm).
 pub(super) struct Pages {
     cursor: Option<String>,
     hasher: RandomState,
@@ -46,7 +46,7 @@ impl Pages {
         self.cursor.as_deref()
     }
 
-    /// Goes on behind `page`; false if it was the last one.
+    /// Moves on from `page`; false if it was the last one.
     ///
     /// # Errors
     /// The list has no end.

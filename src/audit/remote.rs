@@ -1,4 +1,4 @@
-//! The fee records held against the fee server's own list, both ways.
+//! Compares the fee records with the fee server's own list, in both directions.
 //!
 //! The list is read page by page, and each page is looked up here *after* it came, in a consistent read of its own: a fee
 //! cannot be on the list before its quote is stored. Of the fees on the list eight bytes each are kept in memory, a hash,
@@ -29,11 +29,11 @@ use crate::{
     quotes::{self, FEE_SERVER, QUOTE_CANCELLED, QUOTE_SUBMITTED, Status},
 };
 
-/// Fees that are looked up at once here.
+/// Fees that are looked up together.
 const BATCH_SIZE: usize = 500;
 /// How much of a fee's id is shown, in characters.
 const FEE_ID_LENGTH_MAX: usize = 128;
-/// Records that are read at once.
+/// Records that are read together.
 const PAGE_SIZE: u64 = 1_000;
 
 /// Why a comparison with the fee server was not finished.
@@ -50,7 +50,7 @@ pub enum RemoteAuditError {
 /// Compares with the fee server the fees that it made after `created_after`, by its own clock; all without it.
 ///
 /// # Errors
-/// See [`RemoteAuditError`]; then the comparison is worth nothing.
+/// See [`RemoteAuditError`]; then the comparison has no result.
 pub async fn audit_remote(
     db: &Database,
     fee_server: &FeeServer,
@@ -92,7 +92,7 @@ pub async fn audit_remote(
 struct Listed {
     hasher: RandomState,
     hashes: Vec<u64>,
-    /// Of quotes that had no fee record yet, to see a second one: as many as are in flight, or astray.
+    /// Of quotes without a fee record, to find a second fee: as many as are in flight or lost.
     unrecorded: HashMap<Uuid, String>,
 }
 
@@ -220,11 +220,11 @@ async fn missing(
     created_after: Option<DateTime<Utc>>,
     found: &mut impl FnMut(Violation),
 ) -> Result<(), RemoteAuditError> {
-    let mut behind = Uuid::nil();
+    let mut after = Uuid::nil();
     loop {
-        let page = records(db.connection(), behind, begun, created_after).await?;
+        let page = records(db.connection(), after, begun, created_after).await?;
         let Some((last, ..)) = page.last() else { return Ok(()) };
-        behind = *last;
+        after = *last;
         for (_, quote_id, fee_id) in page {
             if !listed.has(&fee_id) && is_missing(db, fee_server, quote_id, &fee_id).await? {
                 let sentence = format!("the fee server does not know fee {fee_id} of quote {quote_id}'s fee record");
@@ -236,7 +236,7 @@ async fn missing(
 
 async fn records(
     db: &impl ConnectionTrait,
-    behind: Uuid,
+    after: Uuid,
     begun: DateTime<Utc>,
     created_after: Option<DateTime<Utc>>,
 ) -> Result<Vec<(Uuid, Uuid, String)>, DbErr> {
@@ -244,7 +244,7 @@ async fn records(
     let mut query = fee_record::Entity::find()
         .select_only()
         .columns([Column::Id, Column::QuoteId, Column::FeeId])
-        .filter(Column::Id.gt(behind))
+        .filter(Column::Id.gt(after))
         .filter(Column::CreatedAt.lt(begun))
         // The fee of a cancelled quote is voided, and so not on the list.
         .filter(
@@ -262,7 +262,7 @@ async fn records(
     query.order_by_asc(Column::Id).limit(PAGE_SIZE).into_tuple().all(db).await
 }
 
-/// Looks twice: it may have come on the list after we had passed, or the quote may have been cancelled meanwhile.
+/// Looks up the fee once more: it may have been added behind our position, or the quote may have been cancelled meanwhile.
 async fn is_missing(
     db: &Database,
     fee_server: &FeeServer,

@@ -14,7 +14,7 @@ use sea_orm::DbErr;
 use crate::outbox::{self, DestinationName, LeasedEvent, Outcome, Settled};
 
 pub use delivery::Delivery;
-pub use fee_server::{FeePage, FeeServer, FeeServerError, LedgerError, ListedFee, Receipt};
+pub use fee_server::{FeePage, FeeServer, FeeServerError, FeeServerReceipt, LedgerError, ListedFee};
 #[cfg(feature = "kafka")]
 pub use kafka::{Kafka, KafkaClientError, KafkaReadError, KafkaReader, KafkaReceipt, QuoteRecord};
 pub use scripted::{Call, Cue, Scripted};

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Destination;
 use crate::database::DatabaseTransaction;
-use crate::outbox::{Became, DestinationName, LeasedEvent, Outcome, Settled};
+use crate::outbox::{DestinationName, Disposition, LeasedEvent, Outcome, Settled};
 
 /// What is to happen at a delivery.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub struct Scripted {
     script: Box<dyn Fn(&LeasedEvent) -> Cue + Send + Sync>,
     calls: Mutex<Vec<Call>>,
     calls_begun: watch::Sender<usize>,
-    applied: Mutex<Vec<(Uuid, Became)>>,
+    applied: Mutex<Vec<(Uuid, Disposition)>>,
 }
 
 impl Scripted {
@@ -75,7 +75,7 @@ impl Scripted {
     /// What settled events became, in the order in which [`Destination::apply`] was told, also by a transaction that
     /// failed after it.
     #[must_use]
-    pub fn applied(&self) -> Vec<(Uuid, Became)> {
+    pub fn applied(&self) -> Vec<(Uuid, Disposition)> {
         lock(&self.applied).clone()
     }
 

@@ -1,4 +1,4 @@
-//! Why is this event not delivered yet? What the claim would decide about it, in words and in facts.
+//! Why an event is not delivered yet: what the claim would decide about it, in words and in facts.
 
 use std::fmt::Write;
 
@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    headline::BEHIND_SECONDS,
-    queue::{self, Place},
+    headline::LAG_SECONDS,
+    queue_position::{self, QueuePosition},
 };
 use crate::{
     database::Database,
@@ -48,14 +48,14 @@ pub struct Explanation {
     pub lease: Option<Lease>,
     /// The earlier event of the same quote that must be delivered first.
     pub waiting_for: Option<WaitingFor>,
-    /// An operator holds its destination back.
+    /// An operator paused its destination.
     pub paused: Option<Pause>,
     /// The destination asked not to be called before (`Retry-After`).
     pub not_before: Option<DateTime<Utc>>,
     /// Too many deliveries to its destination failed.
     pub circuit: Option<OpenCircuit>,
     /// It has been due for more than a minute and nothing holds it back: deliveries do not keep up.
-    pub queue: Option<Place>,
+    pub queue: Option<QueuePosition>,
 }
 
 /// A worker's right to deliver the event.
@@ -85,7 +85,7 @@ pub struct WaitingFor {
 /// Explains event `id`, unless it was pruned.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn explain(db: &Database, id: Uuid) -> Result<Option<Explanation>, DbErr> {
     let txn = db.snapshot().await?;
     let now = db.now(&*txn).await?;
@@ -101,8 +101,8 @@ pub async fn explain(db: &Database, id: Uuid) -> Result<Option<Explanation>, DbE
             explanation.circuit = destination.circuit;
         }
     }
-    if event.status == EventStatus::Pending && explanation.waits_for_its_turn(&event, now) {
-        explanation.queue = Some(queue::place(&*txn, &event, now).await?);
+    if event.status == EventStatus::Pending && explanation.is_only_queued(&event, now) {
+        explanation.queue = Some(queue_position::position(&*txn, &event, now).await?);
     }
     explanation.sentence = match event.status {
         EventStatus::Delivered => format!("It was delivered at {}.", settled_at(&event)),
@@ -183,11 +183,11 @@ impl Explanation {
         sentence
     }
 
-    /// Nothing holds it back, and yet it has been due for long.
-    fn waits_for_its_turn(&self, event: &Event, now: DateTime<Utc>) -> bool {
+    /// Nothing but the queue keeps it from being delivered: it has been due for long.
+    fn is_only_queued(&self, event: &Event, now: DateTime<Utc>) -> bool {
         let free = self.waiting_for.is_none() && self.paused.is_none() && self.not_before.is_none();
         let due_for = (now - event.due_at).as_seconds_f64();
-        free && self.circuit.is_none() && due_for >= BEHIND_SECONDS
+        free && self.circuit.is_none() && due_for >= LAG_SECONDS
     }
 
     fn what_holds_it_back(&self, event: &Event, now: DateTime<Utc>) -> String {
@@ -221,7 +221,7 @@ impl Explanation {
         } else if sentences.is_empty() {
             sentences.push(format!("It has been due since {}; the next run of a worker takes it.", time(event.due_at)));
         }
-        sentences.extend(self.queue.as_ref().map(Place::sentence));
+        sentences.extend(self.queue.as_ref().map(QueuePosition::sentence));
         sentences.join(" ")
     }
 

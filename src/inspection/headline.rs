@@ -2,12 +2,12 @@
 
 use super::DestinationStats;
 
-/// From which wait of the oldest due event on deliveries do not keep up. Cron ticks come far more often.
-pub(super) const BEHIND_SECONDS: f64 = 60.0;
+/// When the oldest due event has waited this long, deliveries do not keep up. Cron ticks come far more often.
+pub(super) const LAG_SECONDS: f64 = 60.0;
 
-/// What matters most: what holds deliveries back, else where they do not keep up, else dead events.
+/// What matters most: a hold, else deliveries that do not keep up, else dead events.
 pub(super) fn of(destinations: &[DestinationStats]) -> String {
-    let say = [held_back, behind, dead];
+    let say = [held_back, lagging, dead];
     say.iter().find_map(|say| destinations.iter().find_map(say)).unwrap_or_else(|| "Deliveries keep up.".into())
 }
 
@@ -19,9 +19,9 @@ fn held_back(stats: &DestinationStats) -> Option<String> {
     stats.state.circuit.as_ref().map(|_| format!("The circuit of {name} is open; {waiting} wait."))
 }
 
-fn behind(stats: &DestinationStats) -> Option<String> {
+fn lagging(stats: &DestinationStats) -> Option<String> {
     let waits = stats.oldest_due_seconds;
-    (waits >= BEHIND_SECONDS && stats.events.pending > 0).then(|| {
+    (waits >= LAG_SECONDS && stats.events.pending > 0).then(|| {
         format!(
             "Deliveries to {} do not keep up: {} wait, the oldest for {waits:.0} s, and {} were delivered in the last \
              minute.",

@@ -1,4 +1,4 @@
-//! Looking at events.
+//! Lists of events.
 
 use entity::outbox_event::{Column, Entity};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};

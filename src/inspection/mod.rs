@@ -3,13 +3,13 @@
 mod explain;
 mod headline;
 mod list;
-mod queue;
+mod queue_position;
 mod stats;
 mod view;
 
 pub use explain::{Explanation, Lease, WaitingFor, explain};
 pub use list::{EventFilter, list};
-pub use queue::Place as QueuePlace;
+pub use queue_position::QueuePosition;
 pub use stats::{DestinationStats, EventCounts, SETTLED_COUNTED_MAX, Stats, UNSETTLED_COUNTED_MAX, feed_gauges, stats};
 pub use view::{EventDetail, EventView};
 

@@ -1,8 +1,8 @@
-//! How the outbox does, in numbers that stay cheap however long its history is.
+//! The outbox in numbers, which stay cheap however long its history is.
 //!
-//! What is alive or dead is counted from indexes that hold nothing else, up to [`UNSETTLED_COUNTED_MAX`] a destination and
-//! status, so that a backlog of millions costs no more than that. What was delivered or cancelled is counted among the
-//! [`SETTLED_COUNTED_MAX`] that settled last, read backwards from the index that retention uses.
+//! Pending, leased and dead events are counted from partial indexes, up to [`UNSETTLED_COUNTED_MAX`] for each destination and
+//! status, so a backlog of millions costs no more than that. Delivered and cancelled events are counted among the
+//! [`SETTLED_COUNTED_MAX`] that settled last, read backwards from the index of retention.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::outbox_event::{Column, Entity};
@@ -23,10 +23,10 @@ use crate::{
 
 const UNSETTLED: [EventStatus; 3] = [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead];
 
-/// Up to how many events that are not settled, or were delivered in the last minute, are counted: for each destination and
-/// status.
+/// The most events that are counted for each destination and status, of those that are not settled or were delivered in the
+/// last minute.
 pub const UNSETTLED_COUNTED_MAX: u64 = 100_000;
-/// Up to how many delivered and cancelled events are counted, the last ones first.
+/// The most delivered and cancelled events that are counted, the last ones first.
 pub const SETTLED_COUNTED_MAX: u64 = 10_000;
 
 /// The outbox in numbers.
@@ -70,20 +70,20 @@ pub struct EventCounts {
     pub cancelled: u64,
 }
 
-/// Counts.
+/// Counts the events.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn stats(db: &Database) -> Result<Stats, DbErr> {
     let connection = db.connection();
     let at = db.now(connection).await?;
     let mut stats: Vec<_> = destinations(connection).await?.into_iter().map(DestinationStats::of).collect();
-    // Also of those that no worker has made a row for.
+    // Also destinations for which no worker has made a row yet.
     let mut names: Vec<_> = stats.iter().map(|stats| stats.state.name.clone()).collect();
     names.extend(DESTINATIONS.map(ToString::to_string));
     names.sort_unstable();
     names.dedup();
-    // One statement a destination and status: so each is bounded, and read from an index of its own.
+    // One statement for each destination and status: so each is bounded, and reads one index.
     for (name, status) in names.iter().flat_map(|name| UNSETTLED.map(|status| (name, status))) {
         let (count, oldest_due_at) = unsettled(connection, name, status).await?;
         if count == 0 {
@@ -106,10 +106,10 @@ pub async fn stats(db: &Database) -> Result<Stats, DbErr> {
     Ok(Stats { headline, destinations: stats, unsettled_counted_max, settled_counted_max, at })
 }
 
-/// Counts, and sets the gauges that operators watch.
+/// Counts the events, and sets the gauges.
 ///
 /// # Errors
-/// What the database answers; then the gauges stay as they were.
+/// Any database error; then the gauges stay as they were.
 pub async fn feed_gauges(db: &Database) -> Result<(), DbErr> {
     for destination in stats(db).await?.destinations {
         let name = destination.state.name;
@@ -130,7 +130,7 @@ pub async fn feed_gauges(db: &Database) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// How many events of `destination` have this status, and since when the longest due of them is due.
+/// How many events of `destination` have this status, and the due time of the oldest.
 async fn unsettled(
     db: &impl ConnectionTrait,
     destination: &str,
@@ -140,8 +140,8 @@ async fn unsettled(
     row.map_or(Ok((0, None)), |row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?)))
 }
 
-/// The question behind the count of what is not settled, up to `limit`, read in the order of the index of that status.
-/// Public so that databases can be asked for their plan.
+/// The query that counts what is not settled, up to `limit`, in the order of the index of that status.
+/// Public so that tests can read its query plan.
 #[must_use]
 pub fn number_of_unsettled(destination: &str, status: EventStatus, limit: u64) -> SelectStatement {
     let order = match status {
@@ -165,17 +165,17 @@ pub fn number_of_unsettled(destination: &str, status: EventStatus, limit: u64) -
 
 async fn settled_lately(db: &impl ConnectionTrait) -> Result<Vec<(String, EventStatus, i64)>, DbErr> {
     let mut counts = Vec::new();
-    for question in numbers_of_settled(db.get_database_backend(), SETTLED_COUNTED_MAX) {
-        for row in db.query_all(&question).await? {
+    for query in numbers_of_settled(db.get_database_backend(), SETTLED_COUNTED_MAX) {
+        for row in db.query_all(&query).await? {
             counts.push((row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?));
         }
     }
     Ok(counts)
 }
 
-/// The questions behind the counts of what settled last. The index over settled events is partial where the database has
-/// that, and led by the status on `MariaDB`: there one question for both statuses would sort them all.
-/// Public so that databases can be asked for their plans.
+/// The queries that count what settled last. The index over settled events is partial where the database has partial indexes,
+/// and led by the status on `MariaDB`: there one query for both statuses would sort them all.
+/// Public so that tests can read their query plans.
 #[must_use]
 pub fn numbers_of_settled(backend: DbBackend, limit: u64) -> Vec<SelectStatement> {
     use EventStatus::{Cancelled, Delivered};
@@ -183,7 +183,7 @@ pub fn numbers_of_settled(backend: DbBackend, limit: u64) -> Vec<SelectStatement
         DbBackend::MySql => &[&[Delivered], &[Cancelled]],
         _ => &[&[Delivered, Cancelled]],
     };
-    let question = |statuses: &&[EventStatus]| {
+    let query = |statuses: &&[EventStatus]| {
         let last = Entity::find()
             .select_only()
             .columns([Column::Destination, Column::Status])
@@ -198,20 +198,20 @@ pub fn numbers_of_settled(backend: DbBackend, limit: u64) -> Vec<SelectStatement
             .group_by_columns([Column::Destination, Column::Status])
             .to_owned()
     };
-    statuses.iter().map(question).collect()
+    statuses.iter().map(query).collect()
 }
 
 pub(super) async fn delivered_since(
     db: &impl ConnectionTrait,
     since: DateTime<Utc>,
 ) -> Result<Vec<(String, i64)>, DbErr> {
-    let question = numbers_of_delivered(db.get_database_backend(), since, UNSETTLED_COUNTED_MAX);
-    let rows = db.query_all(&question).await?;
+    let query = numbers_of_delivered(db.get_database_backend(), since, UNSETTLED_COUNTED_MAX);
+    let rows = db.query_all(&query).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
 }
 
-/// The question behind the count of what was delivered since then, up to `limit`.
-/// Public so that databases can be asked for their plan.
+/// The query that counts what was delivered after `since`, up to `limit`.
+/// Public so that tests can read its query plan.
 #[must_use]
 pub fn numbers_of_delivered(backend: DbBackend, since: DateTime<Utc>, limit: u64) -> SelectStatement {
     let last = Entity::find()

@@ -52,7 +52,7 @@ pub struct EventDetail {
     pub payload: Value,
     /// W3C `traceparent` of the submission.
     pub trace_context: Option<String>,
-    /// An earlier attempt may have reached the destination: the next one looks before it sends.
+    /// An earlier attempt may have reached the destination: the next one looks up before it sends.
     pub outcome_unknown: bool,
     /// Given up while it was leased: no further attempt follows the running one.
     pub withdrawn: bool,

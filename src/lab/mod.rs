@@ -1,6 +1,6 @@
-//! The laboratory: what measures the product, breaks it, or plays the fee server for it.
+//! The laboratory: it measures the product, breaks it, or plays the fee server for it.
 //!
-//! Nothing outside this room, except the command line, uses it.
+//! Only the command line uses it.
 
 // `feebox bench`: how fast it is, beside what is written by hand.
 pub mod bench;
@@ -8,7 +8,7 @@ pub mod bench;
 pub mod compare;
 // `feebox fee-server`: a remote fee server with all its faults.
 pub mod sample_fee_server;
-// `feebox torture`: what it does to a fleet, and whether the promises survive.
+// `feebox torture`: breaks a fleet and everything around it, and checks the promises.
 pub mod torture;
 // Real processes, a database and a load, for `compare` and `torture`.
-mod trial;
+mod testbed;

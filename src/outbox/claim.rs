@@ -1,4 +1,4 @@
-//! Taking due events: a lease is written and committed, then the events are the worker's to deliver until it ends.
+//! Taking due events: a lease is written and committed, and the worker may deliver the events until it ends.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     DestinationName, EventType, Failure,
-    destinations::{self, Held, Pass, Passage},
+    destinations::{self, GateCheck, Hold, Permit},
     failure::FAILURES_MAX,
     unreadable::{Readable, readable},
 };
@@ -44,10 +44,10 @@ pub struct Claim {
     pub events: Vec<LeasedEvent>,
     /// As many as were asked for: there may be more.
     pub is_full: bool,
-    /// Why there are none, if the destination is held back.
-    pub held: Option<Held>,
-    /// How long that goes on, if it ends by itself.
-    pub held_for: Option<Duration>,
+    /// What holds the destination back; then there are no events.
+    pub hold: Option<Hold>,
+    /// How long the hold lasts; `None` if only an operator ends it.
+    pub hold_remaining: Option<Duration>,
 }
 
 /// An event that this worker may deliver until its lease ends.
@@ -55,9 +55,9 @@ pub struct Claim {
 pub struct LeasedEvent {
     /// Also the idempotency key of every attempt.
     pub id: Uuid,
-    /// The quote that it is about.
+    /// What it is about, for example the quote's id.
     pub aggregate_id: Uuid,
-    /// What it is about.
+    /// What it says.
     pub event_type: EventType,
     /// Where it goes.
     pub destination: DestinationName,
@@ -67,7 +67,7 @@ pub struct LeasedEvent {
     pub trace_context: Option<String>,
     /// The running attempt's number, from 1.
     pub attempt: i32,
-    /// An earlier attempt may have reached the destination: look before sending.
+    /// An earlier attempt may have reached the destination: this one looks up before it sends.
     pub outcome_unknown: bool,
     /// The fleet's only probe while the circuit is open.
     pub probe: bool,
@@ -75,10 +75,10 @@ pub struct LeasedEvent {
     pub created_at: DateTime<Utc>,
     /// When it was stored or last revived, or when its destination could be called again after that.
     pub live_since: DateTime<Utc>,
-    /// What settling is guarded by.
+    /// Settling compares it with the row's.
     pub lease_token: Uuid,
-    /// When the lease ends, told by this host's monotonic clock from before the claim was sent: never later than the
-    /// database's own view.
+    /// When the lease ends by this host's monotonic clock, counted from before the claim was sent: never later than by the
+    /// database's clock.
     pub lease_ends: Instant,
     /// Earlier failures, for the record.
     pub(super) failures: Value,
@@ -92,7 +92,7 @@ pub struct LeasedEvent {
 /// n, and `MariaDB` knows no `UPDATE … RETURNING`.
 ///
 /// # Errors
-/// What the database answers; then nothing is claimed.
+/// Any database error; then nothing is claimed.
 pub async fn claim(db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, DbErr> {
     let claimed = db.transaction(|txn| Box::pin(async move { claim_in(&txn, db, request).await }));
     match claimed.await {
@@ -104,7 +104,7 @@ pub async fn claim(db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, D
 
 /// Why nothing is claimed.
 enum NoClaim {
-    /// There is nothing to claim: to be rolled back, with a probe that was taken for it.
+    /// There is nothing to claim. The transaction is rolled back, and with it a probe that was taken.
     Nothing(Box<Claim>),
     Database(DbErr),
 }
@@ -126,19 +126,19 @@ impl DatabaseFailure for NoClaim {
 
 async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, NoClaim> {
     let lease_ends = Instant::now() + request.lease;
-    let pass = destinations::pass(txn, db.clock(), request.destination, request.lease).await?;
-    let Pass { passage, callable_since, now } = pass;
-    let (limit, probe) = match passage {
-        Passage::Free => (request.limit, false),
-        Passage::Probe => (1, true),
-        Passage::Held(held) => {
-            let held_for = held.ends_in(now);
-            return Err(NoClaim::Nothing(Box::new(Claim { held: Some(held), held_for, ..Claim::default() })));
+    let check = destinations::check(txn, db.clock(), request.destination, request.lease).await?;
+    let GateCheck { permit, callable_since, now } = check;
+    let (limit, probe) = match permit {
+        Permit::All => (request.limit, false),
+        Permit::Probe => (1, true),
+        Permit::None(hold) => {
+            let hold_remaining = hold.remaining(now);
+            return Err(NoClaim::Nothing(Box::new(Claim { hold: Some(hold), hold_remaining, ..Claim::default() })));
         }
     };
     let Readable { rows: due, given_up } = readable(txn, due(request.destination, now, limit), now).await?;
     if due.is_empty() && given_up > 0 {
-        // What was given up is to be committed, and others may be due behind it.
+        // What was given up must be committed, and others may be due after it.
         return Ok(Claim { is_full: true, ..Claim::default() });
     }
     if due.is_empty() {
@@ -154,15 +154,15 @@ async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimReque
     Ok(Claim { events: events.collect(), is_full, ..Claim::default() })
 }
 
-/// The claim's own question: up to `limit` events of `destination` that are due, and that no earlier event holds back.
-/// Public so that databases can be asked for their plan.
+/// The query of [`claim`]: up to `limit` events of `destination` that are due, and that no earlier event holds back.
+/// Public so that tests can read its query plan.
 #[must_use]
 pub fn due(destination: &str, now: DateTime<Utc>, limit: usize) -> Select<Entity> {
     Entity::find()
         .filter(Column::Destination.eq(destination))
         .filter(status_in(&[Status::Pending]))
         .filter(Column::DueAt.lte(now))
-        // First events, nearly all, need no look at others.
+        // First events, nearly all, need no subquery.
         .filter(Condition::any().add(Column::Sequence.eq(1)).add(Expr::exists(an_earlier_unfinished_event()).not()))
         .order_by_asc(Column::DueAt)
         .order_by_asc(Column::Id)
@@ -170,7 +170,7 @@ pub fn due(destination: &str, now: DateTime<Utc>, limit: usize) -> Select<Entity
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
 }
 
-/// A dead event holds back those after it, too: it is delivered after an operator's retry, or given up.
+/// A dead event holds back those after it, too, until an operator retries it or gives it up.
 fn an_earlier_unfinished_event() -> SelectStatement {
     let earlier = Alias::new("earlier");
     let unfinished = [Status::Pending, Status::Leased, Status::Dead];
@@ -196,7 +196,7 @@ async fn lease(
     leased(due.iter().map(|event| event.id), request.worker, token, until).exec(txn).await.map(drop)
 }
 
-/// What makes events `ids` the worker's. Public so that databases can be asked for their plan.
+/// The statement that leases events `ids` to the worker. Public so that tests can read its query plan.
 #[must_use]
 pub fn leased(ids: impl Iterator<Item = Uuid>, worker: &str, token: Uuid, until: DateTime<Utc>) -> UpdateMany<Entity> {
     Entity::update_many()
@@ -239,14 +239,14 @@ impl LeasedEvent {
         self
     }
 
-    /// Its failures since it lives, oldest first; more than are remembered look like fewer.
+    /// Its failures since it was stored or last revived, oldest first; no more than are remembered.
     pub(super) fn failed(&self) -> Vec<Failure> {
         let failed = Failure::all_in(&self.failures);
         failed.into_iter().filter(|failure| failure.at >= self.live_since).collect()
     }
 
-    /// Since when it has been failing, at an attempt that fails `now`. Time before its first failure is not its fault: no
-    /// worker may have been there.
+    /// Since when it has been failing, at an attempt that fails `now`. Time before its first failure does not count: there may
+    /// have been no worker.
     pub(super) fn failing_since(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let failed = self.failed();
         if failed.len() >= FAILURES_MAX {
@@ -256,7 +256,7 @@ impl LeasedEvent {
     }
 }
 
-/// `status` is one of these, spelled out in the statement instead of bound to it: `SQLite` and a generic plan of
+/// `status` is one of these, written into the statement instead of bound to it: `SQLite` and a generic plan of
 /// `PostgreSQL` use a partial index only if they can read its condition.
 pub(crate) fn status_in(statuses: &[Status]) -> Expr {
     let column = Expr::col((Entity, Column::Status));

@@ -1,4 +1,4 @@
-//! Writing down attempts that ended, in as many statements as there are kinds of end and not of events.
+//! Recording attempts that ended. The number of statements depends on the kinds of end, and not on the number of events.
 
 use chrono::{DateTime, Utc};
 use entity::outbox_event::Status;
@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::{
-    Attempt, Became, Failure, Outcome, Receipt, destinations::Blame, failure::FAILURES_MAX, outcome::ERROR_LENGTH_MAX,
-    receipt, settle::spends_attempt,
+    Attempt, Disposition, Failure, Outcome, Receipt, destinations::Blame, failure::FAILURES_MAX,
+    outcome::ERROR_LENGTH_MAX, receipt, settle::spends_attempt,
 };
 use crate::{
     database::{
@@ -22,8 +22,8 @@ const TABLE: &str = "outbox_event";
 
 /// Marks events as delivered. The caller holds their locks and has compared the leases.
 ///
-/// The lease's token stays with the event: so a settle that is repeated, because the answer to its commit was lost, knows
-/// what it has settled already. That the lease is over, its end tells.
+/// The lease's token stays with the event: when the answer to a commit is lost and settling is repeated, the token shows what
+/// was settled already. `leased_until` shows that the lease is over.
 pub(super) async fn mark_delivered<R: Receipt>(
     txn: &DatabaseTransaction,
     attempts: &[&Attempt<R>],
@@ -44,30 +44,31 @@ pub(super) async fn mark_delivered<R: Receipt>(
 /// An attempt that failed, and what its row becomes.
 pub(super) struct Ended {
     id: Uuid,
-    /// Handed back, or without a result at its lease's end: the token settles nothing any more.
+    /// It was handed back, or left no result before its lease ended: the token must settle nothing any more.
     clears_token: bool,
     cells: Vec<Cell>,
 }
 
 impl Ended {
-    /// What `became` of the event of `attempt`; `blame` says whose failure it counts for.
+    /// The row of the event of `attempt` after `disposition`; `blame` says whether the attempt is spent.
     pub(super) fn new<R>(
         attempt: &Attempt<R>,
         blame: Blame,
-        became: &Became,
+        disposition: &Disposition,
         worker: &str,
         now: DateTime<Utc>,
     ) -> Self {
         let (event, unsent) = (&attempt.event, attempt.outcome.is_unsent());
-        let (status, due_at, settled_at) = match became {
+        let (status, due_at, settled_at) = match disposition {
             // Handed back unsent, it stays where it was in the queue.
-            Became::Pending(_) if unsent => (Status::Pending, Cell::Keep, Cell::Keep),
-            Became::Pending(due_at) => (Status::Pending, Cell::Time(*due_at), Cell::Keep),
-            Became::Cancelled => (Status::Cancelled, Cell::Keep, Cell::Time(now)),
-            // The others are no failures.
-            Became::Dead(_) | Became::Delivered | Became::Already(_) | Became::Lost(_) => {
-                (Status::Dead, Cell::Keep, Cell::Time(now))
-            }
+            Disposition::Pending(_) if unsent => (Status::Pending, Cell::Keep, Cell::Keep),
+            Disposition::Pending(due_at) => (Status::Pending, Cell::Time(*due_at), Cell::Keep),
+            Disposition::Cancelled => (Status::Cancelled, Cell::Keep, Cell::Time(now)),
+            // The others are not failures and never come here.
+            Disposition::Dead(_)
+            | Disposition::Delivered
+            | Disposition::AlreadySettled(_)
+            | Disposition::LeaseLost(_) => (Status::Dead, Cell::Keep, Cell::Time(now)),
         };
         let unknown = matches!(
             attempt.outcome,
@@ -77,7 +78,7 @@ impl Ended {
             None => (Cell::Keep, Cell::Keep),
             Some(error) => {
                 let error = printable(error, ERROR_LENGTH_MAX);
-                let failure = failure(attempt, &error, became, worker, now);
+                let failure = failure(attempt, &error, disposition, worker, now);
                 (Cell::Text(error), Cell::Json(remember(&event.failures, failure.into_json())))
             }
         };
@@ -99,7 +100,7 @@ impl Ended {
     }
 }
 
-/// Writes failed attempts down. The caller holds the locks and has compared the leases.
+/// Records failed attempts. The caller holds the locks and has compared the leases.
 pub(super) async fn write_down(txn: &DatabaseTransaction, ended: Vec<Ended>) -> Result<(), DbErr> {
     let to_all = [
         ("leased_until", Value::ChronoDateTimeUtc(None)),
@@ -123,10 +124,16 @@ pub(super) async fn write_down(txn: &DatabaseTransaction, ended: Vec<Ended>) -> 
     Ok(())
 }
 
-fn failure<R>(attempt: &Attempt<R>, error: &str, became: &Became, worker: &str, now: DateTime<Utc>) -> Failure {
-    let gave_up = match (became, &attempt.outcome) {
-        (Became::Dead(_), Outcome::Refused(_) | Outcome::Broken(_)) => None,
-        (Became::Dead(why), _) => Some(why.clone()),
+fn failure<R>(
+    attempt: &Attempt<R>,
+    error: &str,
+    disposition: &Disposition,
+    worker: &str,
+    now: DateTime<Utc>,
+) -> Failure {
+    let gave_up = match (disposition, &attempt.outcome) {
+        (Disposition::Dead(_), Outcome::Refused(_) | Outcome::Broken(_)) => None,
+        (Disposition::Dead(why), _) => Some(why.clone()),
         _ => None,
     };
     Failure {

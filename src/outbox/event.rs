@@ -1,4 +1,4 @@
-//! Events as they are stored.
+//! Reading events.
 
 use entity::outbox_event::{Column, Entity};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder};
@@ -14,13 +14,13 @@ pub async fn get(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Event>, D
     Entity::find_by_id(id).one(db).await
 }
 
-/// All events of a quote that were not pruned, in the order in which they were stored.
+/// All events of an aggregate that were not pruned, in the order in which they were stored, destination by destination.
 ///
 /// # Errors
 /// Any database error.
-pub async fn of_quote(db: &impl ConnectionTrait, quote_id: Uuid) -> Result<Vec<Event>, DbErr> {
+pub async fn of_aggregate(db: &impl ConnectionTrait, aggregate_id: Uuid) -> Result<Vec<Event>, DbErr> {
     Entity::find()
-        .filter(Column::AggregateId.eq(quote_id))
+        .filter(Column::AggregateId.eq(aggregate_id))
         .order_by_asc(Column::Destination)
         .order_by_asc(Column::Sequence)
         .all(db)

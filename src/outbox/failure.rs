@@ -13,7 +13,7 @@ pub(super) const FAILURES_MAX: usize = 20;
 /// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
-    /// Its number, from 1; counted anew after an operator's retry.
+    /// Its number, from 1. An operator's retry starts at 1 again.
     pub attempt: i32,
     /// `retry`, `unknown`, `refused`, `broken` or `unauthorised`.
     pub outcome: String,
@@ -31,7 +31,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The last 20 of `event`, oldest first. What does not look like one is passed over: a list must show it all the same.
+    /// The last 20 of `event`, oldest first. Malformed ones are skipped, so that the event can still be shown.
     #[must_use]
     pub fn all(event: &Event) -> Vec<Self> {
         Self::all_in(&event.failures)
@@ -42,7 +42,7 @@ impl Failure {
         failures.iter().filter_map(|failure| Self::deserialize(failure).ok()).collect()
     }
 
-    /// The HTTP status that the destination answered, if it answered: errors of answers begin with it.
+    /// The HTTP status of the answer, if there was one: errors of answers begin with it.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         let error = self.error.strip_prefix("look-up: ").unwrap_or(&self.error);

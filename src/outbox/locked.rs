@@ -1,4 +1,4 @@
-//! What settling asks first: the rows of its events, locked.
+//! The first query of settling: the rows of its events, locked.
 
 use entity::outbox_event::{Column, Entity, Status};
 use sea_orm::{
@@ -10,9 +10,9 @@ use uuid::Uuid;
 use super::destinations;
 use crate::database::{found_status, padded};
 
-/// The rows of `ids`, locked in the order of their ids, as everybody who locks several events does: two settles never wait
-/// for each other in a circle. `now` is asked along, and whether failures of `destination` were counted.
-/// Public so that databases can be asked for their plan.
+/// The rows of `ids`, locked in the order of their ids. All code that locks several events keeps to this order, so it never
+/// deadlocks. The query also returns `now`, and whether failures of `destination` are counted.
+/// Public so that tests can read its query plan.
 #[must_use]
 pub fn locked(destination: &str, now: Expr, ids: impl Iterator<Item = Uuid>) -> Select<Entity> {
     Entity::find()
@@ -36,7 +36,7 @@ fn a_later_pending_event() -> SelectStatement {
         .and_where(Expr::col((later.clone(), Column::Destination)).equals((Entity, Column::Destination)))
         .and_where(Expr::col((later.clone(), Column::Sequence)).gt(Expr::col((Entity, Column::Sequence))))
         .and_where(found_status((later, Column::Status), [Status::Pending]))
-        // Looked up row by row by the key of order: an offset keeps planners from joining.
+        // Looked up row by row in the unique index of the order: an offset keeps planners from joining.
         .limit(1)
         .offset(0)
         .take()

@@ -7,49 +7,49 @@ use crate::printable::printable;
 /// How much of an error's text is kept, in characters.
 pub(super) const ERROR_LENGTH_MAX: usize = 500;
 
-/// What an attempt came to. An outcome is an answer and never an error: `Err` is kept for what breaks on our side.
+/// What an attempt came to. An outcome is a result, never an error: `Err` is for failures on our side.
 ///
-/// `R` is what the destination hands back for a delivery, for example the fee.
+/// `R` is what the destination returns for a delivery, for example the fee.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<R> {
     /// The destination has the event.
     Delivered(R),
-    /// It failed and left nothing behind: try again by the retry policy.
+    /// It failed and had no effect: it is retried by the retry policy.
     Retry(String),
-    /// Nobody took the call: connection refused, no such name, no TLS. No event can be the cause, and nothing was sent.
+    /// There was no connection: refused, no such name, no TLS. It is no event's fault, and nothing was sent.
     Unreachable(String),
-    /// The destination asked us not to call before this time has passed (`Retry-After`). The wait holds for the fleet
-    /// and spends no attempt.
+    /// The destination asked not to be called for this long (`Retry-After`). The wait applies to the whole fleet and spends no
+    /// attempt.
     RetryAfter(String, Duration),
-    /// It may have reached the destination: look before sending again.
+    /// It may have reached the destination: the next attempt looks up before it sends.
     Unknown(String),
     /// The destination will never take this event.
     Refused(String),
-    /// The destination answered what its contract does not know. Whether it has the event is unknown, and trying again
-    /// would not tell.
+    /// The answer breaks the destination's contract. Whether the destination has the event is unknown, and a retry would not
+    /// tell.
     Broken(String),
-    /// Something in between answered in the destination's place, or the destination does not know the address: true for
-    /// every event, so none is to blame and none goes dead for it. It counts for the circuit.
+    /// A proxy answered in the destination's place, or the destination does not know the address. That is true for every
+    /// event, so it is no event's fault and none goes dead for it. It counts towards the circuit.
     Misdirected {
-        /// What answered, in one line.
+        /// The answer, in one line.
         error: String,
-        /// The event may have reached the destination all the same: look before sending again.
+        /// The event may have reached the destination: the next attempt looks up before it sends.
         unknown: bool,
     },
-    /// Our credentials are refused: no event is to blame, and none goes dead for it.
+    /// Our credentials are refused. It is no event's fault, and none goes dead for it.
     Unauthorised(String),
-    /// Refused with 403: our credentials, or something in between that dislikes this one event. Whether others are
-    /// delivered tells which.
+    /// Refused with 403: either our credentials are refused, or a firewall rejects this one event. Whether others are delivered
+    /// shows which.
     Forbidden(String),
-    /// This process lacks what sending takes, such as a file descriptor or memory: handed back, no attempt spent. It says
-    /// nothing about the destination.
+    /// This process lacks a resource, such as a file descriptor or memory. The event is handed back and no attempt is spent. It
+    /// says nothing about the destination.
     OutOfResources(String),
-    /// It never left the worker (drain, lease nearly over): handed back, no attempt spent.
+    /// It never left the worker (drain, lease nearly over). The event is handed back and no attempt is spent.
     NotSent(String),
 }
 
 impl<R> Outcome<R> {
-    /// The same, handing something else back.
+    /// The same outcome with another receipt.
     pub fn map<T>(self, change: impl FnOnce(R) -> T) -> Outcome<T> {
         match self {
             Self::Delivered(receipt) => Outcome::Delivered(change(receipt)),
@@ -83,7 +83,7 @@ impl<R> Outcome<R> {
         }
     }
 
-    /// What went wrong, in one line; nothing for a delivery.
+    /// What went wrong, in one line; `None` for a delivery.
     #[must_use]
     pub fn error(&self) -> Option<&str> {
         match self {
@@ -102,7 +102,7 @@ impl<R> Outcome<R> {
         }
     }
 
-    /// The same with an error that can be stored and shown, whatever a destination or a library wrote into it.
+    /// The same outcome with an error that can be stored and shown, whatever a destination or a library wrote into it.
     #[must_use]
     pub fn printable(mut self) -> Self {
         match &mut self {

@@ -1,19 +1,19 @@
-//! What an event keeps of its delivery: how long it took, and what the destination handed back, for example an HTTP status,
-//! or Kafka's partition and offset.
+//! What an event keeps of its delivery: how long it took, and what the destination returned, for example an HTTP status, or
+//! Kafka's partition and offset.
 
 use serde_json::{Map, Value};
 
 use super::{Attempt, Outcome};
 
-/// What a destination hands back for a delivery.
+/// What a destination returns for a delivery.
 pub trait Receipt {
     /// What its event keeps of it.
     fn kept(&self) -> Map<String, Value> {
         Map::new()
     }
 
-    /// What of it no database can keep, in words of ours that name the field; nothing if all of it can be stored. Whoever
-    /// takes an answer in has checked it: this is the last look before it would fail those that are settled with it.
+    /// The reason why a database cannot store it, naming the field; `None` if it can be stored. Destinations check their
+    /// answers already. This is the last check before one answer would fail all that are settled with it.
     fn unstorable(&self) -> Option<&'static str> {
         None
     }

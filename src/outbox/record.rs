@@ -22,18 +22,20 @@ use crate::{
 /// An event to store.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// The quote's id.
-    pub quote_id: Uuid,
+    /// What kind of thing it is about, for example `quote`: at most 32 characters.
+    pub aggregate_type: &'static str,
+    /// The thing that it is about, for example the quote's id.
+    pub aggregate_id: Uuid,
     /// What it is about.
     pub event_type: EventType,
     /// Where it goes.
     pub destination: DestinationName,
-    /// From 1: its place among the quote's events for this destination. [`super::Withdrawn`] and [`next_sequences`] tell
-    /// the next place.
+    /// From 1: its place among the events of its aggregate for this destination. [`super::Withdrawn`] and
+    /// [`next_sequences`] return the next place.
     pub sequence: i32,
     /// What the destination gets.
     pub payload: Value,
-    /// W3C `traceparent` of whoever caused it.
+    /// W3C `traceparent` of the request that caused it.
     pub trace_context: Option<String>,
 }
 
@@ -41,6 +43,7 @@ const EVENTS: InsertEach = InsertEach {
     table: "outbox_event",
     columns: &[
         Column("id", Type::Uuid),
+        Column("aggregate_type", Type::Text),
         Column("aggregate_id", Type::Uuid),
         Column("event_type", Type::Text),
         Column("destination", Type::Text),
@@ -50,7 +53,6 @@ const EVENTS: InsertEach = InsertEach {
         Column("created_at", Type::Time),
     ],
     also: &[
-        ("aggregate_type", "'quote'"),
         ("status", "'pending'"),
         ("attempts", "0"),
         ("live_since", "v.created_at"),
@@ -65,13 +67,14 @@ const EVENTS: InsertEach = InsertEach {
 /// Stores `events`, due at once. They exist if and only if `txn` commits.
 ///
 /// # Errors
-/// What the database answers; a place that is taken already is a unique violation, and nothing is stored.
+/// Any database error. A `sequence` that is already taken is a unique violation. Nothing is stored then.
 pub async fn record(txn: &DatabaseTransaction, now: DateTime<Utc>, events: Vec<NewEvent>) -> Result<(), DbErr> {
     let mut ids = ids(now);
     let rows = events.into_iter().map(|event| {
         vec![
             Cell::Uuid(ids()),
-            Cell::Uuid(event.quote_id),
+            Cell::Text(event.aggregate_type.into()),
+            Cell::Uuid(event.aggregate_id),
             Cell::Text(event.event_type.into()),
             Cell::Text(event.destination.into()),
             Cell::Integer(event.sequence),
@@ -83,29 +86,29 @@ pub async fn record(txn: &DatabaseTransaction, now: DateTime<Utc>, events: Vec<N
     EVENTS.run(txn, rows).await.map(drop)
 }
 
-/// The place behind the events of each of `quote_ids` for `destination`; those that have none are left out, theirs is 1.
-/// Whoever calls this keeps others from recording events of the same quotes meanwhile.
+/// The next `sequence` of each of `aggregate_ids` for `destination`. Those without events are left out: theirs is 1. The caller
+/// holds a lock that keeps others from recording events of the same aggregates meanwhile.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn next_sequences(
     txn: &DatabaseTransaction,
     destination: &DestinationName,
-    quote_ids: impl Iterator<Item = Uuid>,
+    aggregate_ids: impl Iterator<Item = Uuid>,
 ) -> Result<HashMap<Uuid, i32>, DbErr> {
-    let quote_ids = padded(quote_ids);
-    if quote_ids.is_empty() {
+    let aggregate_ids = padded(aggregate_ids);
+    if aggregate_ids.is_empty() {
         return Ok(HashMap::new());
     }
     let last: Vec<(Uuid, i32)> = outbox_event::Entity::find()
         .select_only()
         .column(outbox_event::Column::AggregateId)
         .column_as(outbox_event::Column::Sequence.max(), "last")
-        .filter(outbox_event::Column::AggregateId.is_in(quote_ids))
+        .filter(outbox_event::Column::AggregateId.is_in(aggregate_ids))
         .filter(outbox_event::Column::Destination.eq(destination.as_str()))
         .group_by(outbox_event::Column::AggregateId)
         .into_tuple()
         .all(txn)
         .await?;
-    Ok(last.into_iter().map(|(quote_id, last)| (quote_id, last + 1)).collect())
+    Ok(last.into_iter().map(|(aggregate_id, last)| (aggregate_id, last + 1)).collect())
 }

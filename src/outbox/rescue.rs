@@ -1,4 +1,4 @@
-//! Taking back events whose worker let their lease run out: it died, froze or lost the database.
+//! Taking back events whose lease ran out: their worker died, froze or lost the database.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use sea_orm::{
 };
 
 use super::{
-    Attempt, Became, LeasedEvent, Outcome, Policy,
+    Attempt, Disposition, LeasedEvent, Outcome, Policy,
     claim::status_in,
     destinations::{Blame, callable_since},
     ended::{Ended, write_down},
@@ -25,21 +25,20 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Rescued {
     /// Attempts that left no result, and what their events became.
-    pub ended: Vec<(Attempt<()>, Became)>,
+    pub ended: Vec<(Attempt<()>, Disposition)>,
     /// As many as were asked for: there may be more.
     pub is_full: bool,
 }
 
-/// Ends up to `limit` attempts that left no result before their lease ran out, those first that have waited longest. Their
-/// outcome is unknown: the next attempt looks before it sends. The first rescue makes an event due at once; each further
-/// one waits by the retry policy, so that an event that kills its workers is soon alone with them, and is given up by the
-/// same policy.
+/// Ends up to `limit` attempts that left no result before their lease ran out, longest overdue first. Their outcome is
+/// unknown: the next attempt looks up before it sends. The first rescue makes an event due at once. Each further one waits
+/// by the retry policy, which also gives it up in the end: so an event that kills its workers is soon retried alone.
 ///
-/// Needs no elected process: every worker calls it at each run, and rows that another one holds are passed over. Its number
-/// of statements does not depend on the number of leases, so that a database that is far away is no obstacle.
+/// It needs no elected process: every worker calls it at each run, and skips rows that another one has locked. The number of
+/// statements does not depend on the number of leases, so it is fast on a distant database, too.
 ///
 /// # Errors
-/// Any database error; then these are left as they were.
+/// Any database error; then nothing is changed.
 pub async fn rescue(db: &Database, worker: &str, policy: &Policy, limit: usize) -> Result<Rescued, DbErr> {
     db.transaction(|txn| Box::pin(async move { rescue_in(&txn, db, worker, policy, limit).await })).await
 }
@@ -64,16 +63,16 @@ async fn rescue_in(
         let mut attempt = left_without_result(row);
         let since = callable_since.get(attempt.event.destination.as_str()).copied();
         attempt.event = attempt.event.callable_since(since);
-        let became = next(&attempt.event, withdrawn, policy, now);
-        rows.push(Ended::new(&attempt, Blame::Event, &became, worker, now).without_token());
-        ended.push((attempt, became));
+        let disposition = next(&attempt.event, withdrawn, policy, now);
+        rows.push(Ended::new(&attempt, Blame::Event, &disposition, worker, now).without_token());
+        ended.push((attempt, disposition));
     }
     write_down(txn, rows).await?;
     Ok(Rescued { ended, is_full })
 }
 
-/// The rescue's own question: up to `limit` events whose lease ended before `now`, the longest ended first.
-/// Public so that databases can be asked for their plan.
+/// The query of [`rescue`]: up to `limit` events whose lease ended before `now`, the longest ended first.
+/// Public so that tests can read its query plan.
 #[must_use]
 pub fn expired(now: DateTime<Utc>, limit: u64) -> Select<Entity> {
     Entity::find()
@@ -92,13 +91,13 @@ fn left_without_result(row: Model) -> Attempt<()> {
     Attempt { event, outcome: Outcome::Unknown(error), took: Duration::ZERO }
 }
 
-fn next(event: &LeasedEvent, withdrawn: bool, policy: &Policy, now: DateTime<Utc>) -> Became {
+fn next(event: &LeasedEvent, withdrawn: bool, policy: &Policy, now: DateTime<Utc>) -> Disposition {
     if withdrawn {
-        return Became::Cancelled;
+        return Disposition::Cancelled;
     }
     if let Some(why) = policy.retry.gives_up(event.attempt, event.failing_since(now), now) {
-        return Became::Dead(why);
+        return Disposition::Dead(why);
     }
     let wait = if event.attempt <= 1 { Duration::ZERO } else { policy.retry.delay(event.attempt - 1) };
-    Became::Pending(after(now, wait))
+    Disposition::Pending(after(now, wait))
 }

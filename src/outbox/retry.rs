@@ -1,6 +1,6 @@
-//! When a failed attempt is followed by another, and when no more follows.
+//! When a failed attempt is retried, and when the event is given up.
 //!
-//! The only file that knows `backoff`: policy alone, no sleeping and no retry loop. The state that `backoff` keeps in
+//! The only file that uses `backoff`: it is policy alone, without sleeping and without a retry loop. The state that `backoff` keeps in
 //! memory is set from the attempt number that the outbox stores, so that a restart changes nothing.
 
 use std::time::Duration;
@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 
 use crate::settings;
 
-/// An event that fails is given up for its age after at least this many attempts that counted: an attempt or two after a long
-/// wait say little.
+/// An event is given up for its age after at least this many spent attempts: one or two attempts after a long wait say
+/// little.
 const ATTEMPTS_MIN: i32 = 5;
 
 /// The retry policy: exponential delays with jitter, and an end.

@@ -1,5 +1,5 @@
-//! Bringing events back to life, or forward in time, for an operator. The failures stay on record, and what is unknown
-//! about earlier attempts stays unknown: the next one still looks before it sends.
+//! Making events due for an operator: dead ones live again, pending ones are due earlier. Their failures stay on record, and
+//! an unknown outcome stays unknown: the next attempt still looks up before it sends.
 
 use chrono::{DateTime, Utc};
 use entity::outbox_event::{ActiveModel, Column, Entity};
@@ -17,30 +17,30 @@ use crate::database::DatabaseTransaction;
 /// Which events a bulk retry is about.
 #[derive(Clone, Debug)]
 pub struct RetryFilter {
-    /// What of them.
+    /// In which status.
     pub status: Revivable,
     /// Only those for this destination.
     pub destination: Option<String>,
     /// Only these, for example `quote.submitted`.
     pub event_type: Option<String>,
-    /// Only those whose last error contains this, whatever the case of its letters.
+    /// Only those whose last error contains this text, in upper or lower case.
     pub error_contains: Option<String>,
 }
 
 /// What can be retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revivable {
-    /// Dead events: they come back to life.
+    /// Dead events: they live again.
     Dead,
     /// Pending events that are due later: they become due now.
     Pending,
 }
 
-/// Retries event `id`: a dead one comes back to life with all its attempts before it, one that waits is due now.
-/// Answers the event as it was, locked; any other status than dead and pending means that nothing was changed.
+/// Retries event `id`: a dead one becomes pending and its attempts are counted anew, a pending one is due now. Returns the event
+/// as it was, locked. If it was neither dead nor pending, nothing changes.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn revive_one(txn: &DatabaseTransaction, id: Uuid, now: DateTime<Utc>) -> Result<Option<Event>, DbErr> {
     let Some(event) = Entity::find_by_id(id).lock_exclusive().one(txn).await? else {
         return Ok(None);
@@ -58,28 +58,27 @@ pub async fn revive_one(txn: &DatabaseTransaction, id: Uuid, now: DateTime<Utc>)
 /// How many events `filter` selects.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn revivable(db: &impl ConnectionTrait, filter: &RetryFilter, now: DateTime<Utc>) -> Result<u64, DbErr> {
     Entity::find().filter(filter.condition(now)).count(db).await
 }
 
-/// Revives up to `limit` of the events that `filter` selects, those behind event `behind` in the order of ids;
-/// `due_at` tells when the n-th of them, from 0, is due. Answers them as they were, in that order; none means that all
-/// are done.
+/// Revives up to `limit` of the events that `filter` selects and whose ids follow `after`, in the order of their ids.
+/// `due_at(n)` is when the n-th of them, from 0, is due. Returns them as they were, in that order; none if all are done.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn revive(
     txn: &DatabaseTransaction,
     filter: &RetryFilter,
-    behind: Uuid,
+    after: Uuid,
     limit: u64,
     now: DateTime<Utc>,
     due_at: impl Fn(usize) -> DateTime<Utc>,
 ) -> Result<Vec<Event>, DbErr> {
     let events = Entity::find()
         .filter(filter.condition(now))
-        .filter(Column::Id.gt(behind))
+        .filter(Column::Id.gt(after))
         .order_by_asc(Column::Id)
         .limit(limit)
         .lock_exclusive()
@@ -90,7 +89,7 @@ pub async fn revive(
     Ok(events)
 }
 
-/// In one statement, whatever times the events are due at.
+/// One statement, also if the events are due at different times.
 async fn make_live(
     txn: &DatabaseTransaction,
     status: Revivable,
@@ -133,7 +132,7 @@ impl RetryFilter {
     }
 }
 
-/// `!` as the escape, because a backslash is one already in `MariaDB`'s text.
+/// The escape is `!`, because a backslash is one already in `MariaDB`'s string literals.
 fn error_contains(text: &str) -> Expr {
     let mut pattern = String::from("%");
     for c in text.to_lowercase().chars() {

@@ -1,4 +1,4 @@
-//! Writing down what attempts came to, guarded by their leases.
+//! Recording what attempts came to, guarded by their leases.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     DestinationName, LeasedEvent, Outcome, Policy, Receipt,
-    destinations::{Blame, Weather},
+    destinations::{Blame, DestinationHealth},
     ended::{self, Ended},
     locked::locked,
 };
@@ -35,45 +35,45 @@ impl<R> Attempt<R> {
     }
 }
 
-/// An attempt that was written down, or came too late for that, and what its event became.
-pub type Settled<'a, R> = (&'a Attempt<R>, &'a Became);
+/// An attempt that was recorded, or came too late for that, and what its event became.
+pub type Settled<'a, R> = (&'a Attempt<R>, &'a Disposition);
 
 /// What an event became by an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Became {
+pub enum Disposition {
     /// The destination has it.
     Delivered,
-    /// It is tried again then.
+    /// It is retried at this time.
     Pending(DateTime<Utc>),
     /// It is given up, for this reason.
     Dead(String),
     /// It had been withdrawn meanwhile.
     Cancelled,
-    /// What it says, by an earlier try to settle this very attempt: its commit went through and the answer was lost. This
-    /// try changed nothing.
-    Already(Box<Became>),
-    /// Nothing: the lease was over and somebody else has it, or has settled it. Names who, as far as the row tells.
-    Lost(String),
+    /// An earlier call has settled this very attempt: its commit succeeded and the answer was lost. This call changed
+    /// nothing.
+    AlreadySettled(Box<Disposition>),
+    /// Nothing: the lease was over, and another worker has the event or has settled it. Names that worker, if it is known.
+    LeaseLost(String),
 }
 
-impl Became {
-    /// The same without saying by which try.
+impl Disposition {
+    /// The same, whichever call settled the attempt.
     #[must_use]
-    pub fn in_the_end(self) -> Self {
+    pub fn of_any_call(self) -> Self {
         match self {
-            Self::Already(became) => *became,
-            became => became,
+            Self::AlreadySettled(disposition) => *disposition,
+            disposition => disposition,
         }
     }
 }
 
 /// What settling came to.
 #[derive(Debug)]
-pub struct Settling {
+pub struct SettleReport {
     /// What each event became, in the order of the attempts.
-    pub became: Vec<Became>,
-    /// That makes others deliverable at once.
-    pub frees: bool,
+    pub dispositions: Vec<Disposition>,
+    /// Whether other events can be delivered at once because of it.
+    pub unblocks_others: bool,
     /// When, by the database's clock.
     pub at: DateTime<Utc>,
 }
@@ -81,10 +81,10 @@ pub struct Settling {
 /// Settles `attempts` of one destination inside `txn`; what else belongs to a delivery is stored in the same one.
 ///
 /// The rows are locked first and each is compared with the lease of its attempt: a late answer changes nothing, and
-/// comes back as [`Became::Lost`] so that its effects are left out too.
+/// comes back as [`Disposition::LeaseLost`] so that its effects are left out too.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn settle<R: Receipt>(
     txn: &DatabaseTransaction,
     clock: &Clock,
@@ -92,42 +92,42 @@ pub async fn settle<R: Receipt>(
     worker: &str,
     policy: &Policy,
     attempts: &[Attempt<R>],
-) -> Result<Settling, DbErr> {
+) -> Result<SettleReport, DbErr> {
     let rows = lock(txn, clock, destination, attempts.iter().map(|attempt| attempt.event.id)).await?;
     let (now, failures_counted) = match rows.values().next() {
         Some(row) => (row.now, row.failures_counted),
         None => (clock.now(txn).await?, false),
     };
-    let mut weather = Weather::look(txn, destination, attempts, policy, now).await?;
+    let mut health = DestinationHealth::read(txn, destination, attempts, policy, now).await?;
     let mut settled = Vec::with_capacity(attempts.len());
-    let (mut delivered, mut failed, mut frees) = (Vec::new(), Vec::new(), false);
+    let (mut delivered, mut failed, mut unblocks_others) = (Vec::new(), Vec::new(), false);
     for attempt in attempts {
         let row = rows.get(&attempt.event.id);
-        let became = match row {
+        let disposition = match row {
             Some(row) if row.is_held_for(attempt) => {
-                let blame = weather.note(attempt);
-                let became = next(attempt, row.withdrawn, blame, policy, now);
-                match &became {
-                    Became::Delivered => delivered.push(attempt),
-                    became => failed.push(Ended::new(attempt, blame, became, worker, now)),
+                let blame = health.count(attempt);
+                let disposition = next(attempt, row.withdrawn, blame, policy, now);
+                match &disposition {
+                    Disposition::Delivered => delivered.push(attempt),
+                    disposition => failed.push(Ended::new(attempt, blame, disposition, worker, now)),
                 }
-                became
+                disposition
             }
-            // A late answer changes nothing about its destination either: it is old, and it may have been counted before.
+            // A late answer says nothing about its destination either: it is old, and may have been counted before.
             row => match row.and_then(|row| row.settled_before(attempt)) {
-                Some(became) => Became::Already(Box::new(became)),
+                Some(disposition) => Disposition::AlreadySettled(Box::new(disposition)),
                 None => {
-                    Became::Lost(row.and_then(|it| it.leased_by.clone()).unwrap_or_else(|| "nobody any more".into()))
+                    Disposition::LeaseLost(row.and_then(|it| it.leased_by.clone()).unwrap_or_else(|| "nobody".into()))
                 }
             },
         };
-        frees |= row.is_some_and(|row| row.frees(&became, now));
-        settled.push(became);
+        unblocks_others |= row.is_some_and(|row| row.unblocks_others(&disposition, now));
+        settled.push(disposition);
     }
     ended::mark_delivered(txn, &delivered, now).await?;
     ended::write_down(txn, failed).await?;
-    weather.share(txn, destination, failures_counted).await?;
-    Ok(Settling { became: settled, frees, at: now })
+    health.save(txn, destination, failures_counted).await?;
+    Ok(SettleReport { dispositions: settled, unblocks_others, at: now })
 }
 
 #[derive(FromQueryResult)]
@@ -156,7 +156,7 @@ impl Row {
     /// What its event became, if this attempt's own lease was settled before. The token tells: each claim writes a new
     /// one, a rescue clears it, and settling leaves it. An event that was handed back has none; only that sets `attempts`
     /// back to what they were before the claim.
-    fn settled_before<R>(&self, attempt: &Attempt<R>) -> Option<Became> {
+    fn settled_before<R>(&self, attempt: &Attempt<R>) -> Option<Disposition> {
         let LeasedEvent { lease_token, attempt: number, .. } = &attempt.event;
         let unsent = attempt.outcome.is_unsent();
         let handed_back = unsent && self.lease_token.is_none() && self.attempts == number - 1;
@@ -164,50 +164,50 @@ impl Row {
             return None;
         }
         match self.status {
-            Status::Pending => Some(Became::Pending(self.due_at)),
-            Status::Delivered => Some(Became::Delivered),
-            Status::Dead => Some(Became::Dead(attempt.outcome.error().unwrap_or_default().to_owned())),
-            Status::Cancelled => Some(Became::Cancelled),
+            Status::Pending => Some(Disposition::Pending(self.due_at)),
+            Status::Delivered => Some(Disposition::Delivered),
+            Status::Dead => Some(Disposition::Dead(attempt.outcome.error().unwrap_or_default().to_owned())),
+            Status::Cancelled => Some(Disposition::Cancelled),
             Status::Leased => None,
         }
     }
 
-    /// Whether others are deliverable at once when its event became this.
-    fn frees(&self, became: &Became, now: DateTime<Utc>) -> bool {
-        match became {
-            Became::Delivered | Became::Cancelled => self.followed,
-            Became::Pending(due_at) => *due_at <= now,
-            Became::Already(became) => self.frees(became, now),
-            Became::Dead(_) | Became::Lost(_) => false,
+    /// Whether other events can be delivered at once after this disposition.
+    fn unblocks_others(&self, disposition: &Disposition, now: DateTime<Utc>) -> bool {
+        match disposition {
+            Disposition::Delivered | Disposition::Cancelled => self.followed,
+            Disposition::Pending(due_at) => *due_at <= now,
+            Disposition::AlreadySettled(disposition) => self.unblocks_others(disposition, now),
+            Disposition::Dead(_) | Disposition::LeaseLost(_) => false,
         }
     }
 }
 
-/// Locks the rows of `ids`, and asks along what else settling must know of `destination` and the time.
+/// Locks the rows of `ids`, and reads with them what settling must know of `destination`, and the time.
 async fn lock(
     txn: &DatabaseTransaction,
     clock: &Clock,
     destination: &str,
     ids: impl Iterator<Item = Uuid>,
 ) -> Result<HashMap<Uuid, Row>, DbErr> {
-    let question = locked(destination, clock.as_sql(txn.get_database_backend()), ids);
-    let rows: Vec<Row> = question.into_model().all(txn).await?;
+    let query = locked(destination, clock.as_sql(txn.get_database_backend()), ids);
+    let rows: Vec<Row> = query.into_model().all(txn).await?;
     Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
 /// What follows an attempt. Pure: everything that decides is an argument.
-fn next<R>(attempt: &Attempt<R>, withdrawn: bool, blame: Blame, policy: &Policy, now: DateTime<Utc>) -> Became {
+fn next<R>(attempt: &Attempt<R>, withdrawn: bool, blame: Blame, policy: &Policy, now: DateTime<Utc>) -> Disposition {
     let (event, cool_down) = (&attempt.event, policy.circuit.cool_down);
     // A probe goes behind all that is due: the next one is another event, so that a bad one does not keep the circuit open.
-    let wait = |wait: Duration| Became::Pending(after(now, if event.probe { wait.max(cool_down) } else { wait }));
+    let wait = |wait: Duration| Disposition::Pending(after(now, if event.probe { wait.max(cool_down) } else { wait }));
     match &attempt.outcome {
-        Outcome::Delivered(_) => Became::Delivered,
-        _ if withdrawn => Became::Cancelled,
-        Outcome::Refused(error) | Outcome::Broken(error) => Became::Dead(error.clone()),
-        Outcome::NotSent(_) | Outcome::OutOfResources(_) => Became::Pending(now),
+        Outcome::Delivered(_) => Disposition::Delivered,
+        _ if withdrawn => Disposition::Cancelled,
+        Outcome::Refused(error) | Outcome::Broken(error) => Disposition::Dead(error.clone()),
+        Outcome::NotSent(_) | Outcome::OutOfResources(_) => Disposition::Pending(now),
         // `Retry-After: 0` spends no attempt: without a pause of ours, nothing would slow the calls down or end them.
         Outcome::RetryAfter(_, wait) => {
-            Became::Pending(after(now, (*wait).min(policy.retry_after_max).max(policy.retry.delay(1))))
+            Disposition::Pending(after(now, (*wait).min(policy.retry_after_max).max(policy.retry.delay(1))))
         }
         Outcome::Unauthorised(_) => wait(cool_down),
         // It spends no attempt, so the wait grows with the failures that are remembered.
@@ -218,7 +218,7 @@ fn next<R>(attempt: &Attempt<R>, withdrawn: bool, blame: Blame, policy: &Policy,
         Outcome::Retry(_) | Outcome::Unreachable(_) | Outcome::Unknown(_) | Outcome::Forbidden(_) => match blame {
             Blame::Destination => wait(cool_down),
             Blame::Event => match policy.retry.gives_up(event.attempt, event.failing_since(now), now) {
-                Some(why) => Became::Dead(why),
+                Some(why) => Disposition::Dead(why),
                 None => wait(policy.retry.delay(event.attempt)),
             },
         },

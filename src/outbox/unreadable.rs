@@ -1,5 +1,5 @@
-//! Events that are there and cannot be read: one of them would keep a worker from all others that it claims or takes back
-//! along with it. They are given up one by one, for an operator to see; the others go on.
+//! Events that exist but cannot be read. One of them would keep a worker from all others that it claims or rescues in the
+//! same batch. They become dead one by one, where an operator sees them, and the others go on.
 
 use chrono::{DateTime, Utc};
 use entity::outbox_event::{ActiveModel, Column, Entity, Model, Status};
@@ -14,7 +14,7 @@ pub(super) struct Readable {
     pub given_up: usize,
 }
 
-/// The rows that `select` finds and locks. Those that cannot be read are dead from now on, and left out.
+/// The rows that `select` finds and locks. Those that cannot be read become dead and are left out.
 pub(super) async fn readable(
     txn: &DatabaseTransaction,
     select: Select<Entity>,
@@ -39,9 +39,9 @@ pub(super) async fn readable(
     Ok(Readable { rows, given_up })
 }
 
-/// Every column that may be what cannot be read, but for those that say what it is about, is written anew.
+/// Rewrites every column that may be unreadable, except for those that say what the event is about.
 async fn give_up(txn: &DatabaseTransaction, id: Uuid, now: DateTime<Utc>) -> Result<(), DbErr> {
-    let error = "this row cannot be read: it was changed by something else than Feebox";
+    let error = "this row cannot be read: something other than Feebox changed it";
     let dead = ActiveModel {
         status: Set(Status::Dead),
         due_at: Set(now),

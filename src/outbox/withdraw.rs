@@ -1,5 +1,5 @@
-//! Giving up what has not been delivered: of one quote's events, inside the transaction that cancels the quote, or one
-//! event alone.
+//! Giving up events that have not been delivered: all of one aggregate, inside the transaction that cancels it, or one event
+//! alone.
 
 use chrono::{DateTime, Utc};
 use entity::outbox_event::{ActiveModel, Column, Entity, Model, Status};
@@ -9,30 +9,30 @@ use uuid::Uuid;
 use super::DestinationName;
 use crate::database::DatabaseTransaction;
 
-/// What was found when a quote's events were withdrawn.
+/// What was found when the events of an aggregate were withdrawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Withdrawn {
-    /// Some attempt was made, is running, or may have been made: the destination may have acted on the quote. So it may
-    /// when no event is stored: then something else than the outbox sends, and what it did is not known here.
+    /// An attempt was made, is running, or may have been made: the destination may have acted on it. Also set when there is no
+    /// event at all: then something other than the outbox sends, and what it did is not known here.
     pub may_have_reached: bool,
-    /// The place of the next event of this quote for this destination.
+    /// The `sequence` of the next event of this aggregate for this destination.
     pub next_sequence: i32,
 }
 
-/// Withdraws the events of `quote_id` for `destination`: those that wait or are dead become `cancelled`; a leased one
-/// is left to its worker, and no attempt follows the running one. An event recorded at `next_sequence` is delivered
-/// after that attempt has ended, by the order of the quote's events.
+/// Withdraws the events of `aggregate_id` for `destination`. Those that are pending or dead become `cancelled`. A leased one is
+/// left to its worker, and no attempt follows the running one: an event recorded at `next_sequence` is delivered after that
+/// attempt has ended.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn withdraw(
     txn: &DatabaseTransaction,
-    quote_id: Uuid,
+    aggregate_id: Uuid,
     destination: &DestinationName,
     now: DateTime<Utc>,
 ) -> Result<Withdrawn, DbErr> {
     let events = Entity::find()
-        .filter(Column::AggregateId.eq(quote_id))
+        .filter(Column::AggregateId.eq(aggregate_id))
         .filter(Column::Destination.eq(destination.as_str()))
         .order_by_asc(Column::Id)
         .lock_exclusive()
@@ -47,11 +47,11 @@ pub async fn withdraw(
     })
 }
 
-/// Gives up event `id` alone, as [`withdraw`] does with each. Answers the event as it was, locked; a delivered or
-/// cancelled one is left as it is.
+/// Gives up event `id` alone, as [`withdraw`] does. Returns the event as it was, locked. One that was delivered or cancelled
+/// before stays as it is.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn give_up(txn: &DatabaseTransaction, id: Uuid, now: DateTime<Utc>) -> Result<Option<Model>, DbErr> {
     let Some(event) = Entity::find_by_id(id).lock_exclusive().one(txn).await? else {
         return Ok(None);
@@ -71,7 +71,7 @@ async fn end(txn: &DatabaseTransaction, event: &Model, now: DateTime<Utc>) -> Re
     Entity::update_many().set(change).filter(Column::Id.eq(event.id)).exec(txn).await.map(drop)
 }
 
-/// Errs on the side of yes: voiding a fee that does not exist does no harm.
+/// In doubt, yes: taking back what does not exist does no harm.
 fn may_have_reached(event: &Model) -> bool {
     matches!(event.status, Status::Leased | Status::Delivered)
         || event.attempts > 0

@@ -12,6 +12,9 @@ pub static KAFKA: DestinationName = DestinationName::from_static("kafka");
 /// All destinations that Feebox has.
 pub static DESTINATIONS: [&DestinationName; 2] = [&FEE_SERVER, &KAFKA];
 
+/// What kind of thing Feebox's events are about.
+pub const QUOTE: &str = "quote";
+
 /// A quote was stored. The event hands it to its destination.
 pub static QUOTE_SUBMITTED: EventType = EventType::from_static("quote.submitted");
 /// The quote has a fee record.

@@ -9,7 +9,7 @@ use super::Submission;
 use crate::{
     database::{DatabaseFailure, DatabaseTransaction},
     outbox::{DestinationName, NewEvent, record, withdraw},
-    quotes::{self, QUOTE_CANCELLED, Quote, Status},
+    quotes::{self, QUOTE, QUOTE_CANCELLED, Quote, Status},
     relay::{News, Relay, What},
     settings::QuoteDestination,
 };
@@ -154,7 +154,8 @@ impl Cancellation<'_> {
             _ => json!({ "quote_id": self.id }),
         };
         let event = NewEvent {
-            quote_id: self.id,
+            aggregate_type: QUOTE,
+            aggregate_id: self.id,
             event_type: QUOTE_CANCELLED.clone(),
             destination: destination.clone(),
             sequence,

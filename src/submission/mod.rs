@@ -18,4 +18,4 @@ pub use listener::{Listener, ListenerError, Submitted};
 pub use new_quote::{CurrencyCode, CustomerId, Line, Lines, NewQuote};
 pub use recorder::{OutboxRecorder, fee_request};
 pub use retention::{ages, deletion, prune_keys};
-pub use submit::{ClientKey, Receipt, Submission, SubmissionError};
+pub use submit::{ClientKey, StoredQuotes, Submission, SubmissionError};

@@ -7,7 +7,7 @@ use super::{Listener, ListenerError, Submitted};
 use crate::{
     database::DatabaseTransaction,
     outbox::{NewEvent, record},
-    quotes::{FEE_SERVER, QUOTE_SUBMITTED, Quote},
+    quotes::{FEE_SERVER, QUOTE, QUOTE_SUBMITTED, Quote},
 };
 
 /// Records an event for the fee server for each submitted quote that goes there. Those for Kafka are told of by the relay,
@@ -20,7 +20,8 @@ impl Listener for OutboxRecorder {
     async fn before_commit(&self, txn: &DatabaseTransaction, submitted: &Submitted) -> Result<(), ListenerError> {
         let for_fee_server = submitted.quotes.iter().filter(|quote| quote.destination == FEE_SERVER);
         let events = for_fee_server.map(|quote| NewEvent {
-            quote_id: quote.id,
+            aggregate_type: QUOTE,
+            aggregate_id: quote.id,
             event_type: QUOTE_SUBMITTED.clone(),
             destination: FEE_SERVER.clone(),
             sequence: 1,

@@ -14,9 +14,9 @@ use super::{Listener, ListenerError, NewQuote, Submitted, in_flight::InFlight, r
 use crate::{
     clock, crash,
     database::{Database, DatabaseFailure, DatabaseTransaction, Kind, kind},
-    outbox::DestinationName,
-    quotes::{self, FEE_SERVER, Quote, Status},
+    quotes::{self, Quote, Status},
     relay::Relay,
+    settings::QuoteDestination,
     telemetry::metrics,
 };
 
@@ -27,7 +27,7 @@ pub struct Submission {
     pub(super) listeners: Vec<Arc<dyn Listener>>,
     in_flight: InFlight,
     pub(super) relay: Relay,
-    destination: &'static DestinationName,
+    destination: QuoteDestination,
 }
 
 /// A client's `Idempotency-Key` and whose it is.
@@ -41,7 +41,7 @@ pub struct ClientKey {
 
 /// What the client gets.
 #[derive(Clone, Debug)]
-pub struct Receipt {
+pub struct StoredQuotes {
     /// The quotes as they were stored, in the order of the call.
     pub quotes: Vec<Quote>,
     /// They had been stored by an earlier call with the same key.
@@ -92,7 +92,13 @@ impl Submission {
     /// Submissions into `db`, with what else is to happen at each.
     #[must_use]
     pub fn new(db: Database, listeners: Vec<Arc<dyn Listener>>) -> Self {
-        Self { db, listeners, in_flight: InFlight::default(), relay: Relay::default(), destination: &FEE_SERVER }
+        Self {
+            db,
+            listeners,
+            in_flight: InFlight::default(),
+            relay: Relay::default(),
+            destination: QuoteDestination::FeeServer,
+        }
     }
 
     /// Has others told of what becomes of quotes, from their submission on.
@@ -105,7 +111,7 @@ impl Submission {
     /// Has `destination` take each quote before it is confirmed, instead of the fee server. Kafka wants a relay with it
     /// ([`relaying`](Self::relaying)), which stores its events.
     #[must_use]
-    pub fn destined_for(self, destination: &'static DestinationName) -> Self {
+    pub fn destined_for(self, destination: QuoteDestination) -> Self {
         Self { destination, ..self }
     }
 
@@ -124,10 +130,10 @@ impl Submission {
         new_quotes: &[NewQuote],
         key: Option<&ClientKey>,
         trace_context: Option<String>,
-    ) -> Result<Receipt, SubmissionError> {
+    ) -> Result<StoredQuotes, SubmissionError> {
         let Some(key) = key else {
             let submitted = self.store(new_quotes, None, trace_context).await?;
-            return Ok(Receipt { quotes: submitted, replayed: false });
+            return Ok(StoredQuotes { quotes: submitted, replayed: false });
         };
         let _held = self.in_flight.enter(key).ok_or(SubmissionError::KeyInFlight)?;
         let sha256 = digest(new_quotes);
@@ -145,7 +151,7 @@ impl Submission {
                     stored.ok().flatten().ok_or(SubmissionError::Database(error))
                 }
             }
-            stored => Ok(Receipt { quotes: stored?, replayed: false }),
+            stored => Ok(StoredQuotes { quotes: stored?, replayed: false }),
         }
     }
 
@@ -162,7 +168,8 @@ impl Submission {
                 self.rolled_back(run).await;
                 let at = self.db.now(&*txn).await?;
                 let mut ids = clock::ids(at);
-                let quotes = new_quotes.iter().map(|new_quote| quote(new_quote, self.destination, ids(), at)).collect();
+                let quotes =
+                    new_quotes.iter().map(|new_quote| quote(new_quote, self.destination.name(), ids(), at)).collect();
                 let submitted = Submitted { quotes, trace_context: trace_context.clone(), at };
                 run.begins(&submitted);
                 self.fill(&txn, &submitted, key).await?;
@@ -216,7 +223,7 @@ impl Submission {
     }
 
     /// The answer of the first call with `key`, if there was one.
-    async fn replay(&self, key: &ClientKey, sha256: &str) -> Result<Option<Receipt>, SubmissionError> {
+    async fn replay(&self, key: &ClientKey, sha256: &str) -> Result<Option<StoredQuotes>, SubmissionError> {
         let db = self.db.connection();
         let id = (key.scope.clone(), key.key.clone());
         let Some(stored) = idempotency_key::Entity::find_by_id(id).one(db).await? else {
@@ -230,7 +237,7 @@ impl Submission {
         // As it was answered then, whatever has become of them since.
         let as_stored = |quote| Quote { status: Status::Pending, status_reason: None, ..quote };
         let quotes = quotes.into_iter().map(|found| as_stored(found.quote)).collect();
-        Ok(Some(Receipt { quotes, replayed: true }))
+        Ok(Some(StoredQuotes { quotes, replayed: true }))
     }
 }
 

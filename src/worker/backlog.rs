@@ -81,7 +81,7 @@ impl<D: Destination> Worker<D> {
     /// caught up.
     pub(super) fn watch(&self, claim: &Claim, in_flight: usize) {
         self.tell_limits(in_flight);
-        if claim.held.is_some() || claim.events.first().is_some_and(|event| event.probe) {
+        if claim.hold.is_some() || claim.events.first().is_some_and(|event| event.probe) {
             return;
         }
         let head = claim.events.first().filter(|event| claim.is_full && event.attempt == 1).map(|it| it.live_since);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::outbox::{Became, Settled};
+use crate::outbox::{Disposition, Settled};
 
 /// Counts of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,13 +34,13 @@ impl Report {
 
     pub(super) fn count<R>(&mut self, (attempt, became): Settled<'_, R>) {
         let counter = match (became, &attempt.outcome) {
-            (Became::Already(became), _) => return self.count((attempt, became)),
-            (Became::Delivered, _) => &mut self.delivered,
-            (Became::Pending(_), outcome) if outcome.is_unsent() => &mut self.handed_back,
-            (Became::Pending(_), _) => &mut self.retried,
-            (Became::Dead(_), _) => &mut self.dead,
-            (Became::Cancelled, _) => &mut self.cancelled,
-            (Became::Lost(_), _) => &mut self.lost,
+            (Disposition::AlreadySettled(became), _) => return self.count((attempt, became)),
+            (Disposition::Delivered, _) => &mut self.delivered,
+            (Disposition::Pending(_), outcome) if outcome.is_unsent() => &mut self.handed_back,
+            (Disposition::Pending(_), _) => &mut self.retried,
+            (Disposition::Dead(_), _) => &mut self.dead,
+            (Disposition::Cancelled, _) => &mut self.cancelled,
+            (Disposition::LeaseLost(_), _) => &mut self.lost,
         };
         *counter += 1;
     }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     destination::Destination,
-    outbox::{self, Attempt, Became, Claim, ClaimRequest, Held, LeasedEvent, Outcome, Rescued},
+    outbox::{self, Attempt, Claim, ClaimRequest, Disposition, Hold, LeasedEvent, Outcome, Rescued},
 };
 
 /// An event is not sent with less of its lease left than this part of it: its answer would come too late.
@@ -54,7 +54,7 @@ struct Run<'a, D: Destination> {
     /// Events that failed since the last success.
     failed_in_a_row: HashSet<Uuid>,
     clearance: Clearance,
-    looking: Step<'a, Result<Option<Held>, DbErr>>,
+    looking: Step<'a, Result<Option<Hold>, DbErr>>,
     claim_begun: Instant,
     /// The steps that are under way, with the number of rows that they ask for, and when each may begin.
     claiming: Step<'a, (usize, Result<Claim, DbErr>)>,
@@ -83,13 +83,13 @@ impl<D: Destination> Worker<D> {
         let names = [self.destination.name()];
         let register = || self.in_time(outbox::ensure_destinations(&self.db, &names));
         self.registered.get_or_try_init(register).await?;
-        let sight = self.in_time(outbox::look(&self.db, self.destination.name())).await?;
-        if !(sight.due || sight.expired) {
+        let poll = self.in_time(outbox::poll(&self.db, self.destination.name())).await?;
+        if !(poll.due || poll.expired) {
             return Ok(Report::default());
         }
         self.limiter.landed();
         let mut run = Run::new(self);
-        if sight.expired {
+        if poll.expired {
             run.rescues.put_off(Instant::now());
         }
         run.drain_all().await
@@ -267,7 +267,7 @@ impl<'a, D: Destination> Run<'a, D> {
             tell::settled((attempt, became));
             self.report.count((attempt, became));
             // The circuit is closed: what waited behind it need not wait for the next tick.
-            if attempt.event.probe && *became == Became::Delivered {
+            if attempt.event.probe && *became == Disposition::Delivered {
                 (self.exhausted, self.freed_since_claim) = (false, true);
             }
         }

@@ -10,7 +10,7 @@ use crate::{
     crash,
     database::{self, Kind},
     destination::Destination,
-    outbox::{self, Attempt, Became, Held, Outcome, Receipt, Settled, Settling},
+    outbox::{self, Attempt, Disposition, Hold, Outcome, Receipt, SettleReport, Settled},
     quotes::{FEE_SERVER, QUOTE_SUBMITTED},
     telemetry::metrics,
 };
@@ -22,19 +22,19 @@ const SUSPECTS_MAX: usize = 8;
 /// What a try to settle came to.
 pub(super) struct Settlement<R> {
     /// Attempts that were written down, with what became of their events.
-    pub settled: Vec<(Attempt<R>, Became)>,
+    pub settled: Vec<(Attempt<R>, Disposition)>,
     /// Attempts that could not be written down at present: to be tried again.
     pub left: Vec<Attempt<R>>,
     /// Whether their destination is to be left alone now; asked only if an attempt failed.
-    pub held: Option<Held>,
+    pub held: Option<Hold>,
     /// Others are deliverable now that were not before.
     pub frees: bool,
 }
 
 /// One transaction's part of it.
 struct Stored {
-    became: Vec<Became>,
-    held: Option<Held>,
+    became: Vec<Disposition>,
+    held: Option<Hold>,
     frees: bool,
 }
 
@@ -172,7 +172,8 @@ impl<D: Destination> Pass<'_, D> {
     fn has_stored_the_like_of(&self, suspect: &Attempt<D::Receipt>) -> bool {
         let kind = |attempt: &Attempt<D::Receipt>| (attempt.outcome.name(), attempt.event.event_type.clone());
         let of_suspect = kind(suspect);
-        let mut stored = self.settlement.settled.iter().filter(|(_, became)| !matches!(became, Became::Lost(_)));
+        let mut stored =
+            self.settlement.settled.iter().filter(|(_, became)| !matches!(became, Disposition::LeaseLost(_)));
         stored.any(|(attempt, _)| kind(attempt) == of_suspect)
     }
 
@@ -220,26 +221,26 @@ impl<D: Destination> Pass<'_, D> {
 /// The fee records, the events' `delivered` and the quotes' `confirmed` commit together.
 async fn store<D: Destination>(worker: &Worker<D>, attempts: &[Attempt<D::Receipt>]) -> Result<Stored, DbErr> {
     let name = worker.destination.name();
-    let (Settling { became, frees, at }, held) = worker
+    let (SettleReport { dispositions: became, unblocks_others: frees, at }, held) = worker
         .db
         .transaction(|txn| {
             Box::pin(async move {
                 let (clock, policy) = (worker.db.clock(), &worker.policy);
                 let settling = outbox::settle(&txn, clock, name, &worker.name, policy, attempts).await?;
-                let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&settling.became).collect();
+                let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&settling.dispositions).collect();
                 worker.destination.apply(&txn, &settled, settling.at).await?;
                 let failed = |outcome: &Outcome<_>| !matches!(outcome, Outcome::Delivered(_)) && !outcome.is_unsent();
                 let any_failed = attempts.iter().any(|attempt| failed(&attempt.outcome));
-                let held = if any_failed { outbox::held(&*txn, name, settling.at).await? } else { None };
+                let held = if any_failed { outbox::hold(&*txn, name, settling.at).await? } else { None };
                 crash::point("before-settle-commit");
                 Ok::<_, DbErr>((settling, held))
             })
         })
         .await?;
     worker.signals.settled.notify_waiters();
-    let became: Vec<_> = became.into_iter().map(Became::in_the_end).collect();
+    let became: Vec<_> = became.into_iter().map(Disposition::of_any_call).collect();
     for (attempt, became) in attempts.iter().zip(&became) {
-        if *became == Became::Delivered && *name == FEE_SERVER && attempt.event.event_type == QUOTE_SUBMITTED {
+        if *became == Disposition::Delivered && *name == FEE_SERVER && attempt.event.event_type == QUOTE_SUBMITTED {
             metrics::fee_lag_seconds((at - attempt.event.created_at).as_seconds_f64());
         }
     }

@@ -3,7 +3,7 @@
 use std::{any::Any, error::Error};
 
 use crate::{
-    outbox::{Attempt, Became, Settled},
+    outbox::{Attempt, Disposition, Settled},
     telemetry::{metrics, trace_context::TraceContext},
 };
 
@@ -31,23 +31,23 @@ fn ended<R>((attempt, became): Settled<'_, R>) {
     let (quote, number, took) = (event.aggregate_id, event.attempt, attempt.took);
     let error = attempt.outcome.error();
     match became {
-        Became::Delivered => {
+        Disposition::Delivered => {
             tracing::info!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, "delivered");
         }
-        Became::Pending(due_at) => {
+        Disposition::Pending(due_at) => {
             tracing::warn!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome, error,
                 %due_at, "to be tried again");
         }
-        Became::Dead(why) => {
+        Disposition::Dead(why) => {
             tracing::error!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome, error,
                 why, "dead: an operator can retry it");
         }
-        Became::Cancelled => {
+        Disposition::Cancelled => {
             tracing::info!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome, error,
                 "cancelled while it was being delivered");
         }
-        Became::Already(became) => ended((attempt, became)),
-        Became::Lost(holder) => {
+        Disposition::AlreadySettled(became) => ended((attempt, became)),
+        Disposition::LeaseLost(holder) => {
             metrics::lease_lost(1);
             tracing::warn!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome,
                 lease = %event.lease_token, holder, "came after its lease had ended: changed nothing");

@@ -18,10 +18,13 @@ mod harness;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod lab;
+mod language;
 mod operator;
 mod outbox;
 mod process;
 mod quotes;
+mod readme;
+mod references;
 mod strategy;
 mod tidy;
 mod worker;

@@ -30,7 +30,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "src/lab/bench/",
             "src/lab/compare/",
             "src/lab/torture/",
-            "src/lab/trial/",
+            "src/lab/testbed/",
             "src/cli/",
         ],
     ),

@@ -25,7 +25,7 @@ use super::{Delivery, Destination};
 use crate::{
     database::DatabaseTransaction,
     fees::{self, Fee},
-    outbox::{self, Became, DestinationName, LeasedEvent, Outcome, Settled},
+    outbox::{self, DestinationName, Disposition, LeasedEvent, Outcome, Settled},
     quotes::{self, FEE_SERVER, QuoteEvent, Status},
     relay::{News, Relay, What},
     settings,
@@ -50,14 +50,14 @@ pub struct FeeServer {
 
 /// What a delivery to the fee server hands back: the HTTP status of its answer, and what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Receipt {
+pub enum FeeServerReceipt {
     /// The fee that it made, or had made.
     Fee(u16, Fee),
     /// There is no fee any more.
     Voided(u16),
 }
 
-impl outbox::Receipt for Receipt {
+impl outbox::Receipt for FeeServerReceipt {
     fn kept(&self) -> Map<String, Value> {
         let (Self::Fee(status, _) | Self::Voided(status)) = *self;
         Map::from_iter([("status".to_owned(), status.into())])
@@ -110,9 +110,11 @@ impl FeeServer {
     }
 
     /// Hands `delivery` over, once.
-    pub async fn hand_over(&self, delivery: Delivery<'_>) -> Outcome<Receipt> {
+    pub async fn hand_over(&self, delivery: Delivery<'_>) -> Outcome<FeeServerReceipt> {
         match QuoteEvent::of(delivery.event_type) {
-            Some(QuoteEvent::Submitted) => self.make_fee(delivery).await.map(|(status, fee)| Receipt::Fee(status, fee)),
+            Some(QuoteEvent::Submitted) => {
+                self.make_fee(delivery).await.map(|(status, fee)| FeeServerReceipt::Fee(status, fee))
+            }
             Some(QuoteEvent::Cancelled) => self.void_fee(delivery).await,
             _ => Outcome::Broken(format!("the fee server takes no events of type {}", delivery.event_type)),
         }
@@ -183,7 +185,7 @@ impl FeeServer {
         })
     }
 
-    async fn void_fee(&self, delivery: Delivery<'_>) -> Outcome<Receipt> {
+    async fn void_fee(&self, delivery: Delivery<'_>) -> Outcome<FeeServerReceipt> {
         let outcome = match self.wire.send_harmless(&post(&self.voids, delivery), self.wire.deadline()).await {
             Ok(response) => voided(&Answer::read(response, ANSWER_LENGTH_MAX).await),
             Err(lost) => lost.outcome(),
@@ -197,14 +199,14 @@ fn post<'a>(url: &'a Url, delivery: Delivery<'a>) -> Call<'a> {
     Call { method: Method::POST, url, query: &[], body: Some(delivery.payload), delivery: Some(delivery) }
 }
 
-fn voided(answer: &Answer) -> Outcome<Receipt> {
+fn voided(answer: &Answer) -> Outcome<FeeServerReceipt> {
     let is_voided = match answer.status.as_u16() {
         204 => true,
         200 => answer.kind() == Kind::Json,
         404 => answer.is_labelled_json(),
         _ => false,
     };
-    if is_voided { Outcome::Delivered(Receipt::Voided(answer.status.as_u16())) } else { answer.failure() }
+    if is_voided { Outcome::Delivered(FeeServerReceipt::Voided(answer.status.as_u16())) } else { answer.failure() }
 }
 
 /// Whether it speaks against the connections in use.
@@ -240,13 +242,13 @@ fn may_have_been_sent<R>(outcome: Outcome<R>) -> Outcome<R> {
 
 #[async_trait]
 impl Destination for FeeServer {
-    type Receipt = Receipt;
+    type Receipt = FeeServerReceipt;
 
     fn name(&self) -> &'static DestinationName {
         &FEE_SERVER
     }
 
-    async fn deliver(&self, event: &LeasedEvent) -> Outcome<Receipt> {
+    async fn deliver(&self, event: &LeasedEvent) -> Outcome<FeeServerReceipt> {
         if event.probe {
             // It asks whether the fee server is there again: where its name points now, not where it pointed.
             self.wire.connections().give_up();
@@ -257,7 +259,7 @@ impl Destination for FeeServer {
     async fn apply(
         &self,
         txn: &DatabaseTransaction,
-        settled: &[Settled<'_, Receipt>],
+        settled: &[Settled<'_, FeeServerReceipt>],
         now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
         let fees: Vec<_> = settled.iter().copied().filter_map(delivered_fee).collect();
@@ -280,16 +282,16 @@ fn news<'a>(event: &LeasedEvent, what: What<'a>) -> News<'a> {
     News { what, trace_context: event.trace_context.clone() }
 }
 
-fn delivered_fee((attempt, became): Settled<'_, Receipt>) -> Option<(&LeasedEvent, &Fee)> {
+fn delivered_fee((attempt, became): Settled<'_, FeeServerReceipt>) -> Option<(&LeasedEvent, &Fee)> {
     match (became, &attempt.outcome) {
-        (Became::Delivered, Outcome::Delivered(Receipt::Fee(_, fee))) => Some((&attempt.event, fee)),
+        (Disposition::Delivered, Outcome::Delivered(FeeServerReceipt::Fee(_, fee))) => Some((&attempt.event, fee)),
         _ => None,
     }
 }
 
-fn refused_quote((attempt, became): Settled<'_, Receipt>) -> Option<(&LeasedEvent, &str)> {
+fn refused_quote((attempt, became): Settled<'_, FeeServerReceipt>) -> Option<(&LeasedEvent, &str)> {
     match (became, &attempt.outcome) {
-        (Became::Dead(_), Outcome::Refused(why)) => Some((&attempt.event, why)),
+        (Disposition::Dead(_), Outcome::Refused(why)) => Some((&attempt.event, why)),
         _ => None,
     }
 }

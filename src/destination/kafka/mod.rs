@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use super::{Delivery, Destination};
 use crate::{
     database::DatabaseTransaction,
-    outbox::{Became, DestinationName, LeasedEvent, Outcome, Receipt, Settled},
+    outbox::{DestinationName, Disposition, LeasedEvent, Outcome, Receipt, Settled},
     quotes::{self, KAFKA, QUOTE_SUBMITTED, Status},
     settings,
 };
@@ -145,12 +145,12 @@ fn hands_over(event: &LeasedEvent) -> bool {
 }
 
 fn handed_over((attempt, became): Settled<'_, KafkaReceipt>) -> Option<&LeasedEvent> {
-    (*became == Became::Delivered && hands_over(&attempt.event)).then_some(&attempt.event)
+    (*became == Disposition::Delivered && hands_over(&attempt.event)).then_some(&attempt.event)
 }
 
 fn refused((attempt, became): Settled<'_, KafkaReceipt>) -> Option<(&LeasedEvent, &str)> {
     match (became, &attempt.outcome) {
-        (Became::Dead(_), Outcome::Refused(why)) if hands_over(&attempt.event) => Some((&attempt.event, why)),
+        (Disposition::Dead(_), Outcome::Refused(why)) if hands_over(&attempt.event) => Some((&attempt.event, why)),
         _ => None,
     }
 }

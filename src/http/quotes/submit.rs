@@ -16,7 +16,7 @@ use crate::{
         input::JsonBody,
         problem::{Kind, Problem},
     },
-    submission::{NewQuote, Receipt, SubmissionError},
+    submission::{NewQuote, StoredQuotes, SubmissionError},
     telemetry::metrics,
 };
 
@@ -100,7 +100,7 @@ async fn store(
     call: &Call,
     new_quotes: &[NewQuote],
     IdempotencyKey(key): IdempotencyKey,
-) -> Result<Receipt, Problem> {
+) -> Result<StoredQuotes, Problem> {
     let receipt = state.submission.submit(new_quotes, key.as_ref(), Some(call.trace.header())).await?;
     if !receipt.replayed {
         metrics::submission_seconds(call.arrived.elapsed());

@@ -10,14 +10,14 @@ use crate::{
         input::Id,
         problem::{Kind, Problem},
     },
-    timeline::{self, Entry},
+    timeline::{self, TimelineEntry},
 };
 
 /// What happened to a quote.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Timeline {
     /// In order of time.
-    entries: Vec<Entry>,
+    entries: Vec<TimelineEntry>,
 }
 
 /// Read everything that happened to a quote, in order

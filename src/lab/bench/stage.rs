@@ -15,7 +15,7 @@ use tokio::{net::TcpStream, time::Instant};
 use url::Url;
 
 use super::usage::Server;
-use crate::{database::Database, lab::trial::forget_settings, settings};
+use crate::{database::Database, lab::testbed::forget_settings, settings};
 
 /// How long a process may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);

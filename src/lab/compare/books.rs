@@ -1,4 +1,4 @@
-//! Counting: what the clients were told, what the database holds, and what the destination's own books say.
+//! Counting: what the clients saw, what the database holds, and the destination's own books.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,15 +10,15 @@ use entity::{
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use super::counterpart::Tally;
+use super::test_destination::Tally;
 use crate::quotes::Status;
 
-/// What became of the quotes.
+/// The results for the accepted quotes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Books {
-    /// Accepted, and neither confirmed (with a fee or record to show for it) nor cancelled.
+    /// Accepted, but neither confirmed (with a fee or record to show for it) nor cancelled.
     pub(super) lost: usize,
-    /// In force at the destination, and not stored, or cancelled.
+    /// In force at the destination, but not stored, or cancelled.
     pub(super) ghosts: usize,
     /// Accepted, and cancelled by a compensation or the sweeper.
     pub(super) cancelled: usize,
@@ -28,7 +28,7 @@ pub(super) struct Books {
     pub(super) confirmed_per_second: f64,
 }
 
-/// What is still to come.
+/// What is not settled yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unsettled {
     pub(super) quotes: u64,
@@ -41,7 +41,7 @@ struct Row {
     updated_at: DateTime<Utc>,
 }
 
-/// How much is not settled yet.
+/// Counts unsettled quotes and events.
 pub(super) async fn unsettled(db: &impl ConnectionTrait) -> Result<Unsettled, DbErr> {
     let live = [EventStatus::Pending, EventStatus::Leased];
     let events = outbox_event::Entity::find().filter(outbox_event::Column::Status.is_in(live)).count(db).await?;
@@ -49,7 +49,7 @@ pub(super) async fn unsettled(db: &impl ConnectionTrait) -> Result<Unsettled, Db
     Ok(Unsettled { quotes, events })
 }
 
-/// Counts, once all is settled that ever will be.
+/// Counts the results. Everything that can settle must have settled.
 pub(super) async fn count(db: &impl ConnectionTrait, tally: &Tally, accepted: &HashSet<Uuid>) -> Result<Books, DbErr> {
     let quotes = quotes(db).await?;
     let mut books = Books::default();

@@ -1,4 +1,4 @@
-//! A Kafka broker on this machine, behind a gate.
+//! A Kafka broker on this machine, behind a proxy.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -6,47 +6,47 @@ use anyhow::{Context, ensure};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::gate::Gate;
+use super::broker_proxy::BrokerProxy;
 use crate::destination::KafkaReader;
 
-/// The broker, as one design sees it.
+/// The broker as one design sees it.
 pub(super) struct Broker {
     address: String,
-    gate: Gate,
-    /// Where the topic stood before.
+    proxy: BrokerProxy,
+    /// The end of the topic before the run.
     began_at: Arc<KafkaReader>,
 }
 
 impl Broker {
-    /// The one at `port`.
+    /// Connects to the broker at `port`.
     pub(super) async fn find(port: u16) -> anyhow::Result<Self> {
-        let (address, gate) = (format!("127.0.0.1:{port}"), Gate::before(port).await?);
-        let (brokers, through_gate) = (address.clone(), gate.addr().to_string());
-        let expected = through_gate.clone();
+        let (address, proxy) = (format!("127.0.0.1:{port}"), BrokerProxy::before(port).await?);
+        let (brokers, through_proxy) = (address.clone(), proxy.addr().to_string());
+        let expected = through_proxy.clone();
         let (names, began_at) = spawn_blocking(move || {
-            anyhow::Ok((KafkaReader::broker_names(&through_gate)?, KafkaReader::begin(&brokers)?))
+            anyhow::Ok((KafkaReader::broker_names(&through_proxy)?, KafkaReader::begin(&brokers)?))
         })
         .await?
         .with_context(|| format!("no broker answers at {address}"))?;
-        // Else clients would find their way around the gate, and never see it shut.
+        // Otherwise clients would bypass the proxy, and the outage would not affect them.
         ensure!(
             names == [expected],
-            "the broker must be the only one of its cluster, and call itself 127.0.0.1:{port} (advertised.listeners); \
-             it says {names:?}"
+            "the broker must be the only one of its cluster and advertise itself as 127.0.0.1:{port} \
+             (advertised.listeners); it advertises {names:?}"
         );
-        Ok(Self { address, gate, began_at: Arc::new(began_at) })
+        Ok(Self { address, proxy, began_at: Arc::new(began_at) })
     }
 
-    /// Where the processes find it.
+    /// The address for the processes.
     pub(super) fn addr(&self) -> SocketAddr {
-        self.gate.addr()
+        self.proxy.addr()
     }
 
     pub(super) fn open(&self, is_open: bool) {
-        self.gate.open(is_open);
+        self.proxy.open(is_open);
     }
 
-    /// What was written since it was found: the quote's id and the event's type of each record.
+    /// The records written since the start: quote id and event type of each.
     pub(super) async fn records(&self) -> anyhow::Result<Vec<(Uuid, String)>> {
         let reader = Arc::clone(&self.began_at);
         let records = spawn_blocking(move || reader.read()).await?;

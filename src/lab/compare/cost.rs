@@ -1,19 +1,19 @@
-//! What a quote costs the database, when nothing goes wrong.
+//! What a quote costs the database when nothing goes wrong.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use reqwest::Client;
 
-use crate::lab::trial::Fleet;
+use crate::lab::testbed::Fleet;
 
-/// The metric that counts statements: those of the application, without `BEGIN` and `COMMIT`.
+/// The metric that counts the application's statements, without `BEGIN` and `COMMIT`.
 const STATEMENTS: &str = "feebox_database_statements_total ";
 
-/// What a server had counted before and after, if it counts.
+/// A server's counter before and after, if it has one.
 type Counted = [Option<f64>; 2];
 
-/// What a quote costs, from its submission to its fee record; and what it costs to wait for quotes.
+/// The cost of a quote, from its submission to its fee record, and the cost of idling.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cost {
     pub(super) statements_per_quote: f64,
@@ -23,8 +23,8 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// From the statements before the quotes, after them, and after `idle` without any; and from what the server had
-    /// counted before the quotes and after them.
+    /// `statements` are the counts before the quotes, after them, and after `idle`; `rows` and `wal_bytes` the server's
+    /// counters before and after the quotes.
     pub(super) fn new(quotes: u32, idle: Duration, statements: [f64; 3], rows: Counted, wal_bytes: Counted) -> Self {
         let [before, after, idled] = statements;
         let each = |total: f64| total / f64::from(quotes);
@@ -38,13 +38,12 @@ impl Cost {
     }
 }
 
-/// The statements of the processes, counted by their own metrics since they were started. To look at them costs some,
-/// too, which is told apart.
+/// Counts statements by the processes' own metrics. Reading them costs statements too, which are subtracted.
 pub(super) struct Meter<'a> {
     client: &'a Client,
     fleet: &'a Fleet,
-    looks: f64,
-    look_costs: f64,
+    readings: f64,
+    reading_cost: f64,
 }
 
 impl<'a> Meter<'a> {
@@ -53,15 +52,15 @@ impl<'a> Meter<'a> {
         for _ in 0..3 {
             readings.push(read(client, fleet).await?);
         }
-        // The smaller one, should a cron tick have come in between.
-        let look_costs = (readings[1] - readings[0]).min(readings[2] - readings[1]);
-        Ok(Self { client, fleet, looks: 0.0, look_costs })
+        // The smaller one, in case a cron tick came in between.
+        let reading_cost = (readings[1] - readings[0]).min(readings[2] - readings[1]);
+        Ok(Self { client, fleet, readings: 0.0, reading_cost })
     }
 
-    /// How many there were, without those that looking has cost.
+    /// Statements so far, without those of the readings.
     pub(super) async fn statements(&mut self) -> anyhow::Result<f64> {
-        self.looks += 1.0;
-        Ok(read(self.client, self.fleet).await? - self.looks * self.look_costs)
+        self.readings += 1.0;
+        Ok(read(self.client, self.fleet).await? - self.readings * self.reading_cost)
     }
 }
 

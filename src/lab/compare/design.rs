@@ -1,26 +1,26 @@
-//! The designs, and the settings that make a process behave as one.
+//! The designs, and the settings that make a process behave like one.
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::Pace;
-use crate::lab::trial::Role;
+use super::Timing;
+use crate::lab::testbed::Role;
 
-/// A way to get a fee for a submitted quote.
+/// A way in which a submitted quote gets its fee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Design {
-    /// The fee server is called in the transaction, which waits
+    /// Calls the fee server inside the transaction and waits
     InTransaction,
-    /// The fee server is called from the transaction, which does not wait
+    /// Calls the fee server from the transaction without waiting
     BeforeCommitAsync,
-    /// The fee server is called after the commit
+    /// Calls the fee server after the commit
     AfterCommit,
-    /// … and a failed call cancels the quote; a sweeper cancels what stays pending
+    /// Like after-commit; a failed call cancels the quote, and a sweeper cancels quotes that stay pending
     AfterCommitCompensated,
-    /// An outbox, emptied by cron alone
+    /// An outbox; cron ticks alone start deliveries
     OutboxCron,
-    /// An outbox, emptied by cron and at once after each commit
+    /// An outbox; cron ticks and each commit start deliveries
     OutboxWakeup,
 }
 
@@ -35,7 +35,7 @@ impl Design {
         Self::OutboxWakeup,
     ];
 
-    /// What stands in tables.
+    /// The name in tables.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl Design {
         }
     }
 
-    /// Its processes. The sweeper runs in a worker, too, and voids fees through it.
+    /// The processes of the design. The sweeper runs in a worker, which also voids fees.
     pub(super) fn roles(self) -> &'static [Role] {
         match self {
             Self::InTransaction | Self::BeforeCommitAsync | Self::AfterCommit => &[Role::Serve],
@@ -66,7 +66,7 @@ impl Design {
         }
     }
 
-    /// What differs from the other designs.
+    /// The settings that differ from the other designs.
     pub(super) fn settings(self) -> Vec<(&'static str, String)> {
         vec![
             ("submission.strategy", self.strategy().to_owned()),
@@ -75,12 +75,13 @@ impl Design {
         ]
     }
 
-    /// What is added when things go wrong. The sweeper looks every second and not every minute: that shortens the
-    /// measurement, and is not to count as a cost before. Nor is it to cancel before: it would take a queue for a loss.
-    pub(super) fn settings_of_storm(self, pace: &Pace) -> Vec<(&'static str, String)> {
+    /// Further settings for the storm. The sweeper runs every second instead of every minute to shorten the
+    /// measurement; before the storm that would count as a cost. It cancels only in the storm: before, it would take a
+    /// queue for a loss.
+    pub(super) fn settings_of_storm(self, timing: &Timing) -> Vec<(&'static str, String)> {
         let mut settings = vec![("sweeper.schedule", "* * * * * *".to_owned())];
         if self == Self::AfterCommitCompensated {
-            let stale_after = humantime::format_duration(pace.stale_after).to_string();
+            let stale_after = humantime::format_duration(timing.stale_after).to_string();
             settings.extend([("sweeper.action", "cancel".to_owned()), ("sweeper.stale_after", stale_after)]);
         }
         settings

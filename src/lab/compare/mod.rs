@@ -1,43 +1,43 @@
-//! Measures the designs side by side: real processes, the same load, the same faults; then the books are counted.
+//! Measures the designs side by side: real processes, the same load, the same faults; then it compares the books.
 //!
-//! Each design gets a fresh database, a destination with books of its own (a fee server; once more a Kafka broker, if there
-//! is one) and three phases. In the *calm* one nothing goes wrong, and it is counted what a quote costs; in the *rush*, how
-//! many a second go through. In the *storm* a share of submissions is rolled back, the processes are killed at random
-//! moments and the destination goes away for a while; when all that ever settles has settled, it is counted what was lost,
-//! invented or doubled.
+//! Each design gets a fresh database, a destination with books of its own (a fee server, then a Kafka broker if there
+//! is one) and three phases. In the *calm* phase nothing goes wrong; it shows what a quote costs. The *rush* shows how
+//! many quotes a second go through. In the *storm* a share of submissions is rolled back, the processes are killed at
+//! random moments, and the destination is unavailable for a while; when everything that can settle has settled, it
+//! shows what was lost, invented or doubled.
 
 mod books;
 #[cfg(feature = "kafka")]
 mod broker;
-mod cost;
-mod counterpart;
-mod design;
 #[cfg(feature = "kafka")]
-mod gate;
-mod pace;
+mod broker_proxy;
+mod cost;
+mod design;
+mod fault_schedule;
 mod picture;
 mod report;
 mod run;
-mod script;
 mod table;
+mod test_destination;
+mod timing;
 
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 
-use pace::Pace;
+use timing::Timing;
 
-pub use counterpart::Destination;
 pub use design::Design;
 pub use report::{Calm, Percentiles, Plan, Report, Row, Rush};
+pub use test_destination::Destination;
 
-/// How many calls to the fee server a process has open at most: the default of `worker.concurrency`.
+/// The most concurrent calls of one process to the fee server: the default of `worker.concurrency`.
 const CALLS_AT_ONCE: usize = 256;
 
-/// What is to be measured.
+/// What to measure.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    /// Which designs, in this order.
+    /// The designs, in this order.
     pub designs: Vec<Design>,
     /// Submissions to each design in the storm.
     pub quotes: u32,
@@ -49,29 +49,29 @@ pub struct Comparison {
     pub crashes: usize,
     /// The share of submissions that is rolled back in the storm.
     pub rollback_rate: f64,
-    /// How long each design is watched doing nothing.
+    /// How long each design is measured while idle.
     pub idle: Duration,
     /// How long clients submit without a pause.
     pub rush: Duration,
-    /// Where a Kafka broker on this machine listens: with one, each design is measured once more.
+    /// The port of a local Kafka broker; with it, each design is measured again with Kafka.
     pub broker_port: Option<u16>,
-    /// Makes crashes and rollbacks the same again.
+    /// Makes crashes and rollbacks reproducible.
     pub seed: u64,
-    /// A server to create databases on; `SQLite` files in `out` without one.
+    /// A server to create databases on; without one, `SQLite` files in `out`.
     pub database_url: Option<String>,
-    /// Where results, logs and files go.
+    /// The directory for results, logs and files.
     pub out: PathBuf,
 }
 
 impl Comparison {
-    /// Measures all designs, one after the other, and writes `compare.json`, `compare.md` and `compare.svg`. `tell` is
-    /// told how far it is.
+    /// Measures all designs, one after the other, and writes `compare.json`, `compare.md` and `compare.svg`. `progress`
+    /// gets a line for each step.
     ///
     /// # Errors
-    /// A design could not be run. What was measured before is not written.
-    pub async fn run(mut self, tell: impl Fn(&str)) -> anyhow::Result<Report> {
+    /// If a design cannot be run. Earlier measurements are then not written.
+    pub async fn run(mut self, progress: impl Fn(&str)) -> anyhow::Result<Report> {
         std::fs::create_dir_all(&self.out).with_context(|| format!("cannot create {}", self.out.display()))?;
-        // Processes run in there: their paths must not depend on where that is.
+        // The processes run in this directory, so their paths must be absolute.
         self.out = self.out.canonicalize()?;
         let mut rows = Vec::new();
         let destinations = [Some(Destination::FeeServer), self.broker_port.map(|_| Destination::Kafka)];
@@ -83,7 +83,7 @@ impl Comparison {
         for (index, (design, destination)) in runs.iter().enumerate() {
             let name = format!("{}, {}", design.name(), destination.name());
             let step = format!("[{}/{}] {name}", index + 1, runs.len());
-            let row = run::measure(&self, *design, *destination, |what| tell(&format!("{step}: {what}"))).await;
+            let row = run::measure(&self, *design, *destination, |what| progress(&format!("{step}: {what}"))).await;
             rows.push(row.with_context(|| format!("{name} could not be measured"))?);
         }
         let report = Report::new(&self, rows);
@@ -98,17 +98,17 @@ impl Comparison {
         Duration::from_secs_f64(f64::from(self.quotes) / self.rate)
     }
 
-    /// How long the fee server takes for `quotes`, called as often at once as a process may.
+    /// How long the fee server takes for `quotes` with that many concurrent calls.
     fn time_for(&self, quotes: usize) -> Duration {
         let rounds = quotes.div_ceil(CALLS_AT_ONCE);
         self.latency.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
     }
 
-    fn pace(&self, destination: Destination) -> Pace {
-        let pace = Pace::of(self.latency);
+    fn timing(&self, destination: Destination) -> Timing {
+        let timing = Timing::of(self.latency);
         match destination {
-            Destination::FeeServer => pace,
-            Destination::Kafka => pace.for_kafka(),
+            Destination::FeeServer => timing,
+            Destination::Kafka => timing.for_kafka(),
         }
     }
 }

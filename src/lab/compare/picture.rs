@@ -1,4 +1,5 @@
-//! The measurement as a picture: a row for each design and destination, a column of bars for each question; what nobody wants is red.
+//! The measurement as a picture: a row for each design and destination, a column of bars for each figure. Bad figures
+//! are red.
 
 use anyhow::anyhow;
 use plotters::{
@@ -20,7 +21,7 @@ const BAR_WIDTH: i32 = 78;
 const BAR_HEIGHT: i32 = 18;
 const HEAD_HEIGHT: i32 = 112;
 const ROW_HEIGHT: i32 = 42;
-/// Of the line over the rows of a destination.
+/// Height of the line above the rows of a destination.
 const GROUP_HEIGHT: i32 = 40;
 const FOOT_HEIGHT: i32 = 24;
 const MARGIN: i32 = 24;
@@ -35,12 +36,12 @@ const RED: RGBColor = RGBColor(201, 42, 42);
 
 type Sheet<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// One question.
+/// One figure.
 struct Column {
     title: &'static str,
     unit: &'static str,
     colour: RGBColor,
-    /// Whether zero is the promise, and is shown as kept.
+    /// Whether the promise is zero; a zero is then shown as a promise kept.
     promises_zero: bool,
     value: fn(&Row) -> Option<f64>,
     label: fn(Option<f64>) -> String,
@@ -157,7 +158,7 @@ fn paint(sheet: &Sheet<'_>, report: &Report, width: i32) -> anyhow::Result<()> {
     sheet.present().map_err(|error| anyhow!("{error}"))
 }
 
-/// A bar as long as its value is of the column's `most`, and the value behind it.
+/// Draws a bar, scaled to the column's maximum `most`, and its value next to it.
 fn bar(sheet: &Sheet<'_>, column: &Column, row: &Row, most: f64, (left, middle): (i32, i32)) -> anyhow::Result<()> {
     let value = (column.value)(row);
     let share = value.filter(|_| most > 0.0).map_or(0.0, |value| value / most);
@@ -181,7 +182,7 @@ fn rectangle(sheet: &Sheet<'_>, from: (i32, i32), to: (i32, i32), colour: RGBCol
     sheet.draw(&Rectangle::new([from, to], colour.filled())).map_err(|error| anyhow!("{error}"))
 }
 
-/// Vertically centred at `at`.
+/// Draws text, vertically centred at `at`.
 fn text(
     sheet: &Sheet<'_>,
     text: &str,

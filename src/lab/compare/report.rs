@@ -1,18 +1,18 @@
-//! What was measured.
+//! The results of a comparison.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Comparison, Design, Destination, books::Books, cost::Cost};
-use crate::lab::trial::{Answer, Shot};
+use crate::lab::testbed::{Answer, Sample};
 
 /// The measurement of all designs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The conditions.
     pub plan: Plan,
-    /// One row a design.
+    /// One row per design and destination.
     pub rows: Vec<Row>,
 }
 
@@ -29,7 +29,7 @@ pub struct Plan {
     pub crashes: usize,
     /// The share of submissions that was rolled back.
     pub rollback_rate: f64,
-    /// Of the dice.
+    /// The seed of the random faults.
     pub seed: u64,
     /// `postgres`, `mysql` or `sqlite`.
     pub database: String,
@@ -38,11 +38,11 @@ pub struct Plan {
 /// The measurement of one design.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// Which.
+    /// The design.
     pub design: Design,
     /// Where its quotes went.
     pub destination: Destination,
-    /// Time to the answer of accepted submissions, in milliseconds.
+    /// Response time of accepted submissions, in milliseconds.
     pub response_ms: Percentiles,
     /// Time from submission to fee record (to confirmation, with Kafka), in milliseconds.
     pub fee_lag_ms: Percentiles,
@@ -50,28 +50,28 @@ pub struct Row {
     pub accepted: usize,
     /// Submissions answered otherwise.
     pub refused: usize,
-    /// Submissions not answered: the process died, or was not there.
+    /// Submissions without an answer: the process had crashed.
     pub unanswered: usize,
-    /// Accepted, and neither confirmed nor cancelled.
+    /// Accepted, but neither confirmed nor cancelled.
     pub lost: usize,
-    /// Quotes that the destination has taken, and that are not stored, or cancelled.
+    /// Quotes that the destination accepted, but that are not stored, or cancelled.
     pub ghosts: usize,
-    /// Fees or records beyond the first of a quote.
+    /// Fees or records beyond a quote's first.
     pub duplicates: u64,
     /// Accepted, then cancelled.
     pub cancelled: usize,
-    /// What the design does and costs when nothing goes wrong.
+    /// Behaviour and cost when nothing goes wrong.
     #[serde(flatten)]
     pub calm: Calm,
-    /// What it does when nobody waits.
+    /// Throughput when clients submit without a pause.
     #[serde(flatten)]
     pub rush: Rush,
 }
 
-/// The measurement of a design while nothing goes wrong.
+/// The measurement of a design when nothing goes wrong.
 #[derive(Clone, Debug, Serialize)]
 pub struct Calm {
-    /// Time to the answer, in milliseconds.
+    /// Response time, in milliseconds.
     pub calm_response_ms: Percentiles,
     /// Time from submission to fee record (to confirmation, with Kafka), in milliseconds.
     pub calm_fee_lag_ms: Percentiles,
@@ -85,21 +85,21 @@ pub struct Calm {
     pub idle_statements_per_minute: f64,
 }
 
-/// The measurement of a design while as many quotes come as it answers.
+/// The throughput of a design.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Rush {
     /// Quotes accepted a second.
     pub accepted_per_second: f64,
-    /// Quotes confirmed a second, until the last one is.
+    /// Quotes confirmed a second, up to the last confirmation.
     pub confirmed_per_second: f64,
 }
 
-/// Of a series; nothing of an empty one.
+/// Percentiles of a series; `None` for an empty one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Percentiles {
-    /// Half are not above it.
+    /// Half of the values are not above it.
     pub p50: Option<f64>,
-    /// 99 in 100 are not above it.
+    /// 99 of 100 values are not above it.
     pub p99: Option<f64>,
 }
 
@@ -123,18 +123,18 @@ impl Row {
     pub(super) fn new(
         design: Design,
         destination: Destination,
-        shots: &[Shot],
+        samples: &[Sample],
         books: Books,
         duplicates: u64,
         (calm, rush): (Calm, Rush),
     ) -> Self {
-        let count = |answer: Answer| shots.iter().filter(|shot| shot.answer == answer).count();
+        let count = |answer: Answer| samples.iter().filter(|sample| sample.answer == answer).count();
         Self {
             design,
             destination,
-            response_ms: responses(shots),
+            response_ms: responses(samples),
             fee_lag_ms: Percentiles::of(books.lags_ms),
-            accepted: shots.iter().filter_map(Shot::accepted).count(),
+            accepted: samples.iter().filter_map(Sample::accepted).count(),
             refused: count(Answer::Refused),
             unanswered: count(Answer::None),
             lost: books.lost,
@@ -153,9 +153,9 @@ impl Row {
 }
 
 impl Calm {
-    pub(super) fn new(shots: &[Shot], books: Books, cost: Cost) -> Self {
+    pub(super) fn new(samples: &[Sample], books: Books, cost: Cost) -> Self {
         Self {
-            calm_response_ms: responses(shots),
+            calm_response_ms: responses(samples),
             calm_fee_lag_ms: Percentiles::of(books.lags_ms),
             statements_per_quote: cost.statements_per_quote,
             rows_written_per_quote: cost.rows_written_per_quote,
@@ -166,8 +166,8 @@ impl Calm {
 }
 
 impl Rush {
-    pub(super) fn new(shots: &[Shot], took: Duration, books: &Books) -> Self {
-        let accepted = shots.iter().filter(|shot| shot.accepted().is_some()).count();
+    pub(super) fn new(samples: &[Sample], took: Duration, books: &Books) -> Self {
+        let accepted = samples.iter().filter(|sample| sample.accepted().is_some()).count();
         let accepted = u32::try_from(accepted).map_or(0.0, f64::from);
         let accepted_per_second = accepted / took.as_secs_f64().max(0.001);
         Self { accepted_per_second, confirmed_per_second: books.confirmed_per_second }
@@ -175,7 +175,7 @@ impl Rush {
 }
 
 impl Percentiles {
-    /// By the nearest rank: each is a value that was measured, to one decimal.
+    /// By the nearest rank: each percentile is a measured value, rounded to one decimal.
     #[must_use]
     pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_unstable_by(f64::total_cmp);
@@ -187,10 +187,10 @@ impl Percentiles {
     }
 }
 
-/// Of accepted submissions.
-fn responses(shots: &[Shot]) -> Percentiles {
-    let accepted = shots.iter().filter(|shot| shot.accepted().is_some());
-    Percentiles::of(accepted.map(|shot| milliseconds(shot.took)).collect())
+/// Response times of accepted submissions.
+fn responses(samples: &[Sample]) -> Percentiles {
+    let accepted = samples.iter().filter(|sample| sample.accepted().is_some());
+    Percentiles::of(accepted.map(|sample| milliseconds(sample.took)).collect())
 }
 
 fn milliseconds(time: Duration) -> f64 {

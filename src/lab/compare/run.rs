@@ -1,4 +1,4 @@
-//! One design's run, as a list of steps.
+//! The run of one design, as a list of steps.
 
 use std::{collections::HashSet, io, time::Duration};
 
@@ -7,14 +7,14 @@ use reqwest::Client;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Comparison, Design, Destination, Pace, Row,
+    Comparison, Design, Destination, Row, Timing,
     books::{self, Books, Unsettled},
     cost::{Cost, Meter},
-    counterpart::{Counterpart, Tally},
+    fault_schedule::FaultSchedule,
     report::{Calm, Rush},
-    script::Script,
+    test_destination::{Tally, TestDestination},
 };
-use crate::lab::trial::{self, Fleet, Ground, Shot};
+use crate::lab::testbed::{self, Fleet, Sample, TestDatabase};
 
 /// Submissions of the calm phase.
 const CALM_QUOTES: u32 = 100;
@@ -22,163 +22,169 @@ const CALM_QUOTES: u32 = 100;
 const RUSH_CLIENTS: u32 = 16;
 /// The longest that a client waits for an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
-const LOOK: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Measures `design` with `destination`; `tell` is told what is being done.
+/// Measures `design` with `destination`; `progress` gets a line for each step.
 pub(super) async fn measure(
     plan: &Comparison,
     design: Design,
     destination: Destination,
-    tell: impl Fn(&str),
+    progress: impl Fn(&str),
 ) -> anyhow::Result<Row> {
     let client = Client::builder().timeout(CLIENT_TIMEOUT).no_proxy().tcp_nodelay(true).build()?;
-    let counterpart = Counterpart::start(destination, plan).await?;
+    let test_destination = TestDestination::start(destination, plan).await?;
     let run = match destination {
         Destination::FeeServer => design.name().to_owned(),
         Destination::Kafka => format!("kafka-{}", design.name()),
     };
-    let ground = Ground::prepare(&run, plan.database_url.as_deref(), &plan.out).await?;
-    let pace = plan.pace(destination);
-    let settings = [counterpart.settings(), pace.settings(), design.settings()].concat();
-    let fleet = Fleet::new(&run, design.roles(), &settings, ground.url(), &plan.out)?;
-    let mut site = Site { plan, pace, client, ground, counterpart, fleet };
+    let database = TestDatabase::prepare(&run, plan.database_url.as_deref(), &plan.out).await?;
+    let timing = plan.timing(destination);
+    let settings = [test_destination.settings(), timing.settings(), design.settings()].concat();
+    let fleet = Fleet::new(&run, design.roles(), &settings, database.url(), &plan.out)?;
+    let mut experiment = Experiment { plan, timing, client, database, destination: test_destination, fleet };
 
-    tell("calm: what a quote costs");
-    site.fleet.start()?;
-    site.fleet.ready(&site.client).await?;
-    let calm = site.calm().await?;
-    tell("rush: how many a second");
-    let rush = site.rush().await?;
+    progress("calm: what a quote costs");
+    experiment.fleet.start()?;
+    experiment.fleet.ready(&experiment.client).await?;
+    let calm = experiment.calm().await?;
+    progress("rush: how many a second");
+    let rush = experiment.rush().await?;
 
-    tell("storm: rollbacks, crashes, an outage");
-    site.fleet.kill()?;
-    site.fleet.roll_back(plan.rollback_rate);
-    site.fleet.set(&design.settings_of_storm(&site.pace));
-    site.fleet.start()?;
-    site.fleet.ready(&site.client).await?;
-    let shots = site.storm(&tell).await?;
+    progress("storm: rollbacks, crashes, an outage");
+    experiment.fleet.kill()?;
+    experiment.fleet.roll_back(plan.rollback_rate);
+    experiment.fleet.set(&design.settings_of_storm(&experiment.timing));
+    experiment.fleet.start()?;
+    experiment.fleet.ready(&experiment.client).await?;
+    let samples = experiment.storm(&progress).await?;
 
-    tell("settling");
-    site.fleet.ready(&site.client).await?;
-    settle(&site.pace, &site.ground, Some(&mut site.fleet), plan.time_for(shots.len())).await?;
-    let tally = site.counterpart.tally().await?;
-    let books = site.count(&tally, &shots).await?;
-    let row = Row::new(design, destination, &shots, books, tally.duplicates, (calm, rush));
-    tell(&row.sentence());
-    site.clear().await?;
+    progress("settling");
+    experiment.fleet.ready(&experiment.client).await?;
+    settle(&experiment.timing, &experiment.database, Some(&mut experiment.fleet), plan.time_for(samples.len())).await?;
+    let tally = experiment.destination.tally().await?;
+    let books = experiment.count(&tally, &samples).await?;
+    let row = Row::new(design, destination, &samples, books, tally.duplicates, (calm, rush));
+    progress(&row.sentence());
+    experiment.clear().await?;
     Ok(row)
 }
 
-/// All that a design runs on and with.
-struct Site<'a> {
+/// Everything that the run of a design needs.
+struct Experiment<'a> {
     plan: &'a Comparison,
-    pace: Pace,
+    timing: Timing,
     client: Client,
-    ground: Ground,
-    counterpart: Counterpart,
+    database: TestDatabase,
+    destination: TestDestination,
     fleet: Fleet,
 }
 
-impl Site<'_> {
-    /// Nothing goes wrong; then nothing happens at all.
+impl Experiment<'_> {
+    /// Nothing goes wrong; then nothing is submitted at all.
     async fn calm(&mut self) -> anyhow::Result<Calm> {
         let plan = self.plan;
-        self.ground.calm_down().await?;
+        self.database.quiesce().await?;
         let mut meter = Meter::new(&self.client, &self.fleet).await?;
-        let (statements_before, rows_before) = (meter.statements().await?, self.ground.rows_written().await?);
-        let wal_before = self.ground.wal_bytes().await?;
+        let (statements_before, rows_before) = (meter.statements().await?, self.database.rows_written().await?);
+        let wal_before = self.database.wal_bytes().await?;
         let quotes = CALM_QUOTES.min(plan.quotes);
-        let shots = trial::submit(&self.client, self.fleet.api(), "calm", quotes, plan.rate).await;
-        self.settle(&shots).await?;
-        let (wal_after, statements_after) = (self.ground.wal_bytes().await?, meter.statements().await?);
+        let samples = testbed::submit(&self.client, self.fleet.api(), "calm", quotes, plan.rate).await;
+        self.settle(&samples).await?;
+        let (wal_after, statements_after) = (self.database.wal_bytes().await?, meter.statements().await?);
         sleep(plan.idle).await;
         let statements = [statements_before, statements_after, meter.statements().await?];
-        let rows = [rows_before, self.ground.rows_written().await?];
-        let books = self.count(&self.counterpart.tally().await?, &shots).await?;
-        Ok(Calm::new(&shots, books, Cost::new(quotes, plan.idle, statements, rows, [wal_before, wal_after])))
+        let rows = [rows_before, self.database.rows_written().await?];
+        let books = self.count(&self.destination.tally().await?, &samples).await?;
+        Ok(Calm::new(&samples, books, Cost::new(quotes, plan.idle, statements, rows, [wal_before, wal_after])))
     }
 
-    /// Nothing goes wrong, and nobody waits between two submissions.
+    /// Clients submit without a pause.
     async fn rush(&mut self) -> anyhow::Result<Rush> {
         let begun = Instant::now();
-        let shots = trial::rush(&self.client, self.fleet.api(), RUSH_CLIENTS, self.plan.rush).await;
+        let samples = testbed::rush(&self.client, self.fleet.api(), RUSH_CLIENTS, self.plan.rush).await;
         let took = begun.elapsed();
-        self.settle(&shots).await?;
-        let books = self.count(&self.counterpart.tally().await?, &shots).await?;
-        Ok(Rush::new(&shots, took, &books))
+        self.settle(&samples).await?;
+        let books = self.count(&self.destination.tally().await?, &samples).await?;
+        Ok(Rush::new(&samples, took, &books))
     }
 
-    /// Waits for what `shots` have brought.
-    async fn settle(&self, shots: &[Shot]) -> anyhow::Result<()> {
-        let backlog = shots.iter().filter(|shot| shot.accepted().is_some()).count();
-        settle(&self.pace, &self.ground, None, self.plan.time_for(backlog)).await
+    /// Waits until the quotes of `samples` are settled.
+    async fn settle(&self, samples: &[Sample]) -> anyhow::Result<()> {
+        let backlog = samples.iter().filter(|sample| sample.accepted().is_some()).count();
+        settle(&self.timing, &self.database, None, self.plan.time_for(backlog)).await
     }
 
-    async fn count(&self, tally: &Tally, shots: &[Shot]) -> anyhow::Result<Books> {
-        let accepted: HashSet<_> = shots.iter().filter_map(Shot::accepted).collect();
-        Ok(books::count(self.ground.db().connection(), tally, &accepted).await?)
+    async fn count(&self, tally: &Tally, samples: &[Sample]) -> anyhow::Result<Books> {
+        let accepted: HashSet<_> = samples.iter().filter_map(Sample::accepted).collect();
+        Ok(books::count(self.database.db().connection(), tally, &accepted).await?)
     }
 
-    /// The load, and the script beside it.
-    async fn storm(&mut self, tell: &impl Fn(&str)) -> anyhow::Result<Vec<Shot>> {
-        let Self { plan, client, fleet, counterpart, .. } = self;
-        let script = Script::new(plan.seed, plan.load(), plan.crashes);
+    /// The load, with the faults of the schedule.
+    async fn storm(&mut self, progress: &impl Fn(&str)) -> anyhow::Result<Vec<Sample>> {
+        let Self { plan, client, fleet, destination, .. } = self;
+        let schedule = FaultSchedule::new(plan.seed, plan.load(), plan.crashes);
         let (api, name) = (fleet.api().to_owned(), format!("storm-{}", plan.seed));
         let begun = Instant::now();
-        let load = trial::submit(client, &api, &name, plan.quotes, plan.rate);
+        let load = testbed::submit(client, &api, &name, plan.quotes, plan.rate);
         let crashes = async {
-            for (index, at) in script.crashes.iter().enumerate() {
+            for (index, at) in schedule.crashes.iter().enumerate() {
                 sleep_until(begun + *at).await;
-                tell(&format!("crash {} of {}", index + 1, script.crashes.len()));
+                progress(&format!("crash {} of {}", index + 1, schedule.crashes.len()));
                 fleet.kill()?;
                 fleet.start()?;
             }
             anyhow::Ok(())
         };
         let outage = async {
-            sleep_until(begun + script.outage_from).await;
-            tell("the destination goes away");
-            counterpart.go_away().await?;
-            sleep_until(begun + script.outage_to).await;
-            tell("the destination is back");
-            counterpart.come_back().await?;
+            sleep_until(begun + schedule.outage_from).await;
+            progress("the destination is unavailable");
+            destination.take_down().await?;
+            sleep_until(begun + schedule.outage_to).await;
+            progress("the destination is available again");
+            destination.bring_up().await?;
             io::Result::Ok(())
         };
-        let (shots, killed, away) = tokio::join!(load, crashes, outage);
+        let (samples, killed, outage) = tokio::join!(load, crashes, outage);
         killed?;
-        away?;
-        Ok(shots)
+        outage?;
+        Ok(samples)
     }
 
     async fn clear(mut self) -> anyhow::Result<()> {
         self.fleet.kill()?;
-        self.ground.clear().await?;
-        self.counterpart.stop().await;
+        self.database.clear().await?;
+        self.destination.stop().await;
         Ok(())
     }
 }
 
-/// Returns when nothing is pending any more, or when nothing has changed for so long that nothing will. `backlog` is how long
-/// the destination takes for what is under way.
-async fn settle(pace: &Pace, ground: &Ground, mut fleet: Option<&mut Fleet>, backlog: Duration) -> anyhow::Result<()> {
+/// Returns when nothing is pending, or when nothing has changed for so long that nothing will. The destination needs
+/// the time `backlog` for the calls that are under way.
+async fn settle(
+    timing: &Timing,
+    database: &TestDatabase,
+    mut fleet: Option<&mut Fleet>,
+    backlog: Duration,
+) -> anyhow::Result<()> {
     let begun = Instant::now();
     let (mut last, mut changed) = (None, begun);
     loop {
         if let Some(fleet) = &mut fleet {
-            fleet.revive()?;
+            fleet.restart_ended()?;
         }
-        let unsettled = books::unsettled(ground.db().connection()).await?;
+        let unsettled = books::unsettled(database.db().connection()).await?;
         if last != Some(unsettled) {
             (last, changed) = (Some(unsettled), Instant::now());
         }
         let all_settled = unsettled == Unsettled { quotes: 0, events: 0 };
-        // A live event will still be delivered, however long nothing moves; a quote without one may wait for ever.
-        let at_rest = unsettled.events == 0 && changed.elapsed() >= pace.quiet();
-        if at_rest || (all_settled && changed.elapsed() >= pace.in_the_air()) {
+        // A live event will be delivered, even if nothing changes for long; a quote without an event may stay pending
+        // for ever.
+        let at_rest = unsettled.events == 0 && changed.elapsed() >= timing.quiet();
+        if at_rest || (all_settled && changed.elapsed() >= timing.in_flight()) {
             return Ok(());
         }
-        // What is under way would count as lost for the one design, and be carried on for the other.
-        ensure!(begun.elapsed() < pace.patience() + backlog * 2, "not all is settled after a long time: {unsettled:?}");
-        sleep(LOOK).await;
+        // Quotes still under way would count as lost for this design, and would disturb the next one.
+        ensure!(begun.elapsed() < timing.patience() + backlog * 2, "still unsettled after a long time: {unsettled:?}");
+        sleep(POLL_INTERVAL).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The measurement as a table: for the terminal, and for a page.
+//! The measurement as tables, for the terminal and for a page.
 
 use comfy_table::{
     CellAlignment, Table, TableStyle,
@@ -36,7 +36,7 @@ const STORM: [&str; 12] = [
 ];
 
 impl Report {
-    /// For the terminal.
+    /// The tables for the terminal.
     #[must_use]
     pub fn tables(&self) -> String {
         let tables = self.by_destination().map(|(destination, rows)| {
@@ -47,7 +47,7 @@ impl Report {
         tables.collect::<Vec<_>>().join("\n\n")
     }
 
-    /// The rows of each destination that was measured.
+    /// The rows of each measured destination.
     pub(super) fn by_destination(&self) -> impl Iterator<Item = (Destination, Vec<&Row>)> {
         [Destination::FeeServer, Destination::Kafka].into_iter().filter_map(|destination| {
             let rows: Vec<_> = self.rows.iter().filter(|row| row.destination == destination).collect();
@@ -56,7 +56,7 @@ impl Report {
     }
 }
 
-/// `compare.md`.
+/// The text of `compare.md`.
 pub(super) fn page(report: &Report) -> String {
     let Plan { quotes, rate, latency_ms, crashes, rollback_rate, seed, database, .. } = &report.plan;
     let (latency, rolled_back) = (latency_ms / 1_000.0, rollback_rate * 100.0);
@@ -71,8 +71,8 @@ pub(super) fn page(report: &Report) -> String {
 ![The designs, side by side](compare.svg)
 
 Measured by `feebox compare` on {database}; a fee takes {latency} s. The storm: {quotes} quotes at {rate} a second; all
-processes killed {crashes} times, {rolled_back} % of the submissions rolled back, the destination away for a fifth of the
-time; seed {seed}.
+processes killed {crashes} times, {rolled_back} % of the submissions rolled back, the destination unavailable for a
+fifth of the time; seed {seed}.
 
 {}",
         sections.collect::<Vec<_>>().join("\n")
@@ -128,7 +128,7 @@ fn table(style: TableStyle, header: &[&str], rows: &[&Row], cells: fn(&Row) -> V
     table
 }
 
-/// Markdown that has all columns but the first aligned to the right.
+/// Right-aligns all columns but the first of a Markdown table.
 fn to_the_right(table: &str) -> String {
     let is_rule = |line: &str| line.chars().all(|c| matches!(c, '|' | '-'));
     let aligned = |line: &str| match line.match_indices('|').nth(1) {
@@ -138,7 +138,7 @@ fn to_the_right(table: &str) -> String {
     table.lines().map(aligned).collect::<Vec<_>>().join("\n")
 }
 
-/// Milliseconds, or seconds where those are more than anybody wants to read.
+/// Milliseconds, or seconds from one second on.
 pub(super) fn time(milliseconds: Option<f64>) -> String {
     match milliseconds {
         None => "–".to_owned(),
@@ -147,7 +147,7 @@ pub(super) fn time(milliseconds: Option<f64>) -> String {
     }
 }
 
-/// A number, if there is one.
+/// The number, or a dash if there is none.
 pub(super) fn number(number: Option<f64>, decimals: usize) -> String {
     number.map_or_else(|| "–".to_owned(), |number| format!("{number:.decimals$}"))
 }
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_stand_to_the_right_of_their_columns() {
+    fn figures_are_right_aligned() {
         let table = "| design | lost |\n|--------|------|\n| outbox | 0    |";
         assert_eq!(to_the_right(table), "| design | lost |\n|--------|-----:|\n| outbox | 0    |");
     }

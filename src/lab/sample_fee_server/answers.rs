@@ -1,4 +1,4 @@
-//! Answers that no well-behaved fee server gives: what cannot be stored, what something in between says, what is cut.
+//! Bad answers: values that cannot be stored, pages from something in between, cut answers.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use super::faults::whole_seconds;
 
-/// The longest answer of this server's own, in bytes.
+/// The longest answer of this server, in bytes.
 const ANSWER_LENGTH_MAX: usize = 64 * 1024;
 
-/// One way in which a fee cannot be taken.
+/// A value that makes a fee unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Poison {
     NulInId,
@@ -27,7 +27,7 @@ pub(super) enum Poison {
     NegativeAmount,
 }
 
-/// One page of something in between.
+/// A page from something in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     NotFound,
@@ -37,13 +37,13 @@ pub(super) enum Page {
     Forbidden,
 }
 
-/// One way in which an answer ends early.
+/// How an answer is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
-    /// The end of the connection would be the end of the answer.
+    /// Without a length, the end of the connection ends the answer.
     WithoutLength,
     LastByteMissing,
-    /// As long as it says, but its JSON goes on.
+    /// As long as announced, but its JSON is incomplete.
     LengthMatches,
 }
 
@@ -71,7 +71,7 @@ impl Poison {
 }
 
 impl Page {
-    /// Those of an ingress or a maintenance; [`Page::Forbidden`] has a rate of its own.
+    /// Pages of an ingress or of maintenance; [`Page::Forbidden`] has a rate of its own.
     pub const ALL: [Self; 4] = [Self::NotFound, Self::Ok, Self::Redirect, Self::Maintenance];
 
     /// The page.
@@ -95,7 +95,7 @@ impl Page {
 impl Cut {
     pub const ALL: [Self; 3] = [Self::WithoutLength, Self::LastByteMissing, Self::LengthMatches];
 
-    /// What is sent of `answer`, head included, before the connection ends.
+    /// The bytes that are sent of `answer`, with its head, before the connection ends.
     pub async fn bytes(self, answer: Response) -> Vec<u8> {
         let status = answer.status();
         let body = whole(answer).await;
@@ -110,7 +110,7 @@ impl Cut {
     }
 }
 
-/// `answer`, spoilt; one that is no fee stays as it is.
+/// Makes the fee in `answer` unusable; an answer without a fee stays as it is.
 pub(super) async fn poisoned(answer: Response, poison: Poison) -> Response {
     let status = answer.status();
     if !status.is_success() {
@@ -125,7 +125,7 @@ pub(super) async fn poisoned(answer: Response, poison: Poison) -> Response {
     }
 }
 
-/// `answer`, whose second half comes after `pause`.
+/// Sends the second half of `answer` after `pause`.
 pub(super) async fn slow(answer: Response, pause: Duration) -> Response {
     let (parts, body) = answer.into_parts();
     let body = axum::body::to_bytes(body, ANSWER_LENGTH_MAX).await.unwrap_or_default();

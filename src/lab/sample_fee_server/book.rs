@@ -1,4 +1,4 @@
-//! What the server remembers: fees, the keys they were asked for with, and what was voided.
+//! What the server remembers: fees, their idempotency keys, and voids.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ use uuid::Uuid;
 
 use super::fee::{Fee, FeeRequest, RATE_BPS, fee_on};
 
-/// The most fees that one page of the list holds.
+/// The most fees on one page of the list.
 pub(super) const PAGE_MAX: usize = 1000;
 
-/// What `GET /stats` answers; all counted since the start.
+/// The answer of `GET /stats`; all counts are since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
-    /// `POST /v1/fees` requests that arrived, whatever became of them.
+    /// `POST /v1/fees` requests that arrived, whatever the result.
     pub requests: u64,
     /// Different idempotency keys among them.
     pub distinct_keys: u64,
@@ -22,29 +22,29 @@ pub struct Stats {
     pub duplicates: u64,
     /// Fees made, voided ones included.
     pub fees: u64,
-    /// Fees made beyond the first of their quote; voiding one does not take it back.
+    /// Fees made beyond a quote's first; voiding does not lower it.
     pub double_fees: u64,
     /// Quotes whose fees were voided.
     pub voids: u64,
 }
 
-/// What asking for a fee came to.
+/// The result of a request for a fee.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Made {
     New(Fee),
-    /// The key's fee, made by an earlier request.
-    Before(Fee),
-    /// The key belongs to a fee that was asked for with another body.
+    /// The fee that an earlier request made with the same key.
+    Existing(Fee),
+    /// The key was used with another body.
     OtherBody,
 }
 
-/// Everything is kept in memory and for good: the server lives for a demo, a test or a benchmark.
+/// Everything stays in memory: the server runs for a demo, a test or a benchmark.
 #[derive(Default)]
 pub(super) struct Book {
     stats: Stats,
-    /// In creation order, so that a cursor is a position.
+    /// In order of creation, so that a cursor is a position.
     entries: Vec<Entry>,
-    /// Every key that arrived, and the fee that was made for it, if one was.
+    /// Every key that arrived, and its fee if one was made.
     keys: HashMap<Box<str>, Option<(FeeRequest, usize)>>,
     /// Positions of each quote's fees.
     quotes: HashMap<Uuid, Vec<usize>>,
@@ -60,7 +60,7 @@ impl Book {
         self.stats
     }
 
-    /// Counts a request for a fee, before anything can go wrong with it.
+    /// Counts a request for a fee, before anything can go wrong.
     pub fn arrive(&mut self, key: Option<&str>) {
         self.stats.requests += 1;
         let Some(key) = key else { return };
@@ -72,13 +72,13 @@ impl Book {
         }
     }
 
-    /// Makes the fee, unless the key has one already. Without a key every request makes a new one.
+    /// Makes a fee, unless the key has one already. Without a key every request makes a new fee.
     pub fn make(&mut self, key: Option<&str>, request: FeeRequest, now: DateTime<Utc>) -> Made {
         if let Some(Some((earlier, position))) = key.and_then(|key| self.keys.get(key)) {
             if *earlier != request {
                 return Made::OtherBody;
             }
-            return Made::Before(self.entries[*position].fee.clone());
+            return Made::Existing(self.entries[*position].fee.clone());
         }
         let position = self.entries.len();
         let fee = Fee {
@@ -100,7 +100,7 @@ impl Book {
         Made::New(fee)
     }
 
-    /// Voids whatever fees the quote has; false if it never had any. Doing it again changes nothing.
+    /// Voids all fees of the quote; returns false if it never had any. Repeating it changes nothing.
     pub fn void(&mut self, quote_id: Uuid) -> bool {
         let Some(positions) = self.quotes.get(&quote_id) else { return false };
         let mut any = false;
@@ -127,8 +127,8 @@ impl Book {
         self.entries.iter().filter_map(Entry::valid).collect()
     }
 
-    /// Up to [`PAGE_MAX`] fees that were not voided, from `cursor` on or else made after `created_after`, and the
-    /// cursor of the next page if there is one.
+    /// Up to [`PAGE_MAX`] fees that are not voided, from `cursor` or else made after `created_after`, and the cursor of
+    /// the next page if there is one.
     pub fn page(&self, created_after: Option<DateTime<Utc>>, cursor: Option<usize>) -> (Vec<Fee>, Option<usize>) {
         let made_by_then = |entry: &Entry| created_after.is_some_and(|instant| entry.fee.calculated_at <= instant);
         let start = cursor.unwrap_or_else(|| self.entries.partition_point(made_by_then));
@@ -142,7 +142,7 @@ impl Book {
         (fees, None)
     }
 
-    /// The time in whole microseconds, which is what databases keep. A clock that was put back does not break the order.
+    /// The time in whole microseconds, as databases store it. A clock that is set back does not break the order.
     fn no_earlier(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let now = now.trunc_subsecs(6);
         self.entries.last().map_or(now, |last| now.max(last.fee.calculated_at))
@@ -175,7 +175,7 @@ mod tests {
     fn a_key_has_one_fee_and_belongs_to_one_body() {
         let (mut book, quote_id) = (Book::default(), Uuid::now_v7());
         let Made::New(fee) = book.make(Some("a"), request(quote_id), DateTime::UNIX_EPOCH) else { panic!("not new") };
-        assert_eq!(book.make(Some("a"), request(quote_id), Utc::now()), Made::Before(fee));
+        assert_eq!(book.make(Some("a"), request(quote_id), Utc::now()), Made::Existing(fee));
         assert_eq!(book.make(Some("a"), request(Uuid::now_v7()), Utc::now()), Made::OtherBody);
         assert_eq!(book.all().len(), 1);
     }

@@ -1,5 +1,5 @@
-//! One client's connection, which can be cut in the middle of a call. A web framework always answers; to answer
-//! nothing, the connection has to be taken out of its hands. Hence our own accept loop in `port` and this task.
+//! A client's connection, which can be cut in the middle of a call. A web framework always answers, so cutting needs
+//! control over the connection: hence the accept loop in `port` and this task.
 
 use std::future::pending;
 use std::pin::Pin;
@@ -15,30 +15,30 @@ use tokio::net::TcpStream;
 use tokio::select;
 use tokio_util::sync::CancellationToken;
 
-use super::weather::{Fate, Fault};
+use super::fault_injector::{CallPlan, Fault};
 use super::{Inner, answers, locked, routes};
 
-/// A handle on the connection that a call came by; every handler has one.
+/// A handle on the connection of a call; every handler has one.
 #[derive(Clone)]
 pub(super) struct Connection {
     pub server: Arc<Inner>,
     cut: CancellationToken,
-    /// What is still sent, byte for byte, when the connection is cut.
-    last_words: Arc<Mutex<Vec<u8>>>,
+    /// The bytes that are still sent when the connection is cut.
+    final_bytes: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Connection {
     pub fn new(server: Arc<Inner>, cut: CancellationToken) -> Self {
-        Self { server, cut, last_words: Arc::default() }
+        Self { server, cut, final_bytes: Arc::default() }
     }
 
     /// Answers calls until the client hangs up, the connection is cut or the server closes.
     pub async fn serve(self, stream: TcpStream) {
-        // A failure would mean that the client is gone already, which shows soon enough.
+        // This fails only if the client has gone, which shows soon.
         let _ = stream.set_nodelay(true);
-        // Children, because many connections waiting on one token would fight for its lock at every wake-up.
+        // Child tokens, because many connections that wait on one token contend for its lock at every wake-up.
         let (cut, closing) = (self.cut.clone(), self.server.closing.child_token());
-        let last_words = Arc::clone(&self.last_words);
+        let final_bytes = Arc::clone(&self.final_bytes);
         let service = TowerToHyperService::new(routes::router().with_state(self));
         let mut http = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         let in_order = select! {
@@ -55,42 +55,42 @@ impl Connection {
             }
         }
         let mut stream = http.into_parts().io.into_inner();
-        let last_words = std::mem::take(&mut *locked(&last_words));
-        if last_words.is_empty() {
-            // Without lingering the kernel sends a reset instead of an orderly end.
+        let final_bytes = std::mem::take(&mut *locked(&final_bytes));
+        if final_bytes.is_empty() {
+            // With this option, closing sends a reset.
             let _ = stream.set_zero_linger();
-        } else if stream.write_all(&last_words).await.is_ok() {
+        } else if stream.write_all(&final_bytes).await.is_ok() {
             let _ = stream.shutdown().await;
         }
     }
 
-    /// Does what a call asks for, as late and as badly as its fate wants it.
-    pub async fn meet(&self, fate: Fate, act: impl FnOnce(&Inner) -> Response + Send + 'static) -> Response {
-        match fate.fault {
-            None => self.act_after(fate.wait, act).await,
-            Some(Fault::Fail) => self.act_after(fate.wait, |server| routes::failure(&server.weather.faults())).await,
+    /// Answers a call with the delay and the fault of its plan.
+    pub async fn inject(&self, plan: CallPlan, act: impl FnOnce(&Inner) -> Response + Send + 'static) -> Response {
+        match plan.fault {
+            None => self.act_after(plan.wait, act).await,
+            Some(Fault::Fail) => self.act_after(plan.wait, |server| routes::failure(&server.injector.faults())).await,
             Some(Fault::Reset) => {
-                tokio::time::sleep(fate.wait).await;
+                tokio::time::sleep(plan.wait).await;
                 self.hang_up().await
             }
             Some(Fault::CommitReset) => {
-                self.act_after(fate.wait, act).await;
+                self.act_after(plan.wait, act).await;
                 self.hang_up().await
             }
             Some(Fault::CommitFail) => {
-                self.act_after(fate.wait, act).await;
-                routes::failed_after_commit(&self.server.weather.faults())
+                self.act_after(plan.wait, act).await;
+                routes::failed_after_commit(&self.server.injector.faults())
             }
-            Some(Fault::Poison(poison)) => answers::poisoned(self.act_after(fate.wait, act).await, poison).await,
-            Some(Fault::Page(page)) => self.act_after(fate.wait, move |_| page.answer()).await,
+            Some(Fault::Poison(poison)) => answers::poisoned(self.act_after(plan.wait, act).await, poison).await,
+            Some(Fault::Page(page)) => self.act_after(plan.wait, move |_| page.answer()).await,
             Some(Fault::Cut(cut)) => {
-                let answer = self.act_after(fate.wait, act).await;
-                *locked(&self.last_words) = cut.bytes(answer).await;
+                let answer = self.act_after(plan.wait, act).await;
+                *locked(&self.final_bytes) = cut.bytes(answer).await;
                 self.hang_up().await
             }
             Some(Fault::SlowBody) => {
-                let pause = self.server.weather.faults().slow_body;
-                answers::slow(self.act_after(fate.wait, act).await, pause).await
+                let pause = self.server.injector.faults().slow_body;
+                answers::slow(self.act_after(plan.wait, act).await, pause).await
             }
             Some(Fault::Storm(left)) => answers::refused_by_storm(left),
             Some(Fault::Hang) => {
@@ -100,7 +100,7 @@ impl Connection {
         }
     }
 
-    /// Acts at the end of the wait, also when the client has hung up by then: a remote server would not notice either.
+    /// Runs `act` after the wait, even if the client has hung up: a remote server would not notice either.
     async fn act_after(&self, wait: Duration, act: impl FnOnce(&Inner) -> Response + Send + 'static) -> Response {
         if wait.is_zero() {
             return act(&self.server);
@@ -113,7 +113,7 @@ impl Connection {
         acting.await.unwrap_or_else(|error| routes::Problem::bug(&error).into_response())
     }
 
-    /// Cuts the connection; the call is never answered.
+    /// Cuts the connection without an answer.
     async fn hang_up(&self) -> Response {
         self.cut.cancel();
         pending().await

@@ -1,4 +1,4 @@
-//! What goes wrong at the server, and how often: the flags of `feebox fee-server`.
+//! The faults of the server and their rates: the flags of `feebox fee-server`.
 
 use std::time::Duration;
 
@@ -6,11 +6,10 @@ use axum::http::StatusCode;
 use clap::Args;
 use secrecy::SecretString;
 
-/// How the server misbehaves; by default not at all.
+/// The server's faults; none by default.
 ///
-/// Latency and faults befall the calls that change something (`POST`). Look-ups and lists answer at once and truly, so
-/// that what a fault has left behind can be seen. The four rates are parts of one whole: at 0.2 and 0.1 three calls in
-/// ten go wrong.
+/// Latency and faults apply to calls that change something (`POST`). Look-ups and lists answer at once and correctly,
+/// so that the results of a fault can be seen. The rates add up: with 0.2 and 0.1 three calls in ten go wrong.
 #[derive(Clone, Debug, Args)]
 pub struct Faults {
     /// Time that an answer takes, for example 2s or 250ms
@@ -25,37 +24,36 @@ pub struct Faults {
     /// HTTP status of the answer to a call that fails (200 to 599)
     #[arg(long, value_name = "STATUS", default_value = "503", value_parser = parse_status)]
     pub fail_status: StatusCode,
-    /// Retry-After of the answer to a call that fails, in whole seconds (a part counts as a whole one)
+    /// Retry-After of the answer to a call that fails, rounded up to whole seconds
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub retry_after: Option<Duration>,
     /// Share of calls (0 to 1) whose connection is cut before a fee is made
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
     pub reset_rate: f64,
-    /// Share of calls (0 to 1) whose connection is cut after the fee was made, in place of the answer
+    /// Share of calls (0 to 1) whose connection is cut after the fee was made, instead of an answer
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
     pub commit_reset_rate: f64,
     /// Share of calls (0 to 1) that make no fee and are never answered
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
     pub hang_rate: f64,
-    /// Share of calls (0 to 1) whose fee is made and whose answer is --commit-fail-status, as a gateway gives it
+    /// Share of calls (0 to 1) whose fee is made and that are answered with --commit-fail-status, as by a gateway
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
     pub commit_fail_rate: f64,
-    /// HTTP status of the answer to a call whose fee was made all the same (200 to 599)
+    /// HTTP status of the answer to a call that fails after its fee was made (200 to 599)
     #[arg(long, value_name = "STATUS", default_value = "502", value_parser = parse_status)]
     pub commit_fail_status: StatusCode,
-    /// Share of calls (0 to 1) whose fee is made and whose answer cannot be taken: a NUL in its id, Go's zero time, the year
-    /// 10000, another quote, another currency, a negative amount (by dice)
+    /// Share of calls (0 to 1) whose fee is made and whose answer is unusable: at random a NUL in its id, Go's zero
+    /// time, the year 10000, another quote, another currency or a negative amount
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
     pub poison_rate: f64,
-    /// Share of calls (0 to 1) that an HTML page answers in the server's place, and that make no fee: 404, 200, 302 or 503
-    /// (by dice)
+    /// Share of calls (0 to 1) that are answered with an HTML page, at random 404, 200, 302 or 503, and make no fee
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
     pub page_rate: f64,
-    /// Share of calls (0 to 1) that an HTML page with status 403 answers, as a firewall does, and that make no fee
+    /// Share of calls (0 to 1) that are answered with an HTML page with status 403, as by a firewall, and make no fee
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
     pub forbid_rate: f64,
-    /// Share of calls (0 to 1) whose fee is made and whose answer is cut: without a length, without its last byte, or whole
-    /// by its length but not by its JSON (by dice)
+    /// Share of calls (0 to 1) whose fee is made and whose answer is cut: at random without a length, without its last
+    /// byte, or with a matching length but incomplete JSON
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
     pub cut_rate: f64,
     /// Share of calls (0 to 1) whose fee is made and whose answer comes in two halves, --slow-body apart
@@ -64,23 +62,23 @@ pub struct Faults {
     /// Time between the halves of a slow answer
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
     pub slow_body: Duration,
-    /// Share of calls (0 to 1) that begin a storm: until it is over, each call gets 429 and, as Retry-After, the time that is
-    /// left, in whole seconds
+    /// Share of calls (0 to 1) that begin a storm: until it is over, each call is answered with 429 and the remaining
+    /// time as Retry-After, rounded up to whole seconds
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
     pub storm_rate: f64,
-    /// Time that a storm lasts
+    /// Duration of a storm
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
     pub storm: Duration,
-    /// Makes the dice reproducible: the n-th call meets the same fate in every run
+    /// Makes the faults reproducible: the n-th call gets the same fault in every run
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
     /// Ignore the Idempotency-Key: every call makes a new fee
     #[arg(long)]
     pub no_idempotency: bool,
-    /// Know no look-up: asking for a quote's fees answers 404
+    /// Have no look-up: a request for a quote's fees is answered with 404
     #[arg(long)]
     pub no_lookup: bool,
-    /// Bearer token that every call must carry; 401 otherwise
+    /// Bearer token that every call must carry; otherwise the answer is 401
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<SecretString>,
 }
@@ -115,7 +113,7 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// The seconds of the Retry-After header. Rounded up, since asking earlier than was meant would be in vain.
+    /// The seconds of the Retry-After header, rounded up, because an earlier call would be refused.
     pub(super) fn retry_after_seconds(&self) -> Option<u64> {
         self.retry_after.map(whole_seconds)
     }
@@ -165,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_faults_of_what_lies_in_between_are_understood() {
+    fn flags_of_further_faults_are_understood() {
         let faults = parse(
             "x --commit-fail-rate 0.1 --commit-fail-status 504 --poison-rate 0.1 --page-rate 0.1 --forbid-rate 0.1 \
              --cut-rate 0.1 --slow-body-rate 0.1 --slow-body 2s --storm-rate 0.1 --storm 3s",

@@ -1,18 +1,18 @@
-//! One fee, and what a client has to say to get one.
+//! A fee, and the request for one.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What every fee costs, in basis points (hundredths of a per cent) of the quote's amount.
+/// The rate of every fee, in basis points (hundredths of a per cent) of the quote's amount.
 pub const RATE_BPS: u32 = 250;
 
 const BPS_PER_WHOLE: i128 = 10_000;
 
-/// A fee as this server answers it.
+/// A fee as this server returns it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fee {
-    /// This server's name for the fee.
+    /// This server's id of the fee.
     pub fee_id: Uuid,
     /// The quote that the fee belongs to.
     pub quote_id: Uuid,
@@ -22,7 +22,7 @@ pub struct Fee {
     pub amount_minor: i64,
     /// The rate that the fee was calculated with, in basis points.
     pub rate_bps: u32,
-    /// When the fee was made, in whole microseconds; never earlier than that of a fee made before.
+    /// When the fee was made, in whole microseconds; never earlier than an earlier fee.
     pub calculated_at: DateTime<Utc>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct FeeRequest {
 }
 
 impl FeeRequest {
-    /// Reads a request out of a body, or says what is wrong with it.
+    /// Parses a request, or returns what is wrong with it.
     pub fn parse(body: &[u8]) -> Result<Self, String> {
         let request: Self = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         if request.currency.len() != 3 || !request.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
@@ -53,7 +53,7 @@ impl FeeRequest {
     }
 }
 
-/// The fee on an amount: [`RATE_BPS`] of it, a half rounded to the even neighbour, so that many small fees don't drift.
+/// The fee on an amount: [`RATE_BPS`] of it. Halves are rounded to even, so that many small fees don't drift.
 pub(super) fn fee_on(amount_minor: i64) -> i64 {
     let share = i128::from(amount_minor) * i128::from(RATE_BPS);
     let (whole, rest) = (share.div_euclid(BPS_PER_WHOLE), share.rem_euclid(BPS_PER_WHOLE));

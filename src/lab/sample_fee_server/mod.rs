@@ -1,15 +1,17 @@
-//! A remote fee server with all its faults, to show, test and measure Feebox against.
+//! A remote fee server with all its faults, for demos, tests and measurements.
 //!
-//! It makes a fee for a quote ([`Fee`]), keeps its promises about idempotency keys, look-ups and voiding, and breaks
-//! whatever [`Faults`] tells it to: it answers late or never, refuses, hangs up before or after the fee was made, and gives
-//! answers that cannot be stored, that are cut, or that something in between gives. A fee
-//! is made at the end of the latency, even if the client gave up waiting. That is the case that doubles fees elsewhere.
+//! It makes a fee for a quote ([`Fee`]) and keeps its promises about idempotency keys, look-ups and voiding, except for
+//! the faults in [`Faults`]: it answers late or never, refuses, hangs up before or after the fee was made, and gives
+//! answers that cannot be stored, that are cut, or that look like those of an ingress. A fee is made at the end of the
+//! latency, even if the client gave up waiting: the case that doubles fees elsewhere.
 //!
-//! `routes` takes a call, `weather` rolls its fate, `connection` lets the fate happen and `book` remembers the fee.
+//! `routes` takes a call, `fault_injector` plans its fault, `connection` carries the plan out, and `book` remembers the
+//! fee.
 
 mod answers;
 mod book;
 mod connection;
+mod fault_injector;
 mod faults;
 mod fee;
 mod port;
@@ -17,7 +19,6 @@ mod routes;
 #[cfg(test)]
 mod tests;
 mod traffic;
-mod weather;
 
 use std::io;
 use std::net::SocketAddr;
@@ -32,9 +33,9 @@ pub use faults::Faults;
 pub use fee::{Fee, RATE_BPS};
 
 use book::Book;
+use fault_injector::FaultInjector;
 use port::Port;
 use traffic::Traffic;
-use weather::Weather;
 
 /// How long open calls may take to end when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -43,18 +44,18 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 pub struct SampleFeeServer {
     inner: Arc<Inner>,
     addr: SocketAddr,
-    /// Taken out while it is being opened or shut; gone for good if that failed.
+    /// `None` while it is being opened or shut, and for good if that failed.
     port: tokio::sync::Mutex<Option<Port>>,
 }
 
 /// What the server's tasks share.
 struct Inner {
     book: Mutex<Book>,
-    weather: Weather,
+    injector: FaultInjector,
     traffic: Arc<Traffic>,
-    /// Every task of the server, fees still to be made included.
+    /// All tasks of the server, including fees that are still to be made.
     work: TaskTracker,
-    /// No new calls; those open may end.
+    /// Accept no new calls; open calls may end.
     closing: CancellationToken,
     /// Ends all calls at once.
     all_connections: CancellationToken,
@@ -69,7 +70,7 @@ impl SampleFeeServer {
     pub async fn start(bind: SocketAddr, faults: Faults) -> io::Result<Self> {
         let inner = Arc::new(Inner {
             book: Mutex::default(),
-            weather: Weather::new(faults),
+            injector: FaultInjector::new(faults),
             traffic: Arc::default(),
             work: TaskTracker::new(),
             closing: CancellationToken::new(),
@@ -127,37 +128,37 @@ impl SampleFeeServer {
         self.inner.traffic.open_max()
     }
 
-    /// Puts other faults in force for the calls to come, with fresh dice.
+    /// Replaces the faults for later calls, and reseeds.
     pub fn set_faults(&self, faults: Faults) {
-        self.inner.weather.change(faults);
+        self.inner.injector.change(faults);
     }
 
-    /// Cuts every connection and refuses new ones until [`up`](Self::up); fees are remembered, and those on their way
+    /// Cuts every connection and refuses new ones until [`up`](Self::up). Fees are remembered, and fees of open calls
     /// are still made.
     ///
     /// # Errors
-    /// The port was lost to another process.
+    /// If the port was lost to another process.
     pub async fn down(&self) -> io::Result<()> {
         let mut port = self.port.lock().await;
         *port = Some(port.take().ok_or_else(port_lost)?.shut().await?);
         Ok(())
     }
 
-    /// Takes calls again after [`down`](Self::down), on the same port.
+    /// Accepts calls again after [`down`](Self::down), on the same port.
     ///
     /// # Errors
-    /// The port was lost to another process.
+    /// If the port was lost to another process.
     pub async fn up(&self) -> io::Result<()> {
         let mut port = self.port.lock().await;
         *port = Some(port.take().ok_or_else(port_lost)?.open(&self.inner)?);
         Ok(())
     }
 
-    /// Stops in order: open calls are answered and fees on their way are made, for up to 5 s; calls that hang are cut.
+    /// Stops in order, within 5 s: open calls are answered and their fees made; calls that hang are cut.
     pub async fn stop(self) {
         self.inner.closing.cancel();
         self.inner.work.close();
-        // Whatever takes longer is cut when self is dropped, on the way out.
+        // Dropping self cuts calls that take longer.
         let _ = tokio::time::timeout(STOP_GRACE, self.inner.work.wait()).await;
     }
 
@@ -167,7 +168,7 @@ impl SampleFeeServer {
     /// The address cannot be bound.
     pub async fn run_until(bind: SocketAddr, faults: Faults, shutdown: CancellationToken) -> io::Result<()> {
         let server = Self::start(bind, faults).await?;
-        tracing::info!(addr = %server.addr, "the sample fee server listens");
+        tracing::info!(addr = %server.addr, "sample fee server started");
         shutdown.cancelled().await;
         server.stop().await;
         Ok(())
@@ -184,7 +185,7 @@ fn port_lost() -> io::Error {
     io::Error::new(io::ErrorKind::AddrInUse, "the port was lost to another process")
 }
 
-/// Every lock here guards plain data that is whole between any two statements, so a panic elsewhere leaves it usable.
+/// The data is consistent between any two statements, so a lock poisoned by a panic is usable.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The listening port: open, or shut so that the kernel refuses whoever calls.
+//! The listening port: open, or shut so that the kernel refuses connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use tokio_util::task::TaskTracker;
 use super::Inner;
 use super::connection::Connection;
 
-/// Clients that the kernel lets wait for being accepted.
+/// Connections that the kernel queues.
 const BACKLOG: u32 = 1024;
 
-/// Pause after a failed accept: mostly the process is out of file descriptors, and trying at once would spin.
+/// The pause after a failed accept: usually the process is out of file descriptors, and retrying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) enum Port {
@@ -28,15 +28,15 @@ pub(super) enum Port {
         accepting: JoinHandle<()>,
         connections: TaskTracker,
     },
-    /// Bound but not listening: connections are refused, and nobody else can take the port meanwhile.
+    /// Bound but not listening: connections are refused, and no other process can take the port.
     Shut(TcpSocket),
 }
 
 impl Port {
-    /// A port that is bound, but not open yet.
+    /// A port that is bound but not open yet.
     pub fn bind(addr: SocketAddr) -> io::Result<Self> {
         let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // Connections of a former life that linger in TIME_WAIT must not hinder us.
+        // Earlier connections in TIME_WAIT must not prevent the bind.
         socket.set_reuseaddr(true)?;
         socket.bind(addr)?;
         Ok(Self::Shut(socket))
@@ -49,7 +49,7 @@ impl Port {
         }
     }
 
-    /// Takes calls from now on; an open port stays as it is.
+    /// Accepts connections from now on; an open port stays open.
     pub fn open(self, server: &Arc<Inner>) -> io::Result<Self> {
         let Self::Shut(socket) = self else { return Ok(self) };
         let listener = socket.listen(BACKLOG)?;
@@ -61,11 +61,11 @@ impl Port {
         Ok(Self::Open { addr, everything, accepting, connections })
     }
 
-    /// Cuts all connections and refuses new ones; a shut port stays as it is.
+    /// Cuts all connections and refuses new ones; a shut port stays shut.
     pub async fn shut(self) -> io::Result<Self> {
         let Self::Open { addr, everything, accepting, connections } = self else { return Ok(self) };
         everything.cancel();
-        // The listener must be gone before the port can be bound anew.
+        // The listener must be gone before the port can be bound again.
         let _ = accepting.await;
         connections.close();
         connections.wait().await;
@@ -86,7 +86,7 @@ async fn accept(listener: TcpListener, server: Arc<Inner>, everything: Cancellat
                 server.work.spawn(connections.track_future(connection.serve(stream)));
             }
             Err(error) => {
-                tracing::debug!(%error, "a connection could not be accepted");
+                tracing::debug!(%error, "accepting a connection failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

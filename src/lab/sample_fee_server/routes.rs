@@ -43,17 +43,17 @@ async fn make_fee(
     let server = &connection.server;
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
     locked(&server.book).arrive(key);
-    let faults = server.weather.faults();
+    let faults = server.injector.faults();
     authorise(&headers, &faults)?;
     let request = FeeRequest::parse(&body).map_err(|detail| Problem::new(StatusCode::BAD_REQUEST, detail))?;
 
     let key = key.filter(|_| !faults.no_idempotency).map(str::to_owned);
-    let answer = connection.meet(server.weather.roll(), move |server| {
-        // Its own statement: the book is closed again before the answer is written.
+    let answer = connection.inject(server.injector.next_call(), move |server| {
+        // A statement of its own, so that the lock is released before the answer is written.
         let made = locked(&server.book).make(key.as_deref(), request, Utc::now());
         match made {
             Made::New(fee) => (StatusCode::CREATED, Json(fee)).into_response(),
-            Made::Before(fee) => Json(fee).into_response(),
+            Made::Existing(fee) => Json(fee).into_response(),
             Made::OtherBody => {
                 let detail = "the Idempotency-Key was used with another body".to_owned();
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).into_response()
@@ -74,10 +74,10 @@ async fn void_fees(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let weather = &connection.server.weather;
-    authorise(&headers, &weather.faults())?;
+    let injector = &connection.server.injector;
+    authorise(&headers, &injector.faults())?;
     let VoidRequest { quote_id } = serde_json::from_slice(&body).map_err(Problem::bad_request)?;
-    let answer = connection.meet(weather.roll(), move |server| {
+    let answer = connection.inject(injector.next_call(), move |server| {
         if locked(&server.book).void(quote_id) {
             return StatusCode::NO_CONTENT.into_response();
         }
@@ -99,7 +99,7 @@ async fn list_fees(
     headers: HeaderMap,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let faults = connection.server.weather.faults();
+    let faults = connection.server.injector.faults();
     authorise(&headers, &faults)?;
     let Query(wanted) = wanted.map_err(Problem::bad_request)?;
     let Some(quote_id) = wanted.quote_id else {
@@ -135,7 +135,7 @@ pub(super) fn failure(faults: &Faults) -> Response {
     response
 }
 
-/// The answer to a call whose fee was made all the same.
+/// The answer to a call that fails after its fee was made.
 pub(super) fn failed_after_commit(faults: &Faults) -> Response {
     Problem::new(faults.commit_fail_status, "the server was told to fail after the fee was made".to_owned())
         .into_response()

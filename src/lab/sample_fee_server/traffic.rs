@@ -1,4 +1,4 @@
-//! How many calls came, when, and how many were open at once.
+//! Counts calls: their times, and how many were open at once.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ pub(super) struct Traffic {
     open_max: AtomicUsize,
 }
 
-/// A call that is being answered; it counts as open until this is dropped, which hanging up also does.
+/// A call that is being answered. It counts as open until it is dropped, which also happens when the client hangs up.
 pub(super) struct OpenCall(Arc<Traffic>);
 
 impl Traffic {
@@ -40,7 +40,7 @@ impl Drop for OpenCall {
     }
 }
 
-/// The most arrivals within any stretch of time shorter than `window`.
+/// The most arrivals within any time span shorter than `window`.
 pub(super) fn largest_burst(arrivals: &[Instant], window: Duration) -> usize {
     let mut first = 0;
     let mut largest = 0;

@@ -1,4 +1,5 @@
-//! Clients: most are patient, some hang up at any instant, some have a key and ask again, some take their quote back.
+//! The clients. Most are patient; some hang up at any moment; some have a key and repeat the call; some cancel their
+//! quote.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -14,27 +15,27 @@ use uuid::Uuid;
 
 use super::ingress::{KINDS, POISON};
 
-/// One submission in so many is poison, a batch, or taken back.
+/// One submission in this many is poison, a batch, cancelled, or abandoned by its client.
 const POISON_ONE_IN: u32 = 25;
 const BATCH_ONE_IN: u32 = 10;
 const CANCEL_ONE_IN: u32 = 12;
 const HANG_UP_ONE_IN: u32 = 8;
 const BATCH_SIZE: u32 = 4;
-/// The longest that a client stays that hangs up.
-const STAY_MS: u64 = 40;
-/// Times that a client asks who wants an answer.
+/// The longest time, in milliseconds, after which a client hangs up.
+const HANG_UP_MS_MAX: u64 = 40;
+/// How often a client repeats a call that got no final answer.
 const TRIES: u32 = 12;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The clients of one run.
+/// All clients of one run.
 #[derive(Clone, Debug)]
 pub(super) struct Clients {
     pub client: Client,
     /// The base URL of the API.
     pub api: String,
-    /// What customers' names begin with, or continue with.
+    /// Part of every customer's name, so that runs do not share customers.
     pub name: String,
-    /// Submissions in all, and a second.
+    /// Submissions in total, and per second.
     pub submissions: u32,
     pub rate: f64,
     pub poison: bool,
@@ -42,66 +43,66 @@ pub(super) struct Clients {
     pub seed: u64,
 }
 
-/// A submission, and what its client knows of it.
+/// A submission, and what its client knows about it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Submission {
-    /// One a quote; no other submission has them.
+    /// One customer per quote; no other submission has it.
     pub customers: Vec<String>,
     pub keyed: bool,
-    /// Times that the client hung up without an answer.
+    /// How often the client hung up without an answer.
     pub hung_up: u32,
     /// The quotes of each `201`.
     pub accepted: Vec<Vec<Uuid>>,
-    /// The last answer said that it will never be stored, and no earlier call went unanswered.
+    /// The last answer said that nothing is stored, and every earlier call was answered.
     pub refused: bool,
-    /// The client was told that this quote is cancelled.
+    /// The quote whose cancellation was confirmed (`200`).
     pub cancelled: Option<Uuid>,
-    /// The client asked for this quote to be cancelled, whatever it was told.
+    /// The quote that the client tried to cancel, whatever the answer.
     pub cancelling: Option<Uuid>,
 }
 
-/// What a call came to.
+/// The result of a call.
 enum Answer {
     Accepted(Vec<Uuid>),
-    /// It will never be stored.
+    /// Final: nothing is stored.
     Refused,
-    /// Not now, or nobody knows.
-    Again,
+    /// No final answer.
+    Retry,
 }
 
 impl Clients {
-    /// Submits at a steady rate, whatever becomes of those before, and returns when each client has what it wants.
+    /// Submits at a steady rate, whatever the answers to earlier submissions, and returns when all clients are done.
     pub async fn run(&self) -> Vec<Submission> {
         let begun = Instant::now();
-        let mut dice = StdRng::seed_from_u64(self.seed ^ 0xC11E);
+        let mut rng = StdRng::seed_from_u64(self.seed ^ 0xC11E);
         let mut all = JoinSet::new();
         for number in 0..self.submissions {
             sleep_until(begun + Duration::from_secs_f64(f64::from(number) / self.rate)).await;
-            let one = One::new(self, number, &mut dice);
+            let one = TestClient::new(self, number, &mut rng);
             all.spawn(one.run());
         }
         all.join_all().await
     }
 }
 
-/// One client with one submission.
-struct One {
+/// A client with one submission.
+struct TestClient {
     client: Client,
     api: String,
     key: Option<String>,
-    stay: Option<Duration>,
+    hang_up_after: Option<Duration>,
     cancel_after: Option<Duration>,
     known: Submission,
 }
 
-impl One {
-    fn new(clients: &Clients, number: u32, dice: &mut StdRng) -> Self {
-        let mut one_in = |times: u32| dice.random_range(0..times) == 0;
+impl TestClient {
+    fn new(clients: &Clients, number: u32, rng: &mut StdRng) -> Self {
+        let mut one_in = |times: u32| rng.random_range(0..times) == 0;
         let (batch, poison, keyed) = (one_in(BATCH_ONE_IN), one_in(POISON_ONE_IN), one_in(2));
         let (hangs_up, cancels) = (one_in(HANG_UP_ONE_IN) && clients.hang_up, one_in(CANCEL_ONE_IN));
         let size = if batch { BATCH_SIZE } else { 1 };
-        // The first of a batch alone: its neighbours are to be settled all the same.
-        let poison = (poison && clients.poison).then(|| KINDS[dice.random_range(0..KINDS.len())]);
+        // Only the first of a batch is poison: its neighbours must be settled all the same.
+        let poison = (poison && clients.poison).then(|| KINDS[rng.random_range(0..KINDS.len())]);
         let name = |place: u32| match poison.filter(|_| place == 0) {
             Some(kind) => format!("{POISON}{kind}-{}-{number}", clients.name),
             None => format!("{}-{number}-{place}", clients.name),
@@ -110,23 +111,23 @@ impl One {
             client: clients.client.clone(),
             api: clients.api.clone(),
             key: keyed.then(|| format!("{}-{number}", clients.name)),
-            stay: hangs_up.then(|| Duration::from_micros(dice.random_range(0..STAY_MS * 1_000))),
-            cancel_after: cancels.then(|| Duration::from_millis(dice.random_range(0..3_000))),
+            hang_up_after: hangs_up.then(|| Duration::from_micros(rng.random_range(0..HANG_UP_MS_MAX * 1_000))),
+            cancel_after: cancels.then(|| Duration::from_millis(rng.random_range(0..3_000))),
             known: Submission { customers: (0..size).map(name).collect(), keyed, ..Submission::default() },
         }
     }
 
     async fn run(mut self) -> Submission {
-        let unanswered = match self.stay {
-            Some(stay) => self.hang_up_after(stay).await,
+        let unanswered = match self.hang_up_after {
+            Some(hang_up_after) => self.submit_and_hang_up(hang_up_after).await,
             None => false,
         };
-        // Without a key nobody asks again who may have been heard.
-        if self.key.is_some() || self.stay.is_none() {
+        // Without a key the client must not repeat a call that may have been received.
+        if self.key.is_some() || self.hang_up_after.is_none() {
             self.ask(unanswered).await;
         }
         if self.key.is_some() && !self.known.accepted.is_empty() {
-            // Whoever asks again gets the same answer.
+            // A repeated call with the same key must get the same answer.
             self.ask(true).await;
         }
         if let (Some(after), Some(quote)) = (self.cancel_after, self.quote()) {
@@ -136,12 +137,12 @@ impl One {
         self.known
     }
 
-    /// Whether the call went unanswered.
-    async fn hang_up_after(&mut self, stay: Duration) -> bool {
-        match timeout(stay, self.submit()).await {
+    /// Returns whether the call got no answer.
+    async fn submit_and_hang_up(&mut self, hang_up_after: Duration) -> bool {
+        match timeout(hang_up_after, self.submit()).await {
             Ok(Answer::Accepted(quotes)) => self.known.accepted.push(quotes),
             Ok(Answer::Refused) => self.known.refused = true,
-            Ok(Answer::Again) => return true,
+            Ok(Answer::Retry) => return true,
             Err(_) => {
                 self.known.hung_up += 1;
                 return true;
@@ -158,7 +159,7 @@ impl One {
                     self.known.refused = !unanswered;
                     return;
                 }
-                Answer::Again => unanswered = true,
+                Answer::Retry => unanswered = true,
             }
             if self.key.is_none() {
                 return;
@@ -181,10 +182,10 @@ impl One {
         match call.send().await {
             Ok(answer) if answer.status() == StatusCode::CREATED => match answer.json::<Value>().await {
                 Ok(body) => Answer::Accepted(ids(&body)),
-                Err(_) => Answer::Again,
+                Err(_) => Answer::Retry,
             },
             Ok(answer) if is_final(answer.status()) => Answer::Refused,
-            _ => Answer::Again,
+            _ => Answer::Retry,
         }
     }
 
@@ -201,7 +202,7 @@ impl One {
                     self.known.cancelled = Some(quote);
                     return;
                 }
-                // The fee server had refused it before.
+                // The fee server had refused the quote before.
                 Ok(StatusCode::CONFLICT) => return,
                 _ => sleep(PAUSE).await,
             }
@@ -210,13 +211,13 @@ impl One {
 }
 
 impl Submission {
-    /// Every quote that it was told to be stored.
+    /// All quotes that the client saw accepted.
     pub fn quotes(&self) -> BTreeSet<Uuid> {
         self.accepted.iter().flatten().copied().collect()
     }
 }
 
-/// Not one that a try later could change.
+/// Whether repeating the call cannot change the answer.
 fn is_final(status: StatusCode) -> bool {
     status.is_client_error()
         && ![StatusCode::CONFLICT, StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status)

@@ -1,56 +1,58 @@
-//! The kinds of faults, each by its name.
+//! The kinds of faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// What can go wrong. The doc lines are what `--help` says.
+/// A fault that can be injected. The doc lines appear in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
-    /// Processes are killed (SIGKILL) and started again, one or all
+    /// Kills one or all processes (SIGKILL) and restarts them
     Kill,
-    /// Workers are frozen (SIGSTOP) until their leases have ended, and go on
+    /// Freezes workers (SIGSTOP) until their leases have ended, then lets them continue
     Freeze,
-    /// One worker's clock jumps: ten minutes back, an hour ahead, a year ahead, and right again (needs faketime)
+    /// Makes one worker's clock jump: ten minutes or a day back, an hour or a year ahead, then right again (needs
+    /// faketime)
     Clock,
-    /// Clients hang up at any instant, with and without keys, and those with a key ask again
+    /// Clients hang up at any moment, with and without keys; those with a key repeat the call
     HangUp,
-    /// The fee server, or the way to it, is unavailable: refused, or 502 by the ingress
+    /// Makes the fee server unavailable: connections are refused, or the ingress answers 502
     Outage,
-    /// Calls fail at random at the fee server: 503, resets before and after the fee was made, no answer
+    /// Makes calls to the fee server fail at random: 503, resets before and after the fee was made, no answer
     Failures,
-    /// The ingress answers pages of its own: 404, 200, 302 and 503 in HTML, 404 in JSON
+    /// The ingress answers instead of the fee server: 404, 200, 302 and 503 in HTML, 404 in JSON
     Pages,
-    /// Answers are cut: the last byte missing, without a length, or 502 in place of the answer
+    /// Cuts answers: the last byte missing, no length, or 502 instead of the answer
     CutAnswers,
-    /// 429 with Retry-After for a while
+    /// Answers 429 with Retry-After for a while
     Throttle,
-    /// One customer in twenty-five gets answers that break the contract, or always 403 or 500; such quotes may die
+    /// Gives one customer in twenty-five answers that violate the contract, or always 403 or 500; their quotes may die
     Poison,
-    /// The way to the database gets long: 5 to 50 ms a message
+    /// Delays messages to the database by 5 to 50 ms
     DatabaseSlow,
-    /// Connections to the database are reset, by something between or by the server itself
+    /// Resets connections to the database, or lets the server end all sessions
     DatabaseCut,
-    /// Connections are cut before or after the server has read a COMMIT
+    /// Cuts connections before or after the server has read a COMMIT
     CommitCut,
-    /// The way to the database swallows everything for a while, then is cut
+    /// Swallows all traffic to the database for a while, then cuts the connections
     DatabaseSilent,
-    /// The database refuses to write, as a primary that has become a replica does
+    /// Makes the database refuse writes, like a primary that has become a replica
     ReadOnly,
-    /// Deadlocks and serialization errors, also at COMMIT; rivals that lock the same rows the other way round
+    /// Causes deadlocks and serialization errors, also at COMMIT; other sessions lock the same rows in the opposite
+    /// order
     Conflict,
-    /// The database crashes and starts again (needs --database-restart)
+    /// Crashes the database and restarts it (needs --database-restart)
     DatabaseCrash,
-    /// No file of one process may grow for a while, as if the disk were full (`SQLite`; needs prlimit)
+    /// Lets no file of one process grow for a while, like a full disk (`SQLite`; needs prlimit)
     DiskFull,
 }
 
-/// How often each was done.
+/// How often each fault was injected.
 pub type Counts = BTreeMap<Fault, u32>;
 
-/// Which database it is about.
+/// The database of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Engine {
     Sqlite,
@@ -59,7 +61,7 @@ pub(super) enum Engine {
 }
 
 impl Fault {
-    /// All there are.
+    /// All faults.
     #[must_use]
     pub fn all() -> BTreeSet<Self> {
         Self::value_variants().iter().copied().collect()
@@ -71,7 +73,7 @@ impl Fault {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Whether it can befall a fleet on this database.
+    /// Whether a fleet on this database can have it.
     pub(super) fn concerns(self, engine: Engine) -> bool {
         match self {
             Self::DatabaseSlow
@@ -85,14 +87,14 @@ impl Fault {
         }
     }
 
-    /// Whether it has a beginning and an end, or else befalls calls and submissions all the time.
+    /// Whether it has a beginning and an end; other faults affect calls and submissions all the time.
     pub(super) fn is_incident(self) -> bool {
         !matches!(self, Self::HangUp | Self::Failures | Self::CutAnswers | Self::Poison)
     }
 }
 
 impl Engine {
-    /// Of a URL such as `database.url` takes.
+    /// The database that a `database.url` names.
     pub(super) fn of(url: Option<&str>) -> Self {
         match url {
             Some(url) if url.starts_with("postgres") => Self::Postgres,

@@ -1,7 +1,7 @@
-//! Holds the books against each other: what clients were told, what the database holds, what the fee server made.
+//! Compares the books: what clients saw, what the database holds, what the fee server made.
 //!
-//! It runs in a process of its own, which has seen nothing of the run but the clients' book: what only a process that is
-//! gone believed to be stored is not found here.
+//! It runs in a separate process that knows only the clients' book. It cannot find anything that only a dead process
+//! believed to be stored.
 
 use std::{collections::HashMap, path::Path};
 
@@ -24,15 +24,15 @@ use crate::{
     strategy::RollbackSome,
 };
 
-/// What clients know, and where the fee server can be asked.
+/// What clients know, and where to ask the fee server.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Testimony {
+pub(super) struct ClientBook {
     pub fee_server: String,
     pub rollback_rate: f64,
     pub submissions: Vec<Submission>,
 }
 
-/// What the books say.
+/// The results.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Finding {
     pub accepted: usize,
@@ -43,13 +43,13 @@ pub(super) struct Finding {
     pub lost: usize,
     pub ghosts: usize,
     pub doubled: usize,
-    /// Quotes that died, or were rejected, for another's fault.
+    /// Quotes that died or were rejected for another's fault.
     pub innocent_dead: usize,
     pub guilty_dead: usize,
     pub violations: Vec<Broken>,
 }
 
-/// A [`Violation`] that can be read again.
+/// A [`Violation`] that can be deserialised.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Broken {
     pub promise: u8,
@@ -63,38 +63,38 @@ impl From<Broken> for Violation {
     }
 }
 
-/// Whatever is known of one stored quote.
-struct Known {
+/// What the database knows about one quote.
+struct StoredQuote {
     customer: String,
     status: Status,
-    /// The error of an event that is dead.
+    /// The last error of a dead event.
     dead: Option<String>,
 }
 
-/// Reads the clients' book at `path` and holds it against `db` and the fee server.
+/// Compares the clients' book at `path` with `db` and the fee server.
 ///
 /// # Errors
-/// Any error of the file, the database and the fee server: no finding.
+/// Any error of the file, the database or the fee server: there is no finding.
 pub(super) async fn judge(path: &Path, db: &Database) -> anyhow::Result<Finding> {
     let book = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let testimony: Testimony = serde_json::from_slice(&book)?;
+    let book: ClientBook = serde_json::from_slice(&book)?;
     let known = known(db).await?;
     let mut finding = Finding { stored: known.len(), ..Finding::default() };
     finding.confirmed = known.values().filter(|quote| quote.status == Status::Confirmed).count();
     finding.cancelled = known.values().filter(|quote| quote.status == Status::Cancelled).count();
-    finding.audit(db, &testimony, &known).await?;
+    finding.audit(db, &book, &known).await?;
     let by_customer = by_customer(&known);
-    for submission in &testimony.submissions {
-        finding.hear(submission, &known, &by_customer);
-        finding.look_for_ghosts(submission, testimony.rollback_rate, &by_customer);
+    for submission in &book.submissions {
+        finding.check_submission(submission, &known, &by_customer);
+        finding.check_ghosts(submission, book.rollback_rate, &by_customer);
     }
     for (id, quote) in &known {
-        finding.judge_death(*id, quote);
+        finding.check_dead(*id, quote);
     }
     Ok(finding)
 }
 
-async fn known(db: &Database) -> anyhow::Result<HashMap<Uuid, Known>> {
+async fn known(db: &Database) -> anyhow::Result<HashMap<Uuid, StoredQuote>> {
     use quote::Column;
     let quotes: Vec<(Uuid, String, Status)> = quote::Entity::find()
         .select_only()
@@ -111,12 +111,12 @@ async fn known(db: &Database) -> anyhow::Result<HashMap<Uuid, Known>> {
         .await?;
     let mut dead: HashMap<_, _> = dead.into_iter().collect();
     let known = |(id, customer, status)| {
-        (id, Known { customer, status, dead: dead.remove(&id).map(Option::unwrap_or_default) })
+        (id, StoredQuote { customer, status, dead: dead.remove(&id).map(Option::unwrap_or_default) })
     };
     Ok(quotes.into_iter().map(known).collect())
 }
 
-fn by_customer(known: &HashMap<Uuid, Known>) -> HashMap<&str, Vec<Uuid>> {
+fn by_customer(known: &HashMap<Uuid, StoredQuote>) -> HashMap<&str, Vec<Uuid>> {
     let mut by_customer = HashMap::<_, Vec<_>>::new();
     for (id, quote) in known {
         by_customer.entry(quote.customer.as_str()).or_default().push(*id);
@@ -124,8 +124,8 @@ fn by_customer(known: &HashMap<Uuid, Known>) -> HashMap<&str, Vec<Uuid>> {
     by_customer
 }
 
-impl Known {
-    fn is_guilty(&self) -> bool {
+impl StoredQuote {
+    fn is_poison(&self) -> bool {
         self.customer.starts_with(POISON)
     }
 }
@@ -138,15 +138,15 @@ impl Finding {
     async fn audit(
         &mut self,
         db: &Database,
-        testimony: &Testimony,
-        known: &HashMap<Uuid, Known>,
+        book: &ClientBook,
+        known: &HashMap<Uuid, StoredQuote>,
     ) -> anyhow::Result<()> {
-        let settings = Settings::load(&Sources::overrides([("fee_server.base_url", testimony.fee_server.clone())]))?;
+        let settings = Settings::load(&Sources::overrides([("fee_server.base_url", book.fee_server.clone())]))?;
         let mut found = Vec::new();
         audit::audit(db, settings.retention.delivered_for, |violation| found.push(violation)).await?;
         let client = FeeServer::new(&settings.fee_server, 1)?;
-        // The fee server never made a fee for the quotes that the ingress poisoned.
-        let innocent = |violation: &Violation| !known.get(&violation.quote_id).is_some_and(Known::is_guilty);
+        // The ingress answered for poison quotes, so the fee server has no fees for them.
+        let innocent = |violation: &Violation| !known.get(&violation.quote_id).is_some_and(StoredQuote::is_poison);
         let mut remote = Vec::new();
         audit::audit_remote(db, &client, None, |violation| remote.push(violation)).await?;
         found.extend(remote.into_iter().filter(innocent));
@@ -159,32 +159,41 @@ impl Finding {
         Ok(())
     }
 
-    /// What the client of one submission was told.
-    fn hear(&mut self, submission: &Submission, known: &HashMap<Uuid, Known>, by_customer: &HashMap<&str, Vec<Uuid>>) {
+    /// Compares the database with what the client of one submission saw.
+    fn check_submission(
+        &mut self,
+        submission: &Submission,
+        known: &HashMap<Uuid, StoredQuote>,
+        by_customer: &HashMap<&str, Vec<Uuid>>,
+    ) {
         let accepted = submission.quotes();
         self.accepted += accepted.len();
         for id in &accepted {
             let Some(quote) = known.get(id) else {
                 self.lost += 1;
-                self.break_promise(9, *id, format!("quote {id} was accepted (201) and is not stored"));
+                self.break_promise(9, *id, format!("quote {id} was accepted (201) but is not stored"));
                 continue;
             };
             let cancelled = submission.cancelled == Some(*id);
             let may_be_cancelled = submission.cancelling == Some(*id);
-            let is_as_told = match quote.status {
+            let is_as_expected = match quote.status {
                 Status::Confirmed => !cancelled,
                 Status::Cancelled => may_be_cancelled,
-                Status::Pending | Status::Rejected => quote.is_guilty() && !cancelled,
+                Status::Pending | Status::Rejected => quote.is_poison() && !cancelled,
             };
-            // One that died is told of with all that died.
-            if !is_as_told && quote.status != Status::Rejected && quote.dead.is_none() {
-                let told = if cancelled { "was cancelled (200)" } else { "was accepted (201)" };
-                self.break_promise(2, *id, format!("quote {id} {told} and is {:?} at the end", quote.status));
+            // Dead and rejected quotes are reported by `check_dead`.
+            if !is_as_expected && quote.status != Status::Rejected && quote.dead.is_none() {
+                let what = if cancelled { "was cancelled (200)" } else { "was accepted (201)" };
+                self.break_promise(2, *id, format!("quote {id} {what} but is {:?} at the end", quote.status));
             }
         }
         if submission.accepted.windows(2).any(|two| two[0] != two[1]) {
             let id = accepted.first().copied().unwrap_or_default();
-            self.break_promise(9, id, format!("quote {id}: the same key was answered with other quotes: {accepted:?}"));
+            self.break_promise(
+                9,
+                id,
+                format!("quote {id}: the same key was answered with different quotes: {accepted:?}"),
+            );
         }
         if submission.keyed || submission.hung_up > 0 {
             for customer in &submission.customers {
@@ -197,8 +206,8 @@ impl Finding {
         }
     }
 
-    /// What is stored although it was refused, or rolled back.
-    fn look_for_ghosts(&mut self, submission: &Submission, rollback_rate: f64, stored: &HashMap<&str, Vec<Uuid>>) {
+    /// Finds quotes that are stored although they were refused or rolled back.
+    fn check_ghosts(&mut self, submission: &Submission, rollback_rate: f64, stored: &HashMap<&str, Vec<Uuid>>) {
         let rollbacks = RollbackSome::new(rollback_rate);
         let rolled_back = submission.customers.iter().any(|customer| rollbacks.hits(customer));
         if !(rolled_back || submission.refused) {
@@ -206,21 +215,21 @@ impl Finding {
         }
         for id in submission.customers.iter().filter_map(|customer| stored.get(customer.as_str())).flatten() {
             self.ghosts += 1;
-            self.break_promise(4, *id, format!("quote {id} was refused or rolled back, and is stored"));
+            self.break_promise(4, *id, format!("quote {id} was refused or rolled back, but is stored"));
         }
     }
 
-    fn judge_death(&mut self, id: Uuid, quote: &Known) {
+    fn check_dead(&mut self, id: Uuid, quote: &StoredQuote) {
         let died = match (&quote.dead, quote.status) {
             (Some(error), _) => format!("died: {error}"),
             (None, Status::Rejected) => "was rejected".to_owned(),
             _ => return,
         };
-        if quote.is_guilty() {
+        if quote.is_poison() {
             self.guilty_dead += 1;
             return;
         }
         self.innocent_dead += 1;
-        self.break_promise(10, id, format!("quote {id} of {} {died}, for no fault of its own", quote.customer));
+        self.break_promise(10, id, format!("quote {id} of {} {died}, for another's fault", quote.customer));
     }
 }

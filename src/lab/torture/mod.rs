@@ -1,17 +1,17 @@
-//! A fleet under torture: real processes, their database, their clients and their fee server, each with all its faults. What
-//! remains is held against the promises by a process that has seen nothing of it.
+//! Breaks a fleet: real processes, their database, clients and fee server, each with all its faults. A separate process
+//! then checks the promises.
 //!
-//! Unlike [`compare`](crate::lab::compare), which measures, it only asks whether a promise can be broken, and takes as long and as
-//! many dice as it is given. `docs/torture.md` says what each fault is and how to read the verdict.
+//! Unlike [`compare`](crate::lab::compare), which measures, it only asks whether a promise can be broken, for as long
+//! as it is told to. `docs/torture.md` describes each fault and the verdict.
 
 mod clients;
-mod executioner;
+mod database_faults;
+mod environment;
 mod fault;
 mod ingress;
+mod injector;
 mod judge;
-mod rest;
-mod sabotage;
-mod scene;
+mod recovery;
 mod verdict;
 
 use std::{
@@ -28,95 +28,95 @@ use url::Url;
 use crate::{
     database::Database,
     lab::sample_fee_server::{Faults, SampleFeeServer},
-    lab::trial::{self, Fleet, Ground, Network, Role},
+    lab::testbed::{self, Fleet, Network, Role, TestDatabase},
     settings::Settings,
 };
 use clients::{Clients, Submission};
+use database_faults::DatabaseFaults;
+use environment::Environment;
 use fault::Engine;
 use ingress::Ingress;
-use judge::{Finding, Testimony};
-use sabotage::Sabotage;
-use scene::Scene;
+use judge::{ClientBook, Finding};
 
 pub use fault::{Counts, Fault};
 pub use ingress::Tally;
 pub use verdict::Verdict;
 
-/// A lease that ends soon after its worker.
+/// Short, so that the events of a dead worker are soon taken back.
 const LEASE: Duration = Duration::from_secs(4);
 const COOL_DOWN: Duration = Duration::from_millis(500);
 const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(2);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
-/// A worker looks for due events once a second.
+/// The schedule of the workers: once a second.
 const TICK: Duration = Duration::from_secs(1);
 /// The longest that a client waits for an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What is to be done to whom.
+/// What to run.
 #[derive(Clone, Debug)]
 pub struct Torture {
-    /// For how long.
+    /// How long.
     pub time: Duration,
-    /// Submissions a second, meanwhile.
+    /// Submissions a second.
     pub rate: u32,
-    /// How many workers there are, beside one process that serves.
+    /// The number of workers, besides one process that serves.
     pub workers: usize,
     /// The share of submissions that is rolled back.
     pub rollback_rate: f64,
-    /// The faults that are done, of those that concern the database.
+    /// The faults to inject, as far as they concern the database.
     pub faults: BTreeSet<Fault>,
-    /// What [`Fault::Failures`] are at the fee server.
+    /// The faults of the fee server for [`Fault::Failures`].
     pub fee_server: Faults,
-    /// Of the dice.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// A server to create a database on; an `SQLite` file in `out` without one.
+    /// A server to create a database on; without one, an `SQLite` file in `out`.
     pub database_url: Option<String>,
-    /// A shell command that crashes that server and starts it again.
+    /// A shell command that crashes that server and restarts it.
     pub database_restart: Option<String>,
-    /// How long the fleet may take to come to rest; what its settings say without it.
+    /// How long a recovery may take; by default what the settings imply.
     pub rest_bound: Option<Duration>,
-    /// Where the processes' log, the clients' book and the file go.
+    /// The directory for the processes' log, the clients' book and the `SQLite` file.
     pub out: PathBuf,
 }
 
 impl Torture {
-    /// Does it, and tells what remained of the promises. `tell` is told how far it is.
+    /// Runs it and returns the verdict. `progress` gets a line for each step.
     ///
     /// # Errors
-    /// The fleet could not be run, or nobody could judge it: no verdict.
-    pub async fn run(&self, tell: impl Fn(&str)) -> anyhow::Result<Verdict> {
+    /// If the fleet could not be run or judged: there is no verdict.
+    pub async fn run(&self, progress: impl Fn(&str)) -> anyhow::Result<Verdict> {
         std::fs::create_dir_all(&self.out).with_context(|| format!("cannot create {}", self.out.display()))?;
-        // Processes run in there: their paths must not depend on where that is.
+        // The processes run in this directory, so their paths must be absolute.
         let out = self.out.canonicalize()?;
         let client = Client::builder().timeout(CLIENT_TIMEOUT).no_proxy().tcp_nodelay(true).build()?;
         let fee_server = SampleFeeServer::start(([127, 0, 0, 1], 0).into(), Faults::default()).await?;
         let ingress = Ingress::start(&fee_server.base_url()).await?;
-        let ground = Ground::prepare("torture", self.database_url.as_deref(), &out).await?;
-        let mut scene = self.scene(client.clone(), &ground, &fee_server, &ingress, &out).await?;
-        scene.fleet.start()?;
-        scene.fleet.ready(&client).await?;
+        let database = TestDatabase::prepare("torture", self.database_url.as_deref(), &out).await?;
+        let mut environment = self.environment(client.clone(), &database, &fee_server, &ingress, &out).await?;
+        environment.fleet.start()?;
+        environment.fleet.ready(&client).await?;
 
-        let clients = self.clients(client.clone(), scene.fleet.api());
-        let (submissions, done) = tokio::join!(clients.run(), executioner::torment(&mut scene, self.time, &tell));
+        let clients = self.clients(client.clone(), environment.fleet.api());
+        let (submissions, done) = tokio::join!(clients.run(), injector::inject(&mut environment, self.time, &progress));
         let mut done = done?;
-        // What the last clients brought, long after the last fault.
-        tell("the fleet is left alone");
-        let rest = rest::come(&mut scene).await?;
-        tell(&rest.to_string());
-        done.rests.push(rest);
-        let unreadable = rest::unreadable_lists(&client, scene.fleet.api()).await;
-        if let Some(network) = &scene.network {
+        // The submissions of the last clients, after the last fault.
+        progress("all clients are done; waiting for the fleet to settle");
+        let recovery = recovery::wait(&mut environment).await?;
+        progress(&recovery.to_string());
+        done.recoveries.push(recovery);
+        let unreadable = recovery::unreadable_lists(&client, environment.fleet.api()).await;
+        if let Some(network) = &environment.network {
             done.faults.entry(Fault::CommitCut).and_modify(|count| *count = network.commits_cut());
         }
         let hung_up: u32 = submissions.iter().map(|submission| submission.hung_up).sum();
         done.faults.extend((hung_up > 0).then_some((Fault::HangUp, hung_up)));
 
-        // What only a living process believes to be stored is gone now.
-        scene.fleet.kill()?;
-        let finding = self.judge(&ground, &fee_server, submissions, &out)?;
+        // Kill everything, so that only what is really stored remains.
+        environment.fleet.kill()?;
+        let finding = self.judge(&database, &fee_server, submissions, &out)?;
         let verdict = verdict::reach(done, self.rest_bound(), ingress.tally(), fee_server.stats(), finding, unreadable);
-        drop(scene);
-        ground.clear().await?;
+        drop(environment);
+        database.clear().await?;
         fee_server.stop().await;
         Ok(verdict)
     }
@@ -124,29 +124,29 @@ impl Torture {
     fn rest_bound(&self) -> Duration {
         // The clock of a server stamps all times itself.
         let wrong_clocks = self.database_url.is_none() && self.faults.contains(&Fault::Clock);
-        self.rest_bound.unwrap_or_else(|| rest::bound(wrong_clocks))
+        self.rest_bound.unwrap_or_else(|| recovery::bound(wrong_clocks))
     }
 
-    async fn scene<'a>(
+    async fn environment<'a>(
         &'a self,
         client: Client,
-        ground: &Ground,
+        database: &TestDatabase,
         fee_server: &'a SampleFeeServer,
         ingress: &'a Ingress,
         out: &Path,
-    ) -> anyhow::Result<Scene<'a>> {
+    ) -> anyhow::Result<Environment<'a>> {
         let engine = Engine::of(self.database_url.as_deref());
         let conflicts = self.faults.contains(&Fault::Conflict);
-        let sabotage = Sabotage::prepare(ground.db(), engine, conflicts).await?;
-        let (url, network) = through_a_network(ground.url()).await?;
+        let database_faults = DatabaseFaults::prepare(database.db(), engine, conflicts).await?;
+        let (url, network) = through_a_network(database.url()).await?;
         let roles = [&[Role::Serve][..], &vec![Role::Worker; self.workers]].concat();
         let mut fleet = Fleet::new("torture", &roles, &settings(ingress), &url, out)?;
         fleet.roll_back(self.rollback_rate);
         if self.faults.contains(&Fault::DiskFull) {
-            fleet.outlive_full_disks();
+            fleet.survive_full_disks();
         }
         let clock = if self.faults.contains(&Fault::Clock) { fake_clock(&mut fleet, out)? } else { None };
-        Ok(Scene { plan: self, engine, client, fleet, fee_server, ingress, network, sabotage, clock })
+        Ok(Environment { plan: self, engine, client, fleet, fee_server, ingress, network, database_faults, clock })
     }
 
     fn clients(&self, client: Client, api: &str) -> Clients {
@@ -163,46 +163,46 @@ impl Torture {
         }
     }
 
-    /// Has a fresh process hold the books against each other.
+    /// Runs the judge in a separate process.
     fn judge(
         &self,
-        ground: &Ground,
+        database: &TestDatabase,
         fee_server: &SampleFeeServer,
         submissions: Vec<Submission>,
         out: &Path,
     ) -> anyhow::Result<Finding> {
-        let testimony = Testimony { fee_server: fee_server.base_url(), rollback_rate: self.rollback_rate, submissions };
-        let book = out.join("clients.json");
-        std::fs::write(&book, serde_json::to_vec(&testimony)?)?;
+        let book = ClientBook { fee_server: fee_server.base_url(), rollback_rate: self.rollback_rate, submissions };
+        let path = out.join("clients.json");
+        std::fs::write(&path, serde_json::to_vec(&book)?)?;
         let output = tokio::task::block_in_place(|| {
             let mut command = Command::new(std::env::current_exe()?);
-            trial::forget_settings(&mut command);
+            testbed::forget_settings(&mut command);
             command
                 .args(["torture", "--judge"])
-                .arg(&book)
+                .arg(&path)
                 .current_dir(out)
-                .env("FEEBOX__DATABASE__URL", ground.url())
+                .env("FEEBOX__DATABASE__URL", database.url())
                 .stdin(Stdio::null())
                 .stderr(Stdio::inherit())
                 .output()
         })?;
-        ensure!(output.status.success(), "there was no judgement");
-        serde_json::from_slice(&output.stdout).context("the judgement cannot be read")
+        ensure!(output.status.success(), "the judge failed");
+        serde_json::from_slice(&output.stdout).context("the finding of the judge cannot be read")
     }
 }
 
-/// Holds the clients' book at `path` against the database of these settings and the fee server; the finding, as JSON. What a
-/// torture runs as a process of its own.
+/// Compares the clients' book at `path` with the database of these settings and the fee server, and returns the finding
+/// as JSON. The torture runs this as a separate process.
 ///
 /// # Errors
-/// Any error of the file, the database and the fee server.
+/// Any error of the file, the database or the fee server.
 pub async fn judge(path: &Path, settings: &Settings) -> anyhow::Result<String> {
     let db = Database::connect(&settings.database).await?;
     Ok(serde_json::to_string(&judge::judge(path, &db).await?)?)
 }
 
-/// Everything happens fast: there is little time, and much to see. The number of attempts is the default: who dies for
-/// another shall be seen.
+/// Short times, because a run is short. The number of attempts is the default, so that events that die for another's
+/// fault show up.
 fn settings(ingress: &Ingress) -> Vec<(&'static str, String)> {
     let time = |time: Duration| humantime::format_duration(time).to_string();
     vec![
@@ -216,7 +216,7 @@ fn settings(ingress: &Ingress) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The same URL by way of a network that can break, if it names a host.
+/// The URL by way of a faulty network, if it names a host.
 async fn through_a_network(url: &str) -> anyhow::Result<(String, Option<Network>)> {
     let mut through = Url::parse(url)?;
     let port = match Engine::of(Some(url)) {
@@ -228,11 +228,11 @@ async fn through_a_network(url: &str) -> anyhow::Result<(String, Option<Network>
     let network = Network::start(format!("{host}:{}", through.port().unwrap_or(port))).await?;
     let addr = network.addr();
     through.set_host(Some(&addr.ip().to_string()))?;
-    ensure!(through.set_port(Some(addr.port())).is_ok(), "the URL of the database takes no port");
+    ensure!(through.set_port(Some(addr.port())).is_ok(), "the database URL accepts no port");
     Ok((through.to_string(), Some(network)))
 }
 
-/// Lets the last process read its time from a file, if there is faketime.
+/// Makes the last process read its clock from a file, if faketime is installed.
 fn fake_clock(fleet: &mut Fleet, out: &Path) -> anyhow::Result<Option<PathBuf>> {
     let shown = Command::new("faketime").args(["-f", "+0s", "sh", "-c", "echo $LD_PRELOAD"]).output();
     let Ok(shown) = shown else { return Ok(None) };
@@ -246,6 +246,6 @@ fn fake_clock(fleet: &mut Fleet, out: &Path) -> anyhow::Result<Option<PathBuf>> 
         ("FAKETIME_DISABLE_SHM", "1".to_owned()),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
     ];
-    fleet.surround(fleet.size() - 1, environment);
+    fleet.set_environment(fleet.size() - 1, environment);
     Ok(Some(file))
 }

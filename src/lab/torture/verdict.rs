@@ -1,4 +1,4 @@
-//! What remained of the promises.
+//! The verdict: whether the promises were kept.
 
 use std::time::Duration;
 
@@ -6,74 +6,75 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    executioner::Done,
     fault::{Counts, Fault},
     ingress::Tally,
+    injector::Injected,
     judge::Finding,
 };
 use crate::{audit::Violation, lab::sample_fee_server::Stats};
 
-/// What was done, what came of it, and each promise that did not hold.
+/// What was injected, the results, and every broken promise.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdict {
-    /// How often each fault was done. Those that befall single calls and submissions are counted by these.
+    /// How often each fault was injected. Faults of single calls and submissions count these.
     pub faults: Counts,
-    /// What the ingress before the fee server did and saw.
+    /// What the ingress did and saw.
     pub ingress: Tally,
-    /// Calls that the fee server got for fees.
+    /// Calls for fees that reached the fee server.
     pub requests: u64,
     /// Quotes whose submission was answered with 201.
     pub accepted: usize,
-    /// Quotes that are stored: those, and some whose client got no answer.
+    /// Quotes that are stored: the accepted ones, and some whose client got no answer.
     pub stored: usize,
     /// Quotes with a fee.
     pub confirmed: usize,
-    /// Quotes that were taken back.
+    /// Cancelled quotes.
     pub cancelled: usize,
     /// Accepted quotes that are not stored, or whose fee no event will bring.
     pub lost: usize,
-    /// Fees beyond a quote's first, at the fee server or on record.
+    /// Fees beyond a quote's first, at the fee server or as records.
     pub doubled: u64,
-    /// Fees or quotes of what was refused, rolled back or cancelled.
+    /// Fees or stored quotes of submissions that were refused, rolled back or cancelled.
     pub ghosts: usize,
-    /// Quotes for whose fee somebody called after their void, or whose events were delivered in another order.
+    /// Quotes whose fee was requested after their void, or whose events were delivered out of order.
     pub order_violations: usize,
     /// Quotes that died or were rejected for another's fault.
     pub innocent_dead: usize,
-    /// Poison quotes that died, as they may.
+    /// Poison quotes that died, which is allowed.
     pub guilty_dead: usize,
-    /// How long the fleet took to come to rest, each time, in milliseconds; none where it did not.
+    /// The duration of each recovery, in milliseconds; `None` if the fleet did not recover.
     pub rests_ms: Vec<Option<u64>>,
     /// The longest of them.
     pub longest_rest_ms: Option<u64>,
-    /// How long it may take.
+    /// How long a recovery may take.
     pub rest_bound_ms: u64,
-    /// Promises that were broken.
+    /// Broken promises.
     pub violations: Vec<Violation>,
 }
 
-/// Puts together what was done, seen and found.
+/// Combines injected faults, observations and findings.
 pub(super) fn reach(
-    done: Done,
+    done: Injected,
     rest_bound: Duration,
     tally: Tally,
     stats: Stats,
     finding: Finding,
     unreadable: Vec<String>,
 ) -> Verdict {
-    let of_nobody = |promise, sentence| Violation { promise, quote_id: Uuid::nil(), sentence };
+    let without_quote = |promise, sentence| Violation { promise, quote_id: Uuid::nil(), sentence };
     let mut violations: Vec<_> = finding.violations.into_iter().map(Violation::from).collect();
     let out_of_order = |quote: &Uuid| Violation {
         promise: 6,
         quote_id: *quote,
-        sentence: format!("a fee for quote {quote} was asked for after its void was answered"),
+        sentence: format!("a fee for quote {quote} was requested after its void was answered"),
     };
     violations.extend(tally.out_of_order.iter().map(out_of_order));
-    let late = done.rests.iter().filter(|rest| rest.took.is_none_or(|took| took > rest_bound));
-    violations.extend(late.map(|rest| of_nobody(10, format!("the fleet {rest}; it may take {rest_bound:.1?}"))));
-    violations.extend(unreadable.into_iter().map(|sentence| of_nobody(10, sentence)));
+    let late = done.recoveries.iter().filter(|recovery| recovery.took.is_none_or(|took| took > rest_bound));
+    violations
+        .extend(late.map(|recovery| without_quote(10, format!("the fleet {recovery}; the limit is {rest_bound:.1?}"))));
+    violations.extend(unreadable.into_iter().map(|sentence| without_quote(10, sentence)));
     let order_violations = violations.iter().filter(|broken| broken.promise == 6).count();
-    let rests_ms: Vec<_> = done.rests.iter().map(|rest| rest.took.map(milliseconds)).collect();
+    let rests_ms: Vec<_> = done.recoveries.iter().map(|recovery| recovery.took.map(milliseconds)).collect();
     Verdict {
         longest_rest_ms: rests_ms.iter().copied().collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max()),
         rests_ms,

@@ -1,9 +1,8 @@
-//! What the fleet shares about a destination: an operator's pause, the destination's own wish to be left alone
-//! (`Retry-After`), and the circuit.
+//! What keeps deliveries to a destination back: an operator's pause, a `Retry-After` of the destination, or an open circuit.
 //!
-//! The circuit opens after `circuit.failures` failures in a row, or at once when our credentials are refused; `weather` says
-//! what counts. While it is open one delivery at a time goes out in the whole fleet, the *probe*: the worker that moves
-//! `probe_at` forward has it. A probe that is delivered closes the circuit; one that fails leaves it open for another
+//! The circuit opens after `circuit.failures` failures in a row, or at once when our credentials are refused; `health` says
+//! what counts. While it is open, the whole fleet sends one delivery at a time, the *probe*. The worker that moves
+//! `probe_at` forward has it. A probe that is delivered closes the circuit. One that fails leaves it open for another
 //! `circuit.cool_down`, and the next probe is another event.
 
 use std::{collections::HashMap, time::Duration};
@@ -24,18 +23,18 @@ use crate::{
 
 /// Why nothing is claimed for a destination although events may be due.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// By an operator.
+pub enum Hold {
+    /// An operator paused it.
     Paused,
-    /// The destination asked to be left alone until then.
+    /// The destination asked not to be called before this time (`Retry-After`).
     NotBefore(DateTime<Utc>),
-    /// The next probe may go out then.
+    /// The circuit is open. The next probe may go out at this time.
     CircuitOpen(DateTime<Utc>),
 }
 
-impl Held {
-    /// How long it goes on from `now`, if it ends by itself.
-    pub(in crate::outbox) fn ends_in(&self, now: DateTime<Utc>) -> Option<Duration> {
+impl Hold {
+    /// How long it lasts from `now`; `None` if only an operator ends it.
+    pub(in crate::outbox) fn remaining(&self, now: DateTime<Utc>) -> Option<Duration> {
         match self {
             Self::Paused => None,
             Self::NotBefore(until) | Self::CircuitOpen(until) => Some((*until - now).to_std().unwrap_or_default()),
@@ -43,21 +42,21 @@ impl Held {
     }
 }
 
-/// Whether a claim may pass.
+/// What a claim may take.
 #[derive(Debug)]
-pub(in crate::outbox) enum Passage {
-    /// Deliveries flow.
-    Free,
-    /// One event may go out; the caller has the fleet's only probe until its lease ends.
+pub(in crate::outbox) enum Permit {
+    /// All that is due.
+    All,
+    /// One event: the caller has the fleet's only probe until its lease ends.
     Probe,
-    /// Nothing goes out.
-    Held(Held),
+    /// Nothing.
+    None(Hold),
 }
 
 /// What a claim learns about its destination.
 #[derive(Debug)]
-pub(in crate::outbox) struct Pass {
-    pub(in crate::outbox) passage: Passage,
+pub(in crate::outbox) struct GateCheck {
+    pub(in crate::outbox) permit: Permit,
     /// The ages of its events count from here at the earliest.
     pub(in crate::outbox) callable_since: Option<DateTime<Utc>>,
     pub(in crate::outbox) now: DateTime<Utc>,
@@ -66,11 +65,11 @@ pub(in crate::outbox) struct Pass {
 /// Makes sure that each destination has its row.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn ensure_destinations(db: &Database, names: &[&DestinationName]) -> Result<(), DbErr> {
     let now = db.now(db.connection()).await?;
     for name in names {
-        // To insert what is there makes MariaDB wait for whoever holds the row.
+        // Inserting a row that exists makes MariaDB wait for its lock.
         if destination::Entity::find_by_id(name.as_str()).one(db.connection()).await?.is_some() {
             continue;
         }
@@ -91,26 +90,26 @@ pub async fn ensure_destinations(db: &Database, names: &[&DestinationName]) -> R
     Ok(())
 }
 
-/// Why nothing may go out to `name`, if that is so. Takes no probe.
+/// What holds `name` back, if anything does. Takes no probe.
 ///
 /// # Errors
-/// What the database answers.
-pub async fn held(
+/// Any database error.
+pub async fn hold(
     db: &impl ConnectionTrait,
     name: &DestinationName,
     now: DateTime<Utc>,
-) -> Result<Option<Held>, DbErr> {
+) -> Result<Option<Hold>, DbErr> {
     let row = destination::Entity::find_by_id(name.as_str()).one(db).await?;
-    Ok(row.and_then(|row| hold(&believed(row, now), now)))
+    Ok(row.and_then(|row| hold_of(&without_wrong_clocks(row, now), now)))
 }
 
 /// The same by the database's clock, in one statement.
 ///
 /// # Errors
 /// Any database error.
-pub async fn held_now(db: &Database, name: &DestinationName) -> Result<Option<Held>, DbErr> {
-    let seen = see(db.connection(), db.clock(), name).await?;
-    Ok(seen.and_then(|Seen { row, now }| hold(&believed(row, now), now)))
+pub async fn hold_now(db: &Database, name: &DestinationName) -> Result<Option<Hold>, DbErr> {
+    let state = read(db.connection(), db.clock(), name).await?;
+    Ok(state.and_then(|State { row, now }| hold_of(&without_wrong_clocks(row, now), now)))
 }
 
 /// Since when each destination can be called. Time under a hold is not counted against its events: one that is held now
@@ -120,18 +119,18 @@ pub(in crate::outbox) async fn callable_since(
     now: DateTime<Utc>,
 ) -> Result<HashMap<String, DateTime<Utc>>, DbErr> {
     let rows = destination::Entity::find().all(db).await?;
-    let since = rows.into_iter().map(|row| believed(row, now));
+    let since = rows.into_iter().map(|row| without_wrong_clocks(row, now));
     let since = since.filter_map(|row| Some((callable(&row, now)?, row.name)));
     Ok(since.map(|(since, name)| (name, since)).collect())
 }
 
 fn callable(row: &destination::Model, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    if hold(row, now).is_some() { Some(now) } else { row.callable_since.max(row.not_before) }
+    if hold_of(row, now).is_some() { Some(now) } else { row.callable_since.max(row.not_before) }
 }
 
 /// The row without holds that a wrong clock has stored: they last longer than any setting permits, or the row was changed at
 /// a time that has not come yet.
-pub(in crate::outbox) fn believed(row: destination::Model, now: DateTime<Utc>) -> destination::Model {
+pub(in crate::outbox) fn without_wrong_clocks(row: destination::Model, now: DateTime<Utc>) -> destination::Model {
     let is_ahead = is_beyond(now, row.updated_at, SKEW_MAX);
     let not_before = row.not_before.filter(|until| !is_ahead && !is_beyond(now, *until, WAIT_MAX));
     let probe_at = row.probe_at.map(|at| if is_ahead || is_beyond(now, at, LEASE_MAX) { now } else { at });
@@ -139,59 +138,59 @@ pub(in crate::outbox) fn believed(row: destination::Model, now: DateTime<Utc>) -
     destination::Model { not_before, probe_at, updated_at, ..row }
 }
 
-fn hold(row: &destination::Model, now: DateTime<Utc>) -> Option<Held> {
+fn hold_of(row: &destination::Model, now: DateTime<Utc>) -> Option<Hold> {
     if row.paused_at.is_some() {
-        return Some(Held::Paused);
+        return Some(Hold::Paused);
     }
     if let Some(until) = row.not_before.filter(|until| *until > now) {
-        return Some(Held::NotBefore(until));
+        return Some(Hold::NotBefore(until));
     }
-    (row.circuit == Circuit::Open).then(|| Held::CircuitOpen(row.probe_at.unwrap_or(now)))
+    (row.circuit == Circuit::Open).then(|| Hold::CircuitOpen(row.probe_at.unwrap_or(now)))
 }
 
-/// A destination's row, and the time at which it was read: one question for both.
+/// A destination's row, and the time at which it was read: one statement for both.
 #[derive(FromQueryResult)]
-struct Seen {
+struct State {
     #[sea_orm(nested)]
     row: destination::Model,
     now: DateTime<Utc>,
 }
 
-async fn see(db: &impl ConnectionTrait, clock: &Clock, name: &str) -> Result<Option<Seen>, DbErr> {
-    let seen = destination::Entity::find_by_id(name).expr_as(clock.as_sql(db.get_database_backend()), "now");
-    seen.into_model().one(db).await
+async fn read(db: &impl ConnectionTrait, clock: &Clock, name: &str) -> Result<Option<State>, DbErr> {
+    let state = destination::Entity::find_by_id(name).expr_as(clock.as_sql(db.get_database_backend()), "now");
+    state.into_model().one(db).await
 }
 
-/// Asks whether deliveries to `name` may go out, and takes the probe for `probe_for` if one is due. Tells the time, too.
-pub(in crate::outbox) async fn pass(
+/// Checks whether deliveries to `name` may go out, and takes the probe for `probe_for` if one is due.
+pub(in crate::outbox) async fn check(
     txn: &DatabaseTransaction,
     clock: &Clock,
     name: &str,
     probe_for: Duration,
-) -> Result<Pass, DbErr> {
-    let Some(Seen { row, now }) = see(txn, clock, name).await? else {
-        return Ok(Pass { passage: Passage::Free, callable_since: None, now: clock.now(txn).await? });
+) -> Result<GateCheck, DbErr> {
+    let Some(State { row, now }) = read(txn, clock, name).await? else {
+        return Ok(GateCheck { permit: Permit::All, callable_since: None, now: clock.now(txn).await? });
     };
     let stored = row.probe_at;
-    let row = believed(row, now);
-    let passage = match hold(&row, now) {
-        None => Passage::Free,
-        Some(Held::CircuitOpen(probe_at)) if probe_at <= now => {
+    let row = without_wrong_clocks(row, now);
+    let permit = match hold_of(&row, now) {
+        None => Permit::All,
+        Some(Hold::CircuitOpen(probe_at)) if probe_at <= now => {
             take_probe(txn, &row.name, stored, now, after(now, probe_for)).await?
         }
-        Some(held) => Passage::Held(held),
+        Some(hold) => Permit::None(hold),
     };
-    Ok(Pass { passage, callable_since: callable(&row, now), now })
+    Ok(GateCheck { permit, callable_since: callable(&row, now), now })
 }
 
-/// Takes the probe that is due, and puts the next one off `until` then, if nobody was quicker.
+/// Takes the probe that is due, and puts the next one off until `until`, unless another worker was faster.
 async fn take_probe(
     txn: &DatabaseTransaction,
     name: &str,
     probe_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
-) -> Result<Passage, DbErr> {
+) -> Result<Permit, DbErr> {
     // Compare and set: of two workers that see the same probe due, one moves it and the other finds it moved.
     let taken = destination::Entity::update_many()
         .set(destination::ActiveModel { probe_at: Set(Some(until)), updated_at: Set(now), ..Default::default() })
@@ -203,11 +202,11 @@ async fn take_probe(
         })
         .exec(txn)
         .await?;
-    Ok(if taken.rows_affected == 1 { Passage::Probe } else { Passage::Held(Held::CircuitOpen(until)) })
+    Ok(if taken.rows_affected == 1 { Permit::Probe } else { Permit::None(Hold::CircuitOpen(until)) })
 }
 
-/// A question: has the fleet counted failures of `name` that a success would end? Asked along with another one, it saves
-/// settling, which is nearly always about successes, a statement that changes nothing.
+/// Whether the fleet has counted failures of `name` that a success would end. As part of another query it saves settling,
+/// which is nearly always about successes, a statement that changes nothing.
 pub(in crate::outbox) fn failures_counted(name: &str) -> SelectStatement {
     Query::select()
         .expr(Expr::val(1))

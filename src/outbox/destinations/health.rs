@@ -1,8 +1,8 @@
-//! What a batch of outcomes says about its destination, and whom each failure is held against.
+//! What a batch of outcomes says about the health of its destination, and what each failure is blamed on.
 //!
-//! A failure counts towards the circuit unless it is our own. Failures of one event that follow each other count as one: a bad
-//! event cannot open the circuit for others by itself. The row of the destination is read and locked only when an
-//! outcome may change it; calm weather writes nothing, so that the row is no bottleneck.
+//! A failure counts towards the circuit unless it is our own. Consecutive failures of one event count as one: a bad event
+//! cannot open the circuit for others by itself. The destination's row is read and locked only when an outcome may change
+//! it. As long as all is well nothing is written, so the row is no bottleneck.
 
 use std::time::Duration;
 
@@ -20,19 +20,19 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{believed, openings, streak::Streak};
+use super::{openings, streak::Streak, without_wrong_clocks};
 use crate::{
     clock::after,
     database::DatabaseTransaction,
     outbox::{Attempt, Failure, LeasedEvent, Outcome, Policy, status_in},
 };
 
-/// A 403 that is the last of so many failures in a row, of several events, is about our credentials.
+/// After this many consecutive failures, of several events, a 403 is about our credentials.
 const FORBIDDEN_IN_A_ROW: i32 = 3;
-/// How many of the events that settled last are looked at for a delivery.
-const SETTLED_SEEN_MAX: u64 = 1_000;
+/// How many of the events that settled last are searched for a delivery.
+const SETTLED_SEARCHED_MAX: u64 = 1_000;
 
-/// Whom a failed attempt is held against.
+/// What a failed attempt is blamed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::outbox) enum Blame {
     /// Its event: the attempt is spent, and the next one waits by the retry policy.
@@ -45,10 +45,10 @@ pub(in crate::outbox) enum Blame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Probe {
     Succeeded,
-    /// The destination is still unwell, or we are refused.
+    /// The destination still fails, or refuses our credentials.
     Failed,
-    /// It says nothing about others: one of them may go at once.
-    OfNoUse,
+    /// It says nothing about other events: one of them may go out at once.
+    Inconclusive,
 }
 
 /// How our credentials were refused.
@@ -59,15 +59,15 @@ enum Refusal {
     Unauthorised,
 }
 
-/// What a batch of outcomes, in the order in which they came, says about its destination.
+/// The health of a destination after a batch of outcomes, which are counted in the order in which they came.
 #[derive(Debug)]
-pub(in crate::outbox) struct Weather<'a> {
+pub(in crate::outbox) struct DestinationHealth<'a> {
     policy: &'a Policy,
     now: DateTime<Utc>,
-    /// The destination, locked; none in calm weather.
+    /// The destination, locked; none if no outcome can change it.
     row: Option<destination::Model>,
     /// An event was delivered within the last cool-down.
-    delivered_lately: bool,
+    delivered_recently: bool,
     streak: Streak,
     any_success: bool,
     reason: Option<String>,
@@ -76,23 +76,23 @@ pub(in crate::outbox) struct Weather<'a> {
     probe: Option<Probe>,
 }
 
-impl<'a> Weather<'a> {
+impl<'a> DestinationHealth<'a> {
     /// Reads and locks what the fleet shares about `name`, if `attempts` can change it.
-    pub(in crate::outbox) async fn look<R>(
+    pub(in crate::outbox) async fn read<R>(
         txn: &DatabaseTransaction,
         name: &str,
         attempts: &[Attempt<R>],
         policy: &'a Policy,
         now: DateTime<Utc>,
     ) -> Result<Self, DbErr> {
-        let mut weather = Self::calm(policy, now);
-        if is_calm(attempts) {
-            return Ok(weather);
+        let mut health = Self::unchanged(policy, now);
+        if !may_change(attempts) {
+            return Ok(health);
         }
         let row = destination::Entity::find_by_id(name).lock_exclusive().one(txn).await?;
-        weather.row = row.map(|row| believed(row, now));
-        if let Some(row) = &weather.row {
-            weather.streak =
+        health.row = row.map(|row| without_wrong_clocks(row, now));
+        if let Some(row) = &health.row {
+            health.streak =
                 Streak { count: row.consecutive_failures, event: row.failing_event, since: row.failing_since };
         }
         let in_doubt = |attempt: &Attempt<R>| match attempt.outcome {
@@ -102,18 +102,18 @@ impl<'a> Weather<'a> {
         };
         if attempts.iter().any(in_doubt) {
             let delivered = |attempt: &Attempt<R>| matches!(attempt.outcome, Outcome::Delivered(_));
-            weather.delivered_lately = attempts.iter().any(delivered)
+            health.delivered_recently = attempts.iter().any(delivered)
                 || delivered_between(txn, name, now - policy.circuit.cool_down, now).await?;
         }
-        Ok(weather)
+        Ok(health)
     }
 
-    fn calm(policy: &'a Policy, now: DateTime<Utc>) -> Self {
+    fn unchanged(policy: &'a Policy, now: DateTime<Utc>) -> Self {
         Self {
             policy,
             now,
             row: None,
-            delivered_lately: false,
+            delivered_recently: false,
             streak: Streak::default(),
             any_success: false,
             reason: None,
@@ -123,8 +123,8 @@ impl<'a> Weather<'a> {
         }
     }
 
-    /// Takes the next outcome into account, and answers whom it is held against if it failed.
-    pub(in crate::outbox) fn note<R>(&mut self, attempt: &Attempt<R>) -> Blame {
+    /// Counts the next outcome. Returns what it is blamed on if it failed.
+    pub(in crate::outbox) fn count<R>(&mut self, attempt: &Attempt<R>) -> Blame {
         let (event, outcome) = (&attempt.event, &attempt.outcome);
         let (mut probe, mut blame) = (Probe::Failed, Blame::Event);
         match outcome {
@@ -133,7 +133,9 @@ impl<'a> Weather<'a> {
                 self.succeed(event.probe);
                 probe = Probe::Succeeded;
             }
-            Outcome::NotSent(_) | Outcome::OutOfResources(_) => (probe, blame) = (Probe::OfNoUse, Blame::Destination),
+            Outcome::NotSent(_) | Outcome::OutOfResources(_) => {
+                (probe, blame) = (Probe::Inconclusive, Blame::Destination)
+            }
             Outcome::RetryAfter(_, wait) => {
                 self.retry_after = self.retry_after.max(Some(*wait));
                 blame = Blame::Destination;
@@ -144,15 +146,15 @@ impl<'a> Weather<'a> {
                 blame = Blame::Destination;
             }
             Outcome::Forbidden(_) => {
-                let its_own = self.is_its_own(event);
+                let only_this_event = self.is_about_one_event(event);
                 self.fail(Some(event.id), outcome);
-                blame = if its_own { Blame::Event } else { Blame::Destination };
-                if !its_own {
+                blame = if only_this_event { Blame::Event } else { Blame::Destination };
+                if !only_this_event {
                     self.refusal.get_or_insert(Refusal::Forbidden);
                 }
-                // As long as it is the only one, another event shows whether it is to blame: it need not wait for that.
-                if its_own || self.streak.alone().is_some() {
-                    probe = Probe::OfNoUse;
+                // As long as one event alone has failed, another one shows whose fault it is. It need not wait for that.
+                if only_this_event || self.streak.only_event().is_some() {
+                    probe = Probe::Inconclusive;
                 }
             }
             Outcome::Unreachable(_) => {
@@ -166,8 +168,8 @@ impl<'a> Weather<'a> {
             Outcome::Broken(_) => self.fail(Some(event.id), outcome),
             Outcome::Retry(_) | Outcome::Unknown(_) => {
                 self.fail(Some(event.id), outcome);
-                let alone = self.streak.alone() == Some(event.id);
-                if event.probe && !alone && !self.delivered_lately {
+                let is_alone = self.streak.only_event() == Some(event.id);
+                if event.probe && !is_alone && !self.delivered_recently {
                     blame = Blame::Destination;
                 }
             }
@@ -178,7 +180,7 @@ impl<'a> Weather<'a> {
         blame
     }
 
-    /// A success of a straggler says nothing about a destination that has failed since.
+    /// A late success, of a call from before the circuit opened, says nothing about a destination that has failed since.
     fn succeed(&mut self, probe: bool) {
         if probe || !self.is_open() {
             self.streak = Streak::default();
@@ -198,24 +200,24 @@ impl<'a> Weather<'a> {
         }
     }
 
-    /// Whether a 403 is about `event` alone: others have been delivered since its last one, or were just now and it is not one
-    /// of several in a row.
-    fn is_its_own(&self, event: &LeasedEvent) -> bool {
+    /// Whether a 403 is about `event` alone: others were delivered since its last 403, or within the last cool-down and this is
+    /// not one of several in a row.
+    fn is_about_one_event(&self, event: &LeasedEvent) -> bool {
         let Streak { count, event: last, since } = self.streak;
         let again = Failure::all_in(&event.failures).pop().filter(|failure| failure.outcome == "unauthorised");
         if again.is_some_and(|failure| count == 0 || since.is_some_and(|since| failure.at < since)) {
             return true;
         }
         let in_a_row = if last == Some(event.id) { count } else { count.saturating_add(1) };
-        self.delivered_lately && in_a_row < FORBIDDEN_IN_A_ROW
+        self.delivered_recently && in_a_row < FORBIDDEN_IN_A_ROW
     }
 
     fn is_open(&self) -> bool {
         self.row.as_ref().is_some_and(|row| row.circuit == Circuit::Open)
     }
 
-    /// Writes it down for the fleet, if it changes anything. `failures_counted` tells whether a success would.
-    pub(in crate::outbox) async fn share(
+    /// Saves it for the fleet, if anything changed. `failures_counted`: whether a success ends a count of failures.
+    pub(in crate::outbox) async fn save(
         self,
         txn: &DatabaseTransaction,
         name: &str,
@@ -228,18 +230,18 @@ impl<'a> Weather<'a> {
             return Ok(());
         };
         let now = self.now;
-        let row = self.applied(before.clone());
+        let row = self.apply_to(before.clone());
         if row == before {
             return Ok(());
         }
-        let moved = (before.circuit, row.circuit);
+        let transition = (before.circuit, row.circuit);
         let reason = row.circuit_reason.clone();
         destination::Model { updated_at: now, ..row }.into_active_model().reset_all().update(txn).await?;
-        openings::moved(txn, name, moved, reason.as_deref(), now).await
+        openings::record(txn, name, transition, reason.as_deref(), now).await
     }
 
-    /// The destination's row after it. Pure.
-    fn applied(self, mut row: destination::Model) -> destination::Model {
+    /// The destination's row with these outcomes. Pure.
+    fn apply_to(self, mut row: destination::Model) -> destination::Model {
         let Self { policy, now, .. } = self;
         let cooled_down = after(now, policy.circuit.cool_down);
         let not_before = self.retry_after.map(|wait| after(now, wait.min(policy.retry_after_max)));
@@ -257,9 +259,9 @@ impl<'a> Weather<'a> {
                 row.callable_since = Some(now);
             }
             (Circuit::Open, Some(Probe::Failed)) => row.probe_at = Some(cooled_down),
-            (Circuit::Open, Some(Probe::OfNoUse)) => row.probe_at = Some(now),
+            (Circuit::Open, Some(Probe::Inconclusive)) => row.probe_at = Some(now),
             (Circuit::Closed, _) if self.refusal.is_some() || too_many => {
-                let one_is_forbidden = self.refusal == Some(Refusal::Forbidden) && self.streak.alone().is_some();
+                let one_is_forbidden = self.refusal == Some(Refusal::Forbidden) && self.streak.only_event().is_some();
                 row.circuit = Circuit::Open;
                 row.circuit_opened_at = Some(now);
                 row.circuit_reason = self.reason;
@@ -271,23 +273,23 @@ impl<'a> Weather<'a> {
     }
 }
 
-/// Whether `attempts` change nothing about their destination but for failures that a success ends.
-fn is_calm<R>(attempts: &[Attempt<R>]) -> bool {
-    let mut calm = true;
+/// Whether `attempts` may change anything about their destination but a count of failures that a success ends.
+fn may_change<R>(attempts: &[Attempt<R>]) -> bool {
+    let mut failed = false;
     for Attempt { event, outcome, .. } in attempts {
-        calm = match outcome {
-            _ if event.probe => return false,
-            Outcome::RetryAfter(..) | Outcome::Unauthorised(_) | Outcome::Forbidden(_) => return false,
-            Outcome::Delivered(_) | Outcome::Refused(_) => true,
-            Outcome::NotSent(_) | Outcome::OutOfResources(_) => calm,
+        failed = match outcome {
+            _ if event.probe => return true,
+            Outcome::RetryAfter(..) | Outcome::Unauthorised(_) | Outcome::Forbidden(_) => return true,
+            Outcome::Delivered(_) | Outcome::Refused(_) => false,
+            Outcome::NotSent(_) | Outcome::OutOfResources(_) => failed,
             Outcome::Retry(_)
             | Outcome::Unreachable(_)
             | Outcome::Unknown(_)
             | Outcome::Broken(_)
-            | Outcome::Misdirected { .. } => false,
+            | Outcome::Misdirected { .. } => true,
         };
     }
-    calm
+    failed
 }
 
 async fn forget_failures(txn: &DatabaseTransaction, name: &str) -> Result<(), DbErr> {
@@ -307,15 +309,15 @@ async fn forget_failures(txn: &DatabaseTransaction, name: &str) -> Result<(), Db
         .map(drop)
 }
 
-/// Whether an event of `name` was delivered after `since`, and not after `now`. It reads the events that settled last, from the index of retention,
-/// and no more than [`SETTLED_SEEN_MAX`] of them.
+/// Whether an event of `name` was delivered after `since`, and not after `now`. It reads the events that settled last, from
+/// the index of retention, and no more than [`SETTLED_SEARCHED_MAX`] of them.
 async fn delivered_between(
     db: &impl ConnectionTrait,
     name: &str,
     since: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
-    // As the index is: partial over both where the database has that, and led by the status on MariaDB.
+    // As the index: partial over both statuses where the database has partial indexes, led by the status on MariaDB.
     let statuses: &[Status] = match db.get_database_backend() {
         DbBackend::MySql => &[Status::Delivered],
         _ => &[Status::Delivered, Status::Cancelled],
@@ -325,18 +327,18 @@ async fn delivered_between(
         .columns([Column::Destination, Column::Status])
         .filter(status_in(statuses))
         .filter(Column::SettledAt.gt(since))
-        // A clock that ran ahead once says nothing.
+        // Times in the future, by a clock that ran ahead, say nothing.
         .filter(Column::SettledAt.lte(now))
         .order_by_desc(Column::SettledAt)
-        .limit(SETTLED_SEEN_MAX)
+        .limit(SETTLED_SEARCHED_MAX)
         .into_query();
     let lately = Alias::new("lately");
-    let question = Query::select()
+    let query = Query::select()
         .expr(Expr::val(1))
         .from_subquery(last, lately.clone())
         .and_where(Expr::col((lately.clone(), Column::Destination)).eq(name))
         .and_where(Expr::col((lately, Column::Status)).eq(Status::Delivered))
         .limit(1)
         .to_owned();
-    Ok(db.query_one(&question).await?.is_some())
+    Ok(db.query_one(&query).await?.is_some())
 }

@@ -8,9 +8,9 @@ mod openings;
 mod state;
 mod streak;
 
-pub use gate::{Held, ensure_destinations, held, held_now};
-pub(super) use gate::{Pass, Passage, believed, callable_since, failures_counted, pass};
-pub(super) use health::{Blame, Weather};
+pub(super) use gate::{GateCheck, Permit, callable_since, check, failures_counted, without_wrong_clocks};
+pub use gate::{Hold, ensure_destinations, hold, hold_now};
+pub(super) use health::{Blame, DestinationHealth};
 pub(super) use openings::forget;
 pub use openings::{CircuitOpening, circuit_openings};
 pub use state::{DestinationState, OpenCircuit, Pause, destination, destinations, set_pause};

@@ -1,4 +1,4 @@
-//! When circuits were open, for whoever asks later why a quote had to wait. How they stand now is `gate`'s to know.
+//! The history of circuits: when each was open. Their current state is in `gate`.
 
 use chrono::{DateTime, Utc};
 use entity::{
@@ -13,12 +13,12 @@ use crate::{clock, database::DatabaseTransaction};
 
 pub use entity::circuit_opening::Model as CircuitOpening;
 
-/// Openings that are told at most: nobody reads more.
+/// The most openings that are returned.
 const OPENINGS_MAX: u64 = 100;
 
-/// Writes down that the circuit of `destination` went from one state to the other, for this reason. Whoever calls this holds
-/// the lock of the destination's row.
-pub(super) async fn moved(
+/// Records that the circuit of `destination` moved from one state to the other. The caller holds the lock of the
+/// destination's row.
+pub(super) async fn record(
     txn: &DatabaseTransaction,
     destination: &str,
     (from, to): (Circuit, Circuit),
@@ -48,7 +48,7 @@ pub(super) async fn moved(
 /// When the circuits of `destinations` were open between `since` and `until`, oldest first.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn circuit_openings(
     db: &impl ConnectionTrait,
     destinations: &[&str],
@@ -65,7 +65,7 @@ pub async fn circuit_openings(
         .await
 }
 
-/// Forgets openings that ended before `closed_before`. Those that ended in the future, by a clock that was wrong, end now.
+/// Deletes openings that ended before `closed_before`. Those that end in the future, by a clock that ran ahead, end now.
 pub(in crate::outbox) async fn forget(
     db: &impl ConnectionTrait,
     closed_before: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! What the fleet shares about each destination, as operators see it, and their pause.
+//! What the fleet shares about each destination, as operators see it, and an operator's pause.
 
 use chrono::{DateTime, Utc};
 use entity::destination::{ActiveModel, Circuit, Column, Entity, Model};
@@ -9,7 +9,7 @@ use sea_orm::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::believed;
+use super::without_wrong_clocks;
 use crate::database::DatabaseTransaction;
 
 /// A destination's shared state.
@@ -18,13 +18,13 @@ use crate::database::DatabaseTransaction;
 pub struct DestinationState {
     /// `fee-server`, `kafka`.
     pub name: String,
-    /// Set while an operator holds deliveries back.
+    /// Set while an operator pauses deliveries.
     pub paused: Option<Pause>,
-    /// The destination asked (`Retry-After`) not to be called before.
+    /// The destination asked not to be called before this time (`Retry-After`).
     pub not_before: Option<DateTime<Utc>>,
-    /// Set while too many deliveries fail.
+    /// Set while the circuit is open: too many deliveries failed.
     pub circuit: Option<OpenCircuit>,
-    /// In a row, of the whole fleet. Those of one event that follow each other count as one.
+    /// Of the whole fleet. Consecutive failures of one event count as one.
     pub consecutive_failures: i32,
 }
 
@@ -35,7 +35,7 @@ pub struct Pause {
     pub by: String,
     /// Since when.
     pub since: DateTime<Utc>,
-    /// And why, if it was told.
+    /// Why, if a reason was given.
     pub reason: Option<String>,
 }
 
@@ -53,26 +53,25 @@ pub struct OpenCircuit {
 /// All destinations, by name.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn destinations(db: &impl ConnectionTrait) -> Result<Vec<DestinationState>, DbErr> {
     let rows = Entity::find().order_by_asc(Column::Name).all(db).await?;
     Ok(rows.into_iter().map(DestinationState::from).collect())
 }
 
-/// The destination `name`, if Feebox has it.
+/// The destination `name`, if there is one.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn destination(db: &impl ConnectionTrait, name: &str) -> Result<Option<DestinationState>, DbErr> {
     Ok(Entity::find_by_id(name).one(db).await?.map(DestinationState::from))
 }
 
-/// Holds deliveries to `name` back in the whole fleet; `None` lets them flow. Deliveries that are leased are finished.
-/// Whoever paused first stays the one who did. Answers whether anything
-/// changed.
+/// Pauses deliveries to `name` in the whole fleet; `None` resumes them. Leased events are still delivered. A second pause
+/// changes nothing: the first operator's name and reason stay. Returns whether anything changed.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn set_pause(
     txn: &DatabaseTransaction,
     name: &str,
@@ -85,7 +84,7 @@ pub async fn set_pause(
     if row.paused_at.is_some() == pause.is_some() {
         return Ok(false);
     }
-    let Model { not_before, probe_at, .. } = believed(row, now);
+    let Model { not_before, probe_at, .. } = without_wrong_clocks(row, now);
     let change = ActiveModel {
         not_before: Set(not_before),
         probe_at: Set(probe_at),
@@ -101,7 +100,7 @@ pub async fn set_pause(
 }
 
 impl DestinationState {
-    /// Of a destination that nothing is known about: an event's that is no longer configured.
+    /// Of a destination without a row, for example one that is no longer configured.
     pub(crate) fn unknown(name: &str) -> Self {
         Self { name: name.into(), paused: None, not_before: None, circuit: None, consecutive_failures: 0 }
     }

@@ -1,4 +1,4 @@
-//! Failures of a destination in a row.
+//! Consecutive failures of a destination.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -6,16 +6,16 @@ use uuid::Uuid;
 /// Failures since the last success.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Streak {
-    /// Those of one event that follow each other count as one.
+    /// Consecutive failures of one event count as one.
     pub(super) count: i32,
-    /// The event that failed last; none if no event can be the cause.
+    /// The event that failed last; none if the failure cannot be an event's fault.
     pub(super) event: Option<Uuid>,
     pub(super) since: Option<DateTime<Utc>>,
 }
 
 impl Streak {
     /// The only event that has failed.
-    pub(super) fn alone(&self) -> Option<Uuid> {
+    pub(super) fn only_event(&self) -> Option<Uuid> {
         self.event.filter(|_| self.count == 1)
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use super::{Run, settle};
 use crate::{
     destination::Destination,
-    outbox::{self, Attempt, Claim, Held, LeasedEvent, Outcome},
+    outbox::{self, Attempt, Claim, Hold, LeasedEvent, Outcome},
     worker::{hold::Clearance, tell},
 };
 
@@ -69,12 +69,12 @@ impl<D: Destination> Run<'_, D> {
 
     pub(super) fn take(&mut self, claim: Claim) {
         let probe = claim.events.iter().any(|event| event.probe);
-        if probe || matches!(claim.held, Some(Held::CircuitOpen(_))) {
+        if probe || matches!(claim.hold, Some(Hold::CircuitOpen(_))) {
             self.worker.limiter.restart();
         }
-        if let Some(wait) = claim.held_for {
+        if let Some(wait) = claim.hold_remaining {
             // The probe of another worker may close a circuit long before its lease ends.
-            let open = matches!(claim.held, Some(Held::CircuitOpen(_)));
+            let open = matches!(claim.hold, Some(Hold::CircuitOpen(_)));
             let looks_again = if open { self.worker.policy.circuit.cool_down } else { wait };
             self.worker.hold.wake_in(wait.min(looks_again));
         }
@@ -89,12 +89,12 @@ impl<D: Destination> Run<'_, D> {
     pub(super) fn begin_look(&mut self) {
         if self.looking.is_none() && !self.waiting.is_empty() && Instant::now() >= self.clearance.look_at() {
             let worker = self.worker;
-            let look = outbox::held_now(&worker.db, worker.destination.name());
+            let look = outbox::hold_now(&worker.db, worker.destination.name());
             self.looking = Some(Box::pin(worker.in_time(look)));
         }
     }
 
-    pub(super) fn note_look(&mut self, looked: Result<Option<Held>, sea_orm::DbErr>) {
+    pub(super) fn note_look(&mut self, looked: Result<Option<Hold>, sea_orm::DbErr>) {
         match looked {
             Ok(held) => {
                 self.clearance = Clearance::seen(Instant::now());
@@ -109,9 +109,9 @@ impl<D: Destination> Run<'_, D> {
 
     /// The destination is to be left alone: what was claimed before that was known goes back, without spending its attempt.
     /// Not so the probe of an open circuit, which is what has leave to go.
-    pub(super) fn hold_back(&mut self, held: Option<&Held>) {
+    pub(super) fn hold_back(&mut self, held: Option<&Hold>) {
         let Some(held) = held else { return };
-        let keeps = |event: &LeasedEvent| event.probe && matches!(held, Held::CircuitOpen(_));
+        let keeps = |event: &LeasedEvent| event.probe && matches!(held, Hold::CircuitOpen(_));
         let (probes, others) = mem::take(&mut self.waiting).into_iter().partition(keeps);
         self.waiting = probes;
         for event in others {

@@ -8,7 +8,7 @@ use entity::outbox_event::Status as EventStatus;
 use feebox::audit::{audit, not_promised};
 use feebox::database::Database;
 use feebox::operator;
-use feebox::outbox::{Outcome, of_quote, prune};
+use feebox::outbox::{Outcome, of_aggregate, prune};
 use feebox::relay::Relay;
 use feebox::settings::Strategy;
 use sea_orm::DbBackend;
@@ -146,9 +146,14 @@ async fn what_retention_deletes_is_not_missed(desk: Desk) {
     desk.deliver().await;
     let (_, dead) = desk.submit_refused().await;
     let (given_up, _) = desk.submit().await;
-    operator::cancel(&desk.db, Relay::default(), ANN, of_quote(desk.db.connection(), given_up).await.unwrap()[0].id)
-        .await
-        .unwrap();
+    operator::cancel(
+        &desk.db,
+        Relay::default(),
+        ANN,
+        of_aggregate(desk.db.connection(), given_up).await.unwrap()[0].id,
+    )
+    .await
+    .unwrap();
     desk.advance(8 * 24 * 3600);
     let week_ago = desk.now().await - Duration::from_hours(7 * 24);
     assert_eq!(prune(&desk.db, week_ago).await.unwrap(), 4);

@@ -124,7 +124,7 @@ async fn each_reads_what_it_asks_for(outbox: &TestOutbox, last: u64) {
         txn.rollback().await.unwrap();
     }
     let behind = outbox.now().await - Duration::from_hours(1);
-    for (number, question) in audit::questions(behind, Uuid::nil(), 10_000).into_iter().enumerate() {
+    for (number, question) in audit::queries(behind, Uuid::nil(), 10_000).into_iter().enumerate() {
         // An audit looks at each row once, and looks up two others for it at most.
         let it = Hot::new(outbox, format!("check {number}"), &question, 4 * last);
         let txn = outbox.db.begin().await.unwrap();
@@ -166,7 +166,7 @@ async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
     let rows = events().map(|id| (id, vec![Cell::Text("pending".into()), Cell::Keep])).collect();
     let mut all = vec![
         built("write down", back_to_pending.statements(backend, 512 * 1024, rows).remove(0), named + 2 * KEYS),
-        hot("look", &statements::anything(&FEE_SERVER, &clock), 10),
+        hot("look", &statements::work_due(&FEE_SERVER, &clock), 10),
         built("claim", statements::due(&FEE_SERVER, now, 100).build(backend), asked),
         built("lease", lease.build(backend), named),
         built("lock", statements::locked(&FEE_SERVER, clock.clone(), events()).build(backend), named),

@@ -4,9 +4,10 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::Utc;
-use feebox::destination::{Delivery, FeeServer, Receipt};
+use feebox::destination::{Delivery, FeeServer, FeeServerReceipt};
 use feebox::fees::Fee;
-use feebox::outbox::Outcome;
+use feebox::outbox::{EventType, Outcome};
+use feebox::quotes::{QUOTE_CANCELLED, QUOTE_SUBMITTED};
 use feebox::settings::{Settings, Sources};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -84,7 +85,7 @@ async fn fee_server(answers: impl IntoIterator<Item = Vec<u8>>) -> (FeeServer, R
     (FeeServer::new(&Settings::load(&Sources::overrides(settings)).unwrap().fee_server, 8).unwrap(), server)
 }
 
-fn delivery<'a>(event_type: &'a str, payload: &'a Value) -> Delivery<'a> {
+fn delivery<'a>(event_type: &'a EventType, payload: &'a Value) -> Delivery<'a> {
     Delivery {
         id: Uuid::now_v7(),
         quote_id: *QUOTE,
@@ -100,14 +101,14 @@ fn delivery<'a>(event_type: &'a str, payload: &'a Value) -> Delivery<'a> {
 async fn asked(answer: Vec<u8>) -> Outcome<(u16, Fee)> {
     let (fee_server, _server) = fee_server([answer]).await;
     let payload = json!({ "quote_id": *QUOTE, "currency": "EUR" });
-    fee_server.make_fee(delivery("quote.submitted", &payload)).await
+    fee_server.make_fee(delivery(&QUOTE_SUBMITTED, &payload)).await
 }
 
 /// What a call that takes a fee back comes to.
-async fn voided(answer: Vec<u8>) -> Outcome<Receipt> {
+async fn voided(answer: Vec<u8>) -> Outcome<FeeServerReceipt> {
     let (fee_server, _server) = fee_server([answer]).await;
     let payload = json!({ "quote_id": *QUOTE });
-    fee_server.hand_over(delivery("quote.cancelled", &payload)).await
+    fee_server.hand_over(delivery(&QUOTE_CANCELLED, &payload)).await
 }
 
 async fn each(answers: Vec<Vec<u8>>, expected: Expected) {
@@ -303,7 +304,7 @@ async fn an_answer_that_is_cut_at_any_byte_kills_nothing() {
     let payload = json!({ "quote_id": *QUOTE, "currency": "EUR" });
     for at in 0..fee.len() {
         for _ in 0..4 {
-            let outcome = fee_server.make_fee(delivery("quote.submitted", &payload)).await;
+            let outcome = fee_server.make_fee(delivery(&QUOTE_SUBMITTED, &payload)).await;
             let expected: &[Expected] = if at == 0 { &[Unknown, MisdirectedUnknown] } else { &[Unknown] };
             assert!(expected.contains(&Expected::of(&outcome)), "{at}: {outcome:?}");
         }

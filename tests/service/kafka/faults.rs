@@ -6,7 +6,7 @@ use entity::destination::{self, Circuit};
 use entity::outbox_event::Status;
 use feebox::operator;
 use feebox::outbox::{self, NewEvent};
-use feebox::quotes::{KAFKA, QUOTE_SUBMITTED};
+use feebox::quotes::{KAFKA, QUOTE, QUOTE_SUBMITTED};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Error};
@@ -96,7 +96,15 @@ async fn a_record_that_is_too_large_goes_dead_alone() {
     relayed.submit(3).await;
     let (quote_id, payload) = (Uuid::now_v7(), json!("x".repeat(1_100_000)));
     let (event_type, destination) = (QUOTE_SUBMITTED.clone(), KAFKA.clone());
-    let event = NewEvent { quote_id, event_type, destination, sequence: 1, payload, trace_context: None };
+    let event = NewEvent {
+        aggregate_type: QUOTE,
+        aggregate_id: quote_id,
+        event_type,
+        destination,
+        sequence: 1,
+        payload,
+        trace_context: None,
+    };
     let txn = relayed.outbox.db.begin().await.unwrap();
     outbox::record(&txn, relayed.outbox.now().await, vec![event]).await.unwrap();
     txn.commit().await.unwrap();

@@ -5,7 +5,7 @@ use entity::quote::Status;
 use feebox::audit::audit;
 use feebox::destination::{Kafka, KafkaReceipt};
 use feebox::operator;
-use feebox::outbox::{Attempt, Became, LeasedEvent, Outcome};
+use feebox::outbox::{Attempt, Disposition, LeasedEvent, Outcome};
 use feebox::quotes::{self, KAFKA};
 use feebox::relay::Relay;
 use feebox::settings::Settings;
@@ -34,7 +34,7 @@ async fn a_quote_is_confirmed_when_kafka_has_it(outbox: TestOutbox) {
     assert_eq!(kinds(&outbox, quote).await, [("quote.submitted".into(), EventStatus::Pending)]);
     let found = quotes::get(outbox.db.connection(), quote).await.unwrap().unwrap();
     assert!(found.event.is_some_and(|event| event.destination == KAFKA), "its delivery can be followed");
-    assert_eq!(shop.deliver(stored()).await, Became::Delivered);
+    assert_eq!(shop.deliver(stored()).await, Disposition::Delivered);
     assert_eq!(outbox.quote(quote).await.status, Status::Confirmed);
     assert!(outbox.fee_records().await.is_empty());
     shop.audit_is_silent().await;
@@ -147,7 +147,7 @@ impl Shop<'_> {
         self.submission.submit(&[new_quote()], None, Some(TRACE.into())).await.unwrap().quotes[0].id
     }
 
-    async fn deliver(&self, outcome: Outcome<KafkaReceipt>) -> Became {
+    async fn deliver(&self, outcome: Outcome<KafkaReceipt>) -> Disposition {
         let claimed: LeasedEvent = self.outbox.claim_of(&KAFKA, "a", 1, TestOutbox::LEASE).await.events.remove(0);
         let attempts: [Attempt<KafkaReceipt>; 1] = [attempt(&claimed, outcome)];
         self.outbox.settle_at(&self.kafka, "a", &attempts).await.remove(0)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use entity::outbox_event::Status;
 use feebox::quotes::KAFKA;
-use feebox::timeline::{Entry, What, timeline};
+use feebox::timeline::{TimelineEntry, TimelineEvent, timeline};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -36,8 +36,8 @@ async fn a_quote_and_its_fee_reach_kafka_as_cloud_events_in_binary_mode() {
         let kept = event.receipt.as_ref().unwrap();
         let place = [&kept["topic"], &kept["partition"], &kept["offset"]];
         assert_eq!(place, [&json!(topic), &json!(record.partition), &json!(record.offset)]);
-        let in_timeline = |entry: &Entry| match &entry.what {
-            What::Delivered { event_id, duration_ms, receipt, .. } => {
+        let in_timeline = |entry: &TimelineEntry| match &entry.event {
+            TimelineEvent::Delivered { event_id, duration_ms, receipt, .. } => {
                 let place = json!({ "topic": topic, "partition": record.partition, "offset": record.offset });
                 *event_id == event.id && *duration_ms == kept["duration_ms"].as_u64() && *receipt == Some(place)
             }

@@ -1,4 +1,4 @@
-//! `feebox compare`, small: it runs every design, and what it tells has the shape that others read.
+//! `feebox compare` with small numbers: it runs every design, and its report has the promised shape.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ const DESIGNS: [&str; 6] = [
 ];
 
 #[tokio::test]
-async fn it_measures_every_design_and_the_outbox_loses_invents_and_doubles_nothing() {
+async fn every_design_is_measured_and_the_outbox_loses_invents_and_doubles_nothing() {
     let compared = Compared::with(&[]).await;
     let designs: Vec<_> = compared.rows.iter().map(|row| row["design"].as_str().unwrap()).collect();
     assert_eq!(designs, DESIGNS);
-    compared.keeps_its_word();
+    compared.has_the_promised_shape();
 }
 
 #[tokio::test]
-async fn it_measures_each_design_once_more_with_kafka_where_a_broker_is_given() {
+async fn each_design_is_measured_again_with_kafka_if_a_broker_is_given() {
     let broker = Server::own_kafka();
     let port = broker.url().rsplit(':').next().unwrap();
     let some = ["after-commit-compensated", "outbox-wakeup"];
@@ -36,11 +36,11 @@ async fn it_measures_each_design_once_more_with_kafka_where_a_broker_is_given() 
         rows.map(|row| row["design"].as_str().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!([measured("fee-server"), measured("kafka")], [some; 2]);
-    compared.keeps_its_word();
+    compared.has_the_promised_shape();
     assert!(compared.page.contains("## Quotes go to Kafka"), "{}", compared.page);
 }
 
-/// What a small comparison said.
+/// The results of a small comparison.
 struct Compared {
     rows: Vec<Value>,
     page: String,
@@ -59,7 +59,7 @@ impl Compared {
         Compared { rows, page: read("compare.md"), picture: read("compare.svg") }
     }
 
-    fn keeps_its_word(&self) {
+    fn has_the_promised_shape(&self) {
         for row in &self.rows {
             for count in ["accepted", "lost", "ghosts", "duplicates", "cancelled"] {
                 assert!(row[count].is_u64(), "{count} of {row:#}");
@@ -87,11 +87,11 @@ impl Compared {
 }
 
 #[tokio::test]
-async fn it_refuses_numbers_that_make_no_sense() {
+async fn numbers_out_of_range_are_refused() {
     for wrong in [["--rate", "0"], ["--quotes", "0"], ["--rollback-rate", "2"], ["--design", "hope"]] {
         let compare = Process::start(&[&["compare"][..], &wrong[..]].concat(), &[]);
         assert_eq!(compare.wait(LIMIT).await.code(), Some(2), "{wrong:?}: {:#?}", compare.lines());
     }
     let compare = Process::start(&["compare", "--set", "worker.lease=45s"], &[]);
-    assert_eq!(compare.wait(LIMIT).await.code(), Some(2), "it takes no settings: {:#?}", compare.lines());
+    assert_eq!(compare.wait(LIMIT).await.code(), Some(2), "settings are refused: {:#?}", compare.lines());
 }

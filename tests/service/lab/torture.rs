@@ -1,5 +1,5 @@
-//! `feebox torture`: the promises survive it, and where nobody could keep one, it says so. `tests/torture` runs it for longer,
-//! and alone on the machine.
+//! `feebox torture`: the promises survive it, and where nobody can keep one, it says so. `tests/torture` runs it for
+//! longer, and alone on the machine.
 
 use std::{fs, time::Duration};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Process, Server, eventually};
 
 const LIMIT: Duration = Duration::from_mins(5);
-/// The file by which a torture asks for a crash of its database: it waits until the file is gone.
+/// The torture asks for a crash of its database by creating this file, and waits until it is gone.
 const CRASH: &str = "crash-the-database";
 
 #[tokio::test]
@@ -26,8 +26,8 @@ async fn the_promises_survive_all_faults_on_sqlite() {
     survives(None).await;
 }
 
-/// The machine is shared with other tests: how soon a fleet comes to rest is held against a bound that only a fleet that
-/// needs help exceeds.
+/// Other tests run on the same machine, so the limit for a recovery is so long that only a fleet that needs help
+/// exceeds it.
 async fn survives(server: Option<Server>) {
     let mut arguments = vec!["--time", "15s", "--workers", "2", "--rest-bound", "80s"];
     let restart = format!("touch {CRASH} && while [ -e {CRASH} ]; do sleep 0.05; done");
@@ -46,7 +46,7 @@ async fn survives(server: Option<Server>) {
 }
 
 #[tokio::test]
-async fn a_broken_promise_is_named_and_ends_it_with_3() {
+async fn a_broken_promise_is_reported_with_exit_code_3() {
     let nobody_can = ["--time", "6s", "--rate", "50", "--only", "failures", "--no-idempotency", "--no-lookup"];
     let (code, verdict) = tortured(&nobody_can, None).await;
     assert_eq!(code, 3, "{verdict:#}");
@@ -55,7 +55,7 @@ async fn a_broken_promise_is_named_and_ends_it_with_3() {
 }
 
 #[tokio::test]
-async fn only_the_faults_that_were_asked_for_are_done() {
+async fn only_the_selected_faults_are_injected() {
     let (code, verdict) = tortured(&["--time", "4s", "--only", "kill,pages", "--rest-bound", "80s"], None).await;
     let faults: Vec<_> = verdict["faults"].as_object().unwrap().keys().cloned().collect();
     assert_eq!((code, faults), (0, vec!["kill".to_owned(), "pages".to_owned()]), "{verdict:#}");
@@ -63,13 +63,13 @@ async fn only_the_faults_that_were_asked_for_are_done() {
     assert_eq!(with_both.wait(LIMIT).await.code(), Some(2));
 }
 
-/// Meanwhile `server` crashes and starts when it is asked for.
+/// Crashes and restarts `server` whenever the torture asks for it.
 async fn tortured(arguments: &[&str], server: Option<&Server>) -> (i32, Value) {
     let torture = Process::start(&[&["torture", "--json", "--out", "out"], arguments].concat(), &[]);
     let asked = torture.directory().join(CRASH);
     let ended = eventually("the end of the torture", LIMIT, async || {
         if let Some(server) = server.filter(|_| asked.exists()) {
-            // Nothing else runs on this runtime.
+            // Blocking is fine: nothing else runs on this runtime.
             server.crash();
             server.start();
             fs::remove_file(&asked).unwrap();

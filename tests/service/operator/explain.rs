@@ -84,7 +84,7 @@ async fn an_earlier_event_of_its_quote_goes_first(desk: Desk) {
     let (quote_id, event) = desk.submit().await;
     let leased = desk.claim().await;
     desk.submission.cancel(quote_id, None, None).await.unwrap();
-    let events = outbox::of_quote(desk.db.connection(), quote_id).await.unwrap();
+    let events = outbox::of_aggregate(desk.db.connection(), quote_id).await.unwrap();
     let void = events.iter().find(|event| event.event_type == "quote.cancelled").unwrap();
     let explanation = told(&desk, void.id, &["waits for event", &event.to_string(), "leased"]).await;
     assert_eq!(explanation.waiting_for.unwrap().event_id, event);

@@ -3,7 +3,7 @@
 use feebox::operator;
 use feebox::outbox::Outcome;
 use feebox::quotes::FEE_SERVER;
-use feebox::timeline::{What, timeline};
+use feebox::timeline::{TimelineEvent, timeline};
 use uuid::Uuid;
 
 use crate::support::{ANN, Desk, desk_tests};
@@ -44,11 +44,13 @@ async fn a_quote_with_a_long_story_tells_it_in_order(desk: Desk) {
     ];
     assert_eq!(told, expected);
     let entries = timeline(&desk.db, quote_id).await.unwrap().unwrap();
-    let What::AttemptFailed { attempt, outcome, status, duration_ms, by, .. } = &entries[2].what else { panic!() };
+    let TimelineEvent::AttemptFailed { attempt, outcome, status, duration_ms, by, .. } = &entries[2].event else {
+        panic!()
+    };
     let failed = (*attempt, outcome.as_str(), *status, *duration_ms, by.as_str());
     assert_eq!(failed, (1, "unknown", Some(408), 7, "worker-1"));
-    let delivered = entries.iter().filter_map(|entry| match &entry.what {
-        What::Delivered { event_type, attempt, status, duration_ms, by, .. } => {
+    let delivered = entries.iter().filter_map(|entry| match &entry.event {
+        TimelineEvent::Delivered { event_type, attempt, status, duration_ms, by, .. } => {
             Some((event_type.as_str(), *attempt, *status, *duration_ms, by.as_deref()))
         }
         _ => None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use entity::destination::Circuit;
 use entity::outbox_event::Status;
-use feebox::outbox::{self, Became, Outcome, Pause};
+use feebox::outbox::{self, Disposition, Outcome, Pause};
 use feebox::quotes::FEE_SERVER;
 
 use crate::support::{TestOutbox, delivered, on_each_engine, retry, unknown};
@@ -26,17 +26,17 @@ async fn an_event_is_dead_when_it_has_been_failing_for_too_long(outbox: TestOutb
     outbox.submit(1).await;
     fail(&outbox, 4).await;
     outbox.advance(GIVE_UP_AFTER);
-    let Became::Dead(why) = outbox.deliver("a", retry()).await else { panic!("it is given up") };
+    let Disposition::Dead(why) = outbox.deliver("a", retry()).await else { panic!("it is given up") };
     assert!(why.contains("retry.give_up_after = 1h"), "{why}");
 }
 
 async fn an_old_event_is_not_given_up_before_its_fifth_attempt(outbox: TestOutbox) {
     outbox.submit(1).await;
     for _ in 0..4 {
-        assert!(matches!(outbox.deliver("a", unknown()).await, Became::Pending(_)));
+        assert!(matches!(outbox.deliver("a", unknown()).await, Disposition::Pending(_)));
         outbox.advance(GIVE_UP_AFTER);
     }
-    assert!(matches!(outbox.deliver("a", retry()).await, Became::Dead(_)));
+    assert!(matches!(outbox.deliver("a", retry()).await, Disposition::Dead(_)));
 }
 
 /// No worker ran for a week.
@@ -52,7 +52,7 @@ async fn time_under_a_pause_does_not_count(outbox: TestOutbox) {
     pause(&outbox, true).await;
     outbox.advance(Duration::from_hours(100));
     pause(&outbox, false).await;
-    assert!(matches!(outbox.deliver("a", retry()).await, Became::Pending(_)));
+    assert!(matches!(outbox.deliver("a", retry()).await, Disposition::Pending(_)));
 }
 
 async fn time_behind_an_open_circuit_does_not_count(outbox: TestOutbox) {
@@ -63,11 +63,11 @@ async fn time_behind_an_open_circuit_does_not_count(outbox: TestOutbox) {
     outbox.advance(Duration::from_hours(100));
     outbox.submit(1).await;
     // As a probe, and as the first call after another probe closed the circuit.
-    assert!(matches!(outbox.deliver("a", retry()).await, Became::Pending(_)));
+    assert!(matches!(outbox.deliver("a", retry()).await, Disposition::Pending(_)));
     outbox.advance(Duration::from_mins(1));
     outbox.deliver("a", delivered()).await;
     assert_eq!(outbox.fee_server().await.circuit, Circuit::Closed);
-    assert!(matches!(outbox.deliver("a", retry()).await, Became::Pending(_)));
+    assert!(matches!(outbox.deliver("a", retry()).await, Disposition::Pending(_)));
     assert_eq!(outbox.event(event).await.attempts, 5);
 }
 
@@ -77,7 +77,7 @@ async fn time_under_a_retry_after_does_not_count(mut outbox: TestOutbox) {
     fail(&outbox, 4).await;
     outbox.deliver("a", Outcome::RetryAfter("429".into(), Duration::from_hours(100))).await;
     outbox.advance(Duration::from_hours(100));
-    assert!(matches!(outbox.deliver("a", retry()).await, Became::Pending(_)));
+    assert!(matches!(outbox.deliver("a", retry()).await, Disposition::Pending(_)));
 }
 
 async fn a_lease_that_ends_under_a_pause_is_not_held_against_the_events_age(outbox: TestOutbox) {
@@ -94,7 +94,7 @@ async fn a_lease_that_ends_under_a_pause_is_not_held_against_the_events_age(outb
 /// The event that is due fails this often, one minute after the other.
 async fn fail(outbox: &TestOutbox, times: usize) {
     for _ in 0..times {
-        assert!(matches!(outbox.deliver("a", retry()).await, Became::Pending(_)));
+        assert!(matches!(outbox.deliver("a", retry()).await, Disposition::Pending(_)));
         outbox.advance(Duration::from_mins(1));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use entity::destination::Circuit;
 use entity::outbox_event::Status;
-use feebox::outbox::{Became, LeasedEvent, Outcome};
+use feebox::outbox::{Disposition, LeasedEvent, Outcome};
 
 use crate::support::{TestOutbox, attempt, delivered, on_each_engine, retry, unknown};
 
@@ -31,7 +31,7 @@ async fn one_bad_event_opens_no_circuit_and_reaches_its_last_attempt(mut outbox:
     let bad = outbox.submit(1).await[0];
     for number in 1..=6 {
         let became = outbox.deliver("a", if number % 2 == 0 { retry() } else { unknown() }).await;
-        assert_eq!(matches!(became, Became::Dead(_)), number == 6, "{became:?}");
+        assert_eq!(matches!(became, Disposition::Dead(_)), number == 6, "{became:?}");
         let row = outbox.fee_server().await;
         assert_eq!((row.circuit, row.consecutive_failures, row.failing_event), (Circuit::Closed, 1, Some(bad)));
         outbox.advance(Duration::from_mins(1));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use entity::destination::Circuit;
 use entity::outbox_event::Status;
-use feebox::outbox::{Became, Held, LeasedEvent, Outcome};
+use feebox::outbox::{Disposition, Hold, LeasedEvent, Outcome};
 use feebox::quotes::{FEE_SERVER, KAFKA};
 use uuid::Uuid;
 
@@ -95,7 +95,7 @@ async fn nothing_goes_out_while_the_circuit_is_open(outbox: TestOutbox) {
     let probe_at = outbox.fee_server().await.probe_at.unwrap();
     for _ in 0..14 {
         let claim = outbox.ask("a", 10).await;
-        assert_eq!((claim.events.len(), claim.held), (0, Some(Held::CircuitOpen(probe_at))));
+        assert_eq!((claim.events.len(), claim.hold), (0, Some(Hold::CircuitOpen(probe_at))));
         outbox.advance(Duration::from_secs(1));
     }
 }
@@ -116,7 +116,7 @@ async fn only_one_probe_goes_out_in_the_whole_fleet(outbox: TestOutbox) {
         let probes: Vec<_> = claims.iter().flat_map(|claim| &claim.events).collect();
         assert_eq!(probes.len(), 1);
         assert!(probes[0].probe);
-        assert!(claims.iter().all(|claim| claim.events.len() == 1 || matches!(claim.held, Some(Held::CircuitOpen(_)))));
+        assert!(claims.iter().all(|claim| claim.events.len() == 1 || matches!(claim.hold, Some(Hold::CircuitOpen(_)))));
         // Nor another one as long as this one may be in the air.
         outbox.advance(Duration::from_secs(29));
         assert!(outbox.claim("e", 10).await.is_empty());
@@ -154,7 +154,7 @@ async fn a_probe_that_is_delivered_closes_the_circuit(outbox: TestOutbox) {
 async fn a_refusal_of_the_probe_closes_the_circuit_too(outbox: TestOutbox) {
     open_circuit(&outbox).await;
     let probe = next_probe(&outbox).await;
-    assert!(matches!(outbox.settle_one("a", &probe, refused()).await, Became::Dead(_)));
+    assert!(matches!(outbox.settle_one("a", &probe, refused()).await, Disposition::Dead(_)));
     assert_eq!(outbox.fee_server().await.circuit, Circuit::Closed);
 }
 
@@ -174,7 +174,7 @@ async fn a_probe_that_fails_leaves_the_circuit_open_for_another_cool_down(outbox
         outbox.settle_one("a", &probe, failure).await;
         assert_eq!(outbox.fee_server().await.circuit_opened_at, opened_at, "since when it is open");
         outbox.advance(Duration::from_secs(14));
-        assert!(matches!(outbox.ask("b", 10).await.held, Some(Held::CircuitOpen(_))));
+        assert!(matches!(outbox.ask("b", 10).await.hold, Some(Hold::CircuitOpen(_))));
         outbox.advance(Duration::from_secs(1));
     }
 }
@@ -184,7 +184,7 @@ async fn a_probe_that_fails_spends_no_attempt(outbox: TestOutbox) {
     let event = outbox.events().await[0].id;
     for failure in [retry(), unknown()].into_iter().cycle().take(20) {
         let probe = next_probe(&outbox).await;
-        assert!(matches!(outbox.settle_one("a", &probe, failure).await, Became::Pending(_)));
+        assert!(matches!(outbox.settle_one("a", &probe, failure).await, Disposition::Pending(_)));
     }
     let row = outbox.event(event).await;
     assert_eq!((row.status, row.attempts), (Status::Pending, 0));
@@ -235,7 +235,7 @@ async fn a_retry_after_holds_the_destination_for_every_worker_until_then(outbox:
     outbox.submit(3).await;
     let until = outbox.fee_server().await.not_before.unwrap();
     let claim = outbox.ask("b", 10).await;
-    assert_eq!((claim.events.len(), claim.held), (0, Some(Held::NotBefore(until))));
+    assert_eq!((claim.events.len(), claim.hold), (0, Some(Hold::NotBefore(until))));
     outbox.advance(Duration::from_secs(119));
     assert!(outbox.claim("b", 10).await.is_empty());
     outbox.advance(Duration::from_secs(1));
@@ -266,7 +266,7 @@ async fn a_paused_destination_gets_nothing(outbox: TestOutbox) {
     outbox.submit(1).await;
     outbox.pause(&FEE_SERVER).await;
     let claim = outbox.ask("a", 10).await;
-    assert_eq!((claim.events.len(), claim.held), (0, Some(Held::Paused)));
+    assert_eq!((claim.events.len(), claim.hold), (0, Some(Hold::Paused)));
 }
 
 /// Leaves the event that opened it pending.

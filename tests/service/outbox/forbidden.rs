@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use entity::destination::Circuit;
 use entity::outbox_event::Status;
-use feebox::outbox::{Became, LeasedEvent, Outcome};
+use feebox::outbox::{Disposition, LeasedEvent, Outcome};
 
 use crate::support::{TestOutbox, attempt, delivered, on_each_engine, unknown};
 
@@ -61,7 +61,7 @@ async fn a_403_with_nothing_delivered_lately_is_about_our_credentials(outbox: Te
     let event = outbox.submit(1).await[0];
     for _ in 0..20 {
         let claimed = outbox.claim("a", 1).await.remove(0);
-        assert!(matches!(outbox.settle_one("a", &claimed, forbidden()).await, Became::Pending(_)));
+        assert!(matches!(outbox.settle_one("a", &claimed, forbidden()).await, Disposition::Pending(_)));
         assert_eq!(outbox.fee_server().await.circuit, Circuit::Open);
         outbox.advance(Duration::from_secs(14));
         assert!(outbox.claim("a", 1).await.is_empty());

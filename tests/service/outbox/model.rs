@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use entity::destination::Circuit;
 use entity::outbox_event::Status;
 use feebox::clock::after;
-use feebox::outbox::{self, Became, LeasedEvent, Outcome, RetryPolicy};
+use feebox::outbox::{self, Disposition, LeasedEvent, Outcome, RetryPolicy};
 use feebox::quotes::FEE_SERVER;
 use feebox::settings;
 use rand::rngs::StdRng;
@@ -251,12 +251,12 @@ impl Play {
         let attempts = [attempt(&leased, outcome.clone())];
         let (clock, policy) = (self.outbox.db.clock(), &self.outbox.policy);
         let settling = outbox::settle(&txn, clock, &FEE_SERVER, "a", policy, &attempts).await.unwrap();
-        let (became, now) = (settling.became, settling.at);
+        let (became, now) = (settling.dispositions, settling.at);
         txn.commit().await.unwrap();
 
         let holds = |event: &Event| event.lease.is_some_and(|(token, _)| token == leased.lease_token);
         let Some(event) = self.events.get(&leased.id).filter(|event| holds(event)) else {
-            assert!(matches!(became[0], Became::Lost(_)), "{}", self.story());
+            assert!(matches!(became[0], Disposition::LeaseLost(_)), "{}", self.story());
             return;
         };
         let forbidden_at = event.failed.last().filter(|(_, outcome)| outcome == "unauthorised").map(|(at, _)| *at);
@@ -265,11 +265,11 @@ impl Play {
         event.end_attempt(&outcome, leased.probe, blames, leased.live_since, now);
         let (status, due_at) = (event.status, event.due_at);
         let became = match &became[0] {
-            Became::Delivered => Status::Delivered,
-            Became::Pending(at) if *at == due_at || outcome.is_unsent() => Status::Pending,
-            Became::Dead(_) => Status::Dead,
-            Became::Cancelled => Status::Cancelled,
-            Became::Pending(_) | Became::Already(_) | Became::Lost(_) => Status::Leased,
+            Disposition::Delivered => Status::Delivered,
+            Disposition::Pending(at) if *at == due_at || outcome.is_unsent() => Status::Pending,
+            Disposition::Dead(_) => Status::Dead,
+            Disposition::Cancelled => Status::Cancelled,
+            Disposition::Pending(_) | Disposition::AlreadySettled(_) | Disposition::LeaseLost(_) => Status::Leased,
         };
         assert_eq!(became, status, "{}", self.story());
     }

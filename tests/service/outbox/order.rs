@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use feebox::outbox::{LeasedEvent, Outcome};
-use feebox::quotes::{FEE_SERVER, KAFKA, QUOTE_CANCELLED};
+use feebox::quotes::{FEE_SERVER, KAFKA, QUOTE, QUOTE_CANCELLED};
 use uuid::Uuid;
 
 use crate::support::{TestOutbox, delivered, on_each_engine, refused, retry};
@@ -115,7 +115,8 @@ async fn two_events_cannot_share_a_place(outbox: TestOutbox) {
     let [first, _] = two_of_one_quote(&outbox).await;
     let txn = outbox.db.begin().await.unwrap();
     let event = NewEvent {
-        quote_id: outbox.event(first).await.aggregate_id,
+        aggregate_type: QUOTE,
+        aggregate_id: outbox.event(first).await.aggregate_id,
         event_type: QUOTE_CANCELLED.clone(),
         destination: FEE_SERVER.clone(),
         sequence: 2,

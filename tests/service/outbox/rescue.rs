@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use entity::outbox_event::Status;
-use feebox::outbox::{Became, Sight};
+use feebox::outbox::{Disposition, Poll};
 use feebox::quotes::{FEE_SERVER, KAFKA};
 
 use crate::support::{TestOutbox, delivered, on_each_engine, retry};
@@ -22,23 +22,23 @@ on_each_engine!(
 );
 
 async fn a_look_tells_what_a_run_would_find(outbox: TestOutbox) {
-    let look = async |destination| feebox::outbox::look(&outbox.db, destination).await.unwrap();
-    let nothing = Sight { due: false, expired: false };
+    let look = async |destination| feebox::outbox::poll(&outbox.db, destination).await.unwrap();
+    let nothing = Poll { due: false, expired: false };
     assert_eq!(look(&FEE_SERVER).await, nothing);
     outbox.submit(1).await;
-    assert_eq!(look(&FEE_SERVER).await, Sight { due: true, ..nothing });
+    assert_eq!(look(&FEE_SERVER).await, Poll { due: true, ..nothing });
     assert_eq!(look(&KAFKA).await, nothing, "it is not its event");
     outbox.claim("a", 1).await;
     assert_eq!(look(&FEE_SERVER).await, nothing, "it is in good hands");
     outbox.advance(TestOutbox::LEASE * 2);
-    assert_eq!(look(&KAFKA).await, Sight { expired: true, ..nothing }, "whoever looks takes it back");
+    assert_eq!(look(&KAFKA).await, Poll { expired: true, ..nothing }, "whoever looks takes it back");
     let rescued = outbox.rescue("b").await;
     assert_eq!(rescued[0].0.event.destination, FEE_SERVER, "which is told of it, whoever takes it back");
-    assert_eq!(look(&FEE_SERVER).await, Sight { due: true, ..nothing });
+    assert_eq!(look(&FEE_SERVER).await, Poll { due: true, ..nothing });
     outbox.deliver("b", retry()).await;
     assert_eq!(look(&FEE_SERVER).await, nothing, "it is due later");
     outbox.advance(Duration::from_hours(1));
-    assert_eq!(look(&FEE_SERVER).await, Sight { due: true, ..nothing });
+    assert_eq!(look(&FEE_SERVER).await, Poll { due: true, ..nothing });
 }
 
 async fn only_leases_that_have_run_out_are_rescued(outbox: TestOutbox) {
@@ -59,7 +59,7 @@ async fn a_rescued_event_is_looked_up_and_due_at_once_the_first_time(outbox: Tes
     let event = outbox.submit(1).await[0];
     outbox.claim("a", 1).await;
     outbox.advance(TestOutbox::LEASE * 2);
-    assert!(matches!(outbox.rescue("b").await[0].1, Became::Pending(_)));
+    assert!(matches!(outbox.rescue("b").await[0].1, Disposition::Pending(_)));
 
     let row = outbox.event(event).await;
     assert_eq!((row.status, row.attempts, row.outcome_unknown), (Status::Pending, 1, true));
@@ -103,7 +103,7 @@ async fn an_event_is_dead_if_its_worker_was_away_for_too_long(outbox: TestOutbox
         assert_eq!(outbox.claim("a", 1).await.len(), 1);
         outbox.advance(Duration::from_hours(1));
         let became = outbox.rescue("b").await.remove(0).1;
-        assert_eq!(matches!(became, Became::Dead(_)), number == 5, "{became:?}");
+        assert_eq!(matches!(became, Disposition::Dead(_)), number == 5, "{became:?}");
     }
     assert_eq!(outbox.event(event).await.status, Status::Dead);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use entity::outbox_event::Status;
-use feebox::outbox::{Became, Outcome};
+use feebox::outbox::{Disposition, Outcome};
 
 use crate::support::{TestOutbox, on_each_engine, retry, unknown};
 
@@ -22,7 +22,7 @@ on_each_engine!(
 async fn delays_follow_the_policy_from_one_attempt_to_the_next(outbox: TestOutbox) {
     let event = outbox.submit(1).await[0];
     for (seconds, outcome) in [(10, retry()), (20, unknown()), (40, retry()), (60, retry()), (60, unknown())] {
-        let Became::Pending(due_at) = outbox.deliver("a", outcome).await else { panic!("it is tried again") };
+        let Disposition::Pending(due_at) = outbox.deliver("a", outcome).await else { panic!("it is tried again") };
         assert_eq!(outbox.event(event).await.due_at, due_at);
         outbox.advance(Duration::from_secs(seconds - 1));
         assert!(outbox.claim("a", 1).await.is_empty(), "before {seconds} s");
@@ -45,10 +45,10 @@ async fn a_delay_counts_from_the_end_of_the_attempt(outbox: TestOutbox) {
 async fn an_event_is_dead_after_its_last_attempt(outbox: TestOutbox) {
     let event = outbox.submit(1).await[0];
     for _ in 1..6 {
-        assert!(matches!(outbox.deliver("a", retry()).await, Became::Pending(_)));
+        assert!(matches!(outbox.deliver("a", retry()).await, Disposition::Pending(_)));
         outbox.advance(Duration::from_mins(1));
     }
-    let Became::Dead(why) = outbox.deliver("a", unknown()).await else { panic!("it is given up") };
+    let Disposition::Dead(why) = outbox.deliver("a", unknown()).await else { panic!("it is given up") };
     assert!(why.contains("retry.max_attempts = 6"), "{why}");
     let row = outbox.event(event).await;
     assert_eq!((row.status, row.attempts, row.last_error.as_deref()), (Status::Dead, 6, Some("no answer")));
@@ -88,7 +88,7 @@ async fn a_retry_after_puts_its_event_off_until_then(outbox: TestOutbox) {
     let became = outbox.deliver("a", Outcome::RetryAfter("503".into(), wait)).await;
     let after = outbox.now().await;
     let row = outbox.event(event).await;
-    assert_eq!(became, Became::Pending(row.due_at));
+    assert_eq!(became, Disposition::Pending(row.due_at));
     assert!((before + wait..=after + wait).contains(&row.due_at));
     assert_eq!((row.attempts, row.failures[0]["outcome"].as_str()), (0, Some("retry")));
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use entity::{outbox_event, quote};
-use feebox::outbox::{Became, LeasedEvent, Outcome};
+use feebox::outbox::{Disposition, LeasedEvent, Outcome};
 use feebox::quotes::FEE_SERVER;
 
 use crate::support::{TestOutbox, attempt, delivered, fee_server, on_each_engine, refused, retry, unknown, with_fee};
@@ -34,10 +34,10 @@ async fn an_answer_after_another_worker_took_over_changes_nothing(outbox: TestOu
     let before = outbox.event(late.id).await;
 
     for outcome in [delivered(), retry(), refused(), unknown(), Outcome::NotSent("drained".into())] {
-        assert_eq!(outbox.settle_one("a", &late, outcome).await, Became::Lost("b".into()));
+        assert_eq!(outbox.settle_one("a", &late, outcome).await, Disposition::LeaseLost("b".into()));
         assert_eq!(outbox.event(late.id).await, before);
     }
-    assert_eq!(outbox.settle_one("b", &current, delivered()).await, Became::Delivered);
+    assert_eq!(outbox.settle_one("b", &current, delivered()).await, Disposition::Delivered);
 }
 
 async fn an_answer_after_another_worker_has_settled_changes_nothing(outbox: TestOutbox) {
@@ -45,7 +45,7 @@ async fn an_answer_after_another_worker_has_settled_changes_nothing(outbox: Test
     outbox.settle_one("b", &current, delivered()).await;
     let before = outbox.event(late.id).await;
 
-    assert!(matches!(outbox.settle_one("a", &late, retry()).await, Became::Lost(_)));
+    assert!(matches!(outbox.settle_one("a", &late, retry()).await, Disposition::LeaseLost(_)));
     assert_eq!(outbox.event(late.id).await, before);
     assert_eq!(before.status, outbox_event::Status::Delivered);
 }
@@ -57,7 +57,7 @@ async fn an_answer_after_a_rescue_changes_nothing(outbox: TestOutbox) {
     outbox.rescue("b").await;
     let before = outbox.event(late.id).await;
 
-    assert!(matches!(outbox.settle_one("a", &late, delivered()).await, Became::Lost(_)));
+    assert!(matches!(outbox.settle_one("a", &late, delivered()).await, Disposition::LeaseLost(_)));
     assert_eq!(outbox.event(late.id).await, before);
 }
 
@@ -72,7 +72,7 @@ async fn a_late_answer_in_a_batch_leaves_its_effects_out_and_the_others_settled(
 
     let attempts = [with_fee(&in_time[0]), with_fee(&late), with_fee(&in_time[1])];
     let became = outbox.settle_at(&fee_server(), "a", &attempts).await;
-    assert_eq!(became, [Became::Delivered, Became::Lost("b".into()), Became::Delivered]);
+    assert_eq!(became, [Disposition::Delivered, Disposition::LeaseLost("b".into()), Disposition::Delivered]);
     let mut with_record: Vec<_> = outbox.fee_records().await.iter().map(|record| record.event_id).collect();
     with_record.sort_unstable();
     assert_eq!(with_record, [in_time[0].id, in_time[1].id]);
@@ -108,10 +108,10 @@ async fn settling_again_after_a_lost_answer_of_the_database_changes_nothing_and_
     let (events, fee_server) = (outbox.events().await, outbox.fee_server().await);
 
     let again = outbox.settle("a", &attempts).await;
-    assert!(again.iter().all(|became| matches!(became, Became::Already(_))), "{again:?}");
-    let again: Vec<_> = again.into_iter().map(Became::in_the_end).collect();
+    assert!(again.iter().all(|became| matches!(became, Disposition::AlreadySettled(_))), "{again:?}");
+    let again: Vec<_> = again.into_iter().map(Disposition::of_any_call).collect();
     assert_eq!(again[..4], became[..4]);
-    assert!(matches!(again[4], Became::Pending(_)), "it was handed back");
+    assert!(matches!(again[4], Disposition::Pending(_)), "it was handed back");
     assert_eq!((outbox.events().await, outbox.fee_server().await), (events, fee_server));
 
     // What others do with the events since is never taken for our own.
@@ -122,7 +122,7 @@ async fn settling_again_after_a_lost_answer_of_the_database_changes_nothing_and_
         outbox.settle_one("b", event, delivered()).await;
     }
     let again = outbox.settle("a", &attempts).await;
-    let lost = again.iter().filter(|became| matches!(became, Became::Lost(_))).count();
+    let lost = again.iter().filter(|became| matches!(became, Disposition::LeaseLost(_))).count();
     assert_eq!(lost, 3, "{again:?}");
 }
 
@@ -133,7 +133,8 @@ async fn of_two_who_settle_at_once_one_counts(outbox: TestOutbox) {
         let forwards: Vec<_> = claimed.iter().map(|event| attempt(event, retry())).collect();
         let backwards: Vec<_> = claimed.iter().rev().map(|event| attempt(event, retry())).collect();
         let (one, two) = tokio::join!(outbox.settle("a", &forwards), outbox.settle("a", &backwards));
-        let count = |became: &[Became]| became.iter().filter(|became| matches!(became, Became::Pending(_))).count();
+        let count =
+            |became: &[Disposition]| became.iter().filter(|became| matches!(became, Disposition::Pending(_))).count();
         assert_eq!((count(&one) + count(&two), count(&one) % 5), (5, 0));
         for event in &claimed {
             let row = outbox.event(event.id).await;
@@ -169,7 +170,7 @@ async fn a_refused_event_and_a_broken_answer_are_dead_at_once(outbox: TestOutbox
     let broken = Outcome::Broken("200 with a body that is no fee".into());
     for (event, outcome) in claimed.iter().zip([refused(), broken]) {
         let error = outcome.error().unwrap().to_owned();
-        assert_eq!(outbox.settle_one("a", event, outcome).await, Became::Dead(error.clone()));
+        assert_eq!(outbox.settle_one("a", event, outcome).await, Disposition::Dead(error.clone()));
         let row = outbox.event(event.id).await;
         assert_eq!((row.status, row.last_error), (outbox_event::Status::Dead, Some(error)));
         assert!(row.settled_at.is_some() && row.leased_until.is_none());
@@ -196,7 +197,10 @@ async fn what_is_handed_back_unsent_stays_where_it_was(outbox: TestOutbox) {
     let before = outbox.event(stored[0]).await;
     outbox.advance(Duration::from_secs(1));
     let claimed = outbox.claim("a", 1).await.remove(0);
-    assert!(matches!(outbox.settle_one("a", &claimed, Outcome::NotSent("drained".into())).await, Became::Pending(_)));
+    assert!(matches!(
+        outbox.settle_one("a", &claimed, Outcome::NotSent("drained".into())).await,
+        Disposition::Pending(_)
+    ));
     assert_eq!(outbox.event(stored[0]).await, before);
     assert_eq!(outbox.claim("b", 1).await[0].id, stored[0]);
 }
@@ -264,7 +268,7 @@ async fn a_quote_keeps_the_fee_that_it_has(outbox: TestOutbox) {
     let second = outbox.claim("a", 1).await.remove(0);
 
     let became = outbox.settle_at(&fee_server(), "a", &[with_fee(&second)]).await;
-    assert_eq!(became, [Became::Delivered]);
+    assert_eq!(became, [Disposition::Delivered]);
     let records = outbox.fee_records().await;
     assert_eq!((records.len(), records[0].event_id), (1, first.id));
 }
@@ -279,7 +283,7 @@ async fn a_settle_of_many_settles_all(outbox: TestOutbox) {
     assert_eq!(claimed.len(), MANY);
     let attempts: Vec<_> = claimed.iter().map(with_fee).collect();
     let became = outbox.settle_at(&fee_server(), "a", &attempts).await;
-    assert!(became.iter().all(|became| *became == Became::Delivered));
+    assert!(became.iter().all(|became| *became == Disposition::Delivered));
     assert_eq!(outbox.fee_records().await.len(), MANY);
 }
 

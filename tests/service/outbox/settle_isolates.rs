@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use entity::{outbox_event::Status, quote};
 use feebox::database::DatabaseTransaction;
 use feebox::destination::{Destination, FeeServer};
-use feebox::outbox::{Became, DestinationName, LeasedEvent, Outcome, Settled, revive_one};
+use feebox::outbox::{DestinationName, Disposition, LeasedEvent, Outcome, Settled, revive_one};
 use feebox::quotes::FEE_SERVER;
 use feebox::settings;
 use feebox::worker::Report;
@@ -214,7 +214,7 @@ async fn many_failures_of_many_kinds_are_each_written_down(mut outbox: TestOutbo
         let row = outbox.event(*id).await;
         let failures = row.failures.as_array().unwrap();
         assert_eq!((row.status, row.attempts, failures.len()), (Status::Pending, 0, 20));
-        assert_eq!(*became, Became::Pending(row.due_at));
+        assert_eq!(*became, Disposition::Pending(row.due_at));
         assert!(
             failures[19]["error"].as_str().unwrap().starts_with(&format!("20 {id} 💥 \"quoted\" \\ ")),
             "{failures:?}"
@@ -307,8 +307,9 @@ impl Destination for Troubled {
         settled: &[Settled<'_, ()>],
         _now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
-        let bad =
-            |(attempt, became): &Settled<'_, ()>| **became == Became::Delivered && self.bad.contains(&attempt.event.id);
+        let bad = |(attempt, became): &Settled<'_, ()>| {
+            **became == Disposition::Delivered && self.bad.contains(&attempt.event.id)
+        };
         if !settled.iter().any(bad) {
             return Ok(());
         }

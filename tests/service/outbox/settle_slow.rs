@@ -1,4 +1,4 @@
-//! Settling and rescuing while the database is far away, silent, or loses its answers.
+//! SettleReport and rescuing while the database is far away, silent, or loses its answers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use feebox::audit::{Violation, audit};
 use feebox::clock::{LEASE_MAX, WAIT_MAX};
 use feebox::database::Database;
 use feebox::lab::sample_fee_server::Faults;
-use feebox::outbox::{self, BroughtBack, ClaimRequest, Outcome, bring_back, held, prune};
+use feebox::outbox::{self, ClaimRequest, Outcome, Repaired, hold, prune, repair_future_times};
 use feebox::quotes::{self, FEE_SERVER, QuoteFilter};
 use feebox::relay::Relay;
 use feebox::settings::{SweepAction, Sweeper};
@@ -61,9 +61,9 @@ async fn what_a_clock_that_ran_ahead_left_waiting_is_due_again(outbox: TestOutbo
     held.probe_at = Set(Some(outbox.now().await + YEAR));
     held.update(outbox.db.connection()).await.unwrap();
 
-    let found = bring_back(&outbox.db).await.unwrap();
-    assert_eq!(found, BroughtBack { due: 1, leases: 1, destinations: vec![FEE_SERVER.to_string()] });
-    assert!(bring_back(&outbox.db).await.unwrap().is_nothing());
+    let found = repair_future_times(&outbox.db).await.unwrap();
+    assert_eq!(found, Repaired { due: 1, leases: 1, destinations: vec![FEE_SERVER.to_string()] });
+    assert!(repair_future_times(&outbox.db).await.unwrap().is_nothing());
     let fee_server = outbox.fee_server().await;
     assert_eq!(fee_server.not_before, None);
     assert!(fee_server.probe_at.unwrap() <= outbox.now().await);
@@ -87,7 +87,7 @@ async fn a_wait_that_a_setting_permits_is_left_alone(outbox: TestOutbox) {
     let mut held = outbox.fee_server().await.into_active_model();
     held.not_before = Set(Some(outbox.now().await + WAIT_MAX));
     held.update(outbox.db.connection()).await.unwrap();
-    assert!(bring_back(&outbox.db).await.unwrap().is_nothing());
+    assert!(repair_future_times(&outbox.db).await.unwrap().is_nothing());
     assert_eq!(outbox.event(events[0]).await, leased);
     assert_eq!(outbox.event(events[1]).await.due_at, later.due_at);
 }
@@ -142,14 +142,14 @@ async fn what_a_clock_an_hour_ahead_has_put_off_is_due_again(outbox: TestOutbox)
 
     let here = there.database.open().await;
     let now = here.now(here.connection()).await.unwrap();
-    assert_eq!(held(here.connection(), &FEE_SERVER, now).await.unwrap(), None, "a hold of a time that is not yet");
+    assert_eq!(hold(here.connection(), &FEE_SERVER, now).await.unwrap(), None, "a hold of a time that is not yet");
     assert_eq!(there.fee_server().await.not_before.map(|until| until > now), Some(true));
-    let found = bring_back(&here).await.unwrap();
-    assert_eq!(found, BroughtBack { due: 2, leases: 0, destinations: vec![FEE_SERVER.to_string()] });
+    let found = repair_future_times(&here).await.unwrap();
+    assert_eq!(found, Repaired { due: 2, leases: 0, destinations: vec![FEE_SERVER.to_string()] });
     for event in events {
         assert!(there.event(event).await.due_at <= here.now(here.connection()).await.unwrap());
     }
-    assert!(bring_back(&here).await.unwrap().is_nothing());
+    assert!(repair_future_times(&here).await.unwrap().is_nothing());
 }
 
 async fn a_clock_a_year_ahead_deletes_nothing_that_is_young(outbox: TestOutbox) {
@@ -192,7 +192,7 @@ async fn an_audit_names_what_is_dated_in_the_future(outbox: TestOutbox) {
     assert_eq!((ahead.rows, violations), (3, vec![(10, quote)]), "no worker has made its event due");
     let named = ahead.named.iter().filter(|row| row.contains(&quote.to_string())).count();
     assert_eq!(named, 2, "{ahead:?}");
-    bring_back(&outbox.db).await.unwrap();
+    repair_future_times(&outbox.db).await.unwrap();
     let (ahead, violations) = audited().await;
     assert_eq!((ahead.rows, violations), (3, vec![]), "it is dated in the future still, and waits no longer");
 }

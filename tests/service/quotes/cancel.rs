@@ -2,7 +2,7 @@
 
 use entity::outbox_event::{self, Status};
 use entity::quote;
-use feebox::outbox::{Became, Outcome};
+use feebox::outbox::{Disposition, Outcome};
 use feebox::submission::CancelError;
 use std::time::Duration;
 use uuid::Uuid;
@@ -74,7 +74,7 @@ async fn after_the_delivery_a_void_follows(outbox: TestOutbox) {
     assert_eq!(kinds(&events), [("quote.submitted", Status::Delivered), ("quote.cancelled", Status::Pending)]);
     assert_eq!(outbox.quote(quote).await.status, quote::Status::Cancelled);
     assert_eq!(outbox.fee_records().await.len(), 1);
-    assert_eq!(outbox.claim("a", 10).await[0].event_type, "quote.cancelled");
+    assert_eq!(outbox.claim("a", 10).await[0].event_type.as_str(), "quote.cancelled");
 }
 
 async fn in_flight_and_delivered_the_fee_is_recorded_and_voided(outbox: TestOutbox) {
@@ -83,12 +83,12 @@ async fn in_flight_and_delivered_the_fee_is_recorded_and_voided(outbox: TestOutb
     outbox.submission.cancel(quote, None, None).await.unwrap();
     assert!(outbox.claim("b", 10).await.is_empty(), "the void waits for the running delivery");
 
-    assert_eq!(outbox.settle_at(&fee_server(), "a", &[with_fee(&claimed)]).await, [Became::Delivered]);
+    assert_eq!(outbox.settle_at(&fee_server(), "a", &[with_fee(&claimed)]).await, [Disposition::Delivered]);
     let events = outbox.events_of(quote).await;
     assert_eq!(kinds(&events), [("quote.submitted", Status::Delivered), ("quote.cancelled", Status::Pending)]);
     assert_eq!(outbox.fee_records().await.len(), 1);
     assert_eq!(outbox.quote(quote).await.status, quote::Status::Cancelled);
-    assert_eq!(outbox.claim("b", 10).await[0].event_type, "quote.cancelled");
+    assert_eq!(outbox.claim("b", 10).await[0].event_type.as_str(), "quote.cancelled");
 }
 
 async fn in_flight_and_failed_no_attempt_but_the_void_follows(outbox: TestOutbox) {
@@ -98,7 +98,7 @@ async fn in_flight_and_failed_no_attempt_but_the_void_follows(outbox: TestOutbox
         let quote = submit(&outbox).await;
         let claimed = outbox.claim("a", 1).await.remove(0);
         outbox.submission.cancel(quote, None, None).await.unwrap();
-        assert_eq!(outbox.settle_one("a", &claimed, outcome).await, Became::Cancelled);
+        assert_eq!(outbox.settle_one("a", &claimed, outcome).await, Disposition::Cancelled);
         outbox.advance(Duration::from_secs(1));
         let void = outbox.claim("b", 10).await.remove(0);
         assert_eq!((void.event_type.as_str(), void.aggregate_id), ("quote.cancelled", quote));
@@ -114,9 +114,9 @@ async fn in_flight_and_rescued_no_attempt_but_the_void_follows(outbox: TestOutbo
     let late = outbox.claim("a", 1).await.remove(0);
     outbox.submission.cancel(quote, None, None).await.unwrap();
     outbox.advance(TestOutbox::LEASE * 2);
-    assert_eq!(outbox.rescue("b").await[0].1, Became::Cancelled);
-    assert_eq!(outbox.claim("b", 10).await[0].event_type, "quote.cancelled");
-    assert!(matches!(outbox.settle_at(&fee_server(), "a", &[with_fee(&late)]).await[0], Became::Lost(_)));
+    assert_eq!(outbox.rescue("b").await[0].1, Disposition::Cancelled);
+    assert_eq!(outbox.claim("b", 10).await[0].event_type.as_str(), "quote.cancelled");
+    assert!(matches!(outbox.settle_at(&fee_server(), "a", &[with_fee(&late)]).await[0], Disposition::LeaseLost(_)));
     assert!(outbox.fee_records().await.is_empty());
 }
 
@@ -124,8 +124,8 @@ async fn in_flight_and_handed_back_no_attempt_but_the_void_follows(outbox: TestO
     let quote = submit(&outbox).await;
     let claimed = outbox.claim("a", 1).await.remove(0);
     outbox.submission.cancel(quote, None, None).await.unwrap();
-    assert_eq!(outbox.settle_one("a", &claimed, Outcome::NotSent("drained".into())).await, Became::Cancelled);
-    assert_eq!(outbox.claim("b", 10).await[0].event_type, "quote.cancelled");
+    assert_eq!(outbox.settle_one("a", &claimed, Outcome::NotSent("drained".into())).await, Disposition::Cancelled);
+    assert_eq!(outbox.claim("b", 10).await[0].event_type.as_str(), "quote.cancelled");
 }
 
 async fn cancelling_twice_is_one_cancellation(outbox: TestOutbox) {
@@ -179,7 +179,7 @@ async fn cancelling_while_it_is_settled_ends_in_a_sound_state(outbox: TestOutbox
         let (became, cancelled) =
             tokio::join!(outbox.settle_at(&fee_server, "a", &attempts), outbox.submission.cancel(quote, None, None));
         cancelled.unwrap();
-        assert_eq!(became, [Became::Delivered]);
+        assert_eq!(became, [Disposition::Delivered]);
         let events = outbox.events_of(quote).await;
         assert_eq!(kinds(&events), [("quote.submitted", Status::Delivered), ("quote.cancelled", Status::Pending)]);
         assert_eq!(outbox.quote(quote).await.status, quote::Status::Cancelled);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use entity::outbox_event::{self, Status as EventStatus};
 use entity::quote::Status;
 use feebox::operator;
-use feebox::outbox::{Became, Outcome};
+use feebox::outbox::{Disposition, Outcome};
 use feebox::relay::Relay;
 use feebox::settings::{self, SweepAction};
 use feebox::submission::Submission;
@@ -156,7 +156,7 @@ async fn a_quote_is_never_confirmed_and_cancelled_however_late_its_fee_comes(out
             outbox.settle_at(&*fee_server, "a", &attempts).await
         };
         let (swept, became) = tokio::join!(sweep(&outbox.db, &cancel, Relay::default()), settle);
-        assert_eq!(became, [Became::Delivered]);
+        assert_eq!(became, [Disposition::Delivered]);
         let voids = outbox.events_of(quote).await.into_iter().filter(|event| event.event_type == "quote.cancelled");
         match outbox.quote(quote).await.status {
             Status::Confirmed => {

@@ -95,7 +95,7 @@ impl Desk {
         let receipt = self.submission.submit(&quotes, None, None).await.unwrap();
         let mut submitted = vec![];
         for quote in receipt.quotes {
-            let events = outbox::of_quote(self.db.connection(), quote.id).await.unwrap();
+            let events = outbox::of_aggregate(self.db.connection(), quote.id).await.unwrap();
             submitted.push((quote.id, events[0].id));
         }
         submitted
@@ -133,7 +133,7 @@ impl Desk {
         let txn = self.db.begin().await.unwrap();
         let clock = self.db.clock();
         let settling = outbox::settle(&txn, clock, &FEE_SERVER, "worker-1", &self.policy, &attempts).await.unwrap();
-        let settled: Vec<Settled<'_, Receipt>> = attempts.iter().zip(&settling.became).collect();
+        let settled: Vec<Settled<'_, Receipt>> = attempts.iter().zip(&settling.dispositions).collect();
         self.fee_server.apply(&txn, &settled, settling.at).await.unwrap();
         txn.commit().await.unwrap();
     }

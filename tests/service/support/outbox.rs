@@ -8,10 +8,10 @@ use feebox::database::Database;
 use feebox::destination::{Destination, FeeServer};
 use feebox::fees::Fee;
 use feebox::outbox::{
-    self, Attempt, Became, Claim, ClaimRequest, DestinationName, LeasedEvent, NewEvent, Outcome, Policy, RetryPolicy,
-    Settled,
+    self, Attempt, Claim, ClaimRequest, DestinationName, Disposition, LeasedEvent, NewEvent, Outcome, Policy,
+    RetryPolicy, Settled,
 };
-use feebox::quotes::{FEE_SERVER, KAFKA, QUOTE_SUBMITTED};
+use feebox::quotes::{FEE_SERVER, KAFKA, QUOTE, QUOTE_SUBMITTED};
 use feebox::settings::{self, Settings, Sources};
 use feebox::submission::{Line, NewQuote, OutboxRecorder, Submission};
 use feebox::worker::{Signals, Worker};
@@ -105,7 +105,15 @@ impl TestOutbox {
         let now = self.db.now(&*txn).await.unwrap();
         let (event_type, name) = (QUOTE_SUBMITTED.clone(), destination.clone());
         let payload = json!({ "quote_id": quote_id, "currency": "EUR" });
-        let event = NewEvent { quote_id, event_type, destination: name, sequence, payload, trace_context: None };
+        let event = NewEvent {
+            aggregate_type: QUOTE,
+            aggregate_id: quote_id,
+            event_type,
+            destination: name,
+            sequence,
+            payload,
+            trace_context: None,
+        };
         outbox::record(&txn, now, vec![event]).await.unwrap();
         txn.commit().await.unwrap();
         let stored = self.events().await.into_iter().find(|event| {
@@ -129,21 +137,21 @@ impl TestOutbox {
     }
 
     /// Settles what has no effect beside the outbox.
-    pub async fn settle<R: outbox::Receipt>(&self, worker: &str, attempts: &[Attempt<R>]) -> Vec<Became> {
+    pub async fn settle<R: outbox::Receipt>(&self, worker: &str, attempts: &[Attempt<R>]) -> Vec<Disposition> {
         let txn = self.db.begin().await.unwrap();
         let settling =
             outbox::settle(&txn, self.db.clock(), &FEE_SERVER, worker, &self.policy, attempts).await.unwrap();
         txn.commit().await.unwrap();
-        settling.became
+        settling.dispositions
     }
 
     /// Settles one attempt.
-    pub async fn settle_one(&self, worker: &str, event: &LeasedEvent, outcome: Outcome<()>) -> Became {
+    pub async fn settle_one(&self, worker: &str, event: &LeasedEvent, outcome: Outcome<()>) -> Disposition {
         self.settle(worker, &[attempt(event, outcome)]).await.remove(0)
     }
 
     /// Claims the one event that is due, and settles it.
-    pub async fn deliver(&self, worker: &str, outcome: Outcome<()>) -> Became {
+    pub async fn deliver(&self, worker: &str, outcome: Outcome<()>) -> Disposition {
         let claimed = self.claim(worker, 2).await;
         assert_eq!(claimed.len(), 1, "one event is due");
         self.settle_one(worker, &claimed[0], outcome).await
@@ -155,17 +163,17 @@ impl TestOutbox {
         destination: &D,
         worker: &str,
         attempts: &[Attempt<D::Receipt>],
-    ) -> Vec<Became> {
+    ) -> Vec<Disposition> {
         let txn = self.db.begin().await.unwrap();
         let (clock, name) = (self.db.clock(), destination.name());
         let settling = outbox::settle(&txn, clock, name, worker, &self.policy, attempts).await.unwrap();
-        let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&settling.became).collect();
+        let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&settling.dispositions).collect();
         destination.apply(&txn, &settled, settling.at).await.unwrap();
         txn.commit().await.unwrap();
-        settling.became
+        settling.dispositions
     }
 
-    pub async fn rescue(&self, worker: &str) -> Vec<(Attempt<()>, Became)> {
+    pub async fn rescue(&self, worker: &str) -> Vec<(Attempt<()>, Disposition)> {
         let mut all = Vec::new();
         loop {
             let rescued = outbox::rescue(&self.db, worker, &self.policy, 500).await.unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use entity::destination::Circuit;
 use entity::outbox_event::Status;
 use feebox::destination::{Cue, Destination, FeeServer, Scripted};
-use feebox::outbox::{Became, DestinationName, LeasedEvent, Outcome, Settled};
+use feebox::outbox::{DestinationName, Disposition, LeasedEvent, Outcome, Settled};
 use feebox::quotes::FEE_SERVER;
 use feebox::settings;
 use feebox::worker::{Report, Signals};
@@ -320,8 +320,8 @@ async fn effects_are_applied_for_what_was_settled(outbox: TestOutbox) {
     let (report, ()) = tokio::join!(worker.run_once(), meanwhile);
     assert_eq!(report.unwrap(), Report { claimed: 3, delivered: 2, lost: 1, ..Report::default() });
     let applied = scripted.applied();
-    assert!(applied[..2].iter().all(|(_, became)| *became == Became::Delivered));
-    assert_eq!(applied[2..], [(lost, Became::Lost("b".into()))]);
+    assert!(applied[..2].iter().all(|(_, became)| *became == Disposition::Delivered));
+    assert_eq!(applied[2..], [(lost, Disposition::LeaseLost("b".into()))]);
 }
 
 async fn workers_side_by_side_deliver_each_event_once(outbox: TestOutbox) {

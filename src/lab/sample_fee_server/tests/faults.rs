@@ -1,4 +1,4 @@
-//! What goes wrong on demand, also while it starts and stops.
+//! The server's faults, also while it starts and stops.
 
 use std::io;
 use std::time::Duration;
@@ -9,23 +9,23 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-use super::{BLINK, Faults, MOMENT, SampleFeeServer, Visit, body};
+use super::{BLINK, Faults, MOMENT, SampleFeeServer, Setup, body};
 use crate::lab::sample_fee_server::STOP_GRACE;
 
 #[tokio::test]
-async fn a_failing_server_makes_no_fee_and_says_when_to_come_back() {
+async fn a_failing_server_makes_no_fee_and_sends_retry_after() {
     let faults = Faults { fail_rate: 1.0, retry_after: Some(Duration::from_secs(3)), ..Faults::default() };
-    let visit = Visit::with(faults).await;
-    let response = visit.ask("a", Uuid::now_v7()).await.expect("answered");
+    let setup = Setup::with(faults).await;
+    let response = setup.ask("a", Uuid::now_v7()).await.expect("answered");
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "3");
-    assert!(visit.server.fees().is_empty());
+    assert!(setup.server.fees().is_empty());
 
-    visit.server.set_faults(Faults::default());
-    assert_eq!(visit.fee("a", Uuid::now_v7()).await.0, StatusCode::CREATED, "the weather changed");
+    setup.server.set_faults(Faults::default());
+    assert_eq!(setup.fee("a", Uuid::now_v7()).await.0, StatusCode::CREATED, "the faults have changed");
 }
 
-/// What a client without any HTTP library reads after sending a request: bytes, then an end or an error.
+/// What a client without an HTTP library reads after a request: bytes, then an end or an error.
 async fn raw_answer(server: &SampleFeeServer) -> (Vec<u8>, io::Result<usize>) {
     let body = body(Uuid::now_v7()).to_string();
     let request = format!("POST /v1/fees HTTP/1.1\r\nhost: fees\r\ncontent-length: {}\r\n\r\n{body}", body.len());
@@ -41,23 +41,23 @@ async fn a_cut_connection_is_reset_without_a_byte_of_an_answer() {
     for (latency, commits) in [(Duration::ZERO, false), (Duration::ZERO, true), (BLINK, false), (BLINK, true)] {
         let (before, after) = if commits { (0.0, 1.0) } else { (1.0, 0.0) };
         let faults = Faults { latency, reset_rate: before, commit_reset_rate: after, ..Faults::default() };
-        let visit = Visit::with(faults).await;
-        let (read, end) = raw_answer(&visit.server).await;
+        let setup = Setup::with(faults).await;
+        let (read, end) = raw_answer(&setup.server).await;
         assert_eq!(end.expect_err("no orderly end").kind(), io::ErrorKind::ConnectionReset);
         assert!(read.is_empty());
-        assert_eq!(visit.server.fees().len(), usize::from(commits));
-        assert!(visit.ask("a", Uuid::now_v7()).await.is_err(), "an HTTP client sees no answer either");
+        assert_eq!(setup.server.fees().len(), usize::from(commits));
+        assert!(setup.ask("a", Uuid::now_v7()).await.is_err(), "an HTTP client sees no answer either");
     }
 }
 
 #[tokio::test]
 async fn a_hanging_call_gets_no_answer_and_does_not_hinder_the_stop() {
-    let visit = Visit::with(Faults { hang_rate: 1.0, ..Faults::default() }).await;
+    let setup = Setup::with(Faults { hang_rate: 1.0, ..Faults::default() }).await;
     let quote_id = Uuid::now_v7();
-    tokio::time::timeout(MOMENT, visit.ask("a", quote_id)).await.expect_err("no answer");
-    assert!(visit.server.fees().is_empty());
+    tokio::time::timeout(MOMENT, setup.ask("a", quote_id)).await.expect_err("no answer");
+    assert!(setup.server.fees().is_empty());
 
-    let Visit { server, client } = visit;
+    let Setup { server, client } = setup;
     let call = client.post(format!("{}/v1/fees", server.base_url())).json(&body(quote_id)).send();
     let stop = async {
         while server.arrivals().len() < 2 {
@@ -71,16 +71,16 @@ async fn a_hanging_call_gets_no_answer_and_does_not_hinder_the_stop() {
 
 #[tokio::test]
 async fn the_fee_is_made_although_the_client_gave_up_waiting() {
-    let visit = Visit::with(Faults { latency: MOMENT, ..Faults::default() }).await;
+    let setup = Setup::with(Faults { latency: MOMENT, ..Faults::default() }).await;
     let quote_id = Uuid::now_v7();
-    tokio::time::timeout(MOMENT / 2, visit.ask("a", quote_id)).await.expect_err("gave up");
-    assert!(visit.server.fees().is_empty(), "the fee is made at the end of the latency");
-    assert_eq!(visit.fee("a", quote_id).await.0, StatusCode::OK, "made by the call that was given up");
+    tokio::time::timeout(MOMENT / 2, setup.ask("a", quote_id)).await.expect_err("gave up");
+    assert!(setup.server.fees().is_empty(), "the fee is made at the end of the latency");
+    assert_eq!(setup.fee("a", quote_id).await.0, StatusCode::OK, "made by the call that was given up");
 }
 
 #[tokio::test]
 async fn stopping_answers_the_calls_that_are_open() {
-    let Visit { server, client } = Visit::with(Faults { latency: MOMENT, ..Faults::default() }).await;
+    let Setup { server, client } = Setup::with(Faults { latency: MOMENT, ..Faults::default() }).await;
     let call = client.post(format!("{}/v1/fees", server.base_url())).json(&body(Uuid::now_v7())).send();
     let stop = async {
         while server.arrivals().is_empty() {
@@ -94,24 +94,24 @@ async fn stopping_answers_the_calls_that_are_open() {
 
 #[tokio::test]
 async fn a_server_that_is_down_refuses_and_remembers_its_fees() {
-    let mut visit = Visit::with(Faults::default()).await;
+    let mut setup = Setup::with(Faults::default()).await;
     let quote_id = Uuid::now_v7();
-    let (_, fee) = visit.fee("a", quote_id).await;
-    visit.server.down().await.expect("down");
-    visit.server.down().await.expect("still down");
-    let refusal = TcpStream::connect(visit.server.addr()).await.expect_err("refused");
+    let (_, fee) = setup.fee("a", quote_id).await;
+    setup.server.down().await.expect("down");
+    setup.server.down().await.expect("still down");
+    let refusal = TcpStream::connect(setup.server.addr()).await.expect_err("refused");
     assert_eq!(refusal.kind(), io::ErrorKind::ConnectionRefused);
     // The old client may not have noticed yet that its connection was cut.
-    visit.client = Client::new();
-    assert!(visit.ask("a", quote_id).await.expect_err("refused").is_connect());
-    visit.server.up().await.expect("up");
-    visit.server.up().await.expect("still up");
-    assert_eq!(visit.fee("a", quote_id).await, (StatusCode::OK, fee));
+    setup.client = Client::new();
+    assert!(setup.ask("a", quote_id).await.expect_err("refused").is_connect());
+    setup.server.up().await.expect("up");
+    setup.server.up().await.expect("still up");
+    assert_eq!(setup.fee("a", quote_id).await, (StatusCode::OK, fee));
 }
 
 #[tokio::test]
 async fn a_stopped_server_frees_its_port() {
-    let Visit { server, client } = Visit::with(Faults::default()).await;
+    let Setup { server, client } = Setup::with(Faults::default()).await;
     let addr = server.addr();
     let health = client.get(format!("{}/healthz", server.base_url())).send().await.expect("answered");
     assert_eq!(health.status(), StatusCode::OK);
@@ -121,64 +121,64 @@ async fn a_stopped_server_frees_its_port() {
 }
 
 #[tokio::test]
-async fn a_poisoned_answer_leaves_a_sound_fee_behind() {
-    let visit = Visit::with(Faults { poison_rate: 1.0, seed: Some(7), ..Faults::default() }).await;
+async fn a_poisoned_answer_hides_a_valid_fee() {
+    let setup = Setup::with(Faults { poison_rate: 1.0, seed: Some(7), ..Faults::default() }).await;
     for _ in 0..20 {
         let quote_id = Uuid::now_v7();
-        let (status, spoilt) = visit.fee(&quote_id.to_string(), quote_id).await;
+        let (status, spoilt) = setup.fee(&quote_id.to_string(), quote_id).await;
         assert_eq!(status, StatusCode::CREATED);
-        let (_, found) = visit.get(&format!("/v1/fees?quote_id={quote_id}")).await;
+        let (_, found) = setup.get(&format!("/v1/fees?quote_id={quote_id}")).await;
         assert_eq!(found["fees"][0]["quote_id"], serde_json::json!(quote_id));
         assert_ne!(found["fees"][0], spoilt);
     }
-    assert_eq!(visit.server.fees().len(), 20);
+    assert_eq!(setup.server.fees().len(), 20);
 }
 
 #[tokio::test]
-async fn pages_in_the_servers_place_make_no_fee() {
+async fn html_pages_make_no_fee() {
     for faults in [Faults { page_rate: 1.0, ..Faults::default() }, Faults { forbid_rate: 1.0, ..Faults::default() }] {
-        let visit = Visit::with(faults).await;
-        let response = visit.ask("a", Uuid::now_v7()).await.expect("answered");
-        assert!(visit.server.fees().is_empty());
+        let setup = Setup::with(faults).await;
+        let response = setup.ask("a", Uuid::now_v7()).await.expect("answered");
+        assert!(setup.server.fees().is_empty());
         assert_eq!(response.headers()["content-type"], "text/html");
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_is_cut_comes_after_the_fee_and_ends_before_its_json() {
-    let visit = Visit::with(Faults { cut_rate: 1.0, seed: Some(7), ..Faults::default() }).await;
+async fn a_cut_answer_follows_its_fee_and_has_incomplete_json() {
+    let setup = Setup::with(Faults { cut_rate: 1.0, seed: Some(7), ..Faults::default() }).await;
     for made in 1..=20 {
-        let (read, end) = raw_answer(&visit.server).await;
+        let (read, end) = raw_answer(&setup.server).await;
         end.expect("an orderly end");
         let answer = String::from_utf8(read).expect("text");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         assert!(head.starts_with("HTTP/1.1 201 Created"), "{head}");
         assert!(serde_json::from_str::<serde_json::Value>(body).expect_err("cut").is_eof(), "{body}");
-        assert_eq!(visit.server.fees().len(), made);
+        assert_eq!(setup.server.fees().len(), made);
     }
 }
 
 #[tokio::test]
 async fn a_failure_after_the_commit_hides_a_fee() {
-    let visit = Visit::with(Faults { commit_fail_rate: 1.0, ..Faults::default() }).await;
-    assert_eq!(visit.ask("a", Uuid::now_v7()).await.expect("answered").status(), StatusCode::BAD_GATEWAY);
-    assert_eq!(visit.server.fees().len(), 1);
+    let setup = Setup::with(Faults { commit_fail_rate: 1.0, ..Faults::default() }).await;
+    assert_eq!(setup.ask("a", Uuid::now_v7()).await.expect("answered").status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(setup.server.fees().len(), 1);
 }
 
 #[tokio::test]
-async fn a_slow_body_comes_whole_in_the_end() {
-    let visit = Visit::with(Faults { slow_body_rate: 1.0, slow_body: MOMENT, ..Faults::default() }).await;
+async fn a_slow_body_arrives_complete() {
+    let setup = Setup::with(Faults { slow_body_rate: 1.0, slow_body: MOMENT, ..Faults::default() }).await;
     let begun = std::time::Instant::now();
-    let (status, fee) = visit.fee("a", Uuid::now_v7()).await;
+    let (status, fee) = setup.fee("a", Uuid::now_v7()).await;
     assert_eq!((status, fee["currency"].as_str()), (StatusCode::CREATED, Some("EUR")));
     assert!(begun.elapsed() >= MOMENT);
 }
 
 #[tokio::test]
-async fn a_storm_says_how_long_it_lasts() {
-    let visit = Visit::with(Faults { storm_rate: 1.0, storm: 10 * MOMENT, ..Faults::default() }).await;
-    let response = visit.ask("a", Uuid::now_v7()).await.expect("answered");
+async fn a_storm_sends_its_remaining_time_as_retry_after() {
+    let setup = Setup::with(Faults { storm_rate: 1.0, storm: 10 * MOMENT, ..Faults::default() }).await;
+    let response = setup.ask("a", Uuid::now_v7()).await.expect("answered");
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(response.headers()["retry-after"], "1");
-    assert!(visit.server.fees().is_empty());
+    assert!(setup.server.fees().is_empty());
 }

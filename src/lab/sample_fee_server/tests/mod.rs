@@ -12,23 +12,23 @@ use uuid::Uuid;
 
 use super::{Faults, SampleFeeServer};
 
-/// Long enough to tell early from late, short enough not to be felt.
+/// Long enough to tell early from late, short enough for a test.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// Long enough for the server to answer later than at once.
+/// Long enough that the server does not answer at once.
 const BLINK: Duration = Duration::from_millis(10);
 
-struct Visit {
+struct Setup {
     server: SampleFeeServer,
     client: Client,
 }
 
-impl Visit {
+impl Setup {
     async fn with(faults: Faults) -> Self {
-        // Fails if another test was first, which is fine.
+        // Fails if another test installed it first, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let server = SampleFeeServer::start(([127, 0, 0, 1], 0).into(), faults).await.expect("a free port");
-        // A redirect is one of the server's answers, and not to be followed.
+        // A redirect is one of the server's answers and must not be followed.
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
         Self { server, client }
     }

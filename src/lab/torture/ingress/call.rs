@@ -1,4 +1,4 @@
-//! One call, as the ingress reads it from the wire.
+//! One HTTP call, as the ingress reads it from the wire.
 
 use std::io;
 
@@ -8,10 +8,10 @@ use tokio::{io::AsyncReadExt, net::TcpStream};
 use url::Url;
 use uuid::Uuid;
 
-/// The longest call that is read, in bytes: those of Feebox are far shorter.
+/// The longest call that is read, in bytes. Calls of Feebox are far shorter.
 const LENGTH_MAX: usize = 64 * 1024;
 
-/// An HTTP/1.1 call with a body of a stated length, which is all that Feebox makes.
+/// An HTTP/1.1 call with a body of known length; Feebox makes no others.
 pub(super) struct Call {
     pub method: Method,
     /// Path and query.
@@ -20,16 +20,16 @@ pub(super) struct Call {
     pub body: Vec<u8>,
 }
 
-/// What a call asks for.
+/// The kind of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum RequestKind {
     Fee(Uuid),
     Void(Uuid),
     LookUp,
     Other,
 }
 
-/// What the ingress reads of a body.
+/// The part of a body that the ingress reads.
 #[derive(Deserialize)]
 pub(super) struct Content {
     pub quote_id: Uuid,
@@ -40,7 +40,7 @@ pub(super) struct Content {
 }
 
 impl Call {
-    /// The next call on `stream`, nothing when the client has hung up. `buffer` keeps what was read beyond it.
+    /// Reads the next call; `None` when the client has hung up. `buffer` keeps the bytes after it.
     pub async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Self>> {
         let head = loop {
             if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -78,22 +78,24 @@ impl Call {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
-    /// What it says of a quote, if it does.
+    /// The body, if it is about a quote.
     pub fn content(&self) -> Option<Content> {
         serde_json::from_slice(&self.body).ok()
     }
 
-    pub fn wish(&self) -> Wish {
+    pub fn kind(&self) -> RequestKind {
         let quote = self.content().map(|content| content.quote_id);
         match (&self.method, self.path.as_str(), quote) {
-            (&Method::POST, "/v1/fees", Some(quote)) => Wish::Fee(quote),
-            (&Method::POST, "/v1/fees/void", Some(quote)) => Wish::Void(quote),
-            (&Method::GET, path, _) if path.starts_with("/v1/fees?") && path.contains("quote_id=") => Wish::LookUp,
-            _ => Wish::Other,
+            (&Method::POST, "/v1/fees", Some(quote)) => RequestKind::Fee(quote),
+            (&Method::POST, "/v1/fees/void", Some(quote)) => RequestKind::Void(quote),
+            (&Method::GET, path, _) if path.starts_with("/v1/fees?") && path.contains("quote_id=") => {
+                RequestKind::LookUp
+            }
+            _ => RequestKind::Other,
         }
     }
 
-    /// Hands it on to the server at `target`.
+    /// The same call to the server at `target`.
     pub fn forward(self, client: &reqwest::Client, target: &Url) -> Option<reqwest::RequestBuilder> {
         let mut call = client.request(self.method, target.join(&self.path).ok()?).body(self.body);
         for (name, value) in &self.headers {

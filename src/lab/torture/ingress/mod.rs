@@ -1,9 +1,9 @@
-//! What stands before a fee server: an ingress that hands calls on, and at times answers in the fee server's place.
+//! An ingress in front of the fee server: it forwards calls, or answers instead.
 //!
-//! It speaks HTTP by hand: a web framework does not let an answer end where it should not.
+//! It speaks HTTP by hand, because a web framework does not send malformed answers.
 
 mod call;
-mod door;
+mod listener;
 mod poison;
 mod record;
 mod reply;
@@ -25,33 +25,33 @@ use url::Url;
 pub(super) use poison::{KINDS, POISON};
 pub use record::Tally;
 
-use call::{Call, Wish};
-use door::Door;
+use call::{Call, RequestKind};
+use listener::Listener;
 use record::Record;
 use reply::{Ending, Reply};
 
-/// How long the fee server may take, in the eyes of the ingress. Longer than in Feebox's.
+/// The ingress's timeout for the fee server; longer than Feebox's.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A running ingress. It lives on the runtime that it was started on; dropped, it closes all connections.
+/// A running ingress. It runs on the runtime that started it, and closes all connections on drop.
 pub(super) struct Ingress {
     inner: Arc<Inner>,
-    door: Door,
+    listener: Listener,
 }
 
 struct Inner {
     target: Url,
     client: Client,
-    mood: watch::Sender<Mood>,
+    behaviour: watch::Sender<Behaviour>,
     record: Mutex<Record>,
 }
 
-/// How it answers at present.
+/// How it answers.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Mood {
+pub(super) struct Behaviour {
     /// The page that answers every call.
     pub page: Option<Page>,
-    /// Seconds of the Retry-After that comes with 429 to every call that changes something.
+    /// Answers 429 with this Retry-After, in seconds, to every call that changes something.
     pub retry_after: Option<u64>,
     /// The share of answers that are cut.
     pub cut_rate: f64,
@@ -59,30 +59,30 @@ pub(super) struct Mood {
     pub poison: bool,
 }
 
-/// What an ingress has to say.
+/// An answer of the ingress itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
-    /// No route: a deploy is under way.
+    /// No route, as during a deployment.
     NotFound,
-    /// The same, by a gateway that answers JSON.
+    /// The same in JSON, as some gateways answer.
     NotFoundJson,
-    /// Down for maintenance, and 200 all the same.
+    /// Maintenance, with status 200.
     Maintenance,
-    /// Down for maintenance, and 503.
+    /// Maintenance, with status 503.
     Unavailable,
-    /// To the log-in page.
+    /// A redirect to a login page.
     Redirect,
 }
 
 impl Ingress {
-    /// Listens on a free port of this machine, before the fee server at `target`.
+    /// Listens on a free local port and forwards to the fee server at `target`.
     pub async fn start(target: &str) -> anyhow::Result<Self> {
         let client = Client::builder().timeout(PATIENCE).no_proxy().tcp_nodelay(true).build()?;
-        let (target, mood) = (target.parse()?, watch::Sender::new(Mood::default()));
-        let inner = Arc::new(Inner { target, client, mood, record: Mutex::default() });
+        let (target, behaviour) = (target.parse()?, watch::Sender::new(Behaviour::default()));
+        let inner = Arc::new(Inner { target, client, behaviour, record: Mutex::default() });
         let serving = Arc::clone(&inner);
-        let door = Door::open(move |stream| serve(Arc::clone(&serving), stream)).await?;
-        Ok(Self { inner, door })
+        let listener = Listener::open(move |stream| serve(Arc::clone(&serving), stream)).await?;
+        Ok(Self { inner, listener })
     }
 
     /// What `fee_server.base_url` must say to reach it.
@@ -91,27 +91,27 @@ impl Ingress {
     }
 
     fn addr(&self) -> SocketAddr {
-        self.door.addr()
+        self.listener.addr()
     }
 
     /// Answers differently from now on.
-    pub fn change(&self, change: impl FnOnce(&mut Mood)) {
-        self.inner.mood.send_modify(change);
+    pub fn change(&self, change: impl FnOnce(&mut Behaviour)) {
+        self.inner.behaviour.send_modify(change);
     }
 
     /// Cuts all connections, and refuses new ones until [`open`](Self::open).
     pub fn shut(&self) {
-        self.door.shut(true);
+        self.listener.shut(true);
     }
 
-    /// Takes calls again.
+    /// Opens the port again.
     pub fn open(&self) {
-        self.door.shut(false);
+        self.listener.shut(false);
     }
 
-    /// A process was thawed: what it was about to send before it froze may come now, however late.
+    /// Call this before a process continues after a freeze: it may now send a late call.
     pub fn expect_late_calls(&self) {
-        locked(&self.inner.record).thawed();
+        locked(&self.inner.record).freeze_ended();
     }
 
     /// What was seen so far.
@@ -125,13 +125,13 @@ async fn serve(inner: Arc<Inner>, mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
     while let Some(call) = Call::read(&mut stream, &mut buffer).await? {
-        let wish = call.wish();
-        locked(&inner.record).arrive(wish);
-        let reply = inner.answer(call, wish).await;
-        if let Wish::Void(quote) = wish
+        let kind = call.kind();
+        locked(&inner.record).arrive(kind);
+        let reply = inner.answer(call, kind).await;
+        if let RequestKind::Void(quote) = kind
             && reply.confirms_a_void()
         {
-            // Before it is written: what Feebox does next it does later.
+            // Record the void before the answer is written, because Feebox may act on the answer at once.
             locked(&inner.record).voided(quote);
         }
         if !reply.write(&mut stream).await? {
@@ -142,24 +142,24 @@ async fn serve(inner: Arc<Inner>, mut stream: TcpStream) -> io::Result<()> {
 }
 
 impl Inner {
-    async fn answer(&self, call: Call, wish: Wish) -> Reply {
-        let mood = *self.mood.borrow();
-        if let Some(page) = mood.page {
+    async fn answer(&self, call: Call, kind: RequestKind) -> Reply {
+        let behaviour = *self.behaviour.borrow();
+        if let Some(page) = behaviour.page {
             locked(&self.record).pages += 1;
-            return page.reply_to(wish);
+            return page.reply_to(kind);
         }
-        if let (Some(seconds), Wish::Fee(_) | Wish::Void(_)) = (mood.retry_after, wish) {
+        if let (Some(seconds), RequestKind::Fee(_) | RequestKind::Void(_)) = (behaviour.retry_after, kind) {
             locked(&self.record).throttled += 1;
             return Reply::json(429, r#"{"detail":"slow down"}"#).with("retry-after", &seconds.to_string());
         }
-        if let (true, Wish::Fee(_)) = (mood.poison, wish)
+        if let (true, RequestKind::Fee(_)) = (behaviour.poison, kind)
             && let Some(reply) = call.content().and_then(|content| poison::answer(&content))
         {
             locked(&self.record).poisonous += 1;
             return reply;
         }
         let reply = self.forward(call).await;
-        if reply.ending == Ending::Whole && !reply.body.is_empty() && rand::random::<f64>() < mood.cut_rate {
+        if reply.ending == Ending::Whole && !reply.body.is_empty() && rand::random::<f64>() < behaviour.cut_rate {
             locked(&self.record).cut += 1;
             return cut(reply);
         }
@@ -171,7 +171,7 @@ impl Inner {
         let answer = match call.send().await {
             Ok(answer) => answer,
             Err(error) if error.is_connect() => return Reply::page(502, "Bad Gateway"),
-            // A proxy of connections rather than of calls hands a reset on.
+            // A proxy of connections passes a reset on.
             Err(_) => return Reply::page(502, "").ending(Ending::Reset),
         };
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
@@ -185,14 +185,14 @@ impl Inner {
     }
 }
 
-/// The answer is there, and does not arrive as it should.
+/// Damages an answer.
 fn cut(reply: Reply) -> Reply {
     let length = reply.body.len();
-    let mut dice = rand::rng();
-    match dice.random_range(0..4) {
+    let mut rng = rand::rng();
+    match rng.random_range(0..4) {
         0 => reply.ending(Ending::Short(length - 1)),
         1 => reply.ending(Ending::Unmeasured(length - 1)),
-        2 => reply.ending(Ending::Unmeasured(dice.random_range(0..length))),
+        2 => reply.ending(Ending::Unmeasured(rng.random_range(0..length))),
         _ => Reply::page(502, "Bad Gateway"),
     }
 }
@@ -201,10 +201,10 @@ impl Page {
     pub const ALL: [Self; 5] =
         [Self::NotFound, Self::NotFoundJson, Self::Maintenance, Self::Unavailable, Self::Redirect];
 
-    fn reply_to(self, wish: Wish) -> Reply {
+    fn reply_to(self, kind: RequestKind) -> Reply {
         match self {
-            // By the contract a 404 in JSON is the fee server's own word that there is nothing to void.
-            Self::NotFoundJson if matches!(wish, Wish::Void(_)) => Reply::page(404, "404 Not Found"),
+            // By the contract, a 404 in JSON is the fee server's own answer that there is nothing to void.
+            Self::NotFoundJson if matches!(kind, RequestKind::Void(_)) => Reply::page(404, "404 Not Found"),
             Self::NotFound => Reply::page(404, "404 Not Found"),
             Self::NotFoundJson => Reply::json(404, r#"{"message":"no Route matched with those values"}"#),
             Self::Maintenance => Reply::page(200, "Down for maintenance"),
@@ -215,14 +215,14 @@ impl Page {
 }
 
 impl Reply {
-    /// Whether Feebox may take the fee for voided.
+    /// Whether Feebox may count the fee as voided.
     fn confirms_a_void(&self) -> bool {
         let json = self.content_type.contains("json");
         self.ending == Ending::Whole && (self.status == 204 || ([200, 404].contains(&self.status) && json))
     }
 }
 
-/// Every lock here guards plain data that is whole between any two statements.
+/// The data is consistent between any two statements, so a poisoned lock is usable.
 fn locked(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
     record.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Answers that no quote but its own may suffer from. Which one a quote gets is told by its customer's name.
+//! Answers that violate the contract. The customer's name selects the answer; no other quote may suffer from it.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -8,10 +8,10 @@ use super::{
     reply::{Ending, Reply},
 };
 
-/// Customers whose names begin so get them.
+/// The prefix of poison customers' names.
 pub(in crate::lab::torture) const POISON: &str = "poison-";
 
-/// Their kinds: a customer is called `poison-KIND-…`.
+/// The kinds: a customer is called `poison-KIND-…`.
 pub(in crate::lab::torture) const KINDS: [&str; 14] = [
     "nul",
     "nulquote",
@@ -29,7 +29,7 @@ pub(in crate::lab::torture) const KINDS: [&str; 14] = [
     "broken",
 ];
 
-/// What the quote gets, each time that it asks for its fee.
+/// The answer that a poison quote gets each time.
 pub(super) fn answer(content: &Content) -> Option<Reply> {
     let kind = content.customer_id.strip_prefix(POISON)?.split('-').next()?;
     let mut fee = json!({
@@ -52,9 +52,9 @@ pub(super) fn answer(content: &Content) -> Option<Reply> {
         "huge" => ("amount_minor", i64::MAX.into()),
         "long" => ("fee_id", "f".repeat(300).into()),
         "empty" => ("fee_id", "".into()),
-        // Refused for good, by the fee server itself.
+        // A final refusal by the fee server itself.
         "refused" => return Some(Reply::json(422, json!({ "detail": "not\0 with us" }).to_string())),
-        // A firewall dislikes it.
+        // As from a firewall.
         "denied" => return Some(Reply::page(403, "Forbidden")),
         "broken" => return Some(Reply::json(500, json!({ "detail": "a bug" }).to_string())),
         _ => return None,

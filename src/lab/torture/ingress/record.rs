@@ -6,9 +6,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::call::Wish;
+use super::call::RequestKind;
 
-/// How long after a thaw a process may still send what it was about to send when it froze. No client can keep from that.
+/// How long after a freeze a process may still send the call that it was about to send. No client can prevent that.
 const LATE: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
@@ -18,41 +18,41 @@ pub(super) struct Record {
     pub poisonous: u32,
     pub cut: u32,
     calls: u64,
-    /// Quotes whose void was answered, and may thus be taken for delivered.
+    /// Quotes whose void was answered, so that Feebox may count it as delivered.
     voided: HashSet<Uuid>,
-    thawed_at: Option<Instant>,
+    freeze_ended_at: Option<Instant>,
     late: u32,
     out_of_order: HashSet<Uuid>,
 }
 
-/// How often it did what, and saw what.
+/// What the ingress did and saw, as counts.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Tally {
     /// Calls that arrived.
     pub calls: u64,
-    /// Calls that a page answered.
+    /// Calls answered with a page.
     pub pages: u32,
-    /// Calls that were answered by 429.
+    /// Calls answered with 429.
     pub throttled: u32,
     /// Calls of poison quotes.
     pub poisonous: u32,
     /// Answers that were cut.
     pub cut: u32,
-    /// Calls for a fee that a thawed process sent after the quote's void: it could not know.
+    /// Calls for a fee that a process sent right after its freeze, although the quote was voided in between.
     pub late: u32,
-    /// Quotes for whose fee somebody called after their void was answered.
+    /// Quotes whose fee was requested after their void was answered.
     #[serde(skip)]
     pub out_of_order: Vec<Uuid>,
 }
 
 impl Record {
-    pub fn arrive(&mut self, wish: Wish) {
+    pub fn arrive(&mut self, kind: RequestKind) {
         self.calls += 1;
-        let Wish::Fee(quote) = wish else { return };
+        let RequestKind::Fee(quote) = kind else { return };
         if !self.voided.contains(&quote) {
             return;
         }
-        if self.thawed_at.is_some_and(|at| at.elapsed() < LATE) {
+        if self.freeze_ended_at.is_some_and(|at| at.elapsed() < LATE) {
             self.late += 1;
         } else {
             self.out_of_order.insert(quote);
@@ -63,8 +63,8 @@ impl Record {
         self.voided.insert(quote);
     }
 
-    pub fn thawed(&mut self) {
-        self.thawed_at = Some(Instant::now());
+    pub fn freeze_ended(&mut self) {
+        self.freeze_ended_at = Some(Instant::now());
     }
 
     pub fn tally(&self) -> Tally {
@@ -85,23 +85,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_for_a_fee_behind_the_void_is_out_of_order() {
+    fn a_call_for_a_fee_after_its_void_is_out_of_order() {
         let (mut record, quote, other) = (Record::default(), Uuid::now_v7(), Uuid::now_v7());
-        record.arrive(Wish::Fee(quote));
+        record.arrive(RequestKind::Fee(quote));
         record.voided(quote);
-        record.arrive(Wish::Fee(other));
-        record.arrive(Wish::Void(quote));
+        record.arrive(RequestKind::Fee(other));
+        record.arrive(RequestKind::Void(quote));
         assert!(record.tally().out_of_order.is_empty());
-        record.arrive(Wish::Fee(quote));
+        record.arrive(RequestKind::Fee(quote));
         assert_eq!(record.tally().out_of_order, [quote]);
     }
 
     #[test]
-    fn what_a_thawed_process_still_sends_is_counted_by_itself() {
+    fn late_calls_after_a_freeze_are_counted_separately() {
         let (mut record, quote) = (Record::default(), Uuid::now_v7());
         record.voided(quote);
-        record.thawed();
-        record.arrive(Wish::Fee(quote));
+        record.freeze_ended();
+        record.arrive(RequestKind::Fee(quote));
         assert_eq!((record.tally().late, record.tally().out_of_order.len()), (1, 0));
     }
 }

@@ -1,15 +1,15 @@
-//! One answer, and how much of it arrives.
+//! An answer, and how much of it is sent.
 
 use std::{fmt::Write as _, io};
 
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-/// What goes to the client.
+/// An answer to the client.
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     pub status: u16,
     pub content_type: String,
-    /// Header lines besides, each with its end.
+    /// Further header lines, each with its line end.
     pub headers: String,
     pub body: Vec<u8>,
     pub ending: Ending,
@@ -18,13 +18,13 @@ pub(super) struct Reply {
 /// How an answer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// In good order; the connection serves the next call.
+    /// Complete; the connection can serve another call.
     Whole,
-    /// The connection ends after so many bytes of the body, though a length was promised.
+    /// The connection ends after this many bytes of the body, although a length was announced.
     Short(usize),
-    /// No length was promised, and the connection ends in good order after so many bytes of the body.
+    /// No length was announced, and the connection ends in good order after this many bytes of the body.
     Unmeasured(usize),
-    /// No byte, and a reset.
+    /// A reset without a byte.
     Reset,
 }
 
@@ -52,7 +52,7 @@ impl Reply {
         self
     }
 
-    /// Writes as much of it as is to arrive. Whether the connection serves another call.
+    /// Writes the answer as far as its ending allows, and returns whether the connection can serve another call.
     pub async fn write(self, stream: &mut TcpStream) -> io::Result<bool> {
         let Self { status, content_type, headers, body, ending } = self;
         let mut head = format!("HTTP/1.1 {status} Answer\r\n{headers}");
@@ -61,7 +61,7 @@ impl Reply {
         }
         let length = match ending {
             Ending::Whole => {
-                // A 204 has no body, and says no length.
+                // A 204 has no body and no length.
                 if status != 204 {
                     let _ = write!(head, "content-length: {}\r\n", body.len());
                 }
@@ -76,7 +76,7 @@ impl Reply {
                 length.min(body.len())
             }
             Ending::Reset => {
-                // Without lingering the kernel sends a reset instead of an orderly end.
+                // With this option, closing sends a reset.
                 let _ = stream.set_zero_linger();
                 return Ok(false);
             }

@@ -1,4 +1,4 @@
-//! What a client gets by way of the ingress.
+//! What a client gets through the ingress.
 
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn in_a_calm_mood_it_hands_on_what_it_gets() {
+async fn by_default_calls_are_forwarded() {
     let stage = Stage::open().await;
     for _ in 0..2 {
         let answer = stage.fee("ann").await.expect("an answer");
@@ -49,10 +49,10 @@ async fn in_a_calm_mood_it_hands_on_what_it_gets() {
 }
 
 #[tokio::test]
-async fn a_page_answers_every_call_in_the_fee_servers_place() {
+async fn a_page_answers_every_call() {
     let stage = Stage::open().await;
     for page in Page::ALL {
-        stage.ingress.change(|mood| mood.page = Some(page));
+        stage.ingress.change(|behaviour| behaviour.page = Some(page));
         let answers = [stage.fee("ann").await, stage.list().await].map(|answer| answer.expect("an answer").status());
         assert_eq!(answers[0], answers[1]);
         assert_ne!(answers[0], StatusCode::CREATED);
@@ -61,9 +61,9 @@ async fn a_page_answers_every_call_in_the_fee_servers_place() {
 }
 
 #[tokio::test]
-async fn throttled_are_calls_that_change_something() {
+async fn calls_that_change_something_are_throttled() {
     let stage = Stage::open().await;
-    stage.ingress.change(|mood| mood.retry_after = Some(2));
+    stage.ingress.change(|behaviour| behaviour.retry_after = Some(2));
     let answer = stage.fee("ann").await.expect("an answer");
     assert_eq!(
         (answer.status(), &answer.headers()["retry-after"]),
@@ -75,7 +75,7 @@ async fn throttled_are_calls_that_change_something() {
 #[tokio::test]
 async fn poison_gets_its_own_answer_and_leaves_no_fee() {
     let stage = Stage::open().await;
-    stage.ingress.change(|mood| mood.poison = true);
+    stage.ingress.change(|behaviour| behaviour.poison = true);
     for kind in KINDS {
         let answer = stage.fee(&format!("{POISON}{kind}-1")).await.expect("an answer");
         let status = answer.status();
@@ -87,9 +87,9 @@ async fn poison_gets_its_own_answer_and_leaves_no_fee() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_cut_is_never_whole_though_the_fee_is_made() {
+async fn a_cut_answer_is_never_complete_but_its_fee_is_made() {
     let stage = Stage::open().await;
-    stage.ingress.change(|mood| mood.cut_rate = 1.0);
+    stage.ingress.change(|behaviour| behaviour.cut_rate = 1.0);
     for _ in 0..20 {
         let answer = stage.fee("ann").await.expect("a head");
         let whole = answer.status() == StatusCode::CREATED && answer.json::<Value>().await.is_ok();
@@ -99,7 +99,7 @@ async fn an_answer_that_is_cut_is_never_whole_though_the_fee_is_made() {
 }
 
 #[tokio::test]
-async fn shut_it_refuses_connections_and_opens_again_at_the_same_place() {
+async fn a_shut_ingress_refuses_connections_and_reopens_on_the_same_port() {
     let stage = Stage::open().await;
     for _ in 0..2 {
         assert!(stage.fee("ann").await.is_ok());
@@ -112,7 +112,7 @@ async fn shut_it_refuses_connections_and_opens_again_at_the_same_place() {
 }
 
 #[tokio::test]
-async fn before_a_server_that_is_gone_it_answers_502() {
+async fn without_its_server_the_ingress_answers_502() {
     let stage = Stage::open().await;
     stage.fee_server.down().await.expect("a port");
     assert_eq!(stage.fee("ann").await.expect("an answer").status(), StatusCode::BAD_GATEWAY);

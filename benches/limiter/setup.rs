@@ -13,14 +13,14 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFi
 
 use crate::support::{Feebox, Postgres};
 
-/// What is needed from outside.
-pub struct Parts {
+/// The services that the benchmark needs.
+pub struct Setup {
     _postgres: Postgres,
     database_url: String,
     db: Database,
 }
 
-impl Parts {
+impl Setup {
     pub async fn start() -> anyhow::Result<Self> {
         let postgres = Postgres::start()?;
         let server = connect(postgres.url()).await?;
@@ -32,8 +32,8 @@ impl Parts {
         Ok(Self { _postgres: postgres, database_url, db })
     }
 
-    /// Stores quotes until so many events are pending. What a worker left behind is due again at once, and the circuit is
-    /// closed.
+    /// Makes `wanted` events pending. Events that an earlier worker left behind are due again at once, and the circuit
+    /// is closed.
     pub async fn ensure_backlog(&mut self, wanted: usize) -> anyhow::Result<()> {
         use entity::outbox_event::{Column, Entity, Status};
         let again = "UPDATE outbox_event SET status = 'pending', due_at = now(), attempts = 0, lease_token = NULL, \
@@ -51,7 +51,7 @@ impl Parts {
         Ok(())
     }
 
-    /// A worker that calls the fee server at `url`, with a backlog that is not empty.
+    /// A worker that calls the fee server at `url`, with a backlog.
     pub async fn worker(&mut self, url: &str, concurrency: usize, timeout: Duration) -> anyhow::Result<Feebox> {
         self.ensure_backlog(10_000).await?;
         let timeout = humantime::format_duration(timeout).to_string();
@@ -62,7 +62,7 @@ impl Parts {
             "worker.bind=127.0.0.1:0".to_owned(),
             "worker.schedule=* * * * * *".to_owned(),
             "circuit.cool_down=1s".to_owned(),
-            // More would be attempted again in each cell.
+            // With a shorter interval, failed events would be retried within the cell.
             "retry.initial_interval=10m".to_owned(),
         ];
         let mut args = vec!["worker", "--database-url", &self.database_url];

@@ -1,4 +1,4 @@
-//! Real processes of this same binary, started, killed and frozen at will.
+//! Real processes of this binary that can be started, killed and frozen.
 
 use std::{
     fs::{File, OpenOptions},
@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::strategy::ROLLBACK_RATE;
 
-/// How long processes may take to be ready.
+/// The longest that processes may take to become ready.
 const READY_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
-/// Processes that share a database and settings; killed when dropped.
+/// Processes that share a database and settings. They are killed on drop.
 pub(crate) struct Fleet {
     directory: PathBuf,
     log: PathBuf,
@@ -27,19 +27,19 @@ pub(crate) struct Fleet {
     database_url: String,
     members: Vec<Member>,
     rollback_rate: f64,
-    outlives_full_disks: bool,
+    survives_full_disks: bool,
 }
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Takes submissions.
+    /// Accepts submissions.
     Serve,
-    /// Delivers.
+    /// Delivers events.
     Worker,
 }
 
-/// One place in the fleet, and the process that fills it, if there is one.
+/// One place in the fleet, and its process if one is running.
 struct Member {
     role: Role,
     base_url: String,
@@ -49,8 +49,7 @@ struct Member {
 }
 
 impl Fleet {
-    /// Processes of these `roles`, not yet started, the first of which serves. They log to a file that is called after the
-    /// `run`.
+    /// Processes of these `roles`, not yet started; the first one serves. They log to a file named after the `run`.
     pub(crate) fn new(
         run: &str,
         roles: &[Role],
@@ -65,98 +64,99 @@ impl Fleet {
             database_url: database_url.to_owned(),
             members: roles.iter().map(|role| Member::new(*role)).collect::<Result<_, _>>()?,
             rollback_rate: 0.0,
-            outlives_full_disks: false,
+            survives_full_disks: false,
         };
         fleet.set(settings);
         Ok(fleet)
     }
 
-    /// Settings that hold from the next start on.
+    /// Adds settings, in force from the next start.
     pub(crate) fn set(&mut self, settings: &[(&'static str, String)]) {
         self.settings.extend(settings.iter().map(|(key, value)| format!("--set={key}={value}")));
     }
 
-    /// From the next start on this share of submissions is rolled back.
+    /// Rolls back this share of submissions, from the next start.
     pub(crate) fn roll_back(&mut self, rate: f64) {
         self.rollback_rate = rate;
     }
 
-    /// From the next start on a file that may not grow is an error to its writer, as a full disk is, and not its end.
-    pub(crate) fn outlive_full_disks(&mut self) {
-        self.outlives_full_disks = true;
+    /// From the next start, a write beyond the file size limit is an error, as on a full disk, and does not kill the
+    /// process.
+    pub(crate) fn survive_full_disks(&mut self) {
+        self.survives_full_disks = true;
     }
 
-    /// From its next start on the process at `place` has these variables.
-    pub(crate) fn surround(&mut self, place: usize, environment: Vec<(&'static str, String)>) {
+    /// Sets environment variables of the process at `place`, in force from its next start.
+    pub(crate) fn set_environment(&mut self, place: usize, environment: Vec<(&'static str, String)>) {
         self.members[place].environment = environment;
     }
 
-    /// Where submissions go.
+    /// The base URL for submissions.
     pub(crate) fn api(&self) -> &str {
         &self.members[0].base_url
     }
 
-    /// Where each process answers.
+    /// The base URL of each process.
     pub(crate) fn base_urls(&self) -> impl Iterator<Item = &str> {
         self.members.iter().map(|member| member.base_url.as_str())
     }
 
-    /// How many processes there are to be.
+    /// The number of processes.
     pub(crate) fn size(&self) -> usize {
         self.members.len()
     }
 
-    /// What the process at `place` does.
+    /// The role of the process at `place`.
     pub(crate) fn role(&self, place: usize) -> Role {
         self.members[place].role
     }
 
-    /// Starts all that do not run, without waiting for them.
+    /// Starts all processes that are not running, without waiting for them.
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
         for place in 0..self.members.len() {
             if self.members[place].child.is_none() {
-                let child = self.command(&self.members[place])?.spawn().context("a process could not be started")?;
+                let child = self.command(&self.members[place])?.spawn().context("starting a process failed")?;
                 self.members[place].child = Some(child);
             }
         }
         Ok(())
     }
 
-    /// Ends all processes as the end of their machine would: SIGKILL.
+    /// Kills all processes with SIGKILL, as if their machine had failed.
     pub(crate) fn kill(&mut self) -> io::Result<()> {
-        // All first: no one sees another one gone.
+        // Kill all before waiting for any, so that none notices that another is gone.
         for member in &mut self.members {
             member.child.as_mut().map_or(Ok(()), Child::kill)?;
         }
         self.members.iter_mut().try_for_each(Member::kill)
     }
 
-    /// Ends the process at `place`, frozen or not.
+    /// Kills the process at `place`, frozen or not.
     pub(crate) fn kill_one(&mut self, place: usize) -> io::Result<()> {
         self.members[place].kill()
     }
 
-    /// Stops the clock for the process at `place` (SIGSTOP): as a machine does that sleeps, or swaps.
+    /// Stops the process at `place` with SIGSTOP, like a machine that sleeps or swaps.
     pub(crate) fn freeze(&self, place: usize) -> io::Result<()> {
         self.members[place].signal("STOP")
     }
 
-    /// Lets it go on, as if nothing had been.
+    /// Lets the process at `place` continue.
     pub(crate) fn thaw(&self, place: usize) -> io::Result<()> {
         self.members[place].signal("CONT")
     }
 
-    /// The largest size, in bytes, to which the process at `place` may write a file; none takes the limit away.
+    /// Limits the size, in bytes, to which the process at `place` may write a file; `None` removes the limit.
     pub(crate) fn limit_files(&self, place: usize, bytes: Option<u64>) -> io::Result<()> {
         let Some(child) = &self.members[place].child else { return Ok(()) };
         let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
-        // The soft limit alone: nobody but root could raise the other one again.
+        // Only the soft limit: raising a hard limit again needs root.
         let arguments = [format!("--pid={}", child.id()), format!("--fsize={limit}:")];
         Command::new("prlimit").args(arguments).stderr(Stdio::null()).status().map(drop)
     }
 
-    /// Starts those again that ended by themselves, as any supervisor does.
-    pub(crate) fn revive(&mut self) -> anyhow::Result<()> {
+    /// Restarts processes that ended by themselves, like a supervisor.
+    pub(crate) fn restart_ended(&mut self) -> anyhow::Result<()> {
         for member in &mut self.members {
             if member.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_)) | Err(_))) {
                 member.child = None;
@@ -171,25 +171,25 @@ impl Fleet {
         let urls: Vec<_> = self.base_urls().map(|url| format!("{url}/readyz")).collect();
         for url in urls {
             while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
-                self.revive_at_most_until(deadline)?;
+                self.restart_until(deadline)?;
                 sleep(POLL).await;
             }
         }
         Ok(())
     }
 
-    fn revive_at_most_until(&mut self, deadline: Instant) -> anyhow::Result<()> {
+    fn restart_until(&mut self, deadline: Instant) -> anyhow::Result<()> {
         if Instant::now() > deadline {
-            bail!("the processes did not get ready; what they said is in {}", self.log.display());
+            bail!("the processes did not become ready; their output is in {}", self.log.display());
         }
-        self.revive()
+        self.restart_ended()
     }
 
     fn command(&self, member: &Member) -> anyhow::Result<Command> {
-        let binary = std::env::current_exe().context("this binary cannot be found")?;
+        let binary = std::env::current_exe().context("the path of this binary is unknown")?;
         let log = || -> io::Result<File> { OpenOptions::new().create(true).append(true).open(&self.log) };
-        let mut command = if self.outlives_full_disks {
-            // What is ignored stays ignored by whatever the shell becomes.
+        let mut command = if self.survives_full_disks {
+            // A signal that the shell ignores stays ignored after `exec`.
             let mut shell = Command::new("sh");
             shell.args(["-c", "trap '' XFSZ && exec \"$0\" \"$@\""]).arg(binary);
             shell
@@ -201,7 +201,7 @@ impl Fleet {
             .arg(member.role.command())
             .args(["--bind", &member.bind])
             .args(&self.settings)
-            // Not on the command line, where every user of the machine reads the password.
+            // Not on the command line, where every user of the machine can read the password.
             .env("FEEBOX__DATABASE__URL", &self.database_url)
             .envs(member.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.directory)
@@ -215,7 +215,7 @@ impl Fleet {
     }
 }
 
-/// Lets `command` know nothing of this machine's own settings.
+/// Removes this machine's own Feebox settings from the environment of `command`.
 pub(crate) fn forget_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("FEEBOX") || name == "DATABASE_URL" || name == "RUST_LOG" {
@@ -247,7 +247,7 @@ impl Member {
 
     fn signal(&self, name: &str) -> io::Result<()> {
         let Some(child) = &self.child else { return Ok(()) };
-        // The standard library sends no signal but SIGKILL. One that has ended meanwhile needs none.
+        // The standard library can only send SIGKILL. A process that has ended needs no signal.
         Command::new("kill")
             .args([&format!("-{name}"), &child.id().to_string()])
             .stderr(Stdio::null())
@@ -258,7 +258,7 @@ impl Member {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        // What cannot be killed has ended.
+        // A process that cannot be killed has already ended.
         let _ = self.kill();
     }
 }

@@ -17,18 +17,18 @@ use migration::MigratorTrait;
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait};
 
 use crate::{
-    by_hand,
+    hand_written,
     statistics::{self, Statistics},
-    support::{Feebox, Postgres, answers, free_address},
+    support::{Feebox, Postgres, free_address, wait_until_ready},
 };
 
-/// What is needed from outside.
-pub struct Parts {
+/// The services that the benchmark needs.
+pub struct Setup {
     postgres: Postgres,
     _fee_server: Feebox,
     fee_server_url: String,
     databases: usize,
-    /// A database with this many delivered quotes and no backlog, to be copied.
+    /// A database with this many delivered quotes and no backlog, as a template.
     history: Option<(usize, String)>,
 }
 
@@ -37,30 +37,30 @@ pub struct Backlog {
     database_url: String,
     fee_server_url: String,
     db: Database,
-    /// Had their fees before.
+    /// Quotes that were delivered before.
     delivered: usize,
 }
 
-/// What a run made.
+/// The result of a run.
 pub struct Run {
     pub design: &'static str,
     pub fees: usize,
     pub took: Duration,
-    /// The most that was resident, in MiB, if it was a process of its own.
+    /// The peak resident memory, in MiB, if the run was a process of its own.
     pub resident_mib: Option<u64>,
 }
 
-impl Parts {
+impl Setup {
     pub async fn start(latency: Duration) -> anyhow::Result<Self> {
         let (postgres, address) = (Postgres::start()?, free_address()?.to_string());
         let latency = humantime::format_duration(latency).to_string();
         let fee_server = Feebox::start(&["fee-server", "--bind", &address, "--latency", &latency])?;
         let fee_server_url = format!("http://{address}");
-        answers(&format!("{fee_server_url}/healthz")).await?;
+        wait_until_ready(&format!("{fee_server_url}/healthz")).await?;
         Ok(Self { postgres, _fee_server: fee_server, fee_server_url, databases: 0, history: None })
     }
 
-    /// Beside `delivered` quotes that need nothing more.
+    /// A backlog of `events`, next to `delivered` quotes.
     pub async fn backlog(
         &mut self,
         events: usize,
@@ -114,7 +114,7 @@ impl Parts {
 }
 
 impl Backlog {
-    /// By the real command, `feebox worker --once`, start and end included.
+    /// Drains with the real command, `feebox worker --once`, including its start and end.
     pub async fn by_feebox(self, concurrency: usize) -> anyhow::Result<Run> {
         let began = Instant::now();
         let fee_server = format!("fee_server.base_url={}", self.fee_server_url);
@@ -135,9 +135,9 @@ impl Backlog {
         Ok(Run { design: "feebox", fees: self.fees().await?, took, resident_mib })
     }
 
-    pub async fn by_hand(self, concurrency: usize) -> anyhow::Result<Run> {
+    pub async fn by_hand_written(self, concurrency: usize) -> anyhow::Result<Run> {
         let began = Instant::now();
-        by_hand::drain(&self.database_url, &self.fee_server_url, concurrency).await?;
+        hand_written::drain(&self.database_url, &self.fee_server_url, concurrency).await?;
         let took = began.elapsed();
         Ok(Run { design: "by hand", fees: self.fees().await?, took, resident_mib: None })
     }

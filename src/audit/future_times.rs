@@ -1,4 +1,4 @@
-//! Rows that are dated in the future: the clock of a process, or the database's, ran ahead when they were stored.
+//! Rows with times in the future: the clock of a process or of the database ran ahead when they were stored.
 
 use chrono::{DateTime, Utc};
 use entity::{
@@ -14,21 +14,21 @@ use uuid::Uuid;
 use super::Violation;
 use crate::clock::{LEASE_MAX, SKEW_MAX, WAIT_MAX, after, first_id, is_beyond};
 
-/// How many rows of a kind are named.
+/// The most rows of a kind that are named.
 const NAMED_MAX: u64 = 20;
 
-/// What is dated in the future.
+/// Rows with times in the future.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Ahead {
+pub struct FutureTimes {
     /// How many rows there are.
     pub rows: u64,
     /// Some of them, a sentence each.
     pub named: Vec<String>,
 }
 
-/// Looks for them. Ids begin with the time, so that the primary keys find the quotes and events.
-pub(super) async fn find(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<Ahead, DbErr> {
-    let mut ahead = Ahead::default();
+/// Finds them. Ids begin with the time, so the primary keys find the quotes and events.
+pub(super) async fn find(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<FutureTimes, DbErr> {
+    let mut ahead = FutureTimes::default();
     let limit = after(now, SKEW_MAX);
     let quotes = Quote::find().filter(QuoteColumn::Id.gt(first_id(limit))).filter(QuoteColumn::SubmittedAt.gt(limit));
     ahead.rows += quotes.clone().count(db).await?;
@@ -58,7 +58,7 @@ pub(super) async fn find(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Resul
     Ok(ahead)
 }
 
-impl Ahead {
+impl FutureTimes {
     fn note(&mut self, sentence: String) {
         self.rows += 1;
         self.named.push(sentence);
@@ -66,10 +66,10 @@ impl Ahead {
 }
 
 /// The event of this quote waits for a time that no setting permits.
-pub(super) fn held_up(event: Uuid, quote_id: Uuid) -> Violation {
+pub(super) fn delayed(event: Uuid, quote_id: Uuid) -> Violation {
     let sentence = format!(
         "event {event} of quote {quote_id} waits, or is leased, for longer than any setting permits: a clock ran ahead, and \
-         no worker has set it right yet"
+         no worker has repaired it yet"
     );
     Violation { promise: 10, quote_id, sentence }
 }

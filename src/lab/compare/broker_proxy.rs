@@ -1,4 +1,4 @@
-//! The way to a Kafka broker, which can be shut: an outage of a broker that is not ours to stop.
+//! A proxy in front of a Kafka broker. Closing it simulates an outage of a broker that is not ours to stop.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -9,24 +9,23 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// The longest answer that is let through, in bytes: those to producers are short.
+/// The longest answer that is forwarded, in bytes. Answers to producers are short.
 const ANSWER_LENGTH_MAX: usize = 64 * 1024 * 1024;
-/// What a broker on this machine may call itself. Both are as long as what they are replaced by, so that answers keep
-/// their length.
+/// Names of a local broker. Both are as long as their replacement, so that answers keep their length.
 const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
 
 /// Forwards from a port of its own to a broker, until it is dropped.
-pub(super) struct Gate {
+pub(super) struct BrokerProxy {
     addr: SocketAddr,
     is_open: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
 
-/// What a broker's answers call it, and what clients are to read there: a client goes where answers send it.
+/// The broker's names in its answers, and the replacement: a client connects where answers send it.
 type Names = (Vec<Vec<u8>>, Vec<u8>);
 
-impl Gate {
-    /// Forwards to the broker at `port` of this machine.
+impl BrokerProxy {
+    /// Forwards to the local broker at `port`.
     pub(super) async fn before(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((HOSTS[0], 0)).await?;
         let addr = listener.local_addr()?;
@@ -41,13 +40,13 @@ impl Gate {
         self.addr
     }
 
-    /// Lets connections through, or cuts those there are and each new one.
+    /// Opens or closes the proxy. Closed, it cuts all connections, also new ones.
     pub(super) fn open(&self, is_open: bool) {
         self.is_open.send_replace(is_open);
     }
 }
 
-impl Drop for Gate {
+impl Drop for BrokerProxy {
     fn drop(&mut self) {
         self.accepting.abort();
     }
@@ -58,7 +57,7 @@ async fn accept(listener: TcpListener, port: u16, names: Arc<Names>, is_open: wa
         let (names, mut is_open) = (Arc::clone(&names), is_open.clone());
         tokio::spawn(async move {
             tokio::select! {
-                // Its end is the end of the connection, whoever wanted it.
+                // When this ends, for whatever reason, the connection ends.
                 _ = forward(client, port, &names) => {}
                 _ = is_open.wait_for(|is_open| !is_open) => {}
             }
@@ -78,8 +77,9 @@ async fn forward(mut client: TcpStream, port: u16, names: &Names) -> io::Result<
     }
 }
 
-/// Answers come in frames, each behind its length in four bytes (Kafka's protocol guide, "Common Request and Response
-/// Structure"). In them a broker is its host's name and, right behind it, its port in four bytes.
+/// Copies answers and replaces the broker's address. Each answer is a frame behind its length in four bytes (Kafka's
+/// protocol guide, "Common Request and Response Structure"). A frame contains a broker as its host name followed by its
+/// port in four bytes.
 async fn rename(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, names: &Names) -> io::Result<()> {
     let (ours, theirs) = names;
     loop {
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn answers_name_the_gate_in_place_of_the_broker() {
+    async fn answers_name_the_proxy_instead_of_the_broker() {
         let name = |port: u16| [&b"127.0.0.1"[..], &u32::from(port).to_be_bytes()].concat();
         let answer = [&b"\0\0\0\x1chead"[..], &name(9092), b"after it .."].concat();
         let mut read = vec![];

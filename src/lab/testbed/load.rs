@@ -1,4 +1,4 @@
-//! The load: submissions at a steady rate, whatever becomes of those before.
+//! The load: submissions at a steady rate, whatever the answers to earlier ones.
 
 use std::time::Duration;
 
@@ -11,26 +11,26 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// What a submission came to, as its client saw it.
+/// One submission as its client saw it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shot {
+pub(crate) struct Sample {
     pub(crate) answer: Answer,
     pub(crate) took: Duration,
 }
 
-/// A client's view of a submission.
+/// The answer to a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// `201`: the quote is stored, says the service.
+    /// `201`: the service says that the quote is stored.
     Accepted(Uuid),
-    /// Another status: not stored, says the service.
+    /// Another status: the service says that it is not stored.
     Refused,
-    /// The service died or was not there: nobody knows.
+    /// No answer: the client does not know.
     None,
 }
 
-impl Shot {
-    /// The quote, if the client was told that it is stored.
+impl Sample {
+    /// The quote, if it was accepted.
     pub(crate) fn accepted(&self) -> Option<Uuid> {
         match self.answer {
             Answer::Accepted(id) => Some(id),
@@ -39,42 +39,42 @@ impl Shot {
     }
 }
 
-/// `quotes` submissions at `per_second`, the customers' ids beginning with `name`. Open loop: a slow answer delays no
-/// other submission.
-pub(crate) async fn submit(client: &Client, api: &str, name: &str, quotes: u32, per_second: f64) -> Vec<Shot> {
+/// Sends `quotes` submissions at `per_second`; customer ids begin with `name`. Open loop: a slow answer delays no other
+/// submission.
+pub(crate) async fn submit(client: &Client, api: &str, name: &str, quotes: u32, per_second: f64) -> Vec<Sample> {
     let url = format!("{api}/v1/quotes");
     let begun = Instant::now();
-    let mut shots = JoinSet::new();
+    let mut samples = JoinSet::new();
     for number in 0..quotes {
         sleep_until(begun + Duration::from_secs_f64(f64::from(number) / per_second)).await;
         let (client, url, body) = (client.clone(), url.clone(), body(&format!("{name}-{number}")));
-        shots.spawn(async move { shoot(&client, &url, &body).await });
+        samples.spawn(async move { submit_once(&client, &url, &body).await });
     }
-    shots.join_all().await
+    samples.join_all().await
 }
 
-/// As many submissions as `clients` make within `time`, each beginning when its client's last one was answered.
-pub(crate) async fn rush(client: &Client, api: &str, clients: u32, time: Duration) -> Vec<Shot> {
+/// Sends as many submissions as `clients` can within `time`; each client submits again when it has its answer.
+pub(crate) async fn rush(client: &Client, api: &str, clients: u32, time: Duration) -> Vec<Sample> {
     let url = format!("{api}/v1/quotes");
     let end = Instant::now() + time;
     let mut all = JoinSet::new();
     for number in 0..clients {
         let (client, url, body) = (client.clone(), url.clone(), body(&format!("rush-{number}")));
         all.spawn(async move {
-            let mut shots = Vec::new();
+            let mut samples = Vec::new();
             while Instant::now() < end {
-                shots.push(shoot(&client, &url, &body).await);
+                samples.push(submit_once(&client, &url, &body).await);
             }
-            shots
+            samples
         });
     }
     all.join_all().await.concat()
 }
 
-async fn shoot(client: &Client, url: &str, body: &Value) -> Shot {
+async fn submit_once(client: &Client, url: &str, body: &Value) -> Sample {
     let begun = Instant::now();
     let answer = ask(client, url, body).await.unwrap_or(Answer::None);
-    Shot { answer, took: begun.elapsed() }
+    Sample { answer, took: begun.elapsed() }
 }
 
 async fn ask(client: &Client, url: &str, body: &Value) -> reqwest::Result<Answer> {

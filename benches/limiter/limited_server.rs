@@ -1,4 +1,4 @@
-//! A fee server of the benchmark's own: it has so many places, refuses the rest at once, and can be switched off.
+//! A fee server with a limited number of places. It refuses further calls at once, and can be made to refuse all.
 
 use std::{
     net::SocketAddr,
@@ -12,13 +12,13 @@ use std::{
 use axum::{Json, Router, extract::State, http::StatusCode, routing};
 use serde_json::{Value, json};
 
-/// It ends with the process.
-pub struct OwnServer {
+/// It runs until the process ends.
+pub struct LimitedServer {
     address: SocketAddr,
-    house: Arc<House>,
+    shared: Arc<Shared>,
 }
 
-struct House {
+struct Shared {
     latency: Duration,
     places: usize,
     taken: AtomicUsize,
@@ -27,9 +27,9 @@ struct House {
     fails: AtomicBool,
 }
 
-impl OwnServer {
+impl LimitedServer {
     pub async fn start(latency: Duration, places: usize) -> anyhow::Result<Self> {
-        let house = Arc::new(House {
+        let shared = Arc::new(Shared {
             latency,
             places,
             taken: AtomicUsize::new(0),
@@ -37,11 +37,11 @@ impl OwnServer {
             refused: AtomicUsize::new(0),
             fails: AtomicBool::new(false),
         });
-        let router = Router::new().route("/v1/fees", routing::post(make).get(look_up)).with_state(Arc::clone(&house));
+        let router = Router::new().route("/v1/fees", routing::post(make).get(look_up)).with_state(Arc::clone(&shared));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok(Self { address, house })
+        Ok(Self { address, shared })
     }
 
     pub fn url(&self) -> String {
@@ -50,11 +50,11 @@ impl OwnServer {
 
     /// Fees made, and calls refused.
     pub fn counts(&self) -> (usize, usize) {
-        (self.house.fees.load(Relaxed), self.house.refused.load(Relaxed))
+        (self.shared.fees.load(Relaxed), self.shared.refused.load(Relaxed))
     }
 
     pub fn fail(&self, fails: bool) {
-        self.house.fails.store(fails, Relaxed);
+        self.shared.fails.store(fails, Relaxed);
     }
 
     pub async fn wait_for_fees(&self, fees: usize) {
@@ -64,16 +64,16 @@ impl OwnServer {
     }
 }
 
-async fn make(State(house): State<Arc<House>>, Json(quote): Json<Value>) -> Result<Json<Value>, StatusCode> {
-    let taken = house.taken.fetch_add(1, Relaxed);
-    if house.fails.load(Relaxed) || taken >= house.places {
-        house.taken.fetch_sub(1, Relaxed);
-        house.refused.fetch_add(1, Relaxed);
+async fn make(State(shared): State<Arc<Shared>>, Json(quote): Json<Value>) -> Result<Json<Value>, StatusCode> {
+    let taken = shared.taken.fetch_add(1, Relaxed);
+    if shared.fails.load(Relaxed) || taken >= shared.places {
+        shared.taken.fetch_sub(1, Relaxed);
+        shared.refused.fetch_add(1, Relaxed);
         return Err(StatusCode::SERVICE_UNAVAILABLE);
     }
-    tokio::time::sleep(house.latency).await;
-    house.taken.fetch_sub(1, Relaxed);
-    let number = house.fees.fetch_add(1, Relaxed);
+    tokio::time::sleep(shared.latency).await;
+    shared.taken.fetch_sub(1, Relaxed);
+    let number = shared.fees.fetch_add(1, Relaxed);
     Ok(Json(json!({
         "fee_id": format!("fee-{number}"),
         "quote_id": quote["quote_id"],

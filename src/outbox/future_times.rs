@@ -3,8 +3,8 @@
 //! Two things give such a time away: it lies further ahead than any setting permits, or what the same clock has stamped beside
 //! it (when the row was stored, changed, or last failed) has not happened yet.
 //!
-//! The claim, the look and the rescue are asked all the time, so they do not ask about this. It is set right beside them,
-//! now and then, by questions that an index answers with nothing as long as all is well.
+//! Claim, poll and rescue run all the time, so they do not check this. A job repairs such rows now and then, by queries
+//! that an index answers with nothing as long as all is well.
 
 use chrono::{DateTime, Utc};
 use entity::{
@@ -18,7 +18,7 @@ use sea_orm::{
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::{Failure, claim::status_in, destinations::believed};
+use super::{Failure, claim::status_in, destinations::without_wrong_clocks};
 use crate::{
     clock::{LEASE_MAX, SKEW_MAX, WAIT_MAX, after, is_beyond},
     database::Database,
@@ -27,18 +27,18 @@ use crate::{
 /// Rows a statement.
 const BATCH_SIZE: u64 = 500;
 
-/// What was set right.
+/// What was repaired.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BroughtBack {
+pub struct Repaired {
     /// Events that are due now instead of when a wrong clock said.
     pub due: u64,
     /// Leases that end now: rescue takes their events back.
     pub leases: u64,
-    /// Destinations that were held back, or whose probe was put off, by a wrong clock.
+    /// Destinations that a wrong clock held back, or whose next probe it put off.
     pub destinations: Vec<String>,
 }
 
-impl BroughtBack {
+impl Repaired {
     /// Whether there was nothing to do.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
@@ -46,25 +46,25 @@ impl BroughtBack {
     }
 }
 
-/// Makes due, or over, what a wrong clock has put off, whatever this process is set to. To do it again is
-/// harmless: a lease that is ended although its holder lives costs a look-up, as any lease that runs out.
+/// Makes events due, and ends leases and holds, that a wrong clock has put off, whatever the settings of this process. It may
+/// be repeated: a lease that is ended although its holder lives costs one look-up, as any lease that runs out.
 ///
 /// # Errors
 /// Any database error; what was done before it stays done.
-pub async fn bring_back(db: &Database) -> Result<BroughtBack, DbErr> {
+pub async fn repair_future_times(db: &Database) -> Result<Repaired, DbErr> {
     let connection = db.connection();
     let now = db.now(connection).await?;
-    let mut brought_back = BroughtBack::default();
+    let mut repaired = Repaired::default();
     for row in destination::Entity::find().all(connection).await? {
         let name = row.name.clone();
-        brought_back.due += bring_back_due(db, &name, now).await?;
-        if let Some(row) = held_no_longer(row, now) {
+        repaired.due += repair_due_times(db, &name, now).await?;
+        if let Some(row) = without_future_hold(row, now) {
             row.update(connection).await?;
-            brought_back.destinations.push(name);
+            repaired.destinations.push(name);
         }
     }
-    brought_back.leases = bring_back_leases(db, now).await?;
-    Ok(brought_back)
+    repaired.leases = repair_leases(db, now).await?;
+    Ok(repaired)
 }
 
 /// What is asked of an event that waits.
@@ -118,8 +118,8 @@ fn leased_too_long(now: DateTime<Utc>) -> Select<Entity> {
         .order_by_desc(Column::LeasedUntil)
 }
 
-async fn bring_back_due(db: &Database, destination: &str, now: DateTime<Utc>) -> Result<u64, DbErr> {
-    // `retry.give_up_after` counts from now: how old such an event is, nobody knows.
+async fn repair_due_times(db: &Database, destination: &str, now: DateTime<Utc>) -> Result<u64, DbErr> {
+    // `retry.give_up_after` counts from now: the age of such an event is unknown.
     let due = ActiveModel { due_at: Set(now), live_since: Set(now), ..Default::default() };
     let mut changed = 0;
     loop {
@@ -138,13 +138,13 @@ async fn bring_back_due(db: &Database, destination: &str, now: DateTime<Utc>) ->
     }
 }
 
-async fn bring_back_leases(db: &Database, now: DateTime<Utc>) -> Result<u64, DbErr> {
+async fn repair_leases(db: &Database, now: DateTime<Utc>) -> Result<u64, DbErr> {
     let over = ActiveModel { leased_until: Set(Some(now)), ..Default::default() };
     change_all(db, &leased_too_long(now), &over, Column::LeasedUntil.gt(after(now, LEASE_MAX))).await
 }
 
 /// Retention counts from the day when a row was delivered or cancelled. One that was in the future counts from now.
-pub(super) async fn bring_back_settled(db: &Database, now: DateTime<Utc>) -> Result<u64, DbErr> {
+pub(super) async fn repair_settled_times(db: &Database, now: DateTime<Utc>) -> Result<u64, DbErr> {
     let ahead = Column::SettledAt.gt(after(now, SKEW_MAX));
     let now = ActiveModel { settled_at: Set(Some(now)), ..Default::default() };
     let mut changed = 0;
@@ -175,10 +175,10 @@ async fn change_all(
     }
 }
 
-fn held_no_longer(row: destination::Model, now: DateTime<Utc>) -> Option<destination::ActiveModel> {
-    let believed = believed(row.clone(), now);
-    (believed != row).then(|| {
-        let destination::Model { not_before, probe_at, .. } = believed;
+fn without_future_hold(row: destination::Model, now: DateTime<Utc>) -> Option<destination::ActiveModel> {
+    let repaired = without_wrong_clocks(row.clone(), now);
+    (repaired != row).then(|| {
+        let destination::Model { not_before, probe_at, .. } = repaired;
         let mut row = row.into_active_model();
         (row.not_before, row.probe_at, row.updated_at) = (Set(not_before), Set(probe_at), Set(now));
         row
@@ -189,20 +189,20 @@ fn held_no_longer(row: destination::Model, now: DateTime<Utc>) -> Option<destina
 ///
 /// # Errors
 /// Any database error.
-pub async fn held_up_by_a_clock(
+pub async fn delayed_by_future_times(
     db: &impl ConnectionTrait,
     now: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<(Uuid, Uuid)>, DbErr> {
-    let mut held_up = Vec::new();
+    let mut delayed = Vec::new();
     let names: Vec<String> =
         destination::Entity::find().select_only().column(destination::Column::Name).into_tuple().all(db).await?;
     for name in names {
         let waiting = waiting_too_long(db, &name, now).await?;
-        held_up.extend(waiting.iter().map(|event| (event.id, event.aggregate_id)));
+        delayed.extend(waiting.iter().map(|event| (event.id, event.aggregate_id)));
     }
     let leased = leased_too_long(now).select_only().columns([Column::Id, Column::AggregateId]).limit(limit);
-    held_up.extend(leased.into_tuple::<(Uuid, Uuid)>().all(db).await?);
-    held_up.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    Ok(held_up)
+    delayed.extend(leased.into_tuple::<(Uuid, Uuid)>().all(db).await?);
+    delayed.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(delayed)
 }

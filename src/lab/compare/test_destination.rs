@@ -1,4 +1,4 @@
-//! Who takes the quotes: it keeps books, and can go away.
+//! The destination of a run: it keeps books, and can be taken down.
 
 #[cfg(any(feature = "kafka", test))]
 use std::collections::HashMap;
@@ -16,30 +16,30 @@ use crate::lab::sample_fee_server::{Faults, SampleFeeServer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Destination {
-    /// A fee is made for each.
+    /// Makes a fee for each quote.
     FeeServer,
-    /// A record is written for each.
+    /// Gets a record for each quote.
     Kafka,
 }
 
-/// A destination for one design alone.
-pub(super) enum Counterpart {
+/// A destination that serves one design.
+pub(super) enum TestDestination {
     FeeServer(SampleFeeServer),
     #[cfg(feature = "kafka")]
     Broker(super::broker::Broker),
 }
 
-/// What a counterpart's own books say.
+/// What a destination's own books say.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
-    /// Quotes that it has taken, and was not told to forget.
+    /// Quotes that it accepted, and that were not cancelled there.
     pub(super) in_force: HashSet<Uuid>,
-    /// Fees or records of submission beyond the first of a quote.
+    /// Fees or records of submission beyond a quote's first.
     pub(super) duplicates: u64,
 }
 
 impl Destination {
-    /// What stands in tables.
+    /// The name in tables.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ impl Destination {
     }
 }
 
-impl Counterpart {
+impl TestDestination {
     pub(super) async fn start(destination: Destination, plan: &Comparison) -> anyhow::Result<Self> {
         match destination {
             Destination::FeeServer => {
@@ -66,7 +66,7 @@ impl Counterpart {
         }
     }
 
-    /// What processes must be told to reach it.
+    /// The settings with which processes reach it.
     pub(super) fn settings(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::FeeServer(fee_server) => vec![("fee_server.base_url", fee_server.base_url())],
@@ -77,7 +77,7 @@ impl Counterpart {
         }
     }
 
-    pub(super) async fn go_away(&self) -> io::Result<()> {
+    pub(super) async fn take_down(&self) -> io::Result<()> {
         match self {
             Self::FeeServer(fee_server) => fee_server.down().await,
             #[cfg(feature = "kafka")]
@@ -88,7 +88,7 @@ impl Counterpart {
         }
     }
 
-    pub(super) async fn come_back(&self) -> io::Result<()> {
+    pub(super) async fn bring_up(&self) -> io::Result<()> {
         match self {
             Self::FeeServer(fee_server) => fee_server.up().await,
             #[cfg(feature = "kafka")]
@@ -122,7 +122,7 @@ impl Counterpart {
 
 #[cfg(any(feature = "kafka", test))]
 impl Tally {
-    /// From the records of all quotes, those of each in their order: its id, and the type of the event.
+    /// Counts the records of all quotes: quote id and event type, in the order of each quote.
     pub(super) fn of_records(records: impl IntoIterator<Item = (Uuid, String)>) -> Self {
         let (mut submissions, mut tally) = (HashMap::<_, u64>::new(), Self::default());
         for (quote, event_type) in records {
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cancellation_ends_what_was_submitted_before_it_and_not_what_comes_after() {
+    fn a_cancellation_undoes_only_earlier_submissions() {
         let [kept, cancelled, cancelled_too_early] = [1, 2, 3].map(Uuid::from_u128);
         let records = [
             (kept, "quote.submitted"),

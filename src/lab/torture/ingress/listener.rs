@@ -1,4 +1,4 @@
-//! A listening port that can be shut, so that the kernel refuses callers, and opened again.
+//! A listening port that can be closed, so that the kernel refuses connections, and opened again.
 
 use std::{
     io,
@@ -12,18 +12,18 @@ use tokio::{
     time::sleep,
 };
 
-/// Clients that the kernel lets wait.
+/// Connections that the kernel queues.
 const BACKLOG: u32 = 1024;
-/// The pause after a port could not be had, or a connection not be accepted.
+/// The pause after a failed bind or accept.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Dropped, it cuts all connections.
-pub(super) struct Door {
+/// On drop it cuts all connections.
+pub(super) struct Listener {
     addr: SocketAddr,
     shut: watch::Sender<bool>,
 }
 
-impl Door {
+impl Listener {
     /// Hands each connection to `serve`.
     pub async fn open<F>(serve: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> io::Result<Self>
     where
@@ -65,9 +65,9 @@ async fn stand<F>(
         };
         tokio::select! {
             () = accept => {}
-            told = shut.wait_for(|shut| *shut) => if told.is_err() { return },
+            changed = shut.wait_for(|shut| *shut) => if changed.is_err() { return },
         }
-        // Bound and not listening: connections are refused, and nobody else can take the port.
+        // Bound but not listening: connections are refused, and no other process can take the port.
         drop(listener);
         let socket = loop {
             match bind(addr) {
@@ -92,7 +92,7 @@ fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Dropping it ends the connection, and with a call half read the kernel makes that a reset.
+/// Dropping the future ends the connection. With a half-read call the kernel sends a reset.
 async fn until_shut(serving: impl Future<Output = io::Result<()>>, mut cut: watch::Receiver<bool>) {
     tokio::select! {
         _ = serving => {}

@@ -1,4 +1,4 @@
-//! Databases to run on: a fresh one for each run, gone when it was counted.
+//! A fresh database for each run, dropped afterwards.
 
 use std::{path::Path, time::Duration};
 
@@ -10,31 +10,31 @@ use url::Url;
 
 use crate::{database::Database, settings};
 
-/// A database of its own for one run.
-pub(crate) struct Ground {
+/// A database for one run.
+pub(crate) struct TestDatabase {
     url: String,
     db: Database,
-    /// The server's own database, and the name of ours on it.
+    /// The URL of the server's own database, and the name of ours on it.
     on_server: Option<(String, String)>,
 }
 
-/// The tables that hold what is about quotes.
+/// The tables that are counted.
 const TABLES: [&str; 3] = ["quote", "outbox_event", "fee_record"];
 
-impl Ground {
-    /// A new database for a `run`, beside the one that `server` names, or an `SQLite` file in `directory`.
+impl TestDatabase {
+    /// Creates a database for a `run`, next to the one that `server` names, or an `SQLite` file in `directory`.
     pub(crate) async fn prepare(run: &str, server: Option<&str>, directory: &Path) -> anyhow::Result<Self> {
         let (url, on_server) = match server {
             Some(server) if !server.starts_with("sqlite:") => {
                 let name = format!("feebox_trial_{}_{}", run.replace('-', "_"), std::process::id());
-                execute(server, &format!("CREATE DATABASE {name}")).await.context("no database could be created")?;
+                execute(server, &format!("CREATE DATABASE {name}")).await.context("creating a database failed")?;
                 let mut url = Url::parse(server)?;
                 url.set_path(&name);
                 (url.to_string(), Some((server.to_owned(), name)))
             }
             _ => (sqlite(run, directory)?, None),
         };
-        // By a session that ends, so that what it wrote is counted before anything else is.
+        // The migration uses a session that ends, so that its writes are counted before all others.
         let db = connect(&url).await?;
         Migrator::up(db.connection(), None).await.context("the migrations failed")?;
         db.close().await?;
@@ -49,9 +49,9 @@ impl Ground {
         &self.db
     }
 
-    /// Keeps `PostgreSQL` from writing for itself while it is measured what quotes make it write: pages whole, after a
-    /// checkpoint, and the upkeep of tables.
-    pub(crate) async fn calm_down(&self) -> anyhow::Result<()> {
+    /// Suppresses `PostgreSQL`'s own writes while the writes of quotes are measured: full pages after a checkpoint, and
+    /// autovacuum.
+    pub(crate) async fn quiesce(&self) -> anyhow::Result<()> {
         if self.is_postgres() {
             for table in TABLES {
                 let sql = format!("ALTER TABLE {table} SET (autovacuum_enabled = off)");
@@ -62,8 +62,8 @@ impl Ground {
         Ok(())
     }
 
-    /// Rows inserted, updated and deleted in the tables of quotes, as `PostgreSQL` counts them; the others do not. Sessions
-    /// hand their counts in when they have been idle for ten seconds.
+    /// Rows inserted, updated and deleted in these tables. Only `PostgreSQL` counts them. A session reports its counts
+    /// after ten idle seconds.
     pub(crate) async fn rows_written(&self) -> anyhow::Result<Option<f64>> {
         let tables = TABLES.map(|table| format!("'{table}'")).join(", ");
         self.number(&format!(
@@ -73,18 +73,18 @@ impl Ground {
         .await
     }
 
-    /// How far `PostgreSQL`'s write-ahead log has come, that of the whole server, in bytes.
+    /// The position of `PostgreSQL`'s write-ahead log, for the whole server, in bytes.
     pub(crate) async fn wal_bytes(&self) -> anyhow::Result<Option<f64>> {
         self.number("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::float8 AS number").await
     }
 
-    async fn number(&self, question: &str) -> anyhow::Result<Option<f64>> {
+    async fn number(&self, query: &str) -> anyhow::Result<Option<f64>> {
         if !self.is_postgres() {
             return Ok(None);
         }
-        // Another session: one that asks twice sees what it saw before.
+        // A new session: within one session a second query returns the same statistics.
         let db = connect(&self.url).await?;
-        let row = db.connection().query_one_raw(Statement::from_string(DbBackend::Postgres, question)).await?;
+        let row = db.connection().query_one_raw(Statement::from_string(DbBackend::Postgres, query)).await?;
         db.close().await?;
         Ok(Some(row.context("no statistics")?.try_get("", "number")?))
     }
@@ -93,7 +93,7 @@ impl Ground {
         self.db.connection().get_database_backend() == DbBackend::Postgres
     }
 
-    /// Takes the database away; an `SQLite` file stays, to be looked into.
+    /// Drops the database. An `SQLite` file stays, for inspection.
     pub(crate) async fn clear(self) -> anyhow::Result<()> {
         self.db.close().await?;
         if let Some((server, name)) = self.on_server {

@@ -1,4 +1,4 @@
-//! The dice: what one call meets.
+//! Decides by chance which delay and fault each call gets.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::answers::{Cut, Page, Poison};
 use super::faults::Faults;
 use super::locked;
 
-/// One way in which a call goes wrong.
+/// A fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     Hang,
@@ -22,32 +22,32 @@ pub(super) enum Fault {
     Page(Page),
     Cut(Cut),
     SlowBody,
-    /// With the time that is left of it.
+    /// With the remaining time of the storm.
     Storm(Duration),
 }
 
-/// What the dice say about one call.
-pub(super) struct Fate {
+/// The delay and fault of one call.
+pub(super) struct CallPlan {
     /// How long the call takes.
     pub wait: Duration,
     pub fault: Option<Fault>,
 }
 
-/// The faults in force, which can change while the server runs.
-pub(super) struct Weather(Mutex<Now>);
+/// The faults in force; they can change while the server runs.
+pub(super) struct FaultInjector(Mutex<Now>);
 
 struct Now {
     faults: Arc<Faults>,
-    dice: StdRng,
+    rng: StdRng,
     storm_until: Instant,
 }
 
-impl Weather {
+impl FaultInjector {
     pub fn new(faults: Faults) -> Self {
         Self(Mutex::new(Now::from(faults)))
     }
 
-    /// Puts other faults in force, with fresh dice.
+    /// Replaces the faults and reseeds.
     pub fn change(&self, faults: Faults) {
         *locked(&self.0) = Now::from(faults);
     }
@@ -56,10 +56,10 @@ impl Weather {
         Arc::clone(&locked(&self.0).faults)
     }
 
-    /// Rolls the dice for one call: always twice, so that changing one rate leaves the rest of the sequence alone.
-    pub fn roll(&self) -> Fate {
+    /// Plans one call. It always draws two numbers, so that changing one rate leaves the rest of the sequence alone.
+    pub fn next_call(&self) -> CallPlan {
         let mut now = locked(&self.0);
-        let (fault_point, jitter_point): (f64, f64) = (now.dice.random(), now.dice.random());
+        let (fault_point, jitter_point): (f64, f64) = (now.rng.random(), now.rng.random());
         let Faults { latency, jitter, storm, .. } = *now.faults;
         let wait = latency.saturating_add(jitter).saturating_sub(jitter.mul_f64(2.0 * jitter_point));
         let fault = fault_at(&now.faults, fault_point);
@@ -69,24 +69,24 @@ impl Weather {
         }
         let left = now.storm_until.saturating_duration_since(instant);
         if left.is_zero() {
-            return Fate { wait, fault };
+            return CallPlan { wait, fault };
         }
-        // Refused at the door: nothing is worked on.
-        Fate { wait: Duration::ZERO, fault: Some(Fault::Storm(left)) }
+        // A call in a storm is refused at once.
+        CallPlan { wait: Duration::ZERO, fault: Some(Fault::Storm(left)) }
     }
 }
 
 impl From<Faults> for Now {
     fn from(faults: Faults) -> Self {
-        let dice = StdRng::seed_from_u64(faults.seed.unwrap_or_else(rand::random));
-        Self { faults: Arc::new(faults), dice, storm_until: Instant::now() }
+        let rng = StdRng::seed_from_u64(faults.seed.unwrap_or_else(rand::random));
+        Self { faults: Arc::new(faults), rng, storm_until: Instant::now() }
     }
 }
 
-/// A kind of fault. A number out of 0..1 chooses among the forms that it has.
+/// Makes a fault; a number from 0 to 1 selects its variant.
 type Kind = fn(f64) -> Fault;
 
-/// Which fault a number out of 0..1 stands for. If the rates add up to more than 1, the last ones come off badly.
+/// The fault that a number from 0 to 1 stands for. If the rates add up to more than 1, the last ones get less.
 fn fault_at(faults: &Faults, mut point: f64) -> Option<Fault> {
     let shares: [(f64, Kind); 11] = [
         (faults.hang_rate, |_| Fault::Hang),
@@ -110,7 +110,7 @@ fn fault_at(faults: &Faults, mut point: f64) -> Option<Fault> {
     None
 }
 
-/// The kind that a part (0..1) of a share stands for.
+/// The kind that a part (0 to 1) of a share stands for.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -127,37 +127,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_gives_the_same_fates() {
+    fn the_same_seed_gives_the_same_faults() {
         let faults = Faults { fail_rate: 0.3, reset_rate: 0.3, seed: Some(7), ..Faults::default() };
-        let fates = || {
-            let weather = Weather::new(faults.clone());
-            (0..200).map(|_| weather.roll().fault).collect::<Vec<_>>()
+        let plans = || {
+            let injector = FaultInjector::new(faults.clone());
+            (0..200).map(|_| injector.next_call().fault).collect::<Vec<_>>()
         };
-        assert_eq!(fates(), fates());
-        let wrong = fates().iter().flatten().count();
+        assert_eq!(plans(), plans());
+        let wrong = plans().iter().flatten().count();
         assert!((90..150).contains(&wrong), "six in ten go wrong, not {wrong} of 200");
     }
 
     #[test]
     fn the_wait_stays_within_the_jitter() {
         let second = Duration::from_secs(1);
-        let weather = Weather::new(Faults { latency: 2 * second, jitter: second, ..Faults::default() });
-        assert!((0..200).map(|_| weather.roll().wait).all(|wait| wait >= second && wait <= 3 * second));
+        let injector = FaultInjector::new(Faults { latency: 2 * second, jitter: second, ..Faults::default() });
+        assert!((0..200).map(|_| injector.next_call().wait).all(|wait| wait >= second && wait <= 3 * second));
     }
 
     #[test]
     fn every_kind_of_a_fault_comes_up() {
-        let weather = Weather::new(Faults { poison_rate: 0.5, cut_rate: 0.5, seed: Some(7), ..Faults::default() });
-        let fates: Vec<_> = (0..400).filter_map(|_| weather.roll().fault).collect();
-        assert!(Poison::ALL.iter().all(|kind| fates.contains(&Fault::Poison(*kind))), "{fates:?}");
-        assert!(Cut::ALL.iter().all(|kind| fates.contains(&Fault::Cut(*kind))), "{fates:?}");
+        let injector =
+            FaultInjector::new(Faults { poison_rate: 0.5, cut_rate: 0.5, seed: Some(7), ..Faults::default() });
+        let plans: Vec<_> = (0..400).filter_map(|_| injector.next_call().fault).collect();
+        assert!(Poison::ALL.iter().all(|kind| plans.contains(&Fault::Poison(*kind))), "{plans:?}");
+        assert!(Cut::ALL.iter().all(|kind| plans.contains(&Fault::Cut(*kind))), "{plans:?}");
     }
 
     #[test]
     fn a_storm_refuses_every_call_until_it_is_over() {
-        let weather = Weather::new(Faults { storm_rate: 0.5, seed: Some(7), ..Faults::default() });
-        let fates: Vec<_> = (0..50).map(|_| weather.roll().fault).collect();
-        let begun = fates.iter().position(Option::is_some).expect("a storm begins");
-        assert!(fates[begun..].iter().all(|fault| matches!(fault, Some(Fault::Storm(left)) if !left.is_zero())));
+        let injector = FaultInjector::new(Faults { storm_rate: 0.5, seed: Some(7), ..Faults::default() });
+        let plans: Vec<_> = (0..50).map(|_| injector.next_call().fault).collect();
+        let begun = plans.iter().position(Option::is_some).expect("a storm begins");
+        assert!(plans[begun..].iter().all(|fault| matches!(fault, Some(Fault::Storm(left)) if !left.is_zero())));
     }
 }

@@ -1,5 +1,5 @@
-//! The reference: the shortest loop that an expert would write against this schema with bare `sqlx` for one database. It
-//! claims and settles in batches and keeps the calls in the air, but knows no retry, fence, circuit, order or drain.
+//! The reference: the shortest loop that an expert would write against this schema with bare `sqlx` for one database.
+//! It claims and settles in batches and keeps calls in flight, but has no retries, fencing, circuit, order or drain.
 
 use std::{collections::VecDeque, sync::Arc};
 

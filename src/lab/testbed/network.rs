@@ -1,4 +1,4 @@
-//! The way between a process and its database: it can be long, it can break, and it can fall silent.
+//! A faulty network between a process and its database: slow, cut or silent.
 
 use std::{
     io,
@@ -20,30 +20,30 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// Bytes that are read at once.
+/// Bytes per read.
 const CHUNK: usize = 32 * 1024;
-/// Chunks that are on their way at once, in one direction.
+/// Most chunks under way in one direction.
 const CHUNKS_MAX: usize = 256;
-/// How long a server gets to execute the commit whose answer is lost.
+/// How long a server has to execute a commit whose answer is then lost.
 const COMMIT_WAIT: Duration = Duration::from_millis(100);
 
-/// A TCP proxy before a database. It lives on the runtime that it was started on; dropped, it closes all connections.
+/// A TCP proxy in front of a database. It runs on the runtime that started it, and closes all connections on drop.
 pub(crate) struct Network {
     addr: SocketAddr,
-    weather: watch::Sender<Weather>,
+    conditions: watch::Sender<Conditions>,
     commits_cut: Arc<AtomicU32>,
 }
 
-/// What the way is like.
+/// The state of the network.
 #[derive(Clone, Copy)]
-struct Weather {
-    /// What each message to the server is delayed by.
+struct Conditions {
+    /// Delay of each message to the server.
     delay: Duration,
-    /// The share of commits around which the connection is cut.
+    /// The share of commits at which the connection is cut.
     cut_commits: f64,
-    /// Everything is swallowed, in both directions.
+    /// Whether all bytes are swallowed, in both directions.
     silent: bool,
-    /// Counts cuts: a connection ends when it changes.
+    /// Counts cuts: a connection ends when this changes.
     cuts: u64,
 }
 
@@ -53,23 +53,24 @@ enum Direction {
     Answer,
 }
 
-/// What one connection's two directions share.
-struct Line {
-    weather: watch::Receiver<Weather>,
-    /// No answer passes any more.
-    mute: AtomicBool,
+/// What the two directions of one connection share.
+struct Link {
+    conditions: watch::Receiver<Conditions>,
+    /// Whether answers are dropped.
+    answers_blocked: AtomicBool,
     commits_cut: Arc<AtomicU32>,
 }
 
 impl Network {
-    /// Forwards from a free port of this machine to `target`, a host and a port.
+    /// Forwards from a free local port to `target`, a host and a port.
     pub(crate) async fn start(target: String) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
-        let weather = watch::Sender::new(Weather { delay: Duration::ZERO, cut_commits: 0.0, silent: false, cuts: 0 });
+        let conditions =
+            watch::Sender::new(Conditions { delay: Duration::ZERO, cut_commits: 0.0, silent: false, cuts: 0 });
         let commits_cut = Arc::default();
-        tokio::spawn(listen(listener, target, weather.subscribe(), Arc::clone(&commits_cut)));
-        Ok(Self { addr, weather, commits_cut })
+        tokio::spawn(listen(listener, target, conditions.subscribe(), Arc::clone(&commits_cut)));
+        Ok(Self { addr, conditions, commits_cut })
     }
 
     /// Where it listens.
@@ -77,47 +78,55 @@ impl Network {
         self.addr
     }
 
-    /// Lets each message to the server take so much longer.
+    /// Delays each message to the server.
     pub(crate) fn delay(&self, delay: Duration) {
-        self.weather.send_modify(|weather| weather.delay = delay);
+        self.conditions.send_modify(|conditions| conditions.delay = delay);
     }
 
-    /// Resets all connections; later ones go through.
+    /// Resets all open connections.
     pub(crate) fn cut(&self) {
-        self.weather.send_modify(|weather| weather.cuts += 1);
+        self.conditions.send_modify(|conditions| conditions.cuts += 1);
     }
 
     /// Cuts this share of connections at a commit: half of them before the server has read it, half after.
     pub(crate) fn cut_commits(&self, share: f64) {
-        self.weather.send_modify(|weather| weather.cut_commits = share);
+        self.conditions.send_modify(|conditions| conditions.cut_commits = share);
     }
 
-    /// Commits around which a connection was cut.
+    /// Commits at which a connection was cut.
     pub(crate) fn commits_cut(&self) -> u32 {
         self.commits_cut.load(Ordering::Relaxed)
     }
 
-    /// Swallows all bytes, as a router does that forgot its flows. What is lost cannot be made up for: the connections are
-    /// cut at the end.
+    /// Swallows all bytes, like a router that lost its flows. Lost bytes cannot be replayed, so the connections are cut
+    /// at the end.
     pub(crate) fn silence(&self, silent: bool) {
-        self.weather.send_modify(|weather| {
-            weather.silent = silent;
-            weather.cuts += u64::from(!silent);
+        self.conditions.send_modify(|conditions| {
+            conditions.silent = silent;
+            conditions.cuts += u64::from(!silent);
         });
     }
 }
 
-async fn listen(listener: TcpListener, target: String, weather: watch::Receiver<Weather>, commits_cut: Arc<AtomicU32>) {
-    let mut dropped = weather.clone();
+async fn listen(
+    listener: TcpListener,
+    target: String,
+    conditions: watch::Receiver<Conditions>,
+    commits_cut: Arc<AtomicU32>,
+) {
+    let mut dropped = conditions.clone();
     let accept = async {
         loop {
             let Ok((client, _)) = listener.accept().await else {
                 sleep(COMMIT_WAIT).await;
                 continue;
             };
-            let line =
-                Line { weather: weather.clone(), mute: AtomicBool::new(false), commits_cut: Arc::clone(&commits_cut) };
-            tokio::spawn(carry(client, target.clone(), line));
+            let link = Link {
+                conditions: conditions.clone(),
+                answers_blocked: AtomicBool::new(false),
+                commits_cut: Arc::clone(&commits_cut),
+            };
+            tokio::spawn(carry(client, target.clone(), link));
         }
     };
     tokio::select! {
@@ -126,10 +135,10 @@ async fn listen(listener: TcpListener, target: String, weather: watch::Receiver<
     }
 }
 
-/// Carries a connection to its end.
-async fn carry(mut client: TcpStream, target: String, line: Line) {
-    let mut weather = line.weather.clone();
-    let cuts = weather.borrow().cuts;
+/// Forwards a connection until it ends.
+async fn carry(mut client: TcpStream, target: String, link: Link) {
+    let mut conditions = link.conditions.clone();
+    let cuts = conditions.borrow().cuts;
     let Ok(mut server) = TcpStream::connect(target).await else {
         let _ = client.set_zero_linger();
         return;
@@ -138,21 +147,21 @@ async fn carry(mut client: TcpStream, target: String, line: Line) {
     let in_good_order = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let requests = line.pump(Direction::Request, from_client, to_server);
-        let answers = line.pump(Direction::Answer, from_server, to_client);
+        let requests = link.pump(Direction::Request, from_client, to_server);
+        let answers = link.pump(Direction::Answer, from_server, to_client);
         tokio::select! {
             ended = async { tokio::try_join!(requests, answers) } => ended.is_ok(),
-            _ = weather.wait_for(|now| now.cuts != cuts) => false,
+            _ = conditions.wait_for(|now| now.cuts != cuts) => false,
         }
     };
     if !in_good_order {
-        // Then closing is a reset, not an end.
+        // With this option, closing sends a reset.
         let _ = (client.set_zero_linger(), server.set_zero_linger());
     }
 }
 
-impl Line {
-    /// Carries one direction. Reading goes on while what was read is on its way.
+impl Link {
+    /// Forwards one direction. It goes on reading while earlier chunks are delayed.
     async fn pump(&self, direction: Direction, mut from: ReadHalf<'_>, to: WriteHalf<'_>) -> io::Result<()> {
         let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
         let read = async {
@@ -175,17 +184,17 @@ impl Line {
         mut to: WriteHalf<'_>,
     ) -> io::Result<()> {
         while let Some((read_at, bytes)) = chunks.recv().await {
-            let weather = *self.weather.borrow();
-            if direction == Direction::Request && !weather.delay.is_zero() {
-                sleep_until(read_at + weather.delay).await;
+            let conditions = *self.conditions.borrow();
+            if direction == Direction::Request && !conditions.delay.is_zero() {
+                sleep_until(read_at + conditions.delay).await;
             }
-            if weather.silent || (direction == Direction::Answer && self.mute.load(Ordering::Relaxed)) {
+            if conditions.silent || (direction == Direction::Answer && self.answers_blocked.load(Ordering::Relaxed)) {
                 continue;
             }
             if bytes.is_empty() {
                 return to.shutdown().await;
             }
-            if direction == Direction::Request && is_commit(&bytes) && rand::random::<f64>() < weather.cut_commits {
+            if direction == Direction::Request && is_commit(&bytes) && rand::random::<f64>() < conditions.cut_commits {
                 return self.cut_commit(&bytes, to).await;
             }
             to.write_all(&bytes).await?;
@@ -193,11 +202,11 @@ impl Line {
         Ok(())
     }
 
-    /// The server commits, or does not: its client cannot know.
+    /// The server commits or not: its client cannot know.
     async fn cut_commit(&self, bytes: &[u8], mut to: WriteHalf<'_>) -> io::Result<()> {
         self.commits_cut.fetch_add(1, Ordering::Relaxed);
         if rand::random() {
-            self.mute.store(true, Ordering::Relaxed);
+            self.answers_blocked.store(true, Ordering::Relaxed);
             to.write_all(bytes).await?;
             sleep(COMMIT_WAIT).await;
         }
@@ -205,7 +214,7 @@ impl Line {
     }
 }
 
-/// Both servers are sent the word as text. A value that holds it, too, makes one cut more.
+/// Both servers get the word as text. A value that contains it causes an extra cut.
 fn is_commit(bytes: &[u8]) -> bool {
     bytes.windows(6).any(|window| window == b"COMMIT")
 }
@@ -214,8 +223,8 @@ fn is_commit(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// A network before a server that answers each message by itself.
-    async fn before_an_echo() -> (Network, TcpStream) {
+    /// A network in front of a server that echoes each message.
+    async fn in_front_of_an_echo() -> (Network, TcpStream) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let network = Network::start(listener.local_addr().expect("an address").to_string()).await.expect("a port");
         tokio::spawn(async move {
@@ -230,7 +239,7 @@ mod tests {
         (network, client)
     }
 
-    /// What comes back, nothing if the connection was reset or ended.
+    /// The answer, or `None` if the connection was reset or ended.
     async fn ask(client: &mut TcpStream, message: &[u8]) -> Option<Vec<u8>> {
         client.write_all(message).await.ok()?;
         let mut answer = vec![0; 64];
@@ -239,8 +248,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_take_as_long_as_they_are_told_to() {
-        let (network, mut client) = before_an_echo().await;
+    async fn messages_are_delayed() {
+        let (network, mut client) = in_front_of_an_echo().await;
         assert_eq!(ask(&mut client, b"SELECT").await.as_deref(), Some(&b"SELECT"[..]));
         let delay = Duration::from_millis(30);
         network.delay(delay);
@@ -251,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_commit_is_cut_and_nothing_else_is() {
-        let (network, mut client) = before_an_echo().await;
+        let (network, mut client) = in_front_of_an_echo().await;
         network.cut_commits(1.0);
         assert!(ask(&mut client, b"SELECT").await.is_some());
         assert_eq!(ask(&mut client, b"Q\0COMMIT\0").await, None);
@@ -260,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cut_ends_connections_that_are_open() {
-        let (network, mut client) = before_an_echo().await;
+        let (network, mut client) = in_front_of_an_echo().await;
         assert!(ask(&mut client, b"SELECT").await.is_some());
         network.cut();
         assert_eq!(ask(&mut client, b"SELECT").await, None);
@@ -270,7 +279,7 @@ mod tests {
 
     #[tokio::test]
     async fn silence_answers_nothing_and_ends_in_a_cut() {
-        let (network, mut client) = before_an_echo().await;
+        let (network, mut client) = in_front_of_an_echo().await;
         assert!(ask(&mut client, b"SELECT").await.is_some());
         network.silence(true);
         let wait = Duration::from_millis(100);

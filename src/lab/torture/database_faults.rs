@@ -1,7 +1,7 @@
-//! What a database does to its clients, done on purpose: by triggers that a row switches on, and by sessions that lock rows
-//! the other way round.
+//! Faults of the database, on purpose: triggers that a row switches on, and sessions that lock rows in the opposite
+//! order.
 //!
-//! It stays within the run's own database, so that a server that others use suffers nothing.
+//! They stay within the run's own database, so that other users of the server are not affected.
 
 use std::time::Duration;
 
@@ -11,18 +11,19 @@ use tokio::time::{Instant, sleep, timeout};
 use super::fault::Engine;
 use crate::database::Database;
 
-/// Of a thousand transactions, or statements on `MariaDB`, so many fail while the switch is on.
+/// Of a thousand transactions (statements on `MariaDB`), this many fail while conflicts are on.
 const CONFLICTS_PER_MILLE: u32 = 150;
-/// How long a rival holds its locks.
+/// How long a conflicting session holds its locks.
 const HOLD: Duration = Duration::from_millis(40);
-/// How long `SQLite`'s one writer is kept waiting: longer than a moment, shorter than its busy time-out.
+/// How long `SQLite`'s only writer is blocked: less than its busy timeout.
 const HOLD_SQLITE: Duration = Duration::from_millis(400);
-/// The longest that a switch may take to be turned: its row is read by each statement.
-const TURN_LIMIT: Duration = Duration::from_secs(45);
+/// The longest that changing a switch may take: every statement reads its row.
+const SWITCH_LIMIT: Duration = Duration::from_secs(45);
 const PAUSE: Duration = Duration::from_millis(50);
 const TABLES: [&str; 5] = ["quote", "outbox_event", "fee_record", "idempotency_key", "destination"];
 
-/// Which transactions fail is told by their own number, so that it is a share of them, whatever the rows.
+/// The transaction's own number decides whether it fails, so that a share of transactions fails, however many rows they
+/// write.
 const POSTGRES: &str = "
 CREATE TABLE torture_switch (read_only boolean NOT NULL, conflicts integer NOT NULL);
 INSERT INTO torture_switch VALUES (false, 0);
@@ -50,7 +51,7 @@ END $$;
 CREATE CONSTRAINT TRIGGER torture_commit AFTER INSERT OR UPDATE ON outbox_event
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION torture_commit()";
 
-/// The time within a statement stands still: it fails at its first row, or not at all.
+/// The time is constant within a statement, so a statement fails at its first row or not at all.
 const MARIADB_BODY: &str = "
 BEGIN
     DECLARE is_read_only, rate INT;
@@ -68,16 +69,16 @@ BEGIN
     END IF;
 END";
 
-/// The switches of one database.
+/// The faults of one database, and their switches.
 #[derive(Clone, Debug)]
-pub(super) struct Sabotage {
+pub(super) struct DatabaseFaults {
     db: Database,
     engine: Engine,
 }
 
-impl Sabotage {
-    /// Puts the triggers in place, all off. With `conflicts`, serializable becomes the default of a `PostgreSQL` database:
-    /// no promise rests on another one.
+impl DatabaseFaults {
+    /// Creates the triggers, all off. With `conflicts`, serializable becomes the default isolation of a `PostgreSQL`
+    /// database: no promise depends on another one.
     pub async fn prepare(db: &Database, engine: Engine, conflicts: bool) -> Result<Self, DbErr> {
         let this = Self { db: db.clone(), engine };
         match engine {
@@ -115,22 +116,22 @@ impl Sabotage {
         Ok(this)
     }
 
-    /// The database, by a way that nothing breaks.
+    /// The database, reached without the faulty network.
     pub fn db(&self) -> &Database {
         &self.db
     }
 
-    /// The database refuses to write, or takes it again.
+    /// Makes the database refuse writes, or accept them again.
     pub async fn read_only(&self, on: bool) -> Result<(), DbErr> {
-        self.turn(&format!("read_only = {}", self.flag(on))).await
+        self.set_switch(&format!("read_only = {}", self.flag(on))).await
     }
 
-    /// A share of transactions fails as the victims of conflicts do, or none.
+    /// Makes a share of transactions fail with conflict errors, or none.
     pub async fn conflicts(&self, on: bool) -> Result<(), DbErr> {
-        self.turn(&format!("conflicts = {}", if on { CONFLICTS_PER_MILLE } else { 0 })).await
+        self.set_switch(&format!("conflicts = {}", if on { CONFLICTS_PER_MILLE } else { 0 })).await
     }
 
-    /// Ends all sessions of the fleet, as an administrator does.
+    /// Ends all sessions of the fleet, as an administrator can.
     pub async fn end_sessions(&self) -> Result<(), DbErr> {
         match self.engine {
             Engine::Sqlite => Ok(()),
@@ -145,7 +146,7 @@ impl Sabotage {
                 let sessions = Statement::from_string(DbBackend::MySql, sql);
                 for session in self.db.connection().query_all_raw(sessions).await? {
                     let id: i64 = session.try_get("", "id")?;
-                    // One that has ended meanwhile needs no end.
+                    // A session that has ended in the meantime needs no end.
                     let _ = self.execute(&format!("KILL CONNECTION {id}")).await;
                 }
                 Ok(())
@@ -153,11 +154,10 @@ impl Sabotage {
         }
     }
 
-    /// Sessions that lock what is settled at present, quotes before events, until `end`. On `SQLite` one writer that takes
-    /// its time.
-    pub async fn rival(&self, end: Instant) {
+    /// Until `end`, locks rows that are being settled, quotes before events; on `SQLite` a slow writer.
+    pub async fn contend(&self, end: Instant) {
         while Instant::now() < end {
-            // The victim of a deadlock may be either side.
+            // A deadlock may hit either side.
             let _ = self.lock().await;
             sleep(PAUSE).await;
         }
@@ -184,20 +184,20 @@ impl Sabotage {
             .await
     }
 
-    /// Tries until it is done: the server may be starting, and its row in use.
-    async fn turn(&self, assignment: &str) -> Result<(), DbErr> {
+    /// Retries until it succeeds: the server may be starting, and the row may be locked.
+    async fn set_switch(&self, assignment: &str) -> Result<(), DbErr> {
         if self.engine == Engine::Sqlite {
             return Ok(());
         }
         let sql = format!("UPDATE torture_switch SET {assignment}");
         let begun = Instant::now();
         loop {
-            let left = TURN_LIMIT.saturating_sub(begun.elapsed());
+            let left = SWITCH_LIMIT.saturating_sub(begun.elapsed());
             match timeout(left, self.execute(&sql)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) if left.is_zero() => return Err(error),
                 Ok(Err(_)) => sleep(PAUSE).await,
-                Err(_) => return Err(DbErr::Custom("a switch of the torture could not be turned".to_owned())),
+                Err(_) => return Err(DbErr::Custom("a switch of the database faults could not be changed".to_owned())),
             }
         }
     }

@@ -12,24 +12,28 @@ use utoipa::ToSchema;
 use super::stats::delivered_since;
 use crate::outbox::{Event, EventStatus, status_in};
 
-/// Up to how many events are counted.
+/// The most events that are counted.
 const COUNTED_MAX: u64 = 10_000;
 
 /// What goes before an event that has been due for long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = QueuePlace)]
-pub struct Place {
+pub struct QueuePosition {
     /// Events of its destination that were due before it, counted up to 10,000.
     pub before: u64,
     /// Events that its destination got in the last minute.
     pub delivered_last_minute: u64,
 }
 
-/// The place of `event` at `now`. Two statements, neither of which reads more than a minute's deliveries or 10,000 events.
+/// The position of `event` at `now`. Two statements, neither of which reads more than a minute's deliveries or 10,000 events.
 ///
 /// # Errors
 /// Any database error.
-pub(super) async fn place(db: &impl ConnectionTrait, event: &Event, now: DateTime<Utc>) -> Result<Place, DbErr> {
+pub(super) async fn position(
+    db: &impl ConnectionTrait,
+    event: &Event,
+    now: DateTime<Utc>,
+) -> Result<QueuePosition, DbErr> {
     let first = Entity::find()
         .select_only()
         .column(Column::Id)
@@ -46,10 +50,10 @@ pub(super) async fn place(db: &impl ConnectionTrait, event: &Event, now: DateTim
     };
     let delivered = delivered_since(db, now - TimeDelta::minutes(1)).await?;
     let lately = delivered.into_iter().find(|(name, _)| *name == event.destination).map_or(0, |(_, count)| count);
-    Ok(Place { before: before.try_into().unwrap_or(0), delivered_last_minute: lately.try_into().unwrap_or(0) })
+    Ok(QueuePosition { before: before.try_into().unwrap_or(0), delivered_last_minute: lately.try_into().unwrap_or(0) })
 }
 
-impl Place {
+impl QueuePosition {
     /// In words.
     pub(super) fn sentence(&self) -> String {
         let Self { before, delivered_last_minute } = self;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// How patient the processes are, and how long what they do may take.
+/// Timeouts, waits and leases of the processes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct Timing {
     timeout: Duration,
     lease: Duration,
     retry_interval: Duration,
@@ -13,26 +13,27 @@ pub(super) struct Pace {
     pub(super) stale_after: Duration,
 }
 
-/// As many connections as calls can be open at once at 20 quotes a second and 2 s each, and some more: no design is to
-/// look bad for a small pool.
+/// More connections than calls are open at once at 20 quotes a second and 2 s each, so that no design suffers from a
+/// small pool.
 const CONNECTIONS: u32 = 64;
 
-/// The shortest lease that `kafka.brokers` is accepted with. A record of the outbox has a sixth of it, and is tried again.
+/// The shortest lease that is accepted with `kafka.brokers`. With the outbox a record has a sixth of it, and is
+/// retried.
 const KAFKA_LEASE_MIN: Duration = Duration::from_secs(10);
-/// What a record has without an outbox: the default of `kafka.delivery_timeout`.
+/// The time that a record has without an outbox: the default of `kafka.delivery_timeout`.
 const KAFKA_DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 
-impl Pace {
+impl Timing {
     pub(super) fn of(latency: Duration) -> Self {
         let timeout = latency * 2 + Duration::from_secs(1);
         let retry_interval = (latency / 2).max(Duration::from_millis(50));
-        // Three attempts and the waits between them, as the designs without an outbox make them.
+        // Three attempts and the waits between them, which is what designs without an outbox make.
         let stale_after = timeout * 3 + retry_interval * 5;
         let cool_down = latency + Duration::from_secs(1);
         Self { timeout, lease: timeout * 2, retry_interval, cool_down, stale_after }
     }
 
-    /// With a lease that leaves Kafka's client the time it needs, and a sweeper that waits for longer than that.
+    /// With a lease that gives Kafka's client enough time, and a sweeper that waits for longer than that.
     pub(super) fn for_kafka(self) -> Self {
         let stale_after = self.stale_after.max(KAFKA_DELIVERY_TIMEOUT + Duration::from_secs(5));
         Self { lease: self.lease.max(KAFKA_LEASE_MIN), stale_after, ..self }
@@ -49,18 +50,18 @@ impl Pace {
         ]
     }
 
-    /// After this long without any change no quote without an event moves any more.
+    /// After this long without a change, no quote without an event changes any more.
     pub(super) fn quiet(&self) -> Duration {
         self.stale_after + Duration::from_secs(3)
     }
 
-    /// How long settling is waited for at most.
+    /// The longest that settling may take.
     pub(super) fn patience(&self) -> Duration {
         self.quiet() * 4 + Duration::from_secs(30)
     }
 
-    /// What is on its way to the fee server has arrived after this long.
-    pub(super) fn in_the_air(&self) -> Duration {
+    /// The longest that a call to the destination is in flight.
+    pub(super) fn in_flight(&self) -> Duration {
         self.timeout
     }
 }

@@ -1,4 +1,4 @@
-//! Coming to rest: once the last fault has ended, the fleet takes submissions again and settles all that was stored until
+//! Recovery: after the last fault has ended, the fleet must accept submissions again and settle everything stored by
 //! then, by itself and in time.
 
 use std::{fmt, time::Duration};
@@ -16,68 +16,70 @@ use sea_orm::{
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::{COOL_DOWN, LEASE, RETRY_AFTER_MAX, RETRY_INTERVAL_MAX, TICK, clients, ingress::POISON, scene::Scene};
+use super::{
+    COOL_DOWN, LEASE, RETRY_AFTER_MAX, RETRY_INTERVAL_MAX, TICK, clients, environment::Environment, ingress::POISON,
+};
 use crate::database::Database;
 
-/// Rescue, the fee, the void behind it, and what settles them: each may wait for a tick.
+/// Rescue, the fee, its void, and settling them: each may wait for a tick.
 const STAGES: u32 = 4;
 /// How often a worker looks for times that a wrong clock has stored.
 const CLOCK_TICK: Duration = Duration::from_secs(20);
-/// For how long it is watched, at most.
+/// How long to wait for a recovery at most.
 const PATIENCE: Duration = Duration::from_secs(90);
-const LOOK: Duration = Duration::from_millis(100);
-/// How long the submission that asks whether any is accepted waits for its answer.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the test submission waits for its answer.
 const CANARY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How the fleet came to rest.
+/// How the fleet recovered.
 #[derive(Clone, Debug)]
-pub(super) struct Rest {
-    /// From the end of the last fault; nothing if it did not come.
+pub(super) struct Recovery {
+    /// From the end of the last fault; `None` if it did not recover.
     pub took: Option<Duration>,
-    /// What was waited for when it should have come: some of it, in words.
+    /// What was still unsettled when the time was over, in words.
     pub waiting: Vec<String>,
 }
 
-/// A lease that a dead worker held, an open circuit, the longest backoff with its spread, the longest wait that the fee
-/// server asked for, and a tick a stage. Where processes stamp times by wrong clocks, one of them is the tick that finds such times.
+/// The lease of a dead worker, an open circuit, the longest backoff with its spread, the longest Retry-After, and a
+/// tick per stage. Where processes stamp times by wrong clocks, the tick that finds such times is one of them.
 pub(super) fn bound(wrong_clocks: bool) -> Duration {
     let clock_tick = if wrong_clocks { CLOCK_TICK } else { Duration::ZERO };
     LEASE + COOL_DOWN + RETRY_INTERVAL_MAX * 3 / 2 + RETRY_AFTER_MAX + TICK * STAGES + clock_tick
 }
 
-/// Waits until a submission is accepted, and all that is stored by now is settled, while clients submit further quotes.
+/// Waits until a submission is accepted and everything stored by now is settled, while clients go on submitting.
 ///
 /// # Errors
-/// A process could not be started again.
-pub(super) async fn come(scene: &mut Scene<'_>) -> anyhow::Result<Rest> {
+/// If a process could not be restarted.
+pub(super) async fn wait(environment: &mut Environment<'_>) -> anyhow::Result<Recovery> {
     let begun = Instant::now();
     let (mut stored_by, mut refused) = (None, Some("no answer yet".to_owned()));
     let mut waiting = Vec::new();
     loop {
-        scene.fleet.revive()?;
+        environment.fleet.restart_ended()?;
         if refused.is_some() {
-            refused = submit(&scene.client, scene.fleet.api()).await;
+            refused = submit(&environment.client, environment.fleet.api()).await;
         }
-        let db = scene.sabotage.db();
-        // A connection of our own may have been cut: then it is looked again.
+        let db = environment.database_faults.db();
+        // Our own connection may have been cut; then the next round asks again.
         if let Ok(unsettled) = look(db, &mut stored_by).await {
             let took = begun.elapsed();
             if unsettled == 0 && refused.is_none() {
-                return Ok(Rest { took: Some(took), waiting });
+                return Ok(Recovery { took: Some(took), waiting });
             }
             if took > bound(true) && waiting.is_empty() {
                 waiting = describe(db, unsettled).await.unwrap_or_default();
-                waiting.extend(refused.iter().map(|error| format!("no submission is accepted: {error}")));
+                waiting.extend(refused.iter().map(|error| format!("submissions are not accepted: {error}")));
             }
         }
         if begun.elapsed() > PATIENCE {
-            return Ok(Rest { took: None, waiting });
+            return Ok(Recovery { took: None, waiting });
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Why a quote was not accepted, if it was not.
+/// Submits a quote and returns why it was not accepted, if it was not.
 async fn submit(client: &Client, api: &str) -> Option<String> {
     let call = client.post(format!("{api}/v1/quotes")).timeout(CANARY_TIMEOUT).json(&clients::quote("canary"));
     match call.send().await {
@@ -87,8 +89,8 @@ async fn submit(client: &Client, api: &str) -> Option<String> {
     }
 }
 
-/// How much is not settled of what was stored when this was called first. A quote that is pending without a live event is
-/// the judge's matter.
+/// Counts the unsettled events among those that were stored at the first call. A pending quote without a live event is
+/// left to the judge.
 async fn look(db: &Database, stored_by: &mut Option<DateTime<Utc>>) -> Result<u64, DbErr> {
     let by = match *stored_by {
         Some(by) => by,
@@ -98,7 +100,7 @@ async fn look(db: &Database, stored_by: &mut Option<DateTime<Utc>>) -> Result<u6
     outbox_event::Entity::find().filter(live).count(db.connection()).await
 }
 
-/// Events that are to be settled by now.
+/// Events that must be settled by now.
 fn live() -> Condition {
     let innocent = quote::Entity::find().select_only().column(quote::Column::Id).filter(innocent()).into_query();
     Condition::all()
@@ -106,12 +108,12 @@ fn live() -> Condition {
         .add(outbox_event::Column::AggregateId.in_subquery(innocent))
 }
 
-/// Poison may be tried for as long as it likes.
+/// Poison events may be retried for as long as they like.
 fn innocent() -> Expr {
     quote::Column::CustomerId.not_like(format!("{POISON}%"))
 }
 
-/// The oldest of what is not settled.
+/// Describes the oldest unsettled events.
 async fn describe(db: &Database, unsettled: u64) -> Result<Vec<String>, DbErr> {
     let oldest = outbox_event::Entity::find().filter(live()).order_by_asc(outbox_event::Column::Id).limit(3);
     let event = |event: outbox_event::Model| {
@@ -122,10 +124,10 @@ async fn describe(db: &Database, unsettled: u64) -> Result<Vec<String>, DbErr> {
         )
     };
     let events = oldest.all(db.connection()).await?.into_iter().map(event);
-    Ok([format!("{unsettled} wait")].into_iter().chain(events).collect())
+    Ok([format!("{unsettled} events unsettled")].into_iter().chain(events).collect())
 }
 
-/// Pages of the API's lists that are not answered: a single row must not be able to do that.
+/// Pages of the API's lists that cannot be read. A single row must not cause that.
 pub(super) async fn unreadable_lists(client: &Client, api: &str) -> Vec<String> {
     let mut unreadable = Vec::new();
     for list in ["quotes", "outbox"] {
@@ -138,18 +140,18 @@ pub(super) async fn unreadable_lists(client: &Client, api: &str) -> Vec<String> 
                     let body = answer.json::<Value>().await.unwrap_or_default();
                     url = body["next"].as_str().map(|next| format!("{api}/v1/{list}?limit=200&cursor={next}"));
                 }
-                _ => unreadable.push(format!("GET {page} is answered by {status}")),
+                _ => unreadable.push(format!("GET {page} was answered with {status}")),
             }
         }
     }
     unreadable
 }
 
-impl fmt::Display for Rest {
+impl fmt::Display for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.took {
-            Some(took) => write!(f, "came to rest after {took:.1?}")?,
-            None => write!(f, "did not come to rest within {PATIENCE:.0?}")?,
+            Some(took) => write!(f, "recovered after {took:.1?}")?,
+            None => write!(f, "did not recover within {PATIENCE:.0?}")?,
         }
         if self.waiting.is_empty() { Ok(()) } else { write!(f, " ({})", self.waiting.join("; ")) }
     }
