@@ -33,7 +33,7 @@ pub struct NewEvent {
     /// From 1: its place among the events of its aggregate for this destination. [`super::Withdrawn`] and
     /// [`next_sequences`] return the next place.
     pub sequence: i32,
-    /// What the destination gets.
+    /// What the destination gets; not null.
     pub payload: Value,
     /// W3C `traceparent` of the request that caused it.
     pub trace_context: Option<String>,

@@ -120,7 +120,7 @@ async fn two_events_cannot_share_a_place(outbox: TestOutbox) {
         event_type: QUOTE_CANCELLED.clone(),
         destination: FEE_SERVER.clone(),
         sequence: 2,
-        payload: serde_json::Value::Null,
+        payload: serde_json::json!({}),
         trace_context: None,
     };
     let error = record(&txn, chrono::Utc::now(), vec![event]).await.unwrap_err();
