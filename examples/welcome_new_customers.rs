@@ -14,8 +14,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use feebox::{
     database::{Database, DatabaseTransaction},
+    quotes::{Line, NewQuote},
     settings::{Settings, Sources},
-    submission::{Line, Listener, ListenerError, NewQuote, OutboxRecorder, Submission, Submitted},
+    submission::{Listener, ListenerError, OutboxRecorder, Submission, Submitted},
 };
 use migration::MigratorTrait;
 use sea_orm::ConnectionTrait;
@@ -57,8 +58,7 @@ async fn main() -> anyhow::Result<()> {
     migration::Migrator::up(db.connection(), None).await?;
     db.connection().execute_unprepared("CREATE TABLE welcome (customer_id TEXT PRIMARY KEY)").await?;
 
-    let listeners: Vec<Arc<dyn Listener>> = vec![Arc::new(OutboxRecorder), Arc::new(WelcomeNewCustomers)];
-    let submission = Submission::new(db, listeners);
+    let submission = Submission::new(db, Arc::new(OutboxRecorder::default()), vec![Arc::new(WelcomeNewCustomers)]);
     for customer_id in ["ada", "grace", "nobody", "ada"] {
         if let Err(error) = submission.submit(&[quote_of(customer_id)], None, None).await {
             println!("{customer_id}: {error}");

@@ -27,14 +27,8 @@ pub mod worker;
 // 5. Where events go: a port with exact promises.
 pub mod destination;
 
-// 6. The fee record: stored once, read by quote.
-pub mod fees;
-
-// The quote's row: how its status moves, and how it is read.
+// 6. The quote's life: its row, its status, its fee record, and the news that others get of it.
 pub mod quotes;
-
-// What others are told about a quote: events for Kafka.
-pub mod relay;
 
 // What operators do, across both halves of the house.
 pub mod operator;
@@ -42,10 +36,10 @@ pub mod operator;
 // Everything that happened to a quote.
 pub mod timeline;
 
-// A watchman: looks for broken promises.
+// Looks for broken promises.
 pub mod audit;
 
-// The watchman of quotes that stay pending.
+// Finds quotes that stay pending.
 pub mod sweeper;
 
 // The other designs, without an outbox: to be compared with.

@@ -1,7 +1,7 @@
-//! The watchman of quotes that stay pending for too long, whichever strategy they were submitted with.
+//! The sweeper: finds quotes that stay pending for too long, whichever strategy they were submitted with.
 //!
-//! It alerts, or cancels by the compare and set of every other cancellation: an acknowledgement that comes at the same
-//! moment either is first, and the quote stays confirmed, or finds the quote cancelled, and the fee is voided.
+//! It alerts, or cancels them as every other cancellation does ([`quotes::cancel`]). If the answer of the destination comes at
+//! the same moment, either it is first, and the quote stays confirmed, or it finds the quote cancelled, and the fee is voided.
 
 use std::time::Duration;
 
@@ -21,10 +21,8 @@ use uuid::Uuid;
 use crate::{
     clock::{SKEW_MAX, after},
     database::Database,
-    quotes::Status,
-    relay::Relay,
+    quotes::{self, CancelError, Cancellation, Relay, Status},
     settings::{self, SweepAction},
-    submission::{CancelError, cancel},
     telemetry::metrics,
 };
 
@@ -50,7 +48,7 @@ pub struct Swept {
 }
 
 impl Swept {
-    /// How many are stale still.
+    /// How many are still stale.
     #[must_use]
     pub fn left(&self) -> u64 {
         self.stale.saturating_sub(self.cancelled)
@@ -80,7 +78,7 @@ pub struct StaleQuote {
 /// Counts the quotes that are pending for longer than `stale_after`, and names up to `limit` of them.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn stale_quotes(db: &Database, stale_after: Duration, limit: u64) -> Result<StaleQuotes, DbErr> {
     let connection = db.connection();
     let bounds = Bounds::of(db.now(connection).await?, stale_after);
@@ -96,11 +94,10 @@ pub async fn stale_quotes(db: &Database, stale_after: Duration, limit: u64) -> R
     Ok(StaleQuotes { count, after_seconds: stale_after.as_secs(), oldest: oldest.collect() })
 }
 
-/// Looks once for quotes that are pending for longer than `sweeper.stale_after`, and does about them what
-/// `sweeper.action` says. `relay` tells others of what it cancels.
+/// Looks once for quotes that are pending for longer than `sweeper.stale_after`, and does what `sweeper.action` says. `relay` stores the news of what it cancels.
 ///
 /// # Errors
-/// What the database answers; quotes cancelled before it stay cancelled.
+/// Any database error; quotes that are cancelled by then stay cancelled.
 pub async fn sweep(db: &Database, settings: &settings::Sweeper, relay: Relay) -> Result<Swept, DbErr> {
     let now = db.now(db.connection()).await?;
     begin_to_count(db.connection(), now).await?;
@@ -136,7 +133,7 @@ async fn cancel_all(
     let (mut cancelled, mut last) = (0, None);
     loop {
         let batch = oldest(db.connection(), band, bounds, last, BATCH_SIZE).await?;
-        // The next batch begins behind this one: a quote that cannot be cancelled comes up once in a sweep.
+        // The next batch begins after this one, so that a quote that cannot be cancelled comes up only once in a sweep.
         last = batch.last().copied();
         if last.is_none() {
             return Ok(cancelled);
@@ -148,21 +145,22 @@ async fn cancel_all(
 }
 
 async fn cancel_one(db: &Database, relay: Relay, id: Uuid, reason: &str) -> Result<bool, DbErr> {
+    let cancellation = Cancellation { from: &[Status::Pending], ..Cancellation::of(id, Some(reason), None) };
     let cancelled = db.transaction(|txn| {
         Box::pin(async move {
             let now = db.now(&*txn).await?;
-            cancel(&txn, relay, id, &[Status::Pending], Some(reason), None, now).await
+            quotes::cancel(&txn, relay, cancellation, now).await
         })
     });
     match cancelled.await {
         Ok(_) => Ok(true),
-        // Somebody was quicker: it is not pending any more.
-        Err(CancelError::Before(_) | CancelError::NotFound | CancelError::Rejected) => Ok(false),
+        // It is no longer pending.
+        Err(CancelError::AlreadyCancelled(_) | CancelError::NotFound | CancelError::Rejected) => Ok(false),
         Err(CancelError::Database(error)) => Err(error),
     }
 }
 
-/// Quotes whose age is told by their submission, and those that a clock which ran ahead has dated in the future: an index
+/// Quotes whose age counts from their submission, and those that a clock which ran ahead has dated in the future: an index
 /// finds either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Band {
@@ -215,7 +213,7 @@ fn is_pending() -> Expr {
     Expr::col((Entity, Column::Status)).eq(pending)
 }
 
-/// How old a quote is that was submitted in the future, nobody knows: its age counts from the first sweep that sees it.
+/// The age of a quote that was submitted in the future is unknown: it counts from the first sweep that finds it.
 async fn begin_to_count(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<(), DbErr> {
     let ahead = after(now, SKEW_MAX);
     let seen = pending().filter(Column::SubmittedAt.gt(ahead)).filter(Column::UpdatedAt.gt(ahead));
@@ -242,7 +240,7 @@ async fn oldest(
     oldest_stale(band, bounds, last, limit).into_tuple().all(db).await
 }
 
-/// The oldest stale quotes of a band behind `last`. Public so that databases can be asked for their plan.
+/// The oldest stale quotes of a band after `last`. Public so that databases can be asked for their plan.
 #[must_use]
 pub fn oldest_stale(band: Band, bounds: Bounds, last: Option<(DateTime<Utc>, Uuid)>, limit: u64) -> Select<Entity> {
     let mut quotes = stale(band, bounds).select_only().columns([Column::SubmittedAt, Column::Id]);

@@ -10,8 +10,9 @@ use std::{
 use anyhow::{Context, ensure};
 use feebox::{
     database::Database,
+    quotes::{Line, NewQuote},
     settings::{Settings, Sources},
-    submission::{Line, NewQuote, OutboxRecorder, Submission},
+    submission::{OutboxRecorder, Submission},
 };
 use migration::MigratorTrait;
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait};
@@ -75,7 +76,7 @@ impl Setup {
         if statistics == Statistics::Stale {
             statistics::analyse(&db).await?;
         }
-        let submission = Submission::new(db.clone(), vec![Arc::new(OutboxRecorder)]);
+        let submission = Submission::new(db.clone(), Arc::new(OutboxRecorder::default()), vec![]);
         for batch in (0..events).collect::<Vec<_>>().chunks(1_000) {
             let quotes: Vec<_> = batch.iter().map(|number| new_quote(*number)).collect();
             submission.submit(&quotes, None, None).await?;

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use feebox::{
     database::Database,
+    quotes::{Line, NewQuote},
     settings::{Settings, Sources},
-    submission::{Line, NewQuote, OutboxRecorder, Submission},
+    submission::{OutboxRecorder, Submission},
 };
 use migration::MigratorTrait;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
@@ -42,7 +43,7 @@ impl Setup {
         self.db.connection().execute_unprepared("DELETE FROM destination").await?;
         let pending = Entity::find().filter(Column::Status.eq(Status::Pending)).count(self.db.connection()).await?;
         let missing = wanted.saturating_sub(usize::try_from(pending)?);
-        let submission = Submission::new(self.db.clone(), vec![Arc::new(OutboxRecorder)]);
+        let submission = Submission::new(self.db.clone(), Arc::new(OutboxRecorder::default()), vec![]);
         for _ in 0..missing.div_ceil(1_000) {
             let quotes: Vec<_> = (0..1_000).map(new_quote).collect();
             submission.submit(&quotes, None, None).await?;

@@ -3,7 +3,7 @@
 use croner::errors::CronError;
 
 use super::Parts;
-use crate::{audit, outbox, outbox::Repaired, relay::Relay, submission, sweeper, upkeep::Upkeep};
+use crate::{audit, outbox, outbox::Repaired, quotes::Relay, submission, sweeper, upkeep::Upkeep};
 
 /// How many violations a run logs; `feebox audit` prints them all.
 const VIOLATIONS_LOGGED_MAX: u64 = 20;

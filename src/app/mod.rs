@@ -23,7 +23,6 @@ use crate::{
     destination::FeeServerError,
     http,
     quotes::KAFKA,
-    relay::Relay,
     settings::Settings,
     strategy::{self, RollbackSome, StrategyError},
     submission::{Listener, Submission},
@@ -84,7 +83,7 @@ pub struct App {
     tasks: Tasks,
     health: Health,
     workers: Option<Workers>,
-    strategy: strategy::Chosen,
+    strategy: strategy::Configured,
     schedule: Schedule,
     drain: CancellationToken,
 }
@@ -116,7 +115,7 @@ impl App {
         let mut tasks = Tasks::new(parts.health.clone(), parts.signals.drain.clone());
         let mut pacemakers = Vec::new();
         let workers = if roles.worker { Some(start_workers(&parts, &mut tasks, &mut pacemakers)?) } else { None };
-        let strategy = strategy::chosen(&parts.settings, &parts.db, &parts.signals.settled)?;
+        let strategy = strategy::configured(&parts.settings, &parts.db, &parts.signals.settled)?;
         let address = start_http(&parts, roles, shares.http, &strategy, &mut tasks).await?;
         let schedule = Schedule::start(&pacemakers).await?;
         keep_pace(pacemakers, &parts.signals.drain, &mut tasks);
@@ -213,7 +212,7 @@ async fn start_http(
     parts: &Parts,
     roles: Roles,
     connections_max: usize,
-    strategy: &strategy::Chosen,
+    strategy: &strategy::Configured,
     tasks: &mut Tasks,
 ) -> Result<SocketAddr, StartError> {
     let bind = if roles.api { parts.settings.server.bind } else { parts.settings.worker.bind };
@@ -225,9 +224,7 @@ async fn start_http(
     }
     let router = if roles.api {
         let wakeup = wakeup(parts, roles, tasks);
-        let submission = Submission::new(parts.db.clone(), listeners(&wakeup, strategy))
-            .relaying(Relay::new(&parts.settings))
-            .destined_for(parts.settings.submission.destination);
+        let submission = Submission::new(parts.db.clone(), Arc::clone(&strategy.handover), listeners(&wakeup));
         let state = http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics, &parts.signals);
         let state = state.with_wakeup(wakeup).with_stale_after(parts.settings.sweeper.stale_after);
         http::router(state.with_health(parts.health.clone()))
@@ -258,9 +255,9 @@ fn wakeup(parts: &Parts, roles: Roles, tasks: &mut Tasks) -> Wakeup {
     Wakeup::new(&parts.db, local, &parts.signals.drain, tasks)
 }
 
-/// What happens at each submission.
-fn listeners(wakeup: &Wakeup, strategy: &strategy::Chosen) -> Vec<Arc<dyn Listener>> {
-    let mut listeners: Vec<Arc<dyn Listener>> = vec![Arc::clone(&strategy.listener), Arc::new(wakeup.clone())];
+/// What else happens at each submission.
+fn listeners(wakeup: &Wakeup) -> Vec<Arc<dyn Listener>> {
+    let mut listeners: Vec<Arc<dyn Listener>> = vec![Arc::new(wakeup.clone())];
     // Last, so that all others have run when it fails.
     if let Some(rollback) = RollbackSome::from_environment() {
         listeners.push(Arc::new(rollback));

@@ -11,7 +11,7 @@ use crate::{
     database::Database,
     destination::{Destination, FeeServer},
     outbox::{Policy, RetryPolicy},
-    relay::Relay,
+    quotes::Relay,
     settings::Settings,
     supervision::Tasks,
     worker::{Report, Signals, Worker},

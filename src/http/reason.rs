@@ -7,7 +7,7 @@ use super::{
     input::{Faults, Node},
     problem::Problem,
 };
-use crate::submission::new_quote::printable;
+use crate::quotes::new_quote::printable;
 
 /// Most characters of a reason.
 const REASON_LENGTH_MAX: usize = 500;

@@ -1,4 +1,4 @@
-//! The log of what operators did. Append-only, and this file alone writes it.
+//! The log of what operators did. It is append-only, and only this file writes it.
 
 use chrono::{DateTime, Utc};
 use entity::operator_action::{ActiveModel, Column, Entity};
@@ -21,19 +21,19 @@ pub use entity::operator_action::Model as Action;
 /// Rows a statement: below the 32,766 parameters that `SQLite` takes.
 const ROWS_MAX: usize = 1_000;
 
-/// An event came back with a bulk retry. The bulk has an action of its own; this one is for the quote's timeline.
+/// An event was revived by a bulk retry. The bulk has an action of its own; this one is for the quote's timeline.
 pub(super) const REVIVE: &str = "event.revive";
 pub(super) const PAUSE: &str = "destination.pause";
 pub(super) const RESUME: &str = "destination.resume";
 
-/// An action to write down.
+/// An action to log.
 #[derive(Debug)]
 pub(super) struct NewAction {
     /// For example `event.retry`.
     pub action: &'static str,
     /// The event or destination that it was done to.
     pub target: String,
-    /// The quote that it touches, if it is one.
+    /// The quote that it affects, if it is one.
     pub quote_id: Option<Uuid>,
     /// Facts about it.
     pub details: Value,
@@ -51,7 +51,7 @@ pub struct ActionView {
     pub action: String,
     /// The event or destination that it was done to.
     pub target: String,
-    /// The quote that it touched, if it was one.
+    /// The quote that it affected, if it was one.
     pub quote_id: Option<Uuid>,
     /// Why, in the operator's words.
     pub reason: Option<String>,
@@ -64,13 +64,13 @@ pub struct ActionView {
 /// Which actions a list shows.
 #[derive(Clone, Debug, Default)]
 pub struct ActionFilter {
-    /// Only those that touched this quote, also as one of many in a bulk retry. Without it a bulk is one line a batch.
+    /// Only those that affected this quote, also as one of many in a bulk retry. Without it a bulk is one line per batch.
     pub quote_id: Option<Uuid>,
     /// Only those older than this one.
     pub before: Option<Uuid>,
 }
 
-/// Writes `actions` down, in the transaction of what was done.
+/// Logs `actions`, in the transaction of the change.
 pub(super) async fn record(
     txn: &DatabaseTransaction,
     operator: Operator<'_>,
@@ -99,7 +99,7 @@ pub(super) async fn record(
 /// Actions, newest first, at most `limit`.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn list(db: &impl ConnectionTrait, filter: &ActionFilter, limit: u64) -> Result<Vec<Action>, DbErr> {
     let query = match filter.quote_id {
         Some(quote_id) => Entity::find().filter(Column::QuoteId.eq(quote_id)),
@@ -115,7 +115,7 @@ pub async fn list(db: &impl ConnectionTrait, filter: &ActionFilter, limit: u64) 
 /// Pauses and resumptions of `destinations` from `since` to `until`, oldest first, at most `limit`.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn pauses(
     db: &impl ConnectionTrait,
     destinations: &[&str],
@@ -124,7 +124,7 @@ pub async fn pauses(
     limit: u64,
 ) -> Result<Vec<Action>, DbErr> {
     Entity::find()
-        .filter(Column::Id.gte(no_younger_id(since)))
+        .filter(Column::Id.gte(earliest_id(since)))
         .filter(Column::Action.is_in([PAUSE, RESUME]))
         .filter(Column::Target.is_in(destinations.iter().copied()))
         .filter(Column::CreatedAt.between(since, until))
@@ -134,9 +134,9 @@ pub async fn pauses(
         .await
 }
 
-/// Ids are in the order of the hosts' clocks. With an hour to spare for one that is wrong, this spares a look at the
-/// whole log.
-fn no_younger_id(at: DateTime<Utc>) -> Uuid {
+/// Ids are in the order of time, give or take an hour for a wrong clock: with this bound the query does not read the whole
+/// log.
+fn earliest_id(at: DateTime<Utc>) -> Uuid {
     let milliseconds = at.timestamp_millis().saturating_sub(3_600_000);
     Builder::from_unix_timestamp_millis(u64::try_from(milliseconds).unwrap_or(0), &[0; 10]).into_uuid()
 }

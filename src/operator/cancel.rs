@@ -1,24 +1,22 @@
-//! Giving an event up.
+//! Cancelling an event.
 
 use sea_orm::ActiveEnum;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Operator, OperatorError, actions, actions::NewAction, hands_over};
+use super::{Operator, OperatorError, actions, actions::NewAction};
 use crate::{
     database::{Database, DatabaseTransaction},
     outbox::{self, Event, EventStatus},
-    quotes::{self, Status},
-    relay::Relay,
-    submission::{self, CancelError},
+    quotes::{self, CancelError, Cancellation, Relay, Status, is_handover},
 };
 
-/// Gives event `id` up. One that would have handed a quote to its destination gives up the quote, even a rejected one: a
-/// quote with neither a fee nor an event to get it would be lost. Its fee, should one exist, is voided as after any
-/// cancellation. Of an event that is being delivered the running attempt is the last. Answers the event as it is then.
+/// Cancels event `id`. If the event hands a quote over, the quote is cancelled, too, even a rejected one: a quote with neither
+/// a fee nor an event that brings it would be lost. Its fee, if there is one, is voided as after any cancellation. If the event
+/// is being delivered, the running attempt is its last. Returns the changed event.
 ///
 /// # Errors
-/// [`OperatorError::Conflict`] if it was delivered or given up before.
+/// [`OperatorError::Conflict`] if it was delivered or cancelled before.
 pub async fn cancel(db: &Database, relay: Relay, operator: Operator<'_>, id: Uuid) -> Result<Event, OperatorError> {
     db.transaction(|txn| Box::pin(async move { cancel_in(&txn, db, relay, operator, id).await })).await
 }
@@ -35,18 +33,19 @@ async fn cancel_in(
     match event.status {
         EventStatus::Pending | EventStatus::Leased | EventStatus::Dead => {}
         EventStatus::Delivered => {
-            let why = "the event was delivered already; cancel its quote to take back what it did";
+            let why = "the event is delivered; to take back what it did, cancel its quote";
             return Err(OperatorError::Conflict(why.into()));
         }
-        EventStatus::Cancelled => return Err(given_up_before()),
+        EventStatus::Cancelled => return Err(cancelled_already()),
     }
     let of_quote = quotes::destination(txn, event.aggregate_id).await?;
-    if hands_over(&event) && of_quote.is_some_and(|destination| event.destination == *destination.name()) {
+    if is_handover(&event.event_type) && of_quote.is_some_and(|destination| event.destination == *destination.name()) {
         let why = operator.reason.map_or_else(|| format!("given up by {}", operator.name), str::to_owned);
-        let from = [Status::Pending, Status::Confirmed, Status::Rejected];
-        match submission::cancel(txn, relay, event.aggregate_id, &from, Some(&why), None, now).await {
+        let from = &[Status::Pending, Status::Confirmed, Status::Rejected];
+        let cancellation = Cancellation { from, ..Cancellation::of(event.aggregate_id, Some(&why), None) };
+        match quotes::cancel(txn, relay, cancellation, now).await {
             Ok(_) => {}
-            Err(CancelError::Before(_)) => return Err(given_up_before()),
+            Err(CancelError::AlreadyCancelled(_)) => return Err(cancelled_already()),
             Err(CancelError::Database(error)) => return Err(error.into()),
             Err(error) => return Err(OperatorError::Conflict(error.to_string())),
         }
@@ -63,6 +62,6 @@ async fn cancel_in(
     outbox::get(txn, id).await?.ok_or_else(|| OperatorError::no_event(id))
 }
 
-fn given_up_before() -> OperatorError {
-    OperatorError::Conflict("the event was given up before".into())
+fn cancelled_already() -> OperatorError {
+    OperatorError::Conflict("the event is cancelled already".into())
 }

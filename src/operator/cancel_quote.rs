@@ -1,4 +1,4 @@
-//! Taking a quote back, by an operator.
+//! Cancelling a quote as an operator.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -6,12 +6,12 @@ use uuid::Uuid;
 use super::{Operator, actions, actions::NewAction};
 use crate::{
     database::Database,
-    quotes::{Quote, Status},
-    submission::{self, CancelError, Submission},
+    quotes::{self, CancelError, Cancellation, Quote},
+    submission::Submission,
 };
 
-/// As [`Submission::cancel`], with a line in the log of what operators did. Cancelling twice is one cancellation, and one
-/// line.
+/// As [`Submission::cancel`], together with an entry in the log of actions. Cancelling twice is one cancellation and one
+/// entry.
 ///
 /// # Errors
 /// See [`CancelError`]; nothing is changed.
@@ -20,26 +20,18 @@ pub async fn cancel_quote(
     submission: &Submission,
     operator: Operator<'_>,
     id: Uuid,
-    trace_context: Option<String>,
+    trace_context: Option<&str>,
 ) -> Result<Quote, CancelError> {
-    let (relay, trace_context) = (submission.relay(), &trace_context);
+    let (relay, cancellation) = (submission.relay(), Cancellation::of(id, operator.reason, trace_context));
     let cancelled = db.transaction(|txn| {
         Box::pin(async move {
             let now = db.now(&*txn).await?;
-            let (from, trace_context) = ([Status::Pending, Status::Confirmed], trace_context.clone());
-            let quote = submission::cancel(&txn, relay, id, &from, operator.reason, trace_context, now).await?;
+            let quote = quotes::cancel(&txn, relay, cancellation, now).await?;
             let target = id.to_string();
             let action = NewAction { action: "quote.cancel", target, quote_id: Some(id), details: json!({}) };
             actions::record(&txn, operator, now, vec![action]).await?;
             Ok(quote)
         })
     });
-    match cancelled.await {
-        Ok(quote) => {
-            submission.after_cancellation(&quote).await;
-            Ok(quote)
-        }
-        Err(CancelError::Before(quote)) => Ok(*quote),
-        Err(error) => Err(error),
-    }
+    submission.after_cancellation(cancelled.await).await
 }

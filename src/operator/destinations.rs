@@ -1,4 +1,4 @@
-//! Stopping and starting deliveries in the whole fleet.
+//! Pausing and resuming deliveries in the whole fleet.
 
 use serde_json::json;
 
@@ -12,8 +12,8 @@ use crate::{
     quotes::DESTINATIONS,
 };
 
-/// Holds deliveries to `name` back until [`resume`]; those that workers hold leases on are finished. Pausing twice is one
-/// pause, the first one's.
+/// Pauses deliveries to `name` until [`resume`]; leased events are still delivered. Pausing a paused destination changes
+/// nothing.
 ///
 /// # Errors
 /// [`OperatorError::NotFound`] for a destination that Feebox does not have.
@@ -21,7 +21,7 @@ pub async fn pause(db: &Database, operator: Operator<'_>, name: &str) -> Result<
     set_pause(db, operator, name, true).await
 }
 
-/// Lets deliveries to `name` flow again. Resuming what is not paused changes nothing.
+/// Resumes deliveries to `name`. Resuming a destination that is not paused changes nothing.
 ///
 /// # Errors
 /// [`OperatorError::NotFound`] for a destination that Feebox does not have.
@@ -37,7 +37,7 @@ async fn set_pause(
 ) -> Result<DestinationState, OperatorError> {
     let no_such = || OperatorError::NotFound(format!("destination {name:?}"));
     if let Some(own) = DESTINATIONS.into_iter().find(|own| ***own == *name) {
-        // They can be paused before the first worker ran.
+        // A destination can be paused before the first worker runs.
         outbox::ensure_destinations(db, &[own]).await?;
     }
     let done = db.transaction(|txn| {

@@ -1,8 +1,7 @@
-//! What operators do: they retry events and give them up, pause destinations, and leave a trace of it.
+//! What operators do: they retry and cancel events, cancel quotes, and pause destinations.
 //!
-//! It sits above both halves of the house, because an operator's hand reaches into both: to retry a dead event brings its
-//! quote back, and to give an event up gives up its quote. Each change is one transaction with its line in the log of
-//! [`actions`]; a bulk retry is many of these.
+//! It uses both quotes and the outbox: retrying a dead event reopens its quote, and cancelling an event cancels its quote. Each
+//! change and its entry in the log of [`actions`] are one transaction; a bulk retry is many of these.
 
 pub mod actions;
 mod cancel;
@@ -11,10 +10,9 @@ mod destinations;
 mod retry;
 mod retry_bulk;
 
-use entity::outbox_event::Model as Event;
 use sea_orm::DbErr;
 
-use crate::{database::DatabaseFailure, quotes::QUOTE_SUBMITTED};
+use crate::database::DatabaseFailure;
 
 pub use actions::{Action, ActionFilter, ActionView};
 pub use cancel::cancel;
@@ -32,16 +30,16 @@ pub struct Operator<'a> {
     pub reason: Option<&'a str>,
 }
 
-/// Why nothing was done.
+/// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// What was named is not there.
+    /// There is no such thing.
     #[error("there is no {0}")]
     NotFound(String),
-    /// It is there, and can't be done to it as it stands.
+    /// Its current state does not allow the change, for this reason.
     #[error("{0}")]
     Conflict(String),
-    /// The database failed; the same call may be made again.
+    /// The database failed; the call may be repeated.
     #[error("the database failed")]
     Database(#[from] DbErr),
 }
@@ -59,9 +57,4 @@ impl OperatorError {
     fn no_event(id: uuid::Uuid) -> Self {
         Self::NotFound(format!("event {id}; if it was delivered or cancelled, retention may have deleted it"))
     }
-}
-
-/// Whether `event` hands its quote over; the fate of the quote hangs on it if that goes to the quote's own destination.
-fn hands_over(event: &Event) -> bool {
-    event.event_type == QUOTE_SUBMITTED
 }

@@ -1,4 +1,4 @@
-//! Retrying many events, in bounded transactions and at a pace that the destination can bear.
+//! Retrying many events, in bounded transactions and at a rate that the destination can take.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Operator, OperatorError, actions, actions::NewAction, retry::bring_back};
+use super::{Operator, OperatorError, actions, actions::NewAction};
 use crate::{
     clock::{WAIT_MAX, after},
     database::Database,
     outbox::{self, Event, RetryFilter, Revivable},
+    quotes,
 };
 
 /// Events a transaction: locks are held for milliseconds.
@@ -27,7 +28,7 @@ pub struct BulkRetry {
     pub per_second: Option<NonZeroU32>,
 }
 
-/// What a bulk retry came to.
+/// The result of a bulk retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct BulkRetried {
     /// Events that the filter selected.
@@ -38,11 +39,11 @@ pub struct BulkRetried {
 
 /// Retries all events that the filter selects, oldest first; see [`retry`](super::retry()) for what happens to each.
 ///
-/// It is done in batches, each in its transaction: if it is cut off, those that were done stay done, and the same call
-/// goes on with the rest. Events that die meanwhile may be taken along or not.
+/// Each batch is a transaction of its own. After an interruption finished batches stay done, and the same call goes on with
+/// the rest. Events that become dead meanwhile may or may not be included.
 ///
 /// # Errors
-/// What the database answers; batches before it stay done.
+/// Any database error; earlier batches stay done.
 pub async fn retry_bulk(db: &Database, operator: Operator<'_>, bulk: &BulkRetry) -> Result<BulkRetried, OperatorError> {
     let begun = db.now(db.connection()).await?;
     if bulk.dry_run {
@@ -50,15 +51,15 @@ pub async fn retry_bulk(db: &Database, operator: Operator<'_>, bulk: &BulkRetry)
         return Ok(BulkRetried { matched, revived: 0 });
     }
     let bulk_id = Uuid::now_v7();
-    let (mut done, mut behind) = (0, Uuid::nil());
+    let (mut done, mut last_id) = (0, Uuid::nil());
     loop {
         let events = db.transaction(|txn| {
             Box::pin(async move {
                 let now = db.now(&*txn).await?;
                 let due_at = |n| bulk.due_at(begun, now, done + n);
-                let events = outbox::revive(&txn, &bulk.filter, behind, BATCH_SIZE, now, due_at).await?;
+                let events = outbox::revive(&txn, &bulk.filter, last_id, BATCH_SIZE, now, due_at).await?;
                 if !events.is_empty() {
-                    bring_back(&txn, &events, now).await?;
+                    quotes::reopen(&txn, &events, now).await?;
                     actions::record(&txn, operator, now, bulk.actions(bulk_id, &events)).await?;
                 }
                 Ok::<_, OperatorError>(events)
@@ -66,7 +67,7 @@ pub async fn retry_bulk(db: &Database, operator: Operator<'_>, bulk: &BulkRetry)
         });
         let events = events.await?;
         let Some(last) = events.last() else { break };
-        behind = last.id;
+        last_id = last.id;
         done += events.len();
     }
     let done = done as u64;
@@ -74,7 +75,7 @@ pub async fn retry_bulk(db: &Database, operator: Operator<'_>, bulk: &BulkRetry)
 }
 
 impl BulkRetry {
-    /// When the `n`-th event, from 0, is due: within the time for which an event may wait.
+    /// When the `n`-th event, from 0, is due: at most [`WAIT_MAX`] from the beginning.
     fn due_at(&self, begun: DateTime<Utc>, now: DateTime<Utc>, n: usize) -> DateTime<Utc> {
         match self.per_second {
             None => now,
@@ -82,7 +83,7 @@ impl BulkRetry {
         }
     }
 
-    /// One for the batch, and one for the timeline of each quote in it.
+    /// One action for the batch, and one for the timeline of each of its quotes.
     fn actions(&self, bulk_id: Uuid, events: &[Event]) -> Vec<NewAction> {
         let target = self.filter.destination.clone().unwrap_or_else(|| "every destination".into());
         let batch =

@@ -1,15 +1,19 @@
-//! The destination is called after the commit, and nobody waits for it.
+//! The destination is called after the commit, without waiting for it.
 
 use async_trait::async_trait;
 
 use super::{
     Compensation, Sender,
-    sender::{Sending, Sent, Stored},
+    sender::{Sending, Sent},
 };
-use crate::submission::{Listener, Submitted};
+use crate::{
+    database::DatabaseTransaction,
+    quotes::{CallConfirmation, QuoteDestination, Relay},
+    submission::{Handover, ListenerError, Submitted},
+};
 
-/// Calls the destination after the commit, asynchronously. No ghosts: the quote is stored. But that the call is still to
-/// be made stands nowhere but in this process's memory, so a death in between loses it.
+/// Calls the destination after the commit, asynchronously. No ghosts: the quote is stored. But only this process's memory
+/// knows that the call is still to be made, so a crash in between loses it.
 #[derive(Clone)]
 pub struct AfterCommit {
     sender: Sender,
@@ -26,16 +30,16 @@ impl AfterCommit {
     async fn hand_over(self, sending: Sending) {
         let quote = sending.quote_id;
         match self.sender.send(&sending).await {
-            Sent::Taken(taken) => match self.sender.store(&sending, &taken).await {
-                Ok(Stored::Confirmed) => tracing::debug!(%quote, "confirmed"),
-                Ok(Stored::Voided) => {
-                    tracing::info!(%quote, "cancelled meanwhile: what its destination did is taken back");
+            Sent::Accepted(acceptance) => match self.sender.store(&sending, &acceptance).await {
+                Ok(CallConfirmation::Confirmed) => tracing::debug!(%quote, "confirmed"),
+                Ok(CallConfirmation::Voided) => {
+                    tracing::info!(%quote, "quote was cancelled before the answer: its fee will be voided");
                 }
-                Ok(Stored::NoQuote) => tracing::error!(%quote, "the quote is not pending any more"),
-                Err(error) => tracing::error!(%quote, %error, "taken, and the answer not stored"),
+                Ok(CallConfirmation::NotPending) => tracing::error!(%quote, "the quote is no longer pending"),
+                Err(error) => tracing::error!(%quote, %error, "the destination's answer could not be stored"),
             },
             Sent::Failed { why, may_have_reached } => {
-                tracing::error!(%quote, error = why, "its destination did not take it");
+                tracing::error!(%quote, error = why, "the destination did not accept the quote");
                 if let Some(compensation) = &self.compensation {
                     compensation.compensate(&sending, &why, may_have_reached).await;
                 }
@@ -45,9 +49,21 @@ impl AfterCommit {
 }
 
 #[async_trait]
-impl Listener for AfterCommit {
+impl Handover for AfterCommit {
+    fn destination(&self) -> QuoteDestination {
+        self.sender.destination()
+    }
+
+    fn relay(&self) -> Relay {
+        self.sender.relay()
+    }
+
+    async fn before_commit(&self, txn: &DatabaseTransaction, submissions: &[Submitted]) -> Result<(), ListenerError> {
+        Ok(self.sender.record_news(txn, submissions).await?)
+    }
+
     async fn after_commit(&self, submitted: &Submitted) {
-        for sending in self.sender.sendings(submitted) {
+        for sending in self.sender.sendings(std::slice::from_ref(submitted)) {
             self.sender.spawn(self.clone().hand_over(sending));
         }
     }

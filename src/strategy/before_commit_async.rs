@@ -1,4 +1,4 @@
-//! The destination is called from inside the transaction, which does not wait for it.
+//! The destination is called inside the transaction, which does not wait for it.
 
 use std::time::Duration;
 
@@ -7,15 +7,18 @@ use tokio::time::sleep;
 
 use super::{
     Sender,
-    sender::{Sending, Sent, Stored},
-    target::Taken,
+    sender::{Sending, Sent},
+    target::Acceptance,
 };
-use crate::database::DatabaseTransaction;
-use crate::submission::{Listener, ListenerError, Submitted};
+use crate::{
+    database::DatabaseTransaction,
+    quotes::{CallConfirmation, QuoteDestination, Relay},
+    submission::{Handover, ListenerError, Submitted},
+};
 
-/// How often an answer looks for its quote, which may not be committed yet, and the pause after each look.
-const LOOKS_MAX: u32 = 5;
-const LOOK_PAUSE: Duration = Duration::from_millis(200);
+/// How often an answer is tried to store, because its quote may not be committed yet, and the pause after each attempt.
+const ATTEMPTS_MAX: u32 = 5;
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Calls the destination before the commit, asynchronously. To be measured, not to be used: whether the transaction
 /// commits is not known when the call is made, so a rollback leaves a ghost.
@@ -34,30 +37,43 @@ impl BeforeCommitAsync {
     async fn hand_over(self, sending: Sending) {
         let quote = sending.quote_id;
         match self.sender.send(&sending).await {
-            Sent::Taken(taken) => self.store(&sending, &taken).await,
-            Sent::Failed { why, .. } => tracing::error!(%quote, error = why, "the quote is lost to its destination"),
+            Sent::Accepted(acceptance) => self.store(&sending, &acceptance).await,
+            Sent::Failed { why, .. } => {
+                tracing::error!(%quote, error = why, "the destination did not accept the quote");
+            }
         }
     }
 
-    async fn store(&self, sending: &Sending, taken: &Taken) {
+    async fn store(&self, sending: &Sending, acceptance: &Acceptance) {
         let quote = sending.quote_id;
-        for _ in 0..LOOKS_MAX {
-            match self.sender.store(sending, taken).await {
-                Ok(Stored::Confirmed | Stored::Voided) => return,
-                Ok(Stored::NoQuote) => sleep(LOOK_PAUSE).await,
-                Err(error) => return tracing::error!(%quote, %error, "taken, and the answer not stored"),
+        for _ in 0..ATTEMPTS_MAX {
+            match self.sender.store(sending, acceptance).await {
+                Ok(CallConfirmation::Confirmed | CallConfirmation::Voided) => return,
+                Ok(CallConfirmation::NotPending) => sleep(ATTEMPT_PAUSE).await,
+                Err(error) => return tracing::error!(%quote, %error, "the destination's answer could not be stored"),
             }
         }
-        tracing::error!(%quote, "a ghost: its destination has taken a quote that was rolled back");
+        tracing::error!(%quote, "ghost: the destination accepted a quote that was rolled back");
     }
 }
 
 #[async_trait]
-impl Listener for BeforeCommitAsync {
-    async fn before_commit(&self, _txn: &DatabaseTransaction, submitted: &Submitted) -> Result<(), ListenerError> {
-        for sending in self.sender.sendings(submitted) {
+impl Handover for BeforeCommitAsync {
+    fn destination(&self) -> QuoteDestination {
+        self.sender.destination()
+    }
+
+    fn relay(&self) -> Relay {
+        self.sender.relay()
+    }
+
+    async fn before_commit(&self, txn: &DatabaseTransaction, submissions: &[Submitted]) -> Result<(), ListenerError> {
+        self.sender.record_news(txn, submissions).await?;
+        for sending in self.sender.sendings(submissions) {
             self.sender.spawn(self.clone().hand_over(sending));
         }
         Ok(())
     }
+
+    async fn after_commit(&self, _submitted: &Submitted) {}
 }

@@ -1,4 +1,4 @@
-//! Taking a quote back that its destination did not take.
+//! Cancelling a quote that its destination did not accept.
 
 use std::sync::Arc;
 
@@ -7,36 +7,34 @@ use tokio::{sync::Notify, time::sleep};
 use super::sender::Sending;
 use crate::{
     database::Database,
-    outbox::{DestinationName, RetryPolicy},
-    quotes::{self, FEE_SERVER, Status},
-    relay::{News, Relay, What},
-    submission::{CancelError, cancel},
+    outbox::RetryPolicy,
+    quotes::{self, CancelError, Cancellation, QuoteDestination, Relay, Status},
     telemetry::metrics,
 };
 
 /// How often a compensation is tried before it is left to the sweeper.
 const ATTEMPTS_MAX: i32 = 10;
 
-/// The compensating transaction: `pending → cancelled` by compare and set, with the reason. It may fail itself, and it
-/// dies with its process: what is left pending then is the sweeper's to find.
+/// The compensating transaction: it cancels the quote if it is pending. It may fail, and it is lost if the process crashes:
+/// then the quote stays pending until the sweeper finds it.
 #[derive(Clone)]
 pub struct Compensation {
     db: Database,
     retry: RetryPolicy,
-    /// Told to everybody who waits after a quote was settled.
+    /// Notified after a quote was settled.
     settled: Arc<Notify>,
     relay: Relay,
-    /// Whom the calls are made to.
-    destination: &'static DestinationName,
+    /// What was called.
+    destination: QuoteDestination,
 }
 
 impl Compensation {
-    /// Compensates in `db` for calls to `destination` that failed, tries again by `retry` when that fails, and has others
-    /// told by `relay`.
+    /// Compensates in `db` for calls to `destination` that failed. It tries again as `retry` says when that fails; `relay`
+    /// stores the news.
     #[must_use]
     pub fn new(
         db: Database,
-        destination: &'static DestinationName,
+        destination: QuoteDestination,
         retry: RetryPolicy,
         settled: Arc<Notify>,
         relay: Relay,
@@ -46,7 +44,7 @@ impl Compensation {
 
     pub(super) async fn compensate(&self, sending: &Sending, why: &str, may_have_reached: bool) {
         let quote = sending.quote_id;
-        let reason = format!("{} did not take it: {why}", self.destination);
+        let reason = format!("{} did not take it: {why}", self.destination.name());
         for attempt in 1..=ATTEMPTS_MAX {
             match self.once(sending, &reason, may_have_reached).await {
                 Ok(true) => {
@@ -56,41 +54,36 @@ impl Compensation {
                 }
                 Ok(false) => {
                     metrics::compensation("not_pending");
-                    return tracing::info!(%quote, "nothing to compensate: the quote is not pending any more");
+                    return tracing::info!(%quote, "nothing to compensate: the quote is no longer pending");
                 }
                 Err(error) => {
                     metrics::compensation("failed");
-                    tracing::error!(%quote, attempt, %error, "the compensation failed");
+                    tracing::error!(%quote, attempt, %error, "compensation failed");
                 }
             }
             sleep(self.retry.delay(attempt)).await;
         }
-        tracing::error!(%quote, "not compensated: it stays pending until the sweeper finds it");
+        tracing::error!(%quote, "not compensated: the quote stays pending until the sweeper finds it");
     }
 
-    /// Tells whether the quote was pending and is cancelled now. If its destination may have taken it, an event that takes
-    /// that back follows.
+    /// Whether the quote was pending and is cancelled now. If its destination may have accepted it, an event that takes that
+    /// back follows.
     async fn once(&self, sending: &Sending, reason: &str, may_have_reached: bool) -> Result<bool, CancelError> {
-        let (id, pending) = (sending.quote_id, [Status::Pending]);
-        let done = self.db.transaction(|txn| {
+        let cancellation = Cancellation {
+            from: &[Status::Pending],
+            never_accepted: !may_have_reached,
+            ..Cancellation::of(sending.quote_id, Some(reason), sending.trace_context.as_deref())
+        };
+        let cancelled = self.db.transaction(|txn| {
             Box::pin(async move {
-                let (now, trace_context) = (self.db.now(&*txn).await?, sending.trace_context.clone());
-                if may_have_reached {
-                    cancel(&txn, self.relay, id, &pending, Some(reason), trace_context, now).await?;
-                    return Ok(true);
-                }
-                let moved = quotes::advance(&*txn, [id], &pending, Status::Cancelled, Some(reason), now).await?;
-                // Kafka was not told of it, so that there is nothing to add.
-                if moved == 1 && *self.destination == FEE_SERVER {
-                    let what = What::Cancelled(id, Some(reason));
-                    self.relay.tell(&txn, now, &[News { what, trace_context }]).await?;
-                }
-                Ok(moved == 1)
+                let now = self.db.now(&*txn).await?;
+                quotes::cancel(&txn, self.relay, cancellation, now).await
             })
         });
-        match done.await {
-            Err(CancelError::Before(_) | CancelError::NotFound | CancelError::Rejected) => Ok(false),
-            done => done,
+        match cancelled.await {
+            Ok(_) => Ok(true),
+            Err(CancelError::AlreadyCancelled(_) | CancelError::NotFound | CancelError::Rejected) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }

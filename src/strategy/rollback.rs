@@ -6,12 +6,12 @@ use sha2::{Digest, Sha256};
 use crate::database::DatabaseTransaction;
 use crate::submission::{Listener, ListenerError, Submitted};
 
-/// The environment variable that tells which share of submissions is rolled back, from 0 to 1. For tests and
-/// measurements; unset, as in production, there is no such listener.
+/// The environment variable that sets which share of submissions is rolled back, from 0 to 1. For tests and
+/// measurements; in production it is not set, and there is no such listener.
 pub const ROLLBACK_RATE: &str = "FEEBOX_ROLLBACK_RATE";
 
 /// Refuses a share of the submissions after all other listeners have seen them, as an error late in a transaction does.
-/// Which ones is told by the customer's id, so that every design meets the same rollbacks.
+/// The customer's id decides which ones, so that every design meets the same rollbacks.
 #[derive(Clone, Copy, Debug)]
 pub struct RollbackSome {
     rate: f64,
@@ -24,7 +24,7 @@ impl RollbackSome {
         Self { rate }
     }
 
-    /// As [`ROLLBACK_RATE`] says; `None` if it says nothing of use.
+    /// As [`ROLLBACK_RATE`] says; `None` if it is not set or invalid.
     #[must_use]
     pub fn from_environment() -> Option<Self> {
         let rate = std::env::var(ROLLBACK_RATE).ok()?.parse().ok()?;

@@ -1,5 +1,4 @@
-//! What the designs without an outbox have instead of a worker: calls that live in this process's memory, and die with
-//! it.
+//! What the designs without an outbox have instead of a worker: calls that exist in this process's memory only.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -16,35 +15,33 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::target::{Taken, Target};
+use super::target::{Acceptance, Target};
 use crate::{
     database::{Database, DatabaseTransaction},
     destination::Delivery,
-    fees,
-    outbox::{DestinationName, Outcome, RetryPolicy},
-    quotes::{self, QUOTE_SUBMITTED, Status},
-    relay::{News, Relay, What},
-    submission::{self, Submitted},
+    outbox::{Outcome, RetryPolicy},
+    quotes::{self, Accepted, CallConfirmation, Change, News, QUOTE_SUBMITTED, Quote, QuoteDestination, Relay},
+    submission::Submitted,
     telemetry::metrics,
 };
 
-/// How often a call is made, and its answer stored, before it is given up: what a client library does by itself.
+/// How often a call is tried, and storing its answer, before it fails: what a client library does by itself.
 const ATTEMPTS_MAX: i32 = 3;
-/// The longest that a call waits for the end of a `Retry-After`. One that is longer fails it.
+/// The longest `Retry-After` that a call waits for. A longer one fails it.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Calls a destination and stores what it answers.
+/// Calls a destination and stores its answers.
 #[derive(Clone)]
 pub struct Sender {
     db: Database,
     target: Target,
     retry: RetryPolicy,
-    /// Told to everybody who waits after a quote was settled.
+    /// Notified after a quote was settled.
     settled: Arc<Notify>,
     calls: Arc<Semaphore>,
     in_flight: TaskTracker,
     relay: Relay,
-    /// Until when the destination asked to be left alone.
+    /// Until when the destination asked not to be called.
     held_until: Arc<Mutex<Option<Instant>>>,
     retry_after_max: Duration,
 }
@@ -53,34 +50,23 @@ pub struct Sender {
 #[derive(Clone, Debug)]
 pub(super) struct Sending {
     pub(super) quote_id: Uuid,
-    /// The idempotency key of every attempt; stands in the fee record where the event's id would.
+    /// The idempotency key of every attempt, and in the fee record in place of the event's id.
     key: Uuid,
     pub(super) trace_context: Option<String>,
     submitted_at: DateTime<Utc>,
     payload: Value,
 }
 
-/// What sending came to after all attempts.
+/// The result of all attempts.
 #[derive(Debug)]
 pub(super) enum Sent {
-    Taken(Taken),
-    /// The destination has not taken it, as far as is known.
+    Accepted(Acceptance),
+    /// The destination has not accepted it, as far as is known.
     Failed {
         why: String,
-        /// Nobody knows whether it did.
+        /// It may have accepted it all the same.
         may_have_reached: bool,
     },
-}
-
-/// What became of an answer that came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stored {
-    /// The quote is confirmed.
-    Confirmed,
-    /// The quote had been cancelled: an event that takes back what the destination did is stored.
-    Voided,
-    /// There is no such quote: its transaction was rolled back, or is not committed yet.
-    NoQuote,
 }
 
 impl Sender {
@@ -93,13 +79,13 @@ impl Sender {
         Self { db, target, retry, settled, calls, in_flight, relay, held_until, retry_after_max }
     }
 
-    /// Leaves the destination alone for at most `retry_after_max` when it asks for it; an hour if this is not set.
+    /// Believes a `Retry-After` of up to `retry_after_max`; an hour if this is not set.
     #[must_use]
     pub fn capping_retry_after(self, retry_after_max: Duration) -> Self {
         Self { retry_after_max, ..self }
     }
 
-    /// Has others told of the fees that it stores.
+    /// Stores the news of its submissions and fees.
     #[must_use]
     pub fn relaying(self, relay: Relay) -> Self {
         Self { relay, ..self }
@@ -111,20 +97,35 @@ impl Sender {
         self.in_flight.wait().await;
     }
 
-    /// How many quotes are on their way.
+    /// How many calls are in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
-    /// Whom it calls.
-    pub(super) fn destination(&self) -> &'static DestinationName {
-        self.target.name()
+    /// What it calls.
+    pub(super) fn destination(&self) -> QuoteDestination {
+        self.target.destination()
+    }
+
+    /// What stores the news.
+    pub(super) fn relay(&self) -> Relay {
+        self.relay
+    }
+
+    /// Stores the news that the quotes were submitted.
+    pub(super) async fn record_news(&self, txn: &DatabaseTransaction, submissions: &[Submitted]) -> Result<(), DbErr> {
+        let Some(Submitted { at, .. }) = submissions.first() else { return Ok(()) };
+        let news = each_quote(submissions).map(|(submitted, quote)| News {
+            change: Change::Submitted(quote),
+            trace_context: submitted.trace_context.as_deref(),
+        });
+        self.relay.record(txn, self.destination(), *at, &news.collect::<Vec<_>>()).await
     }
 
     /// One for each submitted quote.
-    pub(super) fn sendings(&self, submitted: &Submitted) -> impl Iterator<Item = Sending> {
-        submitted.quotes.iter().map(|quote| Sending {
+    pub(super) fn sendings(&self, submissions: &[Submitted]) -> impl Iterator<Item = Sending> {
+        each_quote(submissions).map(|(submitted, quote)| Sending {
             quote_id: quote.id,
             key: Uuid::now_v7(),
             trace_context: submitted.trace_context.clone(),
@@ -133,7 +134,7 @@ impl Sender {
         })
     }
 
-    /// Does `work` beside the submission, which does not wait for it; [`drain`](Self::drain) does.
+    /// Does `work` in the background; [`drain`](Self::drain) waits for it.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.in_flight.spawn(work);
     }
@@ -143,7 +144,7 @@ impl Sender {
     }
 
     /// Makes one call.
-    pub(super) async fn attempt(&self, sending: &Sending, outcome_unknown: bool) -> Outcome<Taken> {
+    pub(super) async fn attempt(&self, sending: &Sending, outcome_unknown: bool) -> Outcome<Acceptance> {
         let delivery = Delivery {
             id: sending.key,
             quote_id: sending.quote_id,
@@ -155,7 +156,7 @@ impl Sender {
         };
         let _place = self.calls.acquire().await;
         if let Some(left) = self.held_for() {
-            return Outcome::RetryAfter("not called: the destination asked to be left alone".into(), left);
+            return Outcome::RetryAfter("not called: the destination asked to wait".into(), left);
         }
         let begun = Instant::now();
         let outcome = self.target.hand_over(delivery).await;
@@ -164,32 +165,33 @@ impl Sender {
             let mut held_until = self.held_until.lock().unwrap_or_else(PoisonError::into_inner);
             *held_until = (*held_until).max(Some(until));
         }
-        metrics::delivery(self.destination().as_str(), outcome.name());
-        metrics::delivery_seconds(self.destination().as_str(), begun.elapsed());
+        let destination = self.destination().name().as_str();
+        metrics::delivery(destination, outcome.name());
+        metrics::delivery_seconds(destination, begun.elapsed());
         outcome
     }
 
-    /// For how long the destination wants to be left alone yet.
+    /// How much of the destination's `Retry-After` is left.
     fn held_for(&self) -> Option<Duration> {
         let held_until = *self.held_until.lock().unwrap_or_else(PoisonError::into_inner);
         held_until.map(|until| until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }
 
-    /// Calls until the destination has taken the quote or refused it, or patience ends.
+    /// Calls until the destination has accepted or refused the quote, or [`ATTEMPTS_MAX`] attempts have failed.
     pub(super) async fn send(&self, sending: &Sending) -> Sent {
         let mut may_have_reached = false;
         let mut attempt = 1;
         loop {
             let outcome = self.attempt(sending, may_have_reached).await;
             let why = match outcome {
-                Outcome::Delivered(taken) => return Sent::Taken(taken),
+                Outcome::Delivered(acceptance) => return Sent::Accepted(acceptance),
                 Outcome::Refused(why) => return Sent::Failed { why, may_have_reached },
                 Outcome::Broken(why) => return Sent::Failed { why, may_have_reached: true },
                 Outcome::Unknown(why) | Outcome::Misdirected { error: why, unknown: true } => {
                     may_have_reached = true;
                     why
                 }
-                // To Kafka it may have been sent before the log-in was refused: its client goes on trying.
+                // The Kafka client goes on trying after a refused log-in, so the record may have been sent.
                 Outcome::Unauthorised(why) => {
                     may_have_reached |= !self.target.may_be_called_again();
                     why
@@ -205,7 +207,7 @@ impl Sender {
             if attempt == ATTEMPTS_MAX || (may_have_reached && !self.target.may_be_called_again()) {
                 return Sent::Failed { why, may_have_reached };
             }
-            tracing::warn!(quote = %sending.quote_id, attempt, error = why, "not taken yet, calling again");
+            tracing::warn!(quote = %sending.quote_id, attempt, error = why, "call failed, calling again");
             let held_for = self.held_for().unwrap_or_default();
             if held_for > WAIT_MAX {
                 return Sent::Failed { why, may_have_reached };
@@ -216,12 +218,12 @@ impl Sender {
     }
 
     /// Stores what came back and confirms the quote, in a transaction of their own.
-    pub(super) async fn store(&self, sending: &Sending, taken: &Taken) -> Result<Stored, DbErr> {
+    pub(super) async fn store(&self, sending: &Sending, acceptance: &Acceptance) -> Result<CallConfirmation, DbErr> {
         let mut attempt = 1;
         loop {
-            match self.store_once(sending, taken).await {
+            match self.store_once(sending, acceptance).await {
                 Err(error) if attempt < ATTEMPTS_MAX => {
-                    tracing::warn!(quote = %sending.quote_id, %error, "could not store the answer, trying again");
+                    tracing::warn!(quote = %sending.quote_id, %error, "storing the answer failed, trying again");
                     sleep(self.retry.delay(attempt)).await;
                     attempt += 1;
                 }
@@ -230,59 +232,39 @@ impl Sender {
         }
     }
 
-    async fn store_once(&self, sending: &Sending, taken: &Taken) -> Result<Stored, DbErr> {
+    async fn store_once(&self, sending: &Sending, acceptance: &Acceptance) -> Result<CallConfirmation, DbErr> {
         let stored = self.db.transaction(|txn| {
             Box::pin(async move {
                 let now = self.db.now(&*txn).await?;
-                let id = sending.quote_id;
-                if self.confirm(&txn, sending, taken, now).await? {
-                    return Ok::<_, DbErr>((Stored::Confirmed, now));
-                }
-                if quotes::status(&*txn, id).await? != Some(Status::Cancelled) {
-                    return Ok((Stored::NoQuote, now));
-                }
-                submission::void(&txn, self.destination(), id, sending.trace_context.clone(), now).await?;
-                self.keep(&txn, sending, taken, now).await?;
-                Ok((Stored::Voided, now))
+                let accepted = sending.accepted(acceptance);
+                let stored = quotes::confirm_call(&txn, self.relay, self.destination(), accepted, now).await?;
+                Ok::<_, DbErr>((stored, now))
             })
         });
         let (stored, now) = stored.await?;
-        if stored == Stored::NoQuote {
+        if stored == CallConfirmation::NotPending {
             return Ok(stored);
         }
-        if stored == Stored::Confirmed && taken.fee().is_some() {
+        if stored == CallConfirmation::Confirmed && acceptance.fee().is_some() {
             metrics::fee_lag_seconds((now - sending.submitted_at).as_seconds_f64());
         }
         self.settled.notify_waiters();
         Ok(stored)
     }
+}
 
-    /// Confirms the quote and stores what its destination handed back, if the quote is still pending.
-    pub(super) async fn confirm(
-        &self,
-        txn: &DatabaseTransaction,
-        sending: &Sending,
-        taken: &Taken,
-        now: DateTime<Utc>,
-    ) -> Result<bool, DbErr> {
-        let (id, from, to) = ([sending.quote_id], [Status::Pending], Status::Confirmed);
-        let confirmed = quotes::advance(txn, id, &from, to, None, now).await? == 1;
-        if confirmed {
-            self.keep(txn, sending, taken, now).await?;
+impl Sending {
+    /// The quote with the answer of its destination.
+    pub(super) fn accepted<'a>(&'a self, acceptance: &'a Acceptance) -> Accepted<'a> {
+        Accepted {
+            quote_id: self.quote_id,
+            key: self.key,
+            fee: acceptance.fee(),
+            trace_context: self.trace_context.as_deref(),
         }
-        Ok(confirmed)
     }
+}
 
-    async fn keep(
-        &self,
-        txn: &DatabaseTransaction,
-        sending: &Sending,
-        taken: &Taken,
-        now: DateTime<Utc>,
-    ) -> Result<(), DbErr> {
-        let Some(fee) = taken.fee() else { return Ok(()) };
-        fees::store(txn, std::iter::once((sending.key, fee)), now).await?;
-        let news = News { what: What::FeeCreated(fee), trace_context: sending.trace_context.clone() };
-        self.relay.tell(txn, now, &[news]).await
-    }
+fn each_quote(submissions: &[Submitted]) -> impl Iterator<Item = (&Submitted, &Quote)> {
+    submissions.iter().flat_map(|submitted| submitted.quotes.iter().map(move |quote| (submitted, quote)))
 }

@@ -1,4 +1,4 @@
-//! Whom a strategy calls.
+//! What a strategy calls.
 
 use std::sync::Arc;
 
@@ -6,9 +6,8 @@ use serde_json::Value;
 
 use crate::{
     destination::{Delivery, FeeServer},
-    fees::Fee,
-    outbox::{DestinationName, Outcome},
-    quotes::{FEE_SERVER, Quote},
+    outbox::Outcome,
+    quotes::{Fee, Quote, QuoteDestination},
     submission::fee_request,
 };
 
@@ -17,14 +16,14 @@ use crate::{
 pub enum Target {
     /// It makes fees.
     FeeServer(Arc<FeeServer>),
-    /// It is told of submitted quotes.
+    /// It publishes submitted quotes.
     #[cfg(feature = "kafka")]
     Kafka(Arc<crate::destination::Kafka>),
 }
 
-/// What a destination hands back for a quote that it has taken.
+/// The answer of a destination that accepted a quote.
 #[derive(Clone, Debug)]
-pub(super) enum Taken {
+pub(super) enum Acceptance {
     /// Its fee.
     Fee(Fee),
     /// All in-sync replicas have the record.
@@ -32,8 +31,8 @@ pub(super) enum Taken {
     Record,
 }
 
-impl Taken {
-    /// What is to be stored of it.
+impl Acceptance {
+    /// The fee, if the destination makes fees.
     pub(super) fn fee(&self) -> Option<&Fee> {
         match self {
             Self::Fee(fee) => Some(fee),
@@ -43,34 +42,35 @@ impl Taken {
 }
 
 impl Target {
-    pub(super) fn name(&self) -> &'static DestinationName {
+    /// Which of the quotes' destinations it is.
+    pub(super) fn destination(&self) -> QuoteDestination {
         match self {
-            Self::FeeServer(_) => &FEE_SERVER,
+            Self::FeeServer(_) => QuoteDestination::FeeServer,
             #[cfg(feature = "kafka")]
-            Self::Kafka(_) => &crate::quotes::KAFKA,
+            Self::Kafka(_) => QuoteDestination::Kafka,
         }
     }
 
-    /// What it gets to see of a submitted quote.
+    /// What it gets of a submitted quote.
     pub(super) fn payload(&self, quote: &Quote) -> Value {
         match self {
             Self::FeeServer(_) => fee_request(quote),
             #[cfg(feature = "kafka")]
-            Self::Kafka(_) => crate::relay::What::Submitted(quote).payload(quote.submitted_at),
+            Self::Kafka(_) => crate::quotes::Change::Submitted(quote).payload(quote.submitted_at),
         }
     }
 
-    /// Whether a call of which nobody knows what came of it may be made again. The fee server is asked first, and honours
-    /// keys. A record would be a second one: what is safe to repeat, Kafka's client has repeated by then.
+    /// Whether a call with an unknown outcome may be repeated. At the fee server the fee is looked up first, and it honours
+    /// keys. At Kafka it would be a second record: what is safe to repeat, Kafka's client has repeated by then.
     pub(super) fn may_be_called_again(&self) -> bool {
         matches!(self, Self::FeeServer(_))
     }
 
-    pub(super) async fn hand_over(&self, delivery: Delivery<'_>) -> Outcome<Taken> {
+    pub(super) async fn hand_over(&self, delivery: Delivery<'_>) -> Outcome<Acceptance> {
         match self {
-            Self::FeeServer(fee_server) => fee_server.make_fee(delivery).await.map(|(_, fee)| Taken::Fee(fee)),
+            Self::FeeServer(fee_server) => fee_server.make_fee(delivery).await.map(|(_, fee)| Acceptance::Fee(fee)),
             #[cfg(feature = "kafka")]
-            Self::Kafka(kafka) => kafka.hand_over(delivery).await.map(|_| Taken::Record),
+            Self::Kafka(kafka) => kafka.hand_over(delivery).await.map(|_| Acceptance::Record),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::ClientKey;
 
-/// The keys that are in flight. Only spares waiting: that one key stands for one submission is told by the database.
+/// The keys that are in flight. It only saves waiting: the database guarantees that one key is one submission.
 #[derive(Clone, Debug, Default)]
 pub(super) struct InFlight {
     keys: Arc<Mutex<HashSet<ClientKey>>>,
@@ -15,20 +15,20 @@ pub(super) struct InFlight {
 
 /// Holds a key until it is dropped.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct InFlightKey {
     keys: InFlight,
     key: ClientKey,
 }
 
 impl InFlight {
     /// Takes `key`, or `None` if a call with it is still in flight.
-    pub(super) fn enter(&self, key: &ClientKey) -> Option<Held> {
+    pub(super) fn enter(&self, key: &ClientKey) -> Option<InFlightKey> {
         let entered = self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
-        entered.then(|| Held { keys: self.clone(), key: key.clone() })
+        entered.then(|| InFlightKey { keys: self.clone(), key: key.clone() })
     }
 }
 
-impl Drop for Held {
+impl Drop for InFlightKey {
     fn drop(&mut self) {
         self.keys.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }

@@ -1,4 +1,4 @@
-//! Phases of a submission to which a reaction can be added without touching the submission.
+//! The phases of a submission, for reactions that users add.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -7,7 +7,7 @@ use sea_orm::DbErr;
 use crate::database::DatabaseTransaction;
 use crate::quotes::Quote;
 
-/// What was submitted in one transaction.
+/// The quotes of one submission.
 #[derive(Clone, Debug)]
 pub struct Submitted {
     /// The quotes, in the order of the call.
@@ -18,16 +18,16 @@ pub struct Submitted {
     pub at: DateTime<Utc>,
 }
 
-/// Why a listener refuses the submission.
+/// Why a listener failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenerError {
-    /// The database failed under it.
+    /// The database failed.
     #[error("the database failed")]
     Database(#[from] DbErr),
-    /// It does not want this submission stored; the client is told so.
+    /// It refuses this submission, for this reason, which the client gets to see.
     #[error("{0}")]
     Refused(String),
-    /// It cannot do its part now; the client may make the same call again.
+    /// It cannot do its part now, for this reason; the client may repeat the call.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -49,7 +49,7 @@ pub trait Listener: Send + Sync {
     /// After a cancellation was committed, which may have stored an event of its own. As above, it may not run.
     async fn after_cancellation(&self, _quote: &Quote) {}
 
-    /// After the transaction was rolled back. Not called when a commit failed, because then nobody knows whether the
-    /// quotes are stored.
+    /// After the transaction was rolled back. Not called when a commit failed, because then it is unknown whether
+    /// the quotes are stored.
     async fn after_rollback(&self, _submitted: &Submitted) {}
 }

@@ -18,7 +18,7 @@ const BATCH_SIZE: u64 = 1_000;
 /// hours further than the one before. After that a client's repeated call is a new submission.
 ///
 /// # Errors
-/// What the database answers; batches before it stay deleted.
+/// Any database error; earlier batches stay deleted.
 pub async fn prune_keys(db: &Database, stored_before: DateTime<Utc>) -> Result<u64, DbErr> {
     // Keys that were stored in the future, by a clock that was wrong, are as old as now.
     let now = db.now(db.connection()).await?;

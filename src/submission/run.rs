@@ -1,4 +1,4 @@
-//! How far a transaction got, which may be run several times.
+//! How far a transaction got. It may be run several times.
 
 use std::sync::{Mutex, PoisonError};
 

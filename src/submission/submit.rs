@@ -10,13 +10,11 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Listener, ListenerError, NewQuote, Submitted, in_flight::InFlight, run::Run};
+use super::{Handover, Listener, ListenerError, Submitted, in_flight::InFlight, run::Run};
 use crate::{
     clock, crash,
     database::{Database, DatabaseFailure, DatabaseTransaction, Kind, kind},
-    quotes::{self, Quote, Status},
-    relay::Relay,
-    settings::QuoteDestination,
+    quotes::{self, NewQuote, Quote, Relay, Status},
     telemetry::metrics,
 };
 
@@ -24,10 +22,9 @@ use crate::{
 #[derive(Clone)]
 pub struct Submission {
     pub(super) db: Database,
+    handover: Arc<dyn Handover>,
     pub(super) listeners: Vec<Arc<dyn Listener>>,
     in_flight: InFlight,
-    pub(super) relay: Relay,
-    destination: QuoteDestination,
 }
 
 /// A client's `Idempotency-Key` and whose it is.
@@ -39,12 +36,12 @@ pub struct ClientKey {
     pub key: String,
 }
 
-/// What the client gets.
+/// The answer to a submission.
 #[derive(Clone, Debug)]
 pub struct StoredQuotes {
     /// The quotes as they were stored, in the order of the call.
     pub quotes: Vec<Quote>,
-    /// They had been stored by an earlier call with the same key.
+    /// An earlier call with the same key stored them.
     pub replayed: bool,
 }
 
@@ -60,11 +57,11 @@ pub enum SubmissionError {
     /// A listener refused; nothing is stored.
     #[error("{0}")]
     Refused(String),
-    /// A listener could not do its part; nothing is stored, and the same call may be made again.
+    /// A part of it could not be done; nothing is stored, and the client may repeat the call.
     #[error("{0}")]
     Unavailable(String),
-    /// The database failed; whether something is stored is unknown only if it was the commit. The same call may be made
-    /// again; with a key it cannot store twice.
+    /// The database failed. If it was the commit that failed, it is unknown whether something is stored. The client may
+    /// repeat the call; with a key it does not store twice.
     #[error("the database failed")]
     Database(#[from] DbErr),
 }
@@ -89,39 +86,19 @@ impl From<ListenerError> for SubmissionError {
 }
 
 impl Submission {
-    /// Submissions into `db`, with what else is to happen at each.
+    /// Submissions into `db`, whose quotes `handover` brings to their destination; `listeners` add further reactions.
     #[must_use]
-    pub fn new(db: Database, listeners: Vec<Arc<dyn Listener>>) -> Self {
-        Self {
-            db,
-            listeners,
-            in_flight: InFlight::default(),
-            relay: Relay::default(),
-            destination: QuoteDestination::FeeServer,
-        }
+    pub fn new(db: Database, handover: Arc<dyn Handover>, listeners: Vec<Arc<dyn Listener>>) -> Self {
+        Self { db, handover, listeners, in_flight: InFlight::default() }
     }
 
-    /// Has others told of what becomes of quotes, from their submission on.
-    #[must_use]
-    pub fn relaying(mut self, relay: Relay) -> Self {
-        self.listeners.insert(0, Arc::new(relay));
-        Self { relay, ..self }
-    }
-
-    /// Has `destination` take each quote before it is confirmed, instead of the fee server. Kafka wants a relay with it
-    /// ([`relaying`](Self::relaying)), which stores its events.
-    #[must_use]
-    pub fn destined_for(self, destination: QuoteDestination) -> Self {
-        Self { destination, ..self }
-    }
-
-    /// Who is told of what becomes of quotes.
+    /// Stores the news of what becomes of quotes.
     #[must_use]
     pub fn relay(&self) -> Relay {
-        self.relay
+        self.handover.relay()
     }
 
-    /// Stores `new_quotes` and what the listeners add, all or nothing.
+    /// Stores `new_quotes` and everything that belongs to them, all or nothing.
     ///
     /// # Errors
     /// See [`SubmissionError`]; nothing is stored, except that a failed commit may have been done.
@@ -137,12 +114,12 @@ impl Submission {
         };
         let _held = self.in_flight.enter(key).ok_or(SubmissionError::KeyInFlight)?;
         let sha256 = digest(new_quotes);
-        if let Some(receipt) = self.replay(key, &sha256).await? {
-            return Ok(receipt);
+        if let Some(stored) = self.replay(key, &sha256).await? {
+            return Ok(stored);
         }
         match self.store(new_quotes, Some((key, &sha256)), trace_context).await {
-            // Another process was quicker with the same key: ours waited for its commit and was rolled back. Or the answer to
-            // our own commit was lost, and it is done.
+            // Another process stored the same key first: ours waited for its commit and was rolled back. Or our own commit is
+            // done, and the answer to it was lost.
             Err(SubmissionError::Database(error)) if is_unique_violation(&error) || may_be_done(&error) => {
                 let stored = self.replay(key, &sha256).await;
                 if is_unique_violation(&error) {
@@ -168,11 +145,21 @@ impl Submission {
                 self.rolled_back(run).await;
                 let at = self.db.now(&*txn).await?;
                 let mut ids = clock::ids(at);
-                let quotes =
-                    new_quotes.iter().map(|new_quote| quote(new_quote, self.destination.name(), ids(), at)).collect();
+                let quotes = new_quotes
+                    .iter()
+                    .map(|new_quote| quote(new_quote, self.handover.destination().name(), ids(), at))
+                    .collect();
                 let submitted = Submitted { quotes, trace_context: trace_context.clone(), at };
                 run.begins(&submitted);
-                self.fill(&txn, &submitted, key).await?;
+                if let Some((key, sha256)) = key {
+                    // First, so that a second call with the same key waits here before it has stored anything.
+                    store_key(&txn, key, sha256, &submitted).await?;
+                }
+                quotes::insert(&txn, &submitted.quotes).await?;
+                self.handover.before_commit(&txn, std::slice::from_ref(&submitted)).await?;
+                for listener in &self.listeners {
+                    listener.before_commit(&txn, &submitted).await?;
+                }
                 crash::point("before-commit");
                 run.commits();
                 Ok(submitted)
@@ -190,36 +177,20 @@ impl Submission {
         // The process may die here: the client has no answer, the quote has its event, and the worker finds it.
         crash::point("after-commit");
         metrics::quotes_submitted(submitted.quotes.len() as u64);
+        self.handover.after_commit(&submitted).await;
         for listener in &self.listeners {
             listener.after_commit(&submitted).await;
         }
         Ok(submitted.quotes)
     }
 
-    /// Tells the listeners of the submission that `run` was about, if it began one.
+    /// Notifies the listeners that the submission of `run` was rolled back, if it began one.
     async fn rolled_back(&self, run: &Run) {
         if let Some(submitted) = run.take() {
             for listener in &self.listeners {
                 listener.after_rollback(&submitted).await;
             }
         }
-    }
-
-    async fn fill(
-        &self,
-        txn: &DatabaseTransaction,
-        submitted: &Submitted,
-        key: Option<(&ClientKey, &str)>,
-    ) -> Result<(), SubmissionError> {
-        if let Some((key, sha256)) = key {
-            // First, so that a second call with the same key waits here before it has stored anything.
-            store_key(txn, key, sha256, submitted).await?;
-        }
-        quotes::insert(txn, &submitted.quotes).await?;
-        for listener in &self.listeners {
-            listener.before_commit(txn, submitted).await?;
-        }
-        Ok(())
     }
 
     /// The answer of the first call with `key`, if there was one.
@@ -273,12 +244,12 @@ fn quote(new_quote: &NewQuote, destination: &str, id: Uuid, at: DateTime<Utc>) -
     }
 }
 
-/// Of the meaning and not of the bytes: white space and the order of fields make no other submission.
+/// Of the values, not of the bytes: white space and the order of fields do not make another submission.
 fn digest(new_quotes: &[NewQuote]) -> String {
     HEXLOWER.encode(&Sha256::digest(json!(new_quotes).to_string()))
 }
 
-/// Whether what failed with `error` may have been committed: its session was lost.
+/// Whether a transaction that failed with `error` may have been committed: its session was lost.
 fn may_be_done(error: &DbErr) -> bool {
     matches!(error, DbErr::Exec(_)) && kind(error) == Kind::Unavailable
 }

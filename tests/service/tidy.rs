@@ -8,11 +8,9 @@ const LINES_MAX: usize = 350;
 /// What code under the first path never mentions.
 const LAYERS: &[(&str, &[&str])] = &[
     ("src/submission", &["crate::worker", "crate::destination"]),
-    (
-        "src/outbox",
-        &["crate::quotes", "crate::fees", "crate::relay", "crate::submission", "crate::worker", "crate::destination"],
-    ),
+    ("src/outbox", &["crate::quotes", "crate::submission", "crate::worker", "crate::destination"]),
     ("src/outbox", &["crate::inspection", "crate::operator", "crate::http", "entity::quote", "entity::fee_record"]),
+    ("src/quotes", &["crate::submission", "crate::worker", "crate::destination", "crate::operator", "crate::http"]),
     ("src/worker", &["crate::submission", "crate::http"]),
     ("src/http", &["entity::", "SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM"]),
     ("migration", &["entity::"]),
@@ -52,6 +50,16 @@ fn layers_know_only_what_is_below_them() {
         let imported = source.imported().into_iter().filter(|path| forbidden.contains(&path.as_str()));
         faults.extend(imported.map(|path| format!("{}: {path}", source.path)));
         faults
+    });
+}
+
+#[test]
+fn only_its_transitions_change_a_quotes_status() {
+    find("a quote's status changes outside of src/quotes", |source| {
+        if !source.is_under("src") || source.is_under("src/quotes") {
+            return vec![];
+        }
+        source.lines_where(|code| code.contains("quotes::statements"))
     });
 }
 

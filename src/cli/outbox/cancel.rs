@@ -4,7 +4,7 @@ use clap::Args;
 use uuid::Uuid;
 
 use super::super::{operator::Operator, print};
-use crate::{database::Database, inspection::EventView, operator, relay::Relay};
+use crate::{database::Database, inspection::EventView, operator, quotes::Relay};
 
 /// Which event.
 #[derive(Args, Debug)]

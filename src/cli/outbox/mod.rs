@@ -9,7 +9,7 @@ mod stats;
 use clap::{Subcommand, ValueEnum};
 
 use super::Overrides;
-use crate::{database::Database, outbox::EventStatus, relay::Relay};
+use crate::{database::Database, outbox::EventStatus, quotes::Relay};
 
 /// What an operator does with events.
 #[derive(Debug, Subcommand)]

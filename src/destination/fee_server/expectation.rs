@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::answer::{Answer, Kind};
-use crate::{fees::Fee, outbox::Outcome, printable::printable};
+use crate::{outbox::Outcome, printable::printable, quotes::Fee};
 
 /// The longest `fee_id`, in characters.
 const FEE_ID_LENGTH_MAX: usize = 128;

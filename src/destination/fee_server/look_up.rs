@@ -15,7 +15,7 @@ use super::{
     expectation::{Expectation, Unusable, parse},
     wire::Call,
 };
-use crate::{destination::Delivery, fees::Fee, outbox::Outcome};
+use crate::{destination::Delivery, outbox::Outcome, quotes::Fee};
 
 /// The longest list that is read, in bytes: that of a server which answers with more than was asked for.
 const LIST_LENGTH_MAX: usize = 1024 * 1024;

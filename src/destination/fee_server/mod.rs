@@ -24,10 +24,8 @@ use url::Url;
 use super::{Delivery, Destination};
 use crate::{
     database::DatabaseTransaction,
-    fees::{self, Fee},
     outbox::{self, DestinationName, Disposition, LeasedEvent, Outcome, Settled},
-    quotes::{self, FEE_SERVER, QuoteEvent, Status},
-    relay::{News, Relay, What},
+    quotes::{self, Accepted, FEE_SERVER, Fee, QuoteDestination, QuoteEvent, Refused, Relay},
     settings,
 };
 use answer::{ANSWER_LENGTH_MAX, Answer, Kind};
@@ -103,7 +101,7 @@ impl FeeServer {
         })
     }
 
-    /// Has others told what deliveries brought.
+    /// Stores the news of what deliveries brought.
     #[must_use]
     pub fn relaying(self, relay: Relay) -> Self {
         Self { relay, ..self }
@@ -262,36 +260,32 @@ impl Destination for FeeServer {
         settled: &[Settled<'_, FeeServerReceipt>],
         now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
-        let fees: Vec<_> = settled.iter().copied().filter_map(delivered_fee).collect();
-        fees::store(txn, fees.iter().map(|(event, fee)| (event.id, *fee)), now).await?;
-        let confirmed = fees.iter().map(|(_, fee)| fee.quote_id);
-        if !fees.is_empty() {
-            quotes::advance(txn, confirmed, &[Status::Pending], Status::Confirmed, None, now).await?;
-        }
-        let mut news: Vec<_> = fees.into_iter().map(|(event, fee)| news(event, What::FeeCreated(fee))).collect();
-        let refused: Vec<_> = settled.iter().copied().filter_map(refused_quote).collect();
-        let reasons = refused.iter().map(|(event, why)| (event.aggregate_id, *why));
-        let rejected = quotes::reject(txn, None, reasons, now).await?;
-        let refused = refused.into_iter().filter(|(event, _)| rejected.contains(&event.aggregate_id));
-        news.extend(refused.map(|(event, why)| self::news(event, What::Rejected(event.aggregate_id, why))));
-        self.relay.tell(txn, now, &news).await
+        let accepted: Vec<_> = settled.iter().copied().filter_map(accepted).collect();
+        quotes::confirm(txn, self.relay, QuoteDestination::FeeServer, &accepted, now).await?;
+        let refused: Vec<_> = settled.iter().copied().filter_map(refused).collect();
+        quotes::reject(txn, self.relay, QuoteDestination::FeeServer, &refused, now).await
     }
 }
 
-fn news<'a>(event: &LeasedEvent, what: What<'a>) -> News<'a> {
-    News { what, trace_context: event.trace_context.clone() }
-}
-
-fn delivered_fee((attempt, became): Settled<'_, FeeServerReceipt>) -> Option<(&LeasedEvent, &Fee)> {
+fn accepted((attempt, became): Settled<'_, FeeServerReceipt>) -> Option<Accepted<'_>> {
     match (became, &attempt.outcome) {
-        (Disposition::Delivered, Outcome::Delivered(FeeServerReceipt::Fee(_, fee))) => Some((&attempt.event, fee)),
+        (Disposition::Delivered, Outcome::Delivered(FeeServerReceipt::Fee(_, fee))) => Some(Accepted {
+            quote_id: fee.quote_id,
+            key: attempt.event.id,
+            fee: Some(fee),
+            trace_context: attempt.event.trace_context.as_deref(),
+        }),
         _ => None,
     }
 }
 
-fn refused_quote((attempt, became): Settled<'_, FeeServerReceipt>) -> Option<(&LeasedEvent, &str)> {
+fn refused((attempt, became): Settled<'_, FeeServerReceipt>) -> Option<Refused<'_>> {
     match (became, &attempt.outcome) {
-        (Disposition::Dead(_), Outcome::Refused(why)) => Some((&attempt.event, why)),
+        (Disposition::Dead(_), Outcome::Refused(reason)) => Some(Refused {
+            quote_id: attempt.event.aggregate_id,
+            reason,
+            trace_context: attempt.event.trace_context.as_deref(),
+        }),
         _ => None,
     }
 }

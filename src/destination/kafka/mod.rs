@@ -22,7 +22,7 @@ use super::{Delivery, Destination};
 use crate::{
     database::DatabaseTransaction,
     outbox::{DestinationName, Disposition, LeasedEvent, Outcome, Receipt, Settled},
-    quotes::{self, KAFKA, QUOTE_SUBMITTED, Status},
+    quotes::{self, Accepted, KAFKA, QuoteDestination, Refused, Relay, is_handover},
     settings,
 };
 use producer::Producers;
@@ -128,29 +128,31 @@ impl Destination for Kafka {
         settled: &[Settled<'_, KafkaReceipt>],
         now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
-        let told: Vec<_> = settled.iter().copied().filter_map(handed_over).map(|event| event.aggregate_id).collect();
-        if !told.is_empty() {
-            // Nothing happens to quotes that have their fees made elsewhere: to them this was news.
-            quotes::advance_those_for(txn, &KAFKA, told, Status::Pending, Status::Confirmed, None, now).await?;
-        }
-        let refused = settled.iter().copied().filter_map(refused);
-        let refused: Vec<_> = refused.map(|(event, why)| (event.aggregate_id, why)).collect();
-        quotes::reject(txn, Some(&KAFKA), refused, now).await?;
-        Ok(())
+        // For quotes that have their fees made elsewhere the event was news: nothing happens to these.
+        let accepted: Vec<_> = settled.iter().copied().filter_map(accepted).collect();
+        quotes::confirm(txn, Relay::default(), QuoteDestination::Kafka, &accepted, now).await?;
+        let refused: Vec<_> = settled.iter().copied().filter_map(refused).collect();
+        quotes::reject(txn, Relay::default(), QuoteDestination::Kafka, &refused, now).await
     }
 }
 
-fn hands_over(event: &LeasedEvent) -> bool {
-    event.event_type == QUOTE_SUBMITTED
+fn accepted((attempt, became): Settled<'_, KafkaReceipt>) -> Option<Accepted<'_>> {
+    let event = &attempt.event;
+    let is_accepted = *became == Disposition::Delivered && is_handover(&event.event_type);
+    is_accepted.then(|| Accepted {
+        quote_id: event.aggregate_id,
+        key: event.id,
+        fee: None,
+        trace_context: event.trace_context.as_deref(),
+    })
 }
 
-fn handed_over((attempt, became): Settled<'_, KafkaReceipt>) -> Option<&LeasedEvent> {
-    (*became == Disposition::Delivered && hands_over(&attempt.event)).then_some(&attempt.event)
-}
-
-fn refused((attempt, became): Settled<'_, KafkaReceipt>) -> Option<(&LeasedEvent, &str)> {
+fn refused((attempt, became): Settled<'_, KafkaReceipt>) -> Option<Refused<'_>> {
+    let event = &attempt.event;
     match (became, &attempt.outcome) {
-        (Disposition::Dead(_), Outcome::Refused(why)) if hands_over(&attempt.event) => Some((&attempt.event, why)),
+        (Disposition::Dead(_), Outcome::Refused(reason)) if is_handover(&event.event_type) => {
+            Some(Refused { quote_id: event.aggregate_id, reason, trace_context: event.trace_context.as_deref() })
+        }
         _ => None,
     }
 }

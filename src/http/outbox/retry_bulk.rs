@@ -16,7 +16,7 @@ use crate::{
     },
     operator::{self, BulkRetried, BulkRetry, Operator},
     outbox::{RetryFilter, Revivable},
-    submission::new_quote::printable,
+    quotes::new_quote::printable,
 };
 
 const FIELDS: [&str; 7] = ["status", "destination", "event_type", "error_contains", "reason", "dry_run", "per_second"];

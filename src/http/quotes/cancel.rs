@@ -13,8 +13,7 @@ use crate::{
         reason::{self, Reason},
     },
     operator::{self, Operator},
-    quotes,
-    submission::CancelError,
+    quotes::{self, CancelError},
 };
 
 /// Cancel a quote
@@ -43,7 +42,8 @@ pub(super) async fn cancel(
     OptionalJsonBody(body): OptionalJsonBody,
 ) -> Result<Json<view::Quote>, Problem> {
     let reason = reason::read(body.as_ref())?;
-    let (reason, trace) = (reason.as_deref(), Some(call.trace.header()));
+    let (reason, trace) = (reason.as_deref(), call.trace.header());
+    let trace = Some(trace.as_str());
     if caller.is_operator() {
         let operator = Operator { name: &caller.name, reason };
         operator::cancel_quote(&state.db, &state.submission, operator, id, trace).await?;
@@ -61,7 +61,7 @@ impl From<CancelError> for Problem {
         match error {
             CancelError::NotFound => Self::new(Kind::NotFound, detail),
             CancelError::Rejected => Self::new(Kind::QuoteRejected, detail),
-            CancelError::Before(_) => Self::new(Kind::WrongState, detail),
+            CancelError::AlreadyCancelled(_) => Self::new(Kind::WrongState, detail),
             CancelError::Database(error) => error.into(),
         }
     }

@@ -8,8 +8,7 @@ use axum::{
 use super::view;
 use crate::{
     http::{AppState, cursor, input::Query, problem::Problem},
-    quotes::{self, QuoteFilter, Status},
-    submission::CustomerId,
+    quotes::{self, CustomerId, QuoteFilter, Status},
 };
 
 const LIMIT_DEFAULT: u64 = 50;

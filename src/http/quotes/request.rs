@@ -10,7 +10,7 @@ use crate::{
         input::{Faults, Node},
         problem::Problem,
     },
-    submission::{
+    quotes::{
         CurrencyCode, CustomerId, Line, Lines, NewQuote,
         new_quote::{Description, LINES_MAX, Quantity, UnitPriceMinor},
     },
@@ -102,7 +102,7 @@ mod tests {
     use utoipa::PartialSchema;
 
     use super::*;
-    use crate::submission::new_quote::{
+    use crate::quotes::new_quote::{
         CUSTOMER_ID_LENGTH_MAX, DESCRIPTION_LENGTH_MAX, QUANTITY_MAX, UNIT_PRICE_MINOR_MAX,
     };
 

@@ -16,7 +16,8 @@ use crate::{
         input::JsonBody,
         problem::{Kind, Problem},
     },
-    submission::{NewQuote, StoredQuotes, SubmissionError},
+    quotes::NewQuote,
+    submission::{StoredQuotes, SubmissionError},
     telemetry::metrics,
 };
 

@@ -9,7 +9,7 @@ use feebox::audit::{audit, not_promised};
 use feebox::database::Database;
 use feebox::operator;
 use feebox::outbox::{Outcome, of_aggregate, prune};
-use feebox::relay::Relay;
+use feebox::quotes::Relay;
 use feebox::settings::Strategy;
 use sea_orm::DbBackend;
 use uuid::Uuid;

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use feebox::database::Database;
-use feebox::quotes::{self, Status};
+use feebox::quotes::Status;
+use feebox::quotes::statements::change;
 use futures_util::future::{join_all, try_join_all};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use serde_json::Value;
@@ -51,7 +52,7 @@ async fn transactions_that_deadlock_are_both_done(engine: Engine) {
 
 async fn touch(db: &impl ConnectionTrait, id: Uuid, now: chrono::DateTime<chrono::Utc>) -> Result<(), DbErr> {
     let (from, to) = ([Status::Pending], Status::Pending);
-    quotes::advance(db, [id], &from, to, Some("touched"), now).await.map(drop)
+    change([id], &from, to, Some("touched"), now).exec(db).await.map(drop)
 }
 
 async fn a_submission_that_fails_for_anothers_sake_is_stored_once(engine: Engine) {

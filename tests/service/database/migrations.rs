@@ -4,8 +4,8 @@ use entity::{
     circuit_opening, destination, fee_record, idempotency_key, operator_action, outbox_event, prune_mark, quote,
     schedule,
 };
-use feebox::quotes::{self, QuoteFilter};
-use feebox::submission::{ClientKey, Line, NewQuote};
+use feebox::quotes::{self, Line, NewQuote, QuoteFilter};
+use feebox::submission::ClientKey;
 use migration::{Migrator, MigratorTrait};
 use sea_orm::sea_query::{ColumnType, StringLen};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn};

@@ -156,7 +156,7 @@ async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
     let hot = |name: &str, question: &SelectStatement, rows_max| Hot::new(outbox, name.into(), question, rows_max);
     let built = |name: &str, statement: Statement, rows_max| Hot { name: name.into(), statement, rows_max };
     let lease = statements::leased(events(), "worker", Uuid::nil(), now);
-    let advance = quotes::change(of_quotes(), &[Status::Pending], Status::Confirmed, None, now);
+    let advance = quotes::statements::change(of_quotes(), &[Status::Pending], Status::Confirmed, None, now);
     let behind = Some((Filling::stored_at(last - 500), Uuid::nil()));
     let back_to_pending = UpdateEach {
         table: "outbox_event",
@@ -174,7 +174,7 @@ async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
         built("ages of keys", submission::ages(now, LIMIT).build(backend), asked),
         built("deletion of keys", submission::deletion(oldest, youngest).build(backend), asked),
         built("advance", advance.build(backend), named),
-        built("hand-overs", quotes::hand_overs(&FEE_SERVER, of_quotes()).build(backend), named),
+        built("hand-overs", quotes::statements::handovers(&FEE_SERVER, of_quotes()).build(backend), named),
         built("stale", sweeper::oldest_stale(Band::Past, stale, None, LIMIT).build(backend), asked),
         built("stale behind", sweeper::oldest_stale(Band::Past, stale, behind, LIMIT).build(backend), asked),
         hot("number of stale", &sweeper::number_of_stale(Band::Past, stale, LIMIT), asked),

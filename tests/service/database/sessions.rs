@@ -1,13 +1,15 @@
 //! Sessions with the database are clean or gone, whatever a caller, a server or a network did to them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use entity::quote;
 use feebox::database::{Database, DatabaseTransaction, Kind, kind};
+use feebox::quotes::statements::change;
 use feebox::quotes::{self, Status};
-use feebox::submission::Submission;
+use feebox::submission::{OutboxRecorder, Submission};
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, Statement};
 use tokio::time::timeout;
@@ -28,7 +30,8 @@ async fn a_transaction_in_which_a_statement_failed_stores_nothing(outbox: TestOu
     let stored = outbox.events().await.remove(0);
     let txn = outbox.db.begin().await.unwrap();
     let now = outbox.db.now(&*txn).await.unwrap();
-    quotes::advance(&*txn, [stored.aggregate_id], &[Status::Pending], Status::Cancelled, None, now).await.unwrap();
+    let change = change([stored.aggregate_id], &[Status::Pending], Status::Cancelled, None, now);
+    change.exec(&*txn).await.unwrap();
     let failed = quotes::insert(&txn, &[outbox.quote(stored.aggregate_id).await]).await.unwrap_err();
     assert!(quotes::status(&*txn, stored.aggregate_id).await.is_err(), "no statement follows one that failed");
     let committed = txn.commit().await.unwrap_err();
@@ -154,7 +157,7 @@ async fn a_statement_on_a_session_that_a_router_forgot_is_given_up_within_second
 
 async fn touch(txn: &DatabaseTransaction, id: Uuid) -> Result<(), DbErr> {
     let now = chrono::Utc::now();
-    quotes::advance(txn, [id], &[Status::Pending], Status::Pending, Some("touched"), now).await.map(drop)
+    change([id], &[Status::Pending], Status::Pending, Some("touched"), now).exec(txn).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -269,7 +272,7 @@ async fn every_call_is_stored(db: &Database, other: &Database) {
 }
 
 async fn submit_one(db: &Database) -> Result<Uuid, String> {
-    let submission = Submission::new(db.clone(), Vec::new());
+    let submission = Submission::new(db.clone(), Arc::new(OutboxRecorder::default()), vec![]);
     let receipt = submission.submit(&[new_quote()], None, None).await;
     receipt.map(|receipt| receipt.quotes[0].id).map_err(|error| format!("{error:?}"))
 }

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use chrono::Utc;
 use feebox::destination::{Delivery, FeeServer, FeeServerReceipt};
-use feebox::fees::Fee;
 use feebox::outbox::{EventType, Outcome};
-use feebox::quotes::{QUOTE_CANCELLED, QUOTE_SUBMITTED};
+use feebox::quotes::{Fee, QUOTE_CANCELLED, QUOTE_SUBMITTED};
 use feebox::settings::{Settings, Sources};
 use serde_json::{Value, json};
 use uuid::Uuid;

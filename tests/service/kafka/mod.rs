@@ -15,8 +15,7 @@ use std::time::Duration;
 
 use entity::outbox_event::{Model, Status};
 use feebox::destination::Kafka;
-use feebox::quotes::KAFKA;
-use feebox::relay::Relay;
+use feebox::quotes::{KAFKA, QuoteDestination, Relay};
 use feebox::settings::{Settings, Sources};
 use feebox::submission::{OutboxRecorder, Submission};
 use feebox::worker::Worker;
@@ -59,9 +58,10 @@ impl Relayed {
     }
 
     async fn submit(&self, count: usize) -> Vec<Uuid> {
-        let submission = Submission::new(self.outbox.db.clone(), vec![Arc::new(OutboxRecorder)]);
+        let handover = Arc::new(OutboxRecorder::new(QuoteDestination::FeeServer, self.relay()));
+        let submission = Submission::new(self.outbox.db.clone(), handover, vec![]);
         let quotes: Vec<_> = (0..count).map(|_| new_quote()).collect();
-        let submitted = submission.relaying(self.relay()).submit(&quotes, None, Some(TRACE.into())).await.unwrap();
+        let submitted = submission.submit(&quotes, None, Some(TRACE.into())).await.unwrap();
         submitted.quotes.iter().map(|quote| quote.id).collect()
     }
 

@@ -6,8 +6,7 @@ use feebox::audit::audit;
 use feebox::destination::{Kafka, KafkaReceipt};
 use feebox::operator;
 use feebox::outbox::{Attempt, Disposition, LeasedEvent, Outcome};
-use feebox::quotes::{self, KAFKA};
-use feebox::relay::Relay;
+use feebox::quotes::{self, KAFKA, QuoteDestination, Relay};
 use feebox::settings::Settings;
 use feebox::submission::{OutboxRecorder, Submission};
 use sea_orm::ConnectionTrait;
@@ -94,7 +93,11 @@ async fn giving_up_the_event_gives_up_the_quote(outbox: TestOutbox) {
 /// The same event is the fate of one quote and mere news of another: one that has its fee made.
 async fn mere_news_moves_no_quote(outbox: TestOutbox) {
     let shop = Shop::open(&outbox);
-    let telling = Submission::new(outbox.db.clone(), vec![Arc::new(OutboxRecorder)]).relaying(shop.relay);
+    let telling = Submission::new(
+        outbox.db.clone(),
+        Arc::new(OutboxRecorder::new(QuoteDestination::FeeServer, shop.relay)),
+        vec![],
+    );
     for outcome in [stored(), Outcome::Refused("no".into())] {
         let quote = telling.submit(&[new_quote()], None, None).await.unwrap().quotes[0].id;
         shop.deliver(outcome).await;
@@ -138,8 +141,8 @@ impl Shop<'_> {
     fn open(outbox: &TestOutbox) -> Shop<'_> {
         let settings: Settings = settings_for("nobody.invalid:9092", &[("submission.destination", "kafka")]);
         let relay = Relay::new(&settings);
-        let submission = Submission::new(outbox.db.clone(), vec![Arc::new(OutboxRecorder)]);
-        let submission = submission.relaying(relay).destined_for(settings.submission.destination);
+        let handover = Arc::new(OutboxRecorder::configured(&settings));
+        let submission = Submission::new(outbox.db.clone(), handover, vec![]);
         Shop { outbox, submission, relay, kafka: Kafka::new(&settings.kafka, TestOutbox::LEASE).unwrap() }
     }
 

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use entity::quote::Status;
 use feebox::app::Workers;
 use feebox::audit::audit;
-use feebox::relay::Relay;
+use feebox::quotes::Relay;
 use feebox::settings::{self, Settings, SweepAction};
-use feebox::strategy::{self, Chosen};
+use feebox::strategy::{self, Configured};
 use feebox::submission::{Listener, ListenerError, Submission, SubmissionError, Submitted};
 use feebox::sweeper::sweep;
 use rdkafka::mocking::MockCluster;
@@ -237,8 +237,7 @@ async fn a_quote_is_never_confirmed_and_cancelled_however_late_its_acknowledgeme
 struct Direct {
     outbox: TestOutbox,
     settings: Settings,
-    chosen: Chosen,
-    listeners: Vec<Arc<dyn Listener>>,
+    strategy: Configured,
     submission: Submission,
 }
 
@@ -247,21 +246,15 @@ impl Direct {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let outbox = TestOutbox::open(Engine::Sqlite).await;
         let settings = settings_for(brokers, &[SETTINGS, &[("submission.strategy", strategy)]].concat());
-        let chosen = strategy::chosen(&settings, &outbox.db, &Arc::<Notify>::default()).unwrap();
-        let listeners = vec![Arc::clone(&chosen.listener)];
-        let submission = Direct::submission(&outbox, &settings, &listeners);
-        Direct { outbox, settings, chosen, listeners, submission }
+        let strategy = strategy::configured(&settings, &outbox.db, &Arc::<Notify>::default()).unwrap();
+        let submission = Submission::new(outbox.db.clone(), Arc::clone(&strategy.handover), vec![]);
+        Direct { outbox, settings, strategy, submission }
     }
 
     fn with_listener(mut self, listener: Arc<dyn Listener>) -> Direct {
-        self.listeners.push(listener);
-        self.submission = Direct::submission(&self.outbox, &self.settings, &self.listeners);
+        let handover = Arc::clone(&self.strategy.handover);
+        self.submission = Submission::new(self.outbox.db.clone(), handover, vec![listener]);
         self
-    }
-
-    fn submission(outbox: &TestOutbox, settings: &Settings, listeners: &[Arc<dyn Listener>]) -> Submission {
-        let submission = Submission::new(outbox.db.clone(), listeners.to_vec());
-        submission.relaying(Relay::new(settings)).destined_for(settings.submission.destination)
     }
 
     fn relay(&self) -> Relay {
@@ -273,12 +266,12 @@ impl Direct {
     }
 
     fn in_flight(&self) -> usize {
-        self.chosen.sender.as_ref().map_or(0, strategy::Sender::in_flight)
+        self.strategy.sender.as_ref().map_or(0, strategy::Sender::in_flight)
     }
 
     /// Returns when everything in flight has ended.
     async fn drain(&self) {
-        if let Some(sender) = &self.chosen.sender {
+        if let Some(sender) = &self.strategy.sender {
             sender.drain().await;
         }
     }

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use feebox::outbox::Outcome;
-use feebox::submission::{Line, NewQuote};
+use feebox::quotes::{Line, NewQuote};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@ use entity::outbox_event::Status as EventStatus;
 use entity::quote::Status;
 use feebox::operator::{self, ActionFilter, OperatorError, actions};
 use feebox::outbox::{Outcome, of_aggregate};
-use feebox::relay::Relay;
+use feebox::quotes::Relay;
 
 use crate::support::{ANN, Desk, desk_tests};
 
@@ -72,7 +72,7 @@ async fn what_is_over_is_not_given_up(desk: Desk) {
     let (_, event) = desk.submit().await;
     operator::cancel(&desk.db, Relay::default(), ANN, event).await.unwrap();
     let error = operator::cancel(&desk.db, Relay::default(), ANN, event).await.unwrap_err();
-    assert!(matches!(&error, OperatorError::Conflict(why) if why.contains("given up")), "{error}");
+    assert!(matches!(&error, OperatorError::Conflict(why) if why.contains("cancelled already")), "{error}");
     let error = operator::cancel(&desk.db, Relay::default(), ANN, quote_id).await.unwrap_err();
     assert!(matches!(error, OperatorError::NotFound(_)), "{error}");
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use feebox::inspection::{self, Explanation, explain};
 use feebox::operator::{self, BulkRetry};
 use feebox::outbox::{self, Outcome, RetryFilter, Revivable};
-use feebox::quotes::FEE_SERVER;
-use feebox::relay::Relay;
+use feebox::quotes::{FEE_SERVER, Relay};
 use uuid::Uuid;
 
 use crate::support::{ANN, Desk, desk_tests};

@@ -4,7 +4,7 @@ use entity::outbox_event::Status as EventStatus;
 use feebox::database::Listed;
 use feebox::inspection::{EventCounts, EventFilter, feed_gauges, list, stats};
 use feebox::operator;
-use feebox::relay::Relay;
+use feebox::quotes::Relay;
 use feebox::telemetry::install_metrics;
 
 use crate::support::{ANN, Desk, desk_tests};

@@ -7,7 +7,7 @@ use feebox::database::Listed;
 use feebox::inspection::{EventFilter, list};
 use feebox::operator::{self, ActionFilter, BulkRetried, BulkRetry, OperatorError, actions};
 use feebox::outbox::{Outcome, RetryFilter, Revivable};
-use feebox::relay::Relay;
+use feebox::quotes::Relay;
 use uuid::Uuid;
 
 use crate::support::{ANN, Desk, desk_tests};
@@ -68,7 +68,8 @@ async fn what_is_in_flight_or_over_is_not_retried(desk: Desk) {
     operator::cancel(&desk.db, Relay::default(), ANN, cancelled).await.unwrap();
     let (_, leased) = desk.submit().await;
     let _claimed = desk.claim().await;
-    for (event, why) in [(delivered, "delivered already"), (cancelled, "given up"), (leased, "worker-1 is delivering")]
+    for (event, why) in
+        [(delivered, "delivered already"), (cancelled, "was cancelled"), (leased, "worker-1 is delivering")]
     {
         let before = desk.event(event).await;
         let error = operator::retry(&desk.db, ANN, event).await.unwrap_err();

@@ -12,8 +12,7 @@ use feebox::clock::{LEASE_MAX, WAIT_MAX};
 use feebox::database::Database;
 use feebox::lab::sample_fee_server::Faults;
 use feebox::outbox::{self, ClaimRequest, Outcome, Repaired, hold, prune, repair_future_times};
-use feebox::quotes::{self, FEE_SERVER, QuoteFilter};
-use feebox::relay::Relay;
+use feebox::quotes::{self, FEE_SERVER, QuoteFilter, Relay};
 use feebox::settings::{SweepAction, Sweeper};
 use feebox::submission::{ClientKey, OutboxRecorder, Submission, prune_keys};
 use feebox::sweeper::sweep;
@@ -41,7 +40,7 @@ on_each_engine!(
 async fn a_year_ahead(outbox: &TestOutbox) -> (Database, Submission) {
     let db = outbox.database.open().await;
     db.clock().advance(YEAR);
-    let submission = Submission::new(db.clone(), vec![Arc::new(OutboxRecorder)]);
+    let submission = Submission::new(db.clone(), Arc::new(OutboxRecorder::default()), vec![]);
     (db, submission)
 }
 

@@ -3,7 +3,7 @@
 use entity::outbox_event::{self, Status};
 use entity::quote;
 use feebox::outbox::{Disposition, Outcome};
-use feebox::submission::CancelError;
+use feebox::quotes::CancelError;
 use std::time::Duration;
 use uuid::Uuid;
 

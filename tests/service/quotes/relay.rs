@@ -9,9 +9,7 @@ use feebox::audit::audit;
 use feebox::destination::{Cue, FeeServer, Scripted};
 use feebox::operator;
 use feebox::outbox::Outcome;
-use feebox::quotes::FEE_SERVER;
-use feebox::quotes::KAFKA;
-use feebox::relay::Relay;
+use feebox::quotes::{FEE_SERVER, KAFKA, QuoteDestination, Relay};
 use feebox::settings::{Settings, Sources};
 use feebox::submission::{Listener, ListenerError, OutboxRecorder, Submission, Submitted};
 use serde_json::json;
@@ -59,8 +57,8 @@ impl Listener for Refusing {
 }
 
 async fn a_rolled_back_quote_is_not_told_of(outbox: TestOutbox) {
-    let submission = Submission::new(outbox.db.clone(), vec![Arc::new(OutboxRecorder), Arc::new(Refusing)]);
-    submission.relaying(relay()).submit(&[new_quote()], None, None).await.unwrap_err();
+    let submission = Submission::new(outbox.db.clone(), handover(), vec![Arc::new(Refusing)]);
+    submission.submit(&[new_quote()], None, None).await.unwrap_err();
     assert!(outbox.events().await.is_empty());
 }
 
@@ -178,7 +176,11 @@ fn telling() -> FeeServer {
 }
 
 fn submission(outbox: &TestOutbox) -> Submission {
-    Submission::new(outbox.db.clone(), vec![Arc::new(OutboxRecorder)]).relaying(relay())
+    Submission::new(outbox.db.clone(), handover(), vec![])
+}
+
+fn handover() -> Arc<OutboxRecorder> {
+    Arc::new(OutboxRecorder::new(QuoteDestination::FeeServer, relay()))
 }
 
 async fn submit(outbox: &TestOutbox, count: usize) -> Vec<Uuid> {

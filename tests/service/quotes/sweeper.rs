@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use entity::outbox_event::{self, Status as EventStatus};
 use entity::quote::Status;
+use feebox::database::DatabaseTransaction;
 use feebox::operator;
 use feebox::outbox::{Disposition, Outcome};
-use feebox::relay::Relay;
+use feebox::quotes::{QuoteDestination, Relay};
 use feebox::settings::{self, SweepAction};
-use feebox::submission::Submission;
+use feebox::submission::{Handover, ListenerError, Submission, Submitted};
 use feebox::sweeper::{Swept, stale_quotes, sweep};
 use uuid::Uuid;
 
@@ -121,7 +123,7 @@ async fn what_may_have_reached_the_fee_server_is_voided(outbox: TestOutbox) {
 
 async fn what_was_sent_without_an_event_is_voided(outbox: TestOutbox) {
     // As a process does that dies after the commit: whether it had called the fee server, nobody knows.
-    let without_outbox = Submission::new(outbox.db.clone(), vec![]);
+    let without_outbox = Submission::new(outbox.db.clone(), Arc::new(Dying), vec![]);
     let quote = without_outbox.submit(&[new_quote()], None, None).await.unwrap().quotes[0].id;
     cancel_all(&outbox).await;
     assert_eq!(outbox.quote(quote).await.status, Status::Cancelled);
@@ -195,4 +197,24 @@ async fn submit(outbox: &TestOutbox) -> Uuid {
 
 fn kinds(events: &[outbox_event::Model]) -> Vec<(&str, EventStatus)> {
     events.iter().map(|event| (event.event_type.as_str(), event.status)).collect()
+}
+
+/// A process that dies before it hands anything over.
+struct Dying;
+
+#[async_trait]
+impl Handover for Dying {
+    fn destination(&self) -> QuoteDestination {
+        QuoteDestination::FeeServer
+    }
+
+    fn relay(&self) -> Relay {
+        Relay::default()
+    }
+
+    async fn before_commit(&self, _: &DatabaseTransaction, _: &[Submitted]) -> Result<(), ListenerError> {
+        Ok(())
+    }
+
+    async fn after_commit(&self, _: &Submitted) {}
 }

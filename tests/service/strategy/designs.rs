@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use entity::{outbox_event, quote::Status};
 use feebox::lab::sample_fee_server::{Faults, SampleFeeServer};
-use feebox::relay::Relay;
+use feebox::quotes::Relay;
 use feebox::settings::{self, Settings, Sources, SweepAction};
-use feebox::strategy::{self, Chosen};
+use feebox::strategy::{self, Configured};
 use feebox::submission::{Listener, ListenerError, Submission, SubmissionError, Submitted};
 use feebox::sweeper::sweep;
 use reqwest::StatusCode;
@@ -208,10 +208,9 @@ async fn after_commit_a_fee_server_that_asks_to_be_left_alone_is_left_alone(outb
 /// A design on a database, and the fee server that it calls.
 struct Design {
     submission: Submission,
-    listeners: Vec<Arc<dyn Listener>>,
     outbox: feebox::database::Database,
     settings: Settings,
-    chosen: Chosen,
+    strategy: Configured,
     fee_server: SampleFeeServer,
 }
 
@@ -228,15 +227,14 @@ impl Design {
         ];
         overrides.extend(settings[1..].iter().filter_map(|setting| setting.split_once('=')));
         let settings = Settings::load(&Sources::overrides(overrides)).unwrap();
-        let chosen = strategy::chosen(&settings, &outbox.db, &Arc::<Notify>::default()).unwrap();
-        let listeners = vec![Arc::clone(&chosen.listener)];
-        let submission = Submission::new(outbox.db.clone(), listeners.clone()).relaying(Relay::new(&settings));
-        Design { submission, listeners, outbox: outbox.db.clone(), settings, chosen, fee_server }
+        let strategy = strategy::configured(&settings, &outbox.db, &Arc::<Notify>::default()).unwrap();
+        let submission = Submission::new(outbox.db.clone(), Arc::clone(&strategy.handover), vec![]);
+        Design { submission, outbox: outbox.db.clone(), settings, strategy, fee_server }
     }
 
     fn with_listener(mut self, listener: Arc<dyn Listener>) -> Design {
-        self.listeners.push(listener);
-        self.submission = Submission::new(self.outbox.clone(), self.listeners.clone());
+        let handover = Arc::clone(&self.strategy.handover);
+        self.submission = Submission::new(self.outbox.clone(), handover, vec![listener]);
         self
     }
 
@@ -246,7 +244,7 @@ impl Design {
 
     /// Returns when everything in flight has ended.
     async fn drain(&self) {
-        if let Some(sender) = &self.chosen.sender {
+        if let Some(sender) = &self.strategy.sender {
             sender.drain().await;
         }
     }

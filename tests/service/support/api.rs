@@ -42,7 +42,7 @@ impl Api {
             role,
         });
         let access = settings::Access { tokens: tokens.collect() };
-        let submission = Submission::new(db.clone(), vec![Arc::new(OutboxRecorder)]);
+        let submission = Submission::new(db.clone(), Arc::new(OutboxRecorder::default()), vec![]);
         let metrics = feebox::telemetry::install_metrics();
         let signals = Signals::default();
         let state = AppState::new(submission, db.clone(), &access, metrics, &signals);

@@ -73,7 +73,7 @@ impl Desk {
             retry_after_max: settings.fee_server.retry_after_max,
         };
         let fee_server = FeeServer::new(&settings.fee_server, 4).unwrap();
-        let submission = Submission::new(db.clone(), vec![Arc::new(OutboxRecorder)]);
+        let submission = Submission::new(db.clone(), Arc::new(OutboxRecorder::default()), vec![]);
         Desk { db, policy, submission, sample, fee_server, database }
     }
 

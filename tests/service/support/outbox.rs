@@ -6,14 +6,13 @@ use entity::{destination, fee_record, outbox_event, quote};
 use feebox::clock::after;
 use feebox::database::Database;
 use feebox::destination::{Destination, FeeServer};
-use feebox::fees::Fee;
 use feebox::outbox::{
     self, Attempt, Claim, ClaimRequest, DestinationName, Disposition, LeasedEvent, NewEvent, Outcome, Policy,
     RetryPolicy, Settled,
 };
-use feebox::quotes::{FEE_SERVER, KAFKA, QUOTE, QUOTE_SUBMITTED};
+use feebox::quotes::{FEE_SERVER, Fee, KAFKA, Line, NewQuote, QUOTE, QUOTE_SUBMITTED};
 use feebox::settings::{self, Settings, Sources};
-use feebox::submission::{Line, NewQuote, OutboxRecorder, Submission};
+use feebox::submission::{OutboxRecorder, Submission};
 use feebox::worker::{Signals, Worker};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Statement};
 use serde_json::json;
@@ -78,7 +77,7 @@ impl TestOutbox {
         let database = TestDatabase::migrated(engine).await;
         let db = database.open().await;
         outbox::ensure_destinations(&db, &[&FEE_SERVER, &KAFKA]).await.unwrap();
-        let submission = Submission::new(db.clone(), vec![Arc::new(OutboxRecorder)]);
+        let submission = Submission::new(db.clone(), Arc::new(OutboxRecorder::default()), vec![]);
         TestOutbox { database, db, policy: policy(), submission }
     }
 

@@ -58,7 +58,7 @@ impl Stage {
 
     /// Stores this many quotes as the submission service does, but for the wake-up; returns their ids.
     pub async fn submit(&self, count: usize) -> Vec<Uuid> {
-        let submission = Submission::new(self.db.clone(), vec![Arc::new(OutboxRecorder)]);
+        let submission = Submission::new(self.db.clone(), Arc::new(OutboxRecorder::default()), vec![]);
         let quotes: Vec<_> = (0..count).map(|_| new_quote()).collect();
         let receipt = submission.submit(&quotes, None, None).await.unwrap();
         let ids: Vec<_> = receipt.quotes.iter().map(|quote| quote.id).collect();

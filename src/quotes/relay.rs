@@ -1,90 +1,102 @@
-//! What is told to others about a quote: events for Kafka, stored in the transaction of what they tell.
+//! The news of a quote: events for Kafka, stored in the transaction of the change that they report.
 
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::{
+    FEE_CREATED, Fee, KAFKA, QUOTE, QUOTE_CANCELLED, QUOTE_REJECTED, QUOTE_SUBMITTED, Quote, QuoteDestination,
+};
 use crate::{
     database::DatabaseTransaction,
-    fees::Fee,
     outbox::{self, EventType, NewEvent},
-    quotes::{FEE_CREATED, KAFKA, QUOTE, QUOTE_CANCELLED, QUOTE_REJECTED, QUOTE_SUBMITTED, Quote},
-    settings::{QuoteDestination, Settings, Strategy},
+    settings::Settings,
 };
 
-/// Stores news of quotes, if they are wanted.
+/// Stores news of quotes as events for Kafka, if there are brokers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Relay {
     is_wanted: bool,
-    is_told_of_submissions: bool,
 }
 
-/// Something that others may want to know.
-#[derive(Clone, Debug)]
-pub struct News<'a> {
-    /// What happened.
-    pub what: What<'a>,
-    /// W3C `traceparent` of whoever caused it.
-    pub trace_context: Option<String>,
-}
-
-/// What happened.
+/// A change of a quote that others may want to know of.
 #[derive(Clone, Copy, Debug)]
-pub enum What<'a> {
+pub struct News<'a> {
+    /// The change.
+    pub change: Change<'a>,
+    /// W3C `traceparent` of the call that caused it.
+    pub trace_context: Option<&'a str>,
+}
+
+/// What happened to a quote.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
     /// The quote was stored.
     Submitted(&'a Quote),
     /// The quote has a fee record.
     FeeCreated(&'a Fee),
     /// The fee server refused the quote, for this reason.
     Rejected(Uuid, &'a str),
-    /// The quote was taken back, for this reason.
+    /// The quote was cancelled, for this reason.
     Cancelled(Uuid, Option<&'a str>),
 }
 
 impl Relay {
-    /// News are wanted if there are brokers to tell them to.
+    /// News are wanted if there are brokers to send them to.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        let submission = &settings.submission;
-        let is_told_of_submissions =
-            submission.destination == QuoteDestination::Kafka && submission.strategy != Strategy::Outbox;
-        Self { is_wanted: settings.kafka.brokers.is_some(), is_told_of_submissions }
+        Self { is_wanted: settings.kafka.brokers.is_some() }
     }
 
-    /// Whether a submission is told of by its strategy, without an outbox: then it is not stored as news, too.
-    pub(crate) fn is_told_of_submissions(self) -> bool {
-        self.is_told_of_submissions
+    /// Whether news are stored.
+    #[must_use]
+    pub fn is_wanted(self) -> bool {
+        self.is_wanted
     }
 
-    /// Stores `news`, each behind what was told of its quote before. It is told if and only if `txn` commits.
+    /// Stores `news` of quotes for `destination`, each after the earlier news of its quote. They are sent if and only if
+    /// `txn` commits. Quotes for Kafka have none: their own events go there.
     ///
-    /// Whoever calls this for a quote holds a lock that nobody else who tells of it gets meanwhile: that of the quote, or
-    /// of its event for the fee server.
+    /// The caller holds a lock that keeps others from storing news of the same quotes: that of the quote, or of its event
+    /// for the fee server.
     ///
     /// # Errors
-    /// What the database answers; then nothing is stored.
-    pub async fn tell(self, txn: &DatabaseTransaction, now: DateTime<Utc>, news: &[News<'_>]) -> Result<(), DbErr> {
-        if !self.is_wanted || news.is_empty() {
+    /// Any database error; then nothing is stored.
+    pub(crate) async fn record(
+        self,
+        txn: &DatabaseTransaction,
+        destination: QuoteDestination,
+        now: DateTime<Utc>,
+        news: &[News<'_>],
+    ) -> Result<(), DbErr> {
+        if !self.is_wanted || destination == QuoteDestination::Kafka || news.is_empty() {
             return Ok(());
         }
         // A quote that is being submitted has no events yet.
-        let known = news.iter().filter(|news| !matches!(news.what, What::Submitted(_)));
-        let next = outbox::next_sequences(txn, &KAFKA, known.map(|news| news.what.quote_id())).await?;
-        let events = news.iter().map(|news| NewEvent {
-            aggregate_type: QUOTE,
-            aggregate_id: news.what.quote_id(),
-            event_type: news.what.event_type().clone(),
-            destination: KAFKA.clone(),
-            sequence: next.get(&news.what.quote_id()).copied().unwrap_or(1),
-            payload: news.what.payload(now),
-            trace_context: news.trace_context.clone(),
-        });
-        outbox::record(txn, now, events.collect()).await
+        let known = news.iter().filter(|news| !matches!(news.change, Change::Submitted(_)));
+        let next = outbox::next_sequences(txn, &KAFKA, known.map(|news| news.change.quote_id())).await?;
+        let sequence = |news: &News<'_>| next.get(&news.change.quote_id()).copied().unwrap_or(1);
+        outbox::record(txn, now, news.iter().map(|news| news.event(sequence(news), now)).collect()).await
     }
 }
 
-impl What<'_> {
+impl News<'_> {
+    /// The event that brings it to Kafka, at this place among those of its quote.
+    pub(crate) fn event(&self, sequence: i32, now: DateTime<Utc>) -> NewEvent {
+        NewEvent {
+            aggregate_type: QUOTE,
+            aggregate_id: self.change.quote_id(),
+            event_type: self.change.event_type().clone(),
+            destination: KAFKA.clone(),
+            sequence,
+            payload: self.change.payload(now),
+            trace_context: self.trace_context.map(str::to_owned),
+        }
+    }
+}
+
+impl Change<'_> {
     fn quote_id(&self) -> Uuid {
         match self {
             Self::Submitted(quote) => quote.id,

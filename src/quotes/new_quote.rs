@@ -1,7 +1,7 @@
-//! The quote that can't be wrong, and the parts that it is made of.
+//! A valid quote, and the parts that it is made of.
 //!
-//! A part is made by its `parse`, which says of a wrong value what is wrong with it and how to mend it, in words that go
-//! on after the name of a field: `is 0; send 1 to 1000000`.
+//! Each part is made by its `parse`. For an invalid value this returns what is wrong and what to send instead, in words that
+//! follow the name of a field: `is 0; send 1 to 1000000`.
 
 use iso_currency::Currency;
 use serde::Serialize;
@@ -17,7 +17,7 @@ pub const QUANTITY_MAX: i64 = 1_000_000;
 /// The highest price of a piece, in minor units.
 pub const UNIT_PRICE_MINOR_MAX: i64 = 1_000_000_000_000;
 
-/// Who asks: 1 to 64 printable characters.
+/// The customer: 1 to 64 printable characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CustomerId(String);
 
@@ -55,7 +55,7 @@ pub struct Lines {
     amount_minor: i64,
 }
 
-/// A quote that can't be wrong.
+/// A valid quote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NewQuote {
     customer_id: CustomerId,
@@ -68,7 +68,7 @@ impl CustomerId {
     /// Takes 1 to 64 printable characters.
     ///
     /// # Errors
-    /// What is wrong, and how to mend it.
+    /// What is wrong, and what to send instead.
     pub fn parse(text: &str) -> Result<Self, String> {
         printable(text, CUSTOMER_ID_LENGTH_MAX).map(Self)
     }
@@ -84,7 +84,7 @@ impl CurrencyCode {
     /// Takes a code of ISO 4217, in capital letters.
     ///
     /// # Errors
-    /// What is wrong, and how to mend it.
+    /// What is wrong, and what to send instead.
     pub fn parse(text: &str) -> Result<Self, String> {
         match Currency::from_code(text) {
             Some(currency) => Ok(Self(currency.code().to_owned())),
@@ -103,7 +103,7 @@ impl Description {
     /// Takes 1 to 200 printable characters.
     ///
     /// # Errors
-    /// What is wrong, and how to mend it.
+    /// What is wrong, and what to send instead.
     pub fn parse(text: &str) -> Result<Self, String> {
         printable(text, DESCRIPTION_LENGTH_MAX).map(Self)
     }
@@ -113,7 +113,7 @@ impl Quantity {
     /// Takes 1 to 1 000 000.
     ///
     /// # Errors
-    /// What is wrong, and how to mend it.
+    /// What is wrong, and what to send instead.
     pub fn parse(number: i64) -> Result<Self, String> {
         within(number, 1, QUANTITY_MAX).map(Self)
     }
@@ -123,17 +123,17 @@ impl UnitPriceMinor {
     /// Takes 0 to 10^12.
     ///
     /// # Errors
-    /// What is wrong, and how to mend it.
+    /// What is wrong, and what to send instead.
     pub fn parse(number: i64) -> Result<Self, String> {
         within(number, 0, UNIT_PRICE_MINOR_MAX).map(Self)
     }
 }
 
 impl Line {
-    /// Takes what its parts take.
+    /// Parses each part.
     ///
     /// # Errors
-    /// What is wrong with one of them, and how to mend it.
+    /// What is wrong with one of them, and what to send instead.
     pub fn parse(description: &str, quantity: i64, unit_price_minor: i64) -> Result<Self, String> {
         let description = Description::parse(description).map_err(|wrong| format!("description {wrong}"))?;
         let quantity = Quantity::parse(quantity).map_err(|wrong| format!("quantity {wrong}"))?;
@@ -147,7 +147,7 @@ impl Lines {
     /// Takes 1 to 100 lines whose sum fits an `i64`.
     ///
     /// # Errors
-    /// What is wrong, and how to mend it.
+    /// What is wrong, and what to send instead.
     pub fn parse(lines: Vec<Line>) -> Result<Self, String> {
         if lines.is_empty() || lines.len() > LINES_MAX {
             return Err(format!("has {} entries; send 1 to {LINES_MAX}", lines.len()));
@@ -160,16 +160,16 @@ impl Lines {
 }
 
 impl NewQuote {
-    /// A quote of parts that are each right; nothing can be wrong between them.
+    /// A quote of valid parts: there are no rules between them.
     #[must_use]
     pub fn new(customer_id: CustomerId, currency: CurrencyCode, lines: Lines) -> Self {
         Self { customer_id, currency, lines: lines.lines, amount_minor: lines.amount_minor }
     }
 
-    /// Takes what its parts take.
+    /// Parses each part.
     ///
     /// # Errors
-    /// What is wrong with one of them, and how to mend it.
+    /// What is wrong with one of them, and what to send instead.
     pub fn parse(customer_id: &str, currency: &str, lines: Vec<Line>) -> Result<Self, String> {
         let customer_id = CustomerId::parse(customer_id).map_err(|wrong| format!("customer_id {wrong}"))?;
         let currency = CurrencyCode::parse(currency).map_err(|wrong| format!("currency {wrong}"))?;
@@ -177,7 +177,7 @@ impl NewQuote {
         Ok(Self::new(customer_id, currency, lines))
     }
 
-    /// Who asks.
+    /// The customer.
     #[must_use]
     pub fn customer_id(&self) -> &str {
         &self.customer_id.0
@@ -205,7 +205,7 @@ impl NewQuote {
 /// Takes 1 to `length_max` printable characters.
 ///
 /// # Errors
-/// What is wrong, and how to mend it.
+/// What is wrong, and what to send instead.
 pub fn printable(text: &str, length_max: usize) -> Result<String, String> {
     let length = text.chars().count();
     if length == 0 || length > length_max {

@@ -1,4 +1,4 @@
-//! The design that the settings choose.
+//! The design of `submission.strategy`.
 
 use std::sync::Arc;
 
@@ -9,21 +9,21 @@ use crate::{
     database::Database,
     destination::{FeeServer, FeeServerError},
     outbox::RetryPolicy,
-    relay::Relay,
+    quotes::Relay,
     settings::{Settings, Strategy},
-    submission::{Listener, OutboxRecorder},
+    submission::{Handover, OutboxRecorder},
 };
 
-/// How long a record may take at most while a transaction waits for it: it has failed before the submission gives up.
+/// The longest time for a record while a transaction waits for it: it fails before the submission times out.
 #[cfg(feature = "kafka")]
 const RECORD_PATIENCE_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// How submitted quotes reach their destination.
 #[derive(Clone)]
-pub struct Chosen {
-    /// What happens at each submission.
-    pub listener: Arc<dyn Listener>,
-    /// What calls the destination from this process's memory; none with the outbox.
+pub struct Configured {
+    /// Hands each submitted quote over.
+    pub handover: Arc<dyn Handover>,
+    /// What calls the destination without an outbox; none with the outbox.
     pub sender: Option<Sender>,
 }
 
@@ -39,13 +39,14 @@ pub enum StrategyError {
     Kafka(#[from] crate::destination::KafkaClientError),
 }
 
-/// The design of `submission.strategy`; `settled` is told after each quote that it settles.
+/// The design of `submission.strategy`; it notifies `settled` after each quote that it settles.
 ///
 /// # Errors
 /// The client of its destination cannot be built.
-pub fn chosen(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> Result<Chosen, StrategyError> {
+pub fn configured(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> Result<Configured, StrategyError> {
+    let outbox = || Arc::new(OutboxRecorder::configured(settings));
     if settings.submission.strategy == Strategy::Outbox {
-        return Ok(Chosen { listener: Arc::new(OutboxRecorder), sender: None });
+        return Ok(Configured { handover: outbox(), sender: None });
     }
     let retry = RetryPolicy::new(settings.retry.clone());
     let (target, calls_max) = (target(settings)?, settings.worker.concurrency);
@@ -53,8 +54,8 @@ pub fn chosen(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> Resu
     let sender = Sender::new(db.clone(), target, retry.clone(), calls_max, Arc::clone(settled))
         .relaying(relay)
         .capping_retry_after(settings.fee_server.retry_after_max);
-    let listener: Arc<dyn Listener> = match settings.submission.strategy {
-        Strategy::Outbox => Arc::new(OutboxRecorder),
+    let handover: Arc<dyn Handover> = match settings.submission.strategy {
+        Strategy::Outbox => outbox(),
         Strategy::InTransaction => Arc::new(InTransaction::new(sender.clone())),
         Strategy::BeforeCommitAsync => Arc::new(BeforeCommitAsync::new(sender.clone())),
         Strategy::AfterCommit => {
@@ -63,7 +64,7 @@ pub fn chosen(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> Resu
             Arc::new(AfterCommit::new(sender.clone(), settings.submission.compensate.then(compensation)))
         }
     };
-    Ok(Chosen { listener, sender: Some(sender) })
+    Ok(Configured { handover, sender: Some(sender) })
 }
 
 fn target(settings: &Settings) -> Result<Target, StrategyError> {

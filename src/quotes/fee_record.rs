@@ -1,23 +1,21 @@
-//! The fee record: stored once, read by quote.
+//! The fee record: stored once per quote.
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use entity::fee_record::{ActiveModel, Column, Entity};
 use sea_orm::{ActiveValue::Set, DbErr, EntityTrait, sea_query::OnConflict};
 use uuid::Uuid;
 
+use super::row::ROWS_MAX;
 use crate::database::{self, DatabaseTransaction};
 
 pub use entity::fee_record::Model as FeeRecord;
-
-/// Rows a statement: below the 32,766 parameters that `SQLite` takes.
-const ROWS_MAX: usize = 1_000;
 
 /// A fee that the fee server made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fee {
     /// The fee server's own id, 1 to 128 characters.
     pub fee_id: String,
-    /// Whose fee it is.
+    /// The quote.
     pub quote_id: Uuid,
     /// The quote's currency.
     pub currency: String,
@@ -30,8 +28,8 @@ pub struct Fee {
 }
 
 impl Fee {
-    /// What of it not every database can keep, in words that name the field; nothing if all of it can be stored. A year of
-    /// five digits or a leap second would be stored as zero by `MariaDB`, and a NUL is refused by `PostgreSQL`.
+    /// Why some database cannot store it, if so; names the field. `MariaDB` would store a year of five digits or a leap second
+    /// as zero, and `PostgreSQL` refuses a NUL.
     #[must_use]
     pub fn unstorable(&self) -> Option<&'static str> {
         let text = |text: &str, most| (1..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control);
@@ -48,12 +46,9 @@ impl Fee {
     }
 }
 
-/// Stores the fees that deliveries brought, each with its event's id. A quote that has a fee record keeps it: the unique
-/// key makes a second delivery harmless.
-///
-/// # Errors
-/// Any database error; a fee that cannot be stored, see [`Fee::unstorable`].
-pub async fn store<'a>(
+/// Stores fees, each with the id of the event that brought it. A quote that has a fee record keeps it: the unique key makes a
+/// second delivery harmless.
+pub(super) async fn store<'a>(
     txn: &DatabaseTransaction,
     fees: impl Iterator<Item = (Uuid, &'a Fee)>,
     now: DateTime<Utc>,

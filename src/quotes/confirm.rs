@@ -1,0 +1,113 @@
+//! `pending → confirmed`: the quote's destination has accepted it.
+
+use std::slice;
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ColumnTrait, DbErr, QueryFilter};
+use uuid::Uuid;
+
+use super::{
+    Change, Fee, News, QuoteDestination, Relay, Status,
+    cancel::void,
+    fee_record, read,
+    row::{Column, change},
+};
+use crate::database::DatabaseTransaction;
+
+/// A quote that its destination accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted<'a> {
+    /// The quote.
+    pub quote_id: Uuid,
+    /// The idempotency key of the delivery: the event's id.
+    pub key: Uuid,
+    /// The fee that the destination made, if it makes fees.
+    pub fee: Option<&'a Fee>,
+    /// W3C `traceparent` of the submission.
+    pub trace_context: Option<&'a str>,
+}
+
+/// The result of [`confirm_call`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallConfirmation {
+    /// The quote is confirmed.
+    Confirmed,
+    /// The quote was cancelled before: an event that takes back what the destination did is stored.
+    Voided,
+    /// There is no such pending quote: its transaction was rolled back, or is not committed yet. Nothing is stored.
+    NotPending,
+}
+
+/// Confirms those of `accepted` that are pending and are for `destination`; stores the fees of all, and the news of them.
+///
+/// The fee of a quote that was cancelled during its delivery is stored, too: its cancellation has stored the event that
+/// voids it.
+///
+/// # Errors
+/// Any database error; a fee that cannot be stored, see [`Fee::unstorable`].
+pub async fn confirm(
+    txn: &DatabaseTransaction,
+    relay: Relay,
+    destination: QuoteDestination,
+    accepted: &[Accepted<'_>],
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    confirm_pending(txn, destination, accepted, now).await?;
+    store_fees(txn, relay, destination, accepted, now).await
+}
+
+/// The same for one quote that was handed over by a call without an event: nothing but the call knows of a cancellation that
+/// came first, so that this stores the event that voids the fee.
+///
+/// # Errors
+/// As [`confirm`].
+pub async fn confirm_call(
+    txn: &DatabaseTransaction,
+    relay: Relay,
+    destination: QuoteDestination,
+    accepted: Accepted<'_>,
+    now: DateTime<Utc>,
+) -> Result<CallConfirmation, DbErr> {
+    let (id, accepted) = (accepted.quote_id, slice::from_ref(&accepted));
+    let mut confirmation = CallConfirmation::Confirmed;
+    if confirm_pending(txn, destination, accepted, now).await? == 0 {
+        if read::status(txn, id).await? != Some(Status::Cancelled) {
+            return Ok(CallConfirmation::NotPending);
+        }
+        void(txn, destination, id, accepted[0].trace_context, now).await?;
+        confirmation = CallConfirmation::Voided;
+    }
+    store_fees(txn, relay, destination, accepted, now).await?;
+    Ok(confirmation)
+}
+
+/// How many were pending.
+async fn confirm_pending(
+    txn: &DatabaseTransaction,
+    destination: QuoteDestination,
+    accepted: &[Accepted<'_>],
+    now: DateTime<Utc>,
+) -> Result<u64, DbErr> {
+    if accepted.is_empty() {
+        return Ok(0);
+    }
+    let ids = accepted.iter().map(|accepted| accepted.quote_id);
+    let confirmed = change(ids, &[Status::Pending], Status::Confirmed, None, now);
+    // To a quote for another destination the delivery was news, and nothing more.
+    Ok(confirmed.filter(Column::Destination.eq(destination.name().as_str())).exec(txn).await?.rows_affected)
+}
+
+async fn store_fees(
+    txn: &DatabaseTransaction,
+    relay: Relay,
+    destination: QuoteDestination,
+    accepted: &[Accepted<'_>],
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    let fees = accepted.iter().filter_map(|accepted| Some((accepted.key, accepted.fee?)));
+    fee_record::store(txn, fees, now).await?;
+    let news = accepted.iter().filter_map(|accepted| {
+        Some(News { change: Change::FeeCreated(accepted.fee?), trace_context: accepted.trace_context })
+    });
+    relay.record(txn, destination, now, &news.collect::<Vec<_>>()).await
+}

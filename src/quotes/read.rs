@@ -1,0 +1,155 @@
+//! Reading quotes, each with its fee record and the event that hands it over.
+
+use std::collections::HashMap;
+
+use entity::{
+    fee_record, outbox_event,
+    quote::{Column, Entity},
+};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use uuid::Uuid;
+
+use super::{QUOTE_SUBMITTED, Quote, QuoteDestination, Status};
+use crate::database::{Listed, is_unreadable, listed, reading};
+
+/// A quote with its fee and its event.
+#[derive(Clone, Debug)]
+pub struct QuoteWithFee {
+    /// The quote.
+    pub quote: Quote,
+    /// Its fee record, once there is one.
+    pub fee: Option<fee_record::Model>,
+    /// The event that hands it over, until it is pruned.
+    pub event: Option<outbox_event::Model>,
+}
+
+/// Which quotes a list shows.
+#[derive(Clone, Debug, Default)]
+pub struct QuoteFilter {
+    /// Only these.
+    pub status: Option<Status>,
+    /// Only this customer's.
+    pub customer_id: Option<String>,
+    /// Only those older than this one.
+    pub before: Option<Uuid>,
+}
+
+/// The destination that has to accept quote `id` before it is confirmed, if there is such a quote. It never changes.
+///
+/// # Errors
+/// Any database error; a destination that no quote has.
+pub async fn destination(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<QuoteDestination>, DbErr> {
+    let found: Option<String> =
+        Entity::find_by_id(id).select_only().column(Column::Destination).into_tuple().one(db).await?;
+    let known = |name: String| {
+        QuoteDestination::of(&name)
+            .ok_or_else(|| DbErr::Type(format!("quote {id} has the unknown destination {name:?}")))
+    };
+    found.map(known).transpose()
+}
+
+/// The quote `id`, if there is one.
+///
+/// # Errors
+/// Any database error.
+pub async fn get(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<QuoteWithFee>, DbErr> {
+    let Some(quote) = Entity::find_by_id(id).one(db).await? else {
+        return Ok(None);
+    };
+    let mut found = with_fees(db, vec![quote]).await?;
+    Ok(found.pop())
+}
+
+/// Quotes, newest first by the database's clock, at most `limit`. In place of an unreadable one comes its id.
+///
+/// # Errors
+/// Any database error.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    filter: &QuoteFilter,
+    limit: u64,
+) -> Result<Vec<Listed<QuoteWithFee>>, DbErr> {
+    let page = selected(filter, limit);
+    let read = async { with_fees(db, page.clone().all(db).await?).await };
+    match reading(read).await {
+        Err(error) if is_unreadable(&error) => {}
+        read => return Ok(read?.into_iter().map(Listed::Read).collect()),
+    }
+    let ids: Vec<Uuid> = page.select_only().column(Column::Id).into_tuple().all(db).await?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        found.extend(listed(id, reading(get(db, id)).await)?);
+    }
+    Ok(found)
+}
+
+/// Ids begin with the time of submission, by the database's clock: their order is the order of time.
+fn selected(filter: &QuoteFilter, limit: u64) -> Select<Entity> {
+    let mut query = Entity::find().order_by_desc(Column::Id).limit(limit);
+    if let Some(status) = filter.status {
+        query = query.filter(Column::Status.eq(status));
+    }
+    if let Some(customer_id) = &filter.customer_id {
+        query = query.filter(Column::CustomerId.eq(customer_id));
+    }
+    if let Some(before) = filter.before {
+        query = query.filter(Column::Id.lt(before));
+    }
+    query
+}
+
+/// The status of quote `id`, if there is one. Cheaper than reading the quote.
+///
+/// # Errors
+/// Any database error.
+pub async fn status(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Status>, DbErr> {
+    Entity::find_by_id(id).select_only().column(Column::Status).into_tuple().one(db).await
+}
+
+/// The quotes `ids`, in this order.
+///
+/// # Errors
+/// Any database error.
+pub async fn by_ids(db: &impl ConnectionTrait, ids: &[Uuid]) -> Result<Vec<QuoteWithFee>, DbErr> {
+    let quotes = Entity::find().filter(Column::Id.is_in(ids.iter().copied())).all(db).await?;
+    let mut quotes = with_fees(db, quotes).await?;
+    quotes.sort_by_key(|found| ids.iter().position(|id| *id == found.quote.id));
+    Ok(quotes)
+}
+
+async fn with_fees(db: &impl ConnectionTrait, quotes: Vec<Quote>) -> Result<Vec<QuoteWithFee>, DbErr> {
+    use fee_record::Column as Fee;
+    let ids: Vec<_> = quotes.iter().map(|quote| quote.id).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let fees = fee_record::Entity::find().filter(Fee::QuoteId.is_in(ids.iter().copied())).all(db).await?;
+    let mut fees: HashMap<_, _> = fees.into_iter().map(|fee| (fee.quote_id, fee)).collect();
+    let mut destinations: Vec<_> = quotes.iter().map(|quote| quote.destination.as_str()).collect();
+    destinations.sort_unstable();
+    destinations.dedup();
+    let mut events = HashMap::new();
+    for destination in destinations {
+        let theirs = quotes.iter().filter(|quote| quote.destination == destination).map(|quote| quote.id);
+        let found = handovers(destination, theirs).all(db).await?;
+        events.extend(found.into_iter().map(|event| (event.aggregate_id, event)));
+    }
+    let found = quotes.into_iter().map(|quote| QuoteWithFee {
+        fee: fees.remove(&quote.id),
+        event: events.remove(&quote.id),
+        quote,
+    });
+    Ok(found.collect())
+}
+
+/// The events that hand quotes `ids` to `destination`, found by the whole key of order: by a part of it `MariaDB` reads the
+/// whole table instead, once there are some hundred ids and its statistics are old. Public so that databases can be asked for
+/// their plan.
+pub fn handovers(destination: &str, ids: impl IntoIterator<Item = Uuid>) -> Select<outbox_event::Entity> {
+    use outbox_event::Column as Event;
+    outbox_event::Entity::find()
+        .filter(Event::AggregateId.is_in(ids))
+        .filter(Event::Destination.eq(destination))
+        .filter(Event::Sequence.eq(1))
+        .filter(Event::EventType.eq(QUOTE_SUBMITTED.as_str()))
+}
