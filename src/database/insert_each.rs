@@ -20,14 +20,24 @@ pub(crate) struct InsertEach {
     pub columns: &'static [Column],
     /// Further columns, and what they get in each row: a literal of `SQL`, or `v.` and the name of one of the columns.
     pub also: &'static [(&'static str, &'static str)],
-    /// The columns of a unique key; a row whose key is taken is left out, after the transaction that takes it has ended.
-    /// Without one such a row is an error.
-    pub unless_taken: &'static [&'static str],
+    /// What becomes of a row whose key is taken.
+    pub if_taken: IfTaken,
+}
+
+/// What becomes of a row whose unique key another row has. If that is not committed yet, its transaction is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum IfTaken {
+    /// It is an error.
+    Fail,
+    /// It is left out.
+    Skip,
+    /// It is left out, and those that are stored are named by these columns.
+    SkipAndReturn(&'static [&'static str]),
 }
 
 impl InsertEach {
     /// Stores `rows`, whose cells stand in the order of the columns, by as many statements as their bytes ask for. Hands
-    /// back the keys of the rows that are stored, where [`unless_taken`](Self::unless_taken) names them, else nothing.
+    /// back what [`if_taken`](Self::if_taken) names of the rows that are stored.
     ///
     /// # Errors
     /// Any database error; then nothing may be done in `txn` but to roll it back.
@@ -40,10 +50,9 @@ impl InsertEach {
         let (sql, mut stored) = (self.sql(backend), Vec::new());
         for values in self.values(backend, txn.statement_bytes(), rows) {
             let statement = Statement::from_sql_and_values(backend, &sql, [values.into()]);
-            if self.unless_taken.is_empty() {
-                txn.execute_raw(statement).await?;
-            } else {
-                stored.extend(txn.query_all_raw(statement).await?);
+            match self.if_taken {
+                IfTaken::Fail | IfTaken::Skip => drop(txn.execute_raw(statement).await?),
+                IfTaken::SkipAndReturn(_) => stored.extend(txn.query_all_raw(statement).await?),
             }
         }
         Ok(stored)
@@ -78,7 +87,7 @@ impl InsertEach {
     }
 
     fn sql(&self, backend: DbBackend) -> String {
-        let Self { table, unless_taken, .. } = self;
+        let Self { table, if_taken, .. } = self;
         let also = |part: fn(&(&'static str, &'static str)) -> &'static str| {
             self.also.iter().map(|it| format!(", {}", part(it))).collect::<String>()
         };
@@ -87,11 +96,18 @@ impl InsertEach {
             (Type::Uuid, DbBackend::MySql) => format!("UNHEX(v.{name})"),
             _ => format!("v.{name}"),
         }) + &also(|(_, value)| value);
-        let key = unless_taken.join(", ");
-        let (insert, end) = match (unless_taken.is_empty(), backend) {
-            (true, _) => ("INSERT", String::new()),
-            (false, DbBackend::MySql) => ("INSERT IGNORE", format!(" RETURNING {key}")),
-            (false, _) => ("INSERT", format!(" ON CONFLICT ({key}) DO NOTHING RETURNING {key}")),
+        let (insert, end) = match (if_taken, backend) {
+            (IfTaken::Fail, _) => ("INSERT", String::new()),
+            (IfTaken::Skip, DbBackend::MySql) => {
+                ("INSERT", format!(" ON DUPLICATE KEY UPDATE {table}.id = {table}.id"))
+            }
+            (IfTaken::Skip, _) => ("INSERT", " ON CONFLICT DO NOTHING".to_owned()),
+            (IfTaken::SkipAndReturn(key), DbBackend::MySql) => {
+                ("INSERT IGNORE", format!(" RETURNING {}", key.join(", ")))
+            }
+            (IfTaken::SkipAndReturn(key), _) => {
+                ("INSERT", format!(" ON CONFLICT DO NOTHING RETURNING {}", key.join(", ")))
+            }
         };
         let rows = match backend {
             DbBackend::Postgres => {

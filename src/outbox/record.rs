@@ -13,7 +13,7 @@ use crate::{
     clock::ids,
     database::{
         DatabaseTransaction,
-        insert_each::InsertEach,
+        insert_each::{IfTaken, InsertEach},
         padded,
         update_each::{Cell, Column, Type},
     },
@@ -61,7 +61,7 @@ const EVENTS: InsertEach = InsertEach {
         ("withdrawn", "false"),
         ("failures", "'[]'"),
     ],
-    unless_taken: &[],
+    if_taken: IfTaken::Fail,
 };
 
 /// Stores `events`, due at once. They exist if and only if `txn` commits.

@@ -1,14 +1,33 @@
 //! The fee record: stored once per quote.
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
-use entity::fee_record::{ActiveModel, Column, Entity};
-use sea_orm::{ActiveValue::Set, DbErr, EntityTrait, sea_query::OnConflict};
+use sea_orm::DbErr;
 use uuid::Uuid;
 
-use super::row::ROWS_MAX;
-use crate::database::{self, DatabaseTransaction};
+use crate::database::{
+    DatabaseTransaction,
+    insert_each::{IfTaken, InsertEach},
+    update_each::{Cell, Column, Type},
+};
 
 pub use entity::fee_record::Model as FeeRecord;
+
+const FEE_RECORDS: InsertEach = InsertEach {
+    table: "fee_record",
+    columns: &[
+        Column("id", Type::Uuid),
+        Column("quote_id", Type::Uuid),
+        Column("event_id", Type::Uuid),
+        Column("fee_id", Type::Text),
+        Column("currency", Type::Text),
+        Column("amount_minor", Type::BigInteger),
+        Column("rate_bps", Type::Integer),
+        Column("calculated_at", Type::Time),
+        Column("created_at", Type::Time),
+    ],
+    also: &[],
+    if_taken: IfTaken::Skip,
+};
 
 /// A fee that the fee server made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,24 +77,18 @@ pub(super) async fn store<'a>(
         Some(why) => Err(DbErr::Type(format!("{why}, in the fee of quote {}", fee.quote_id))),
     });
     let fees = fees.collect::<Result<Vec<_>, _>>()?;
-    for some in database::runs(fees, ROWS_MAX, txn.statement_bytes(), |(_, fee)| 200 + fee.fee_id.len()) {
-        let rows = some.into_iter().map(|(event_id, fee)| row(event_id, fee, now));
-        let once = OnConflict::new().do_nothing_on([Column::Id]).to_owned();
-        Entity::insert_many(rows).on_conflict(once).exec_without_returning(txn).await?;
-    }
-    Ok(())
-}
-
-fn row(event_id: Uuid, fee: &Fee, now: DateTime<Utc>) -> ActiveModel {
-    ActiveModel {
-        id: Set(Uuid::now_v7()),
-        quote_id: Set(fee.quote_id),
-        event_id: Set(event_id),
-        fee_id: Set(fee.fee_id.clone()),
-        currency: Set(fee.currency.clone()),
-        amount_minor: Set(fee.amount_minor),
-        rate_bps: Set(fee.rate_bps),
-        calculated_at: Set(fee.calculated_at),
-        created_at: Set(now),
-    }
+    let rows = fees.into_iter().map(|(event_id, fee)| {
+        vec![
+            Cell::Uuid(Uuid::now_v7()),
+            Cell::Uuid(fee.quote_id),
+            Cell::Uuid(event_id),
+            Cell::Text(fee.fee_id.clone()),
+            Cell::Text(fee.currency.clone()),
+            Cell::BigInteger(fee.amount_minor),
+            Cell::Integer(fee.rate_bps),
+            Cell::Time(fee.calculated_at),
+            Cell::Time(now),
+        ]
+    });
+    FEE_RECORDS.run(txn, rows).await.map(drop)
 }

@@ -2,43 +2,55 @@
 
 use chrono::{DateTime, Utc};
 use entity::quote::ActiveModel;
-use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, UpdateMany};
+use sea_orm::{ActiveEnum, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, UpdateMany};
 use uuid::Uuid;
 
 use super::{Quote, Status};
-use crate::database::{self, DatabaseTransaction, found_status, padded};
+use crate::database::{
+    DatabaseTransaction, found_status,
+    insert_each::{IfTaken, InsertEach},
+    padded,
+    update_each::{Cell, Column as Cells, Type},
+};
 
 pub(super) use entity::quote::{Column, Entity};
 
-/// Rows a statement: below the 32,766 parameters that `SQLite` takes.
-pub(super) const ROWS_MAX: usize = 1_000;
+const QUOTES: InsertEach = InsertEach {
+    table: "quote",
+    columns: &[
+        Cells("id", Type::Uuid),
+        Cells("customer_id", Type::Text),
+        Cells("currency", Type::Text),
+        Cells("amount_minor", Type::BigInteger),
+        Cells("lines", Type::Json),
+        Cells("destination", Type::Text),
+        Cells("status", Type::Text),
+        Cells("submitted_at", Type::Time),
+        Cells("updated_at", Type::Time),
+    ],
+    also: &[],
+    if_taken: IfTaken::Fail,
+};
 
-/// Stores `quotes`, in statements that every database takes.
+/// Stores new `quotes`, in statements that every database takes.
 ///
 /// # Errors
 /// Any database error.
-pub async fn insert(txn: &DatabaseTransaction, quotes: &[Quote]) -> Result<(), DbErr> {
-    for some in database::runs(quotes.iter(), ROWS_MAX, txn.statement_bytes(), |quote| bytes(quote)) {
-        let rows = some.into_iter().cloned().map(|quote| ActiveModel {
-            id: Set(quote.id),
-            customer_id: Set(quote.customer_id),
-            currency: Set(quote.currency),
-            amount_minor: Set(quote.amount_minor),
-            lines: Set(quote.lines),
-            destination: Set(quote.destination),
-            status: Set(quote.status),
-            status_reason: Set(quote.status_reason),
-            submitted_at: Set(quote.submitted_at),
-            updated_at: Set(quote.updated_at),
-        });
-        Entity::insert_many(rows).exec_without_returning(txn).await?;
-    }
-    Ok(())
-}
-
-/// About how many bytes `quote` takes in a statement: its lines, and a bound for everything else.
-fn bytes(quote: &Quote) -> usize {
-    600 + database::json_bytes(&quote.lines)
+pub async fn insert(txn: &DatabaseTransaction, quotes: impl Iterator<Item = &Quote>) -> Result<(), DbErr> {
+    let rows = quotes.map(|quote| {
+        vec![
+            Cell::Uuid(quote.id),
+            Cell::Text(quote.customer_id.clone()),
+            Cell::Text(quote.currency.clone()),
+            Cell::BigInteger(quote.amount_minor),
+            Cell::Json(quote.lines.clone()),
+            Cell::Text(quote.destination.clone()),
+            Cell::Text(quote.status.to_value()),
+            Cell::Time(quote.submitted_at),
+            Cell::Time(quote.updated_at),
+        ]
+    });
+    QUOTES.run(txn, rows).await.map(drop)
 }
 
 /// Changes the status of those of `ids` that are in one of the states `from`. For the transitions alone.

@@ -17,9 +17,9 @@ impl Submission {
         trace_context: Option<&str>,
     ) -> Result<Quote, CancelError> {
         let cancellation = Cancellation::of(id, reason, trace_context);
-        let cancelled = self.db.transaction(|txn| {
+        let cancelled = self.store.db.transaction(|txn| {
             Box::pin(async move {
-                let now = self.db.now(&*txn).await?;
+                let now = self.store.db.now(&*txn).await?;
                 quotes::cancel(&txn, self.relay(), cancellation, now).await
             })
         });
@@ -30,7 +30,7 @@ impl Submission {
     pub(crate) async fn after_cancellation(&self, cancelled: Result<Quote, CancelError>) -> Result<Quote, CancelError> {
         match cancelled {
             Ok(quote) => {
-                for listener in &self.listeners {
+                for listener in &self.store.listeners {
                     listener.after_cancellation(&quote).await;
                 }
                 Ok(quote)

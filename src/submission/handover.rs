@@ -18,6 +18,11 @@ pub trait Handover: Send + Sync {
     /// Stores the news of quotes that are cancelled.
     fn relay(&self) -> Relay;
 
+    /// Whether the quotes of several calls may share a transaction. Not if more than the database is waited for inside it.
+    fn shares_transactions(&self) -> bool {
+        false
+    }
+
     /// Inside the transaction that stores the quotes of `submissions`. All of these have the same time.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! [`Submission::submit`] begins a transaction, stores the client's key and the quotes, hands the quotes over (a
 //! [`Handover`]: with the outbox this stores their events), calls the [`Listener`]s, and commits. Listeners are what users
-//! add: further reactions to a submitted quote.
+//! add: further reactions to a submitted quote. Calls that arrive while a transaction is under way share the next one.
 
 mod cancel;
 mod handover;
@@ -11,6 +11,8 @@ mod listener;
 mod recorder;
 mod retention;
 mod run;
+mod shared;
+mod store;
 mod submit;
 
 pub use handover::Handover;

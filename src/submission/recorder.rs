@@ -50,6 +50,10 @@ impl Handover for OutboxRecorder {
         self.relay
     }
 
+    fn shares_transactions(&self) -> bool {
+        true
+    }
+
     /// One statement for the events of all quotes.
     async fn before_commit(&self, txn: &DatabaseTransaction, submissions: &[Submitted]) -> Result<(), ListenerError> {
         let Some(Submitted { at, .. }) = submissions.first() else { return Ok(()) };

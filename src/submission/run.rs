@@ -12,14 +12,14 @@ pub(super) struct Run {
 
 #[derive(Debug, Default)]
 struct State {
-    submitted: Option<Submitted>,
+    submitted: Vec<Submitted>,
     commits: bool,
 }
 
 impl Run {
     /// `submitted` is being stored.
-    pub(super) fn begins(&self, submitted: &Submitted) {
-        self.with(|state| *state = State { submitted: Some(submitted.clone()), commits: false });
+    pub(super) fn begins(&self, submitted: &[Submitted]) {
+        self.with(|state| *state = State { submitted: submitted.to_vec(), commits: false });
     }
 
     /// All of it is stored, and the commit is next.
@@ -33,8 +33,8 @@ impl Run {
     }
 
     /// What the last run was about, once.
-    pub(super) fn take(&self) -> Option<Submitted> {
-        self.with(|state| state.submitted.take())
+    pub(super) fn take(&self) -> Vec<Submitted> {
+        self.with(|state| std::mem::take(&mut state.submitted))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {

@@ -179,7 +179,7 @@ mod tests {
         (shared, gate, begins)
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_comes_while_work_is_under_way_shares_the_next_and_the_first_waits_for_nobody() {
         let (shared, gate, mut begins) = held();
         let call = |number, size| {
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_caller_that_went_away_is_left_out_and_a_stalled_one_is_not_left_waiting() {
         let (shared, gate, mut begins) = held();
         let call = |number, size| {

@@ -1,29 +1,37 @@
-//! Storing quotes and everything that must be stored with them, in one transaction.
+//! A client's call: its key, its answer, and the answer of an earlier call with the same key.
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
 use entity::idempotency_key;
-use sea_orm::{ActiveValue::Set, DbErr, EntityTrait, SqlErr};
+use sea_orm::{DbErr, EntityTrait};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Handover, Listener, ListenerError, Submitted, in_flight::InFlight, run::Run};
+use super::{
+    Handover, Listener, ListenerError, Submitted,
+    in_flight::InFlight,
+    shared::Shared,
+    store::{Call, Store, Stored},
+};
 use crate::{
-    clock, crash,
-    database::{Database, DatabaseFailure, DatabaseTransaction, Kind, kind},
+    database::{Database, DatabaseFailure, Kind, kind},
     quotes::{self, NewQuote, Quote, Relay, Status},
     telemetry::metrics,
 };
 
+/// The most quotes of several calls that one transaction stores.
+const QUOTES_TOGETHER_MAX: usize = 500;
+/// How often a key is tried whose other call has gone without a trace meanwhile.
+const KEY_TRIES_MAX: u32 = 3;
+
 /// The unit of work behind `POST /v1/quotes`.
 #[derive(Clone)]
 pub struct Submission {
-    pub(super) db: Database,
-    handover: Arc<dyn Handover>,
-    pub(super) listeners: Vec<Arc<dyn Listener>>,
+    pub(super) store: Store,
+    /// For calls that share transactions, if the handover permits it.
+    shared: Option<Shared<Call, Result<Stored, SubmissionError>>>,
     in_flight: InFlight,
 }
 
@@ -46,7 +54,7 @@ pub struct StoredQuotes {
 }
 
 /// Why nothing was submitted.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum SubmissionError {
     /// The same key came with another body.
     #[error("this Idempotency-Key was used for another submission")]
@@ -89,13 +97,21 @@ impl Submission {
     /// Submissions into `db`, whose quotes `handover` brings to their destination; `listeners` add further reactions.
     #[must_use]
     pub fn new(db: Database, handover: Arc<dyn Handover>, listeners: Vec<Arc<dyn Listener>>) -> Self {
-        Self { db, handover, listeners, in_flight: InFlight::default() }
+        let store = Store { db, handover, listeners };
+        let shared = store.handover.shares_transactions().then(|| {
+            let store = store.clone();
+            Shared::new(QUOTES_TOGETHER_MAX, move |calls| {
+                let store = store.clone();
+                async move { store.store_all(calls).await }
+            })
+        });
+        Self { store, shared, in_flight: InFlight::default() }
     }
 
     /// Stores the news of what becomes of quotes.
     #[must_use]
     pub fn relay(&self) -> Relay {
-        self.handover.relay()
+        self.store.handover.relay()
     }
 
     /// Stores `new_quotes` and everything that belongs to them, all or nothing.
@@ -108,94 +124,56 @@ impl Submission {
         key: Option<&ClientKey>,
         trace_context: Option<String>,
     ) -> Result<StoredQuotes, SubmissionError> {
-        let Some(key) = key else {
-            let submitted = self.store(new_quotes, None, trace_context).await?;
-            return Ok(StoredQuotes { quotes: submitted, replayed: false });
+        let _entered = match key {
+            Some(key) => Some(self.in_flight.enter(key).ok_or(SubmissionError::KeyInFlight)?),
+            None => None,
         };
-        let _held = self.in_flight.enter(key).ok_or(SubmissionError::KeyInFlight)?;
-        let sha256 = digest(new_quotes);
-        if let Some(stored) = self.replay(key, &sha256).await? {
-            return Ok(stored);
-        }
-        match self.store(new_quotes, Some((key, &sha256)), trace_context).await {
-            // Another process stored the same key first: ours waited for its commit and was rolled back. Or our own commit is
-            // done, and the answer to it was lost.
-            Err(SubmissionError::Database(error)) if is_unique_violation(&error) || may_be_done(&error) => {
-                let stored = self.replay(key, &sha256).await;
-                if is_unique_violation(&error) {
-                    stored?.ok_or(SubmissionError::Database(error))
-                } else {
-                    stored.ok().flatten().ok_or(SubmissionError::Database(error))
-                }
+        let key = key.map(|key| (key.clone(), digest(new_quotes)));
+        let call = Call { new_quotes: new_quotes.to_vec(), key, trace_context };
+        for _ in 0..KEY_TRIES_MAX {
+            let error = match self.store(call.clone()).await {
+                Ok(Stored::New(submitted)) => return Ok(self.committed(submitted).await),
+                Ok(Stored::KeyTaken) => None,
+                // Our own commit may be done, and the answer to it lost.
+                Err(SubmissionError::Database(error)) if may_be_done(&error) => Some(error),
+                Err(error) => return Err(error),
+            };
+            let stored = match &call.key {
+                Some((key, sha256)) => self.replay(key, sha256).await,
+                None => Ok(None),
+            };
+            match (stored, error) {
+                (Ok(Some(stored)), _) => return Ok(stored),
+                (Err(SubmissionError::KeyReused), _) => return Err(SubmissionError::KeyReused),
+                (_, Some(error)) => return Err(error.into()),
+                (stored, None) => stored.map(drop)?,
             }
-            stored => Ok(StoredQuotes { quotes: stored?, replayed: false }),
         }
+        Err(SubmissionError::KeyInFlight)
     }
 
-    async fn store(
-        &self,
-        new_quotes: &[NewQuote],
-        key: Option<(&ClientKey, &str)>,
-        trace_context: Option<String>,
-    ) -> Result<Vec<Quote>, SubmissionError> {
-        let (run, trace_context) = (&Run::default(), &trace_context);
-        let stored = self.db.transaction(|txn| {
-            Box::pin(async move {
-                // Run again, because the run before was rolled back.
-                self.rolled_back(run).await;
-                let at = self.db.now(&*txn).await?;
-                let mut ids = clock::ids(at);
-                let quotes = new_quotes
-                    .iter()
-                    .map(|new_quote| quote(new_quote, self.handover.destination().name(), ids(), at))
-                    .collect();
-                let submitted = Submitted { quotes, trace_context: trace_context.clone(), at };
-                run.begins(&submitted);
-                if let Some((key, sha256)) = key {
-                    // First, so that a second call with the same key waits here before it has stored anything.
-                    store_key(&txn, key, sha256, &submitted).await?;
-                }
-                quotes::insert(&txn, &submitted.quotes).await?;
-                self.handover.before_commit(&txn, std::slice::from_ref(&submitted)).await?;
-                for listener in &self.listeners {
-                    listener.before_commit(&txn, &submitted).await?;
-                }
-                crash::point("before-commit");
-                run.commits();
-                Ok(submitted)
-            })
-        });
-        let submitted = match stored.await {
-            Ok(submitted) => submitted,
-            Err(error) => {
-                if !run.may_be_committed() {
-                    self.rolled_back(run).await;
-                }
-                return Err(error);
-            }
+    /// Stores `call` together with those that come while others are under way, or alone.
+    async fn store(&self, call: Call) -> Result<Stored, SubmissionError> {
+        let Some(shared) = &self.shared else {
+            return self.store.store_all(vec![call]).await.pop().unwrap_or_else(unanswered);
         };
-        // The process may die here: the client has no answer, the quote has its event, and the worker finds it.
-        crash::point("after-commit");
+        let quotes = call.new_quotes.len();
+        shared.call(call, quotes).await.unwrap_or_else(|_| unanswered())
+    }
+
+    /// What follows a commit.
+    async fn committed(&self, submitted: Submitted) -> StoredQuotes {
         metrics::quotes_submitted(submitted.quotes.len() as u64);
-        self.handover.after_commit(&submitted).await;
-        for listener in &self.listeners {
+        self.store.handover.after_commit(&submitted).await;
+        for listener in &self.store.listeners {
             listener.after_commit(&submitted).await;
         }
-        Ok(submitted.quotes)
-    }
-
-    /// Notifies the listeners that the submission of `run` was rolled back, if it began one.
-    async fn rolled_back(&self, run: &Run) {
-        if let Some(submitted) = run.take() {
-            for listener in &self.listeners {
-                listener.after_rollback(&submitted).await;
-            }
-        }
+        StoredQuotes { quotes: submitted.quotes, replayed: false }
     }
 
     /// The answer of the first call with `key`, if there was one.
     async fn replay(&self, key: &ClientKey, sha256: &str) -> Result<Option<StoredQuotes>, SubmissionError> {
-        let db = self.db.connection();
+        let db = self.store.db.connection();
         let id = (key.scope.clone(), key.key.clone());
         let Some(stored) = idempotency_key::Entity::find_by_id(id).one(db).await? else {
             return Ok(None);
@@ -212,36 +190,8 @@ impl Submission {
     }
 }
 
-async fn store_key(
-    txn: &DatabaseTransaction,
-    key: &ClientKey,
-    sha256: &str,
-    submitted: &Submitted,
-) -> Result<(), DbErr> {
-    let ids: Vec<_> = submitted.quotes.iter().map(|quote| quote.id).collect();
-    let row = idempotency_key::ActiveModel {
-        scope: Set(key.scope.clone()),
-        key: Set(key.key.clone()),
-        request_sha256: Set(sha256.into()),
-        quote_ids: Set(json!(ids)),
-        created_at: Set(submitted.at),
-    };
-    idempotency_key::Entity::insert(row).exec_without_returning(txn).await.map(drop)
-}
-
-fn quote(new_quote: &NewQuote, destination: &str, id: Uuid, at: DateTime<Utc>) -> Quote {
-    Quote {
-        id,
-        customer_id: new_quote.customer_id().into(),
-        currency: new_quote.currency().into(),
-        amount_minor: new_quote.amount_minor(),
-        lines: json!(new_quote.lines()),
-        destination: destination.into(),
-        status: Status::Pending,
-        status_reason: None,
-        submitted_at: at,
-        updated_at: at,
-    }
+fn unanswered() -> Result<Stored, SubmissionError> {
+    Err(SubmissionError::Database(DbErr::Custom("the transaction ended without a result".into())))
 }
 
 /// Of the values, not of the bytes: white space and the order of fields do not make another submission.
@@ -252,8 +202,4 @@ fn digest(new_quotes: &[NewQuote]) -> String {
 /// Whether a transaction that failed with `error` may have been committed: its session was lost.
 fn may_be_done(error: &DbErr) -> bool {
     matches!(error, DbErr::Exec(_)) && kind(error) == Kind::Unavailable
-}
-
-fn is_unique_violation(error: &DbErr) -> bool {
-    matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
