@@ -32,7 +32,7 @@ async fn a_transaction_in_which_a_statement_failed_stores_nothing(outbox: TestOu
     let now = outbox.db.now(&*txn).await.unwrap();
     let change = change([stored.aggregate_id], &[Status::Pending], Status::Cancelled, None, now);
     change.exec(&*txn).await.unwrap();
-    let failed = quotes::insert(&txn, &[outbox.quote(stored.aggregate_id).await]).await.unwrap_err();
+    let failed = quotes::insert(&txn, [outbox.quote(stored.aggregate_id).await].iter()).await.unwrap_err();
     assert!(quotes::status(&*txn, stored.aggregate_id).await.is_err(), "no statement follows one that failed");
     let committed = txn.commit().await.unwrap_err();
     assert_eq!(committed.to_string(), failed.to_string());
@@ -58,8 +58,8 @@ async fn a_commit_whose_caller_goes_away_is_done_or_not_as_a_whole(outbox: TestO
     for patience in (0..60_u64).map(|n| Duration::from_micros(n * 50)) {
         let txn = db.begin().await.unwrap();
         let now = db.now(&*txn).await.unwrap();
-        quotes::insert(&txn, &[a_stored_quote(now)]).await.unwrap();
-        quotes::insert(&txn, &[a_stored_quote(now)]).await.unwrap();
+        quotes::insert(&txn, [a_stored_quote(now)].iter()).await.unwrap();
+        quotes::insert(&txn, [a_stored_quote(now)].iter()).await.unwrap();
         timeout(patience, txn.commit()).await.ok();
         let stored = count(&outbox.db).await;
         assert!(stored.is_multiple_of(2), "{stored} are stored of quotes that came in twos");
@@ -98,11 +98,11 @@ async fn a_transaction_whose_session_is_cut_before_its_commit_is_run_again(engin
             let db = &db;
             Box::pin(async move {
                 let now = db.now(&*txn).await?;
-                quotes::insert(&txn, &[a_stored_quote(now)]).await?;
+                quotes::insert(&txn, [a_stored_quote(now)].iter()).await?;
                 if runs.fetch_add(1, Ordering::Relaxed) == 0 {
                     proxy.cut();
                 }
-                quotes::insert(&txn, &[a_stored_quote(now)]).await
+                quotes::insert(&txn, [a_stored_quote(now)].iter()).await
             })
         })
         .await;
