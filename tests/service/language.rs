@@ -57,7 +57,9 @@ fn check(place: &Path, found: &mut Vec<String>) {
         return;
     }
     let text = fs::read_to_string(&path).unwrap();
-    found.extend(AVOIDED.iter().filter(|phrase| contains(&text, phrase)).map(|phrase| format!("{place:?}: {phrase}")));
+    found.extend(
+        AVOIDED.iter().filter(|phrase| contains(&text, phrase)).map(|phrase| format!("{}: {phrase}", place.display())),
+    );
 }
 
 /// Whether `phrase` is in `text` as whole words; comment marks and line breaks count as blanks.
