@@ -73,41 +73,21 @@ pub fn register_destination(destination: &'static str) {
 
 fn describe() {
     describe_counter!("feebox_quotes_submitted_total", Unit::Count, "Quotes stored");
-    describe_histogram!(
-        "feebox_submission_seconds",
-        Unit::Seconds,
-        "Time from the arrival of a submission to its commit"
-    );
+    describe_histogram!("feebox_submission_seconds", Unit::Seconds, "Time from a submission's arrival to its commit");
     describe_counter!("feebox_deliveries_total", Unit::Count, "Delivery attempts, by outcome");
     describe_histogram!("feebox_delivery_seconds", Unit::Seconds, "Duration of delivery attempts");
     describe_gauge!("feebox_outbox_events", Unit::Count, "Events in the outbox, by status");
     describe_gauge!("feebox_outbox_oldest_due_seconds", Unit::Seconds, "How long the oldest due event has been due");
-    describe_histogram!(
-        "feebox_fee_lag_seconds",
-        Unit::Seconds,
-        "Time from the submission of a quote to its fee record"
-    );
+    describe_histogram!("feebox_fee_lag_seconds", Unit::Seconds, "Time from a quote's submission to its fee record");
     describe_gauge!("feebox_circuit_open", Unit::Count, "1 while the destination's circuit breaker is open");
     describe_gauge!("feebox_worker_limit", Unit::Count, "Limit of concurrent deliveries of this process");
     describe_gauge!("feebox_in_flight", Unit::Count, "Concurrent deliveries of this process");
-    describe_counter!(
-        "feebox_lease_lost_total",
-        Unit::Count,
-        "Delivery results discarded because the lease had expired"
-    );
-    describe_counter!(
-        "feebox_compensations_total",
-        Unit::Count,
-        "Attempts to cancel a quote whose destination refused it, by result"
-    );
+    describe_counter!("feebox_lease_lost_total", Unit::Count, "Results discarded because their lease had expired");
+    describe_counter!("feebox_compensations_total", Unit::Count, "Cancellations after a refused call, by result");
     describe_gauge!("feebox_stale_quotes", Unit::Count, "Quotes pending for longer than sweeper.stale_after");
     describe_counter!("feebox_database_statements_total", Unit::Count, "SQL statements sent, without BEGIN and COMMIT");
     describe_gauge!("feebox_promise_violations", Unit::Count, "Broken promises found by the last audit");
-    describe_counter!(
-        "feebox_log_lines_lost_total",
-        Unit::Count,
-        "Log lines that could not be written to standard error"
-    );
+    describe_counter!("feebox_log_lines_lost_total", Unit::Count, "Log lines not written to standard error");
     describe_counter!("feebox_accept_errors_total", Unit::Count, "Failures to accept a connection");
     describe_counter!("feebox_task_panics_total", Unit::Count, "Panics of background tasks, which are restarted");
 }

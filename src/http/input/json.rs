@@ -55,17 +55,11 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let media_type = text(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
-        return Err(Problem::new(
-            Kind::UnsupportedMediaType,
-            "the body is not sent as JSON; add Content-Type: application/json",
-        ));
+        return Err(Problem::new(Kind::UnsupportedMediaType, "add the header Content-Type: application/json"));
     }
     match text(header::CONTENT_ENCODING) {
         None | Some("identity") => Ok(()),
-        Some(_) => Err(Problem::new(
-            Kind::UnsupportedMediaType,
-            "compressed bodies are not supported; send the body without Content-Encoding",
-        )),
+        Some(_) => Err(Problem::new(Kind::UnsupportedMediaType, "compressed bodies are not supported")),
     }
 }
 
