@@ -232,7 +232,7 @@ async fn start_http(
         http::worker_router(parts.db.clone(), metrics, parts.health.clone())
     };
     let (door, drain, sender) =
-        (http::Door::new(listener, connections_max), parts.signals.drain.clone(), strategy.sender.clone());
+        (http::HttpServer::new(listener, connections_max), parts.signals.drain.clone(), strategy.sender.clone());
     tasks.spawn("http", move || {
         let (door, router, drain, sender) = (door.clone(), router.clone(), drain.clone(), sender.clone());
         async move {

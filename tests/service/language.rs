@@ -22,24 +22,29 @@ const AVOIDED: &[&str] = &[
     "a wait that outlives",
     "for ever and a day",
     "nobody has",
+    "tell of",
+    "tells of",
+    "told of",
+    "told apart",
+    "does not stand so",
+    "stands so that",
+    "stands twice",
+    "no json or",
+    "is no json",
+    "costs probes not attempts",
+    "what it came to",
+    "an attempt came to",
+    "whatever it came to",
+    "comes back to life",
+    "come back to life",
+    "hears of",
+    "of the settings none",
+    "mending",
 ];
 
 /// Files and folders that are checked.
-const CHECKED: &[&str] = &[
-    "README.md",
-    "CHANGELOG.md",
-    "CONTRIBUTING.md",
-    "config",
-    "docs",
-    "src/lab",
-    "src/operator",
-    "src/quotes",
-    "src/strategy",
-    "src/submission",
-    "src/sweeper.rs",
-    "benches",
-    "examples",
-];
+const CHECKED: &[&str] =
+    &["README.md", "README.ko.md", "CHANGELOG.md", "CONTRIBUTING.md", "config", "docs", "src", "benches", "examples"];
 
 #[test]
 fn avoided_phrases_do_not_come_back() {

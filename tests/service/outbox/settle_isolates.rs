@@ -96,7 +96,7 @@ async fn a_fee_that_cannot_be_stored_leaves_its_quote_to_an_operators_retry(outb
 }
 
 async fn a_result_that_breaks_a_constraint_is_found_among_others(outbox: TestOutbox) {
-    one_among_many(outbox, Trouble::Constraint, "a constraint does not allow a value").await;
+    one_among_many(outbox, Trouble::Constraint, "a value violates a constraint").await;
 }
 
 async fn a_result_that_fails_for_an_unknown_reason_is_found_among_others(outbox: TestOutbox) {
