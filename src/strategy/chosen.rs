@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-
 use super::{AfterCommit, BeforeCommitAsync, Compensation, InTransaction, Sender, Target};
 use crate::{
     database::Database,
@@ -12,6 +10,7 @@ use crate::{
     relay::Relay,
     settings::{Settings, Strategy},
     submission::{Listener, OutboxRecorder},
+    worker::Signal,
 };
 
 /// How long a record may take at most while a transaction waits for it: it has failed before the submission gives up.
@@ -39,18 +38,18 @@ pub enum StrategyError {
     Kafka(#[from] crate::destination::KafkaClientError),
 }
 
-/// The design of `submission.strategy`; `settled` is told after each quote that it settles.
+/// The design of `submission.strategy`; it sends `settled` after each quote that it settles.
 ///
 /// # Errors
 /// The client of its destination cannot be built.
-pub fn chosen(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> Result<Chosen, StrategyError> {
+pub fn chosen(settings: &Settings, db: &Database, settled: &Signal) -> Result<Chosen, StrategyError> {
     if settings.submission.strategy == Strategy::Outbox {
         return Ok(Chosen { listener: Arc::new(OutboxRecorder), sender: None });
     }
     let retry = RetryPolicy::new(settings.retry.clone());
     let (target, calls_max) = (target(settings)?, settings.worker.concurrency);
     let relay = Relay::new(settings);
-    let sender = Sender::new(db.clone(), target, retry.clone(), calls_max, Arc::clone(settled))
+    let sender = Sender::new(db.clone(), target, retry.clone(), calls_max, settled.clone())
         .relaying(relay)
         .capping_retry_after(settings.fee_server.retry_after_max);
     let listener: Arc<dyn Listener> = match settings.submission.strategy {
@@ -59,7 +58,7 @@ pub fn chosen(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> Resu
         Strategy::BeforeCommitAsync => Arc::new(BeforeCommitAsync::new(sender.clone())),
         Strategy::AfterCommit => {
             let destination = sender.destination();
-            let compensation = || Compensation::new(db.clone(), destination, retry, Arc::clone(settled), relay);
+            let compensation = || Compensation::new(db.clone(), destination, retry, settled.clone(), relay);
             Arc::new(AfterCommit::new(sender.clone(), settings.submission.compensate.then(compensation)))
         }
     };

@@ -1,8 +1,6 @@
 //! Taking a quote back that its destination did not take.
 
-use std::sync::Arc;
-
-use tokio::{sync::Notify, time::sleep};
+use tokio::time::sleep;
 
 use super::sender::Sending;
 use crate::{
@@ -12,6 +10,7 @@ use crate::{
     relay::{News, Relay, What},
     submission::{CancelError, cancel},
     telemetry::metrics,
+    worker::Signal,
 };
 
 /// How often a compensation is tried before it is left to the sweeper.
@@ -23,8 +22,8 @@ const ATTEMPTS_MAX: i32 = 10;
 pub struct Compensation {
     db: Database,
     retry: RetryPolicy,
-    /// Told to everybody who waits after a quote was settled.
-    settled: Arc<Notify>,
+    /// Sent after a quote was settled.
+    settled: Signal,
     relay: Relay,
     /// Whom the calls are made to.
     destination: &'static DestinationName,
@@ -38,7 +37,7 @@ impl Compensation {
         db: Database,
         destination: &'static DestinationName,
         retry: RetryPolicy,
-        settled: Arc<Notify>,
+        settled: Signal,
         relay: Relay,
     ) -> Self {
         Self { db, retry, settled, relay, destination }
@@ -51,7 +50,7 @@ impl Compensation {
             match self.once(sending, &reason, may_have_reached).await {
                 Ok(true) => {
                     metrics::compensation("cancelled");
-                    self.settled.notify_waiters();
+                    self.settled.send();
                     return tracing::warn!(%quote, reason, may_have_reached, "compensated: the quote is cancelled");
                 }
                 Ok(false) => {

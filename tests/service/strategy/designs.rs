@@ -12,9 +12,9 @@ use feebox::settings::{self, Settings, Sources, SweepAction};
 use feebox::strategy::{self, Chosen};
 use feebox::submission::{Listener, ListenerError, Submission, SubmissionError, Submitted};
 use feebox::sweeper::sweep;
+use feebox::worker::Signal;
 use reqwest::StatusCode;
 use sea_orm::{ConnectionTrait, EntityTrait};
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::support::{Engine, TestOutbox, eventually, new_quote, on_each_engine};
@@ -228,7 +228,7 @@ impl Design {
         ];
         overrides.extend(settings[1..].iter().filter_map(|setting| setting.split_once('=')));
         let settings = Settings::load(&Sources::overrides(overrides)).unwrap();
-        let chosen = strategy::chosen(&settings, &outbox.db, &Arc::<Notify>::default()).unwrap();
+        let chosen = strategy::chosen(&settings, &outbox.db, &Signal::default()).unwrap();
         let listeners = vec![Arc::clone(&chosen.listener)];
         let submission = Submission::new(outbox.db.clone(), listeners.clone()).relaying(Relay::new(&settings));
         Design { submission, listeners, outbox: outbox.db.clone(), settings, chosen, fee_server }
