@@ -19,7 +19,7 @@ mod quotes;
 mod reason;
 mod serve;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -27,13 +27,17 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    database::Database, settings, submission::Submission, supervision::Health, wakeup::Wakeup, worker::Signals,
+    database::Database,
+    settings,
+    submission::Submission,
+    supervision::Health,
+    wakeup::Wakeup,
+    worker::{Signal, Signals},
 };
 
 use access::Access;
@@ -53,7 +57,7 @@ pub struct AppState {
     db: Database,
     access: Access,
     metrics: PrometheusHandle,
-    settled: Arc<Notify>,
+    settled: Signal,
     wakeup: Wakeup,
     drain: CancellationToken,
     stale_after: Duration,
@@ -79,7 +83,7 @@ impl AppState {
         metrics: PrometheusHandle,
         signals: &Signals,
     ) -> Self {
-        let (settled, drain) = (Arc::clone(&signals.settled), signals.drain.clone());
+        let (settled, drain) = (signals.settled.clone(), signals.drain.clone());
         let (access, wakeup, health) = (Access::new(access), Wakeup::default(), Health::default());
         Self { submission, db, access, metrics, settled, wakeup, drain, stale_after: STALE_AFTER_DEFAULT, health }
     }

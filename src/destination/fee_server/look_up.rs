@@ -1,4 +1,4 @@
-//! Asking the fee server whether it has a fee for a quote, after an attempt of which nobody knows what came.
+//! Asking the fee server whether it has a fee for a quote, after an attempt whose outcome is unknown.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -23,17 +23,17 @@ const LIST_LENGTH_MAX: usize = 1024 * 1024;
 /// The most pages that are read of a server which lists other quotes' fees, too.
 const PAGES_MAX: usize = 100;
 
-/// What a look-up tells.
+/// The result of a look-up.
 pub(super) enum LookUp<R> {
-    /// The fee exists. With the HTTP status of the answer.
+    /// The fee exists; with the HTTP status of the answer.
     Found(u16, Fee),
-    /// It does not, or the server has no look-up.
+    /// It does not exist, or the server has no look-up.
     None,
-    /// It stays unknown.
+    /// Whether it exists stays unknown.
     Failed(Outcome<R>),
 }
 
-/// Whether the server was seen to have look-ups. Then a 404 comes from something in between.
+/// Whether the server has answered a look-up with a list. Then a 404 comes from a proxy in between.
 #[derive(Debug, Default)]
 pub(super) struct Seen(AtomicBool);
 
@@ -68,7 +68,7 @@ impl FeeServer {
                 Page::Next(next) => cursor = Some(next),
             }
         }
-        LookUp::Failed(Outcome::Unknown("look-up: a list without an end".into()))
+        LookUp::Failed(Outcome::Unknown("look-up: an endless list".into()))
     }
 
     fn read_page<R>(&self, expected: &Expectation, answer: &Answer) -> Page<R> {
@@ -91,8 +91,8 @@ impl FeeServer {
             next: Option<String>,
         }
         let list: Result<Fees, _> = match answer.kind() {
-            Kind::Json => parse(answer.json()).map_err(|why| format!("no list of fees ({why})")),
-            _ => Err("no list of fees".into()),
+            Kind::Json => parse(answer.json()).map_err(|why| format!("not a list of fees ({why})")),
+            _ => Err("not a list of fees".into()),
         };
         let found = list.map_err(Unusable::List).and_then(|list| {
             self.lists_seen.0.store(true, Ordering::Relaxed);
@@ -108,7 +108,7 @@ impl FeeServer {
     }
 }
 
-/// A look-up that failed tells nothing about the fee: what it is about stays unknown.
+/// A failed look-up says nothing about the fee: the outcome stays unknown.
 pub(super) fn still_unknown<R>(outcome: Outcome<R>) -> Outcome<R> {
     match outcome {
         Outcome::Retry(error) | Outcome::Unknown(error) | Outcome::Refused(error) | Outcome::Broken(error) => {

@@ -42,7 +42,7 @@ pub(super) async fn cancel(
     let operator = Operator { name: &caller.name, reason: reason.as_deref() };
     let event = operator::cancel(&state.db, state.submission.relay(), operator, id).await?;
     // The quote may now be cancelled, and an event that voids its fee may be due.
-    state.settled.notify_waiters();
+    state.settled.send();
     state.wakeup.wake();
     Ok(Json(event.into()))
 }

@@ -50,7 +50,7 @@ pub(super) async fn cancel(
     } else {
         state.submission.cancel(id, reason, trace).await?;
     }
-    state.settled.notify_waiters();
+    state.settled.send();
     let found = quotes::get(state.db.connection(), id).await?.ok_or(CancelError::NotFound)?;
     view::Quote::with_fee(found).map(Json)
 }

@@ -1,6 +1,6 @@
 //! Waiting until a quote is no longer pending.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use sea_orm::DbErr;
 use tokio::time::{Instant, sleep_until};
@@ -20,15 +20,14 @@ pub(super) async fn until_not_pending(state: &AppState, id: Uuid, limit: Duratio
     let deadline = Instant::now() + limit;
     let mut pause = PAUSE_MIN;
     loop {
-        // Registered before the poll, so that no notification between the poll and the pause is missed.
-        let mut settled = pin!(state.settled.notified());
-        settled.as_mut().enable();
+        // Registered before the poll, so that no signal between the poll and the pause is missed.
+        let mut settled = state.settled.listen();
         let is_pending = quotes::status(state.db.connection(), id).await? == Some(Status::Pending);
         if !is_pending || Instant::now() >= deadline {
             return Ok(());
         }
         tokio::select! {
-            () = settled => {}
+            () = settled.heard() => {}
             () = sleep_until(deadline.min(Instant::now() + pause)) => pause = PAUSE_MAX.min(pause * 2),
             () = state.drain.cancelled() => return Ok(()),
         }

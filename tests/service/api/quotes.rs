@@ -131,7 +131,7 @@ async fn waiting_ends_as_soon_as_this_process_settles_the_quote() {
     let waiting = tokio::spawn(api.request(Method::GET, &format!("/v1/quotes/{id}?wait=30")).send());
     tokio::time::sleep(Duration::from_millis(600)).await;
     confirm(&api).await;
-    api.signals.settled.notify_waiters();
+    api.signals.settled.send();
     let quote: Value = waiting.await.unwrap().unwrap().json().await.unwrap();
     assert_eq!(quote["status"], "confirmed");
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());

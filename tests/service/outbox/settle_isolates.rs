@@ -161,7 +161,7 @@ async fn a_result_that_cannot_be_stored_drops_no_delivery_in_the_air(outbox: Tes
         // The first one's lease ends while the second is in the air.
         tokio::time::sleep(Duration::from_secs(1)).await;
         outbox.submit(1).await;
-        signals.wake.notify_one();
+        signals.wake.send();
         tokio::time::sleep(Duration::from_millis(1_300)).await;
         told.cancel();
     };
