@@ -80,6 +80,12 @@ macro_rules! name {
             }
         }
 
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.into_owned()
+            }
+        }
+
         // A label of a metric, without a copy if the name is static.
         impl From<$name> for metrics::SharedString {
             fn from(name: $name) -> Self {
