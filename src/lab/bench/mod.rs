@@ -46,7 +46,7 @@ pub struct Bench {
     pub events: usize,
     /// Calls in flight while it is drained.
     pub concurrency: usize,
-    /// Where files go.
+    /// Where `bench.json`, `bench.md` and the processes' logs go.
     pub out: PathBuf,
 }
 
@@ -78,7 +78,10 @@ impl Bench {
                 }
             }
         }
-        Ok(Report::of(&samples))
+        let report = Report::of(&samples);
+        std::fs::write(out.join("bench.json"), serde_json::to_string_pretty(&report)?)?;
+        std::fs::write(out.join("bench.md"), format!("{report}\n"))?;
+        Ok(report)
     }
 
     /// Those that are measured, the measure of the others first.

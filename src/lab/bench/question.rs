@@ -197,7 +197,7 @@ async fn idle(stage: &Stage, time: Duration) -> anyhow::Result<Option<Sample>> {
     if !stage.is_postgres() {
         return Ok(None);
     }
-    // Ticks are told apart: one an hour.
+    // Ticks are not counted: there is one an hour.
     let worker = stage.start("worker", &["worker.schedule=0 0 * * * *".to_owned()]).await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (before, cpu) = (stage.number(COUNTED).await?, worker.cpu_seconds());
