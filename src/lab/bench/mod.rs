@@ -64,8 +64,7 @@ impl Bench {
                 for round in 1..=self.rounds {
                     for (place, contestant) in self.contestants()?.iter().enumerate() {
                         let stage =
-                            Stage::prepare(&format!("{place}_{round}"), server, &self.binary(contestant)?, &out)
-                                .await?;
+                            Stage::prepare(&format!("{place}_{round}"), server, &binary(contestant)?, &out).await?;
                         let sample = question.ask(self, contestant, &stage).await;
                         stage.clear().await?;
                         let what = || format!("{question:?} by {} on {}", contestant.name(), kind(server));
@@ -90,13 +89,13 @@ impl Bench {
         let beside = self.beside.clone().map(|binary| Contestant::Feebox { name: "beside", binary });
         Ok([Contestant::ByHand, Contestant::ByHandTogether].into_iter().chain(beside).chain([own]).collect())
     }
+}
 
-    /// Whose schema a contestant finds.
-    fn binary(&self, contestant: &Contestant) -> anyhow::Result<PathBuf> {
-        match contestant {
-            Contestant::Feebox { binary, .. } => Ok(Path::new(binary).canonicalize()?),
-            Contestant::ByHand | Contestant::ByHandTogether => Ok(std::env::current_exe()?),
-        }
+/// Whose schema a contestant finds.
+fn binary(contestant: &Contestant) -> anyhow::Result<PathBuf> {
+    match contestant {
+        Contestant::Feebox { binary, .. } => Ok(Path::new(binary).canonicalize()?),
+        Contestant::ByHand | Contestant::ByHandTogether => Ok(std::env::current_exe()?),
     }
 }
 
