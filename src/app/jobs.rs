@@ -19,13 +19,20 @@ const VIOLATIONS_LOGGED_MAX: u64 = 20;
 /// All jobs.
 pub(super) fn jobs(parts: &Parts) -> Result<Vec<Upkeep>, CronError> {
     let own = || parts.clone();
-    let jobs: [Box<dyn Job>; 4] =
-        [Box::new(RepairFutureTimes(own())), Box::new(Prune(own())), Box::new(Sweep(own())), Box::new(Audit(own()))];
+    let jobs: [Box<dyn Job>; 5] = [
+        Box::new(RepairFutureTimes(own())),
+        Box::new(Park(own())),
+        Box::new(Prune(own())),
+        Box::new(Sweep(own())),
+        Box::new(Audit(own())),
+    ];
     jobs.into_iter().map(|job| Upkeep::new(parts.db.clone(), parts.name.clone(), job)).collect()
 }
 
 /// Makes due what a clock that ran ahead has put off beyond all settings.
 struct RepairFutureTimes(Parts);
+/// Parks events that wait for an earlier one.
+struct Park(Parts);
 /// Deletes what retention no longer keeps.
 struct Prune(Parts);
 /// Finds quotes that stay pending.
@@ -53,6 +60,22 @@ impl Job for RepairFutureTimes {
             self.0.signals.wake.send();
         }
         Ok(count(due + leases))
+    }
+}
+
+#[async_trait]
+impl Job for Park {
+    fn name(&self) -> &'static str {
+        "parking"
+    }
+
+    /// No setting: claims read what waits until it is parked.
+    fn schedule(&self) -> &'static str {
+        "*/20 * * * * *"
+    }
+
+    async fn run(&self) -> Result<i64, DbErr> {
+        outbox::park(&self.0.db).await.map(count)
     }
 }
 

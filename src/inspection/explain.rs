@@ -217,7 +217,10 @@ impl Explanation {
             sentences.push(sentence);
         }
         if event.due_at > now {
-            sentences.push(self.why_later(event));
+            // Behind an earlier event it is parked, and due when that one ends.
+            if self.waiting_for.is_none() {
+                sentences.push(self.why_later(event));
+            }
         } else if sentences.is_empty() {
             sentences.push(format!("It has been due since {}; the next run of a worker takes it.", time(event.due_at)));
         }

@@ -12,6 +12,7 @@ use super::{
     destinations::{Blame, DestinationHealth},
     ended::{self, Ended},
     locked::locked,
+    parking::unpark,
 };
 use crate::{
     clock::{Clock, after},
@@ -128,6 +129,11 @@ pub async fn settle<R: Receipt>(
     }
     ended::mark_delivered(txn, &delivered, now).await?;
     ended::write_down(txn, failed).await?;
+    let ended = attempts.iter().zip(&settled).filter(|(attempt, disposition)| {
+        let is_over = matches!(disposition, Disposition::Delivered | Disposition::Cancelled);
+        is_over && rows.get(&attempt.event.id).is_some_and(|row| row.followed)
+    });
+    unpark(txn, destination.as_str(), ended.map(|(attempt, _)| attempt.event.aggregate_id), now).await?;
     health.save(txn, destination, failures_counted).await?;
     Ok(SettleReport { dispositions: settled, unblocks_others, at: now })
 }

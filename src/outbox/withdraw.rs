@@ -6,7 +6,7 @@ use entity::outbox_event::{ActiveModel, Column, Entity, Model, Status};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::DestinationName;
+use super::{DestinationName, parking::unpark};
 use crate::database::DatabaseTransaction;
 
 /// What was found when the events of an aggregate were withdrawn.
@@ -57,6 +57,7 @@ pub async fn give_up(txn: &DatabaseTransaction, id: Uuid, now: DateTime<Utc>) ->
         return Ok(None);
     };
     end(txn, &event, now).await?;
+    unpark(txn, &event.destination, [event.aggregate_id], now).await?;
     Ok(Some(event))
 }
 

@@ -7,6 +7,7 @@ mod claim;
 mod forbidden;
 mod model;
 mod order;
+mod parking;
 mod rescue;
 mod retention;
 mod retry;

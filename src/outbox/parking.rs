@@ -1,0 +1,134 @@
+//! Events that wait for an earlier one of their aggregate are parked, so that claims do not read them again and again: a
+//! thousand of them at the head of the queue, behind dead events for example, would be read by each claim.
+//!
+//! A parked event is due only in an hour. What ends the earlier event makes it due at once, in the same transaction.
+
+use std::{collections::HashSet, time::Duration};
+
+use chrono::{DateTime, Utc};
+use entity::{
+    destination,
+    outbox_event::{ActiveModel, Column, Entity, Status},
+};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, LockBehavior, LockType},
+};
+use uuid::Uuid;
+
+use super::claim::{an_earlier_unfinished_event, status_in};
+use crate::{
+    clock::after,
+    database::{Database, DatabaseTransaction, found_status, padded},
+};
+
+/// So many events at the head of the queue are looked at.
+const HEAD: u64 = 1_000;
+/// Should what ends the earlier event ever forget it, a parked event comes back by itself.
+const PARKED_FOR: Duration = Duration::from_hours(1);
+
+/// Parks events at the heads of all queues that wait for an earlier one; returns how many.
+///
+/// # Errors
+/// Any database error; what was parked before stays parked.
+pub async fn park(db: &Database) -> Result<u64, DbErr> {
+    let mut parked = 0;
+    for destination in destination::Entity::find().all(db.connection()).await? {
+        let name = destination.name.as_str();
+        loop {
+            let some = db.transaction(|txn| Box::pin(async move { park_head(&txn, db, name).await })).await?;
+            parked += some;
+            // Behind those that were parked others are at the head now.
+            if some == 0 {
+                break;
+            }
+        }
+    }
+    Ok(parked)
+}
+
+async fn park_head(txn: &DatabaseTransaction, db: &Database, destination: &str) -> Result<u64, DbErr> {
+    let now = db.now(txn).await?;
+    let head: Vec<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Destination.eq(destination))
+        .filter(status_in(&[Status::Pending]))
+        .filter(Column::DueAt.lte(now))
+        .order_by_asc(Column::DueAt)
+        .order_by_asc(Column::Id)
+        .limit(HEAD)
+        .into_tuple()
+        .all(txn)
+        .await?;
+    if head.is_empty() {
+        return Ok(0);
+    }
+    let waiting: Vec<(Uuid, Uuid, i32)> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::AggregateId, Column::Sequence])
+        .filter(Column::Id.is_in(padded(head)))
+        .filter(Column::Sequence.gt(1))
+        .filter(Expr::exists(an_earlier_unfinished_event()))
+        .into_tuple()
+        .all(txn)
+        .await?;
+    if waiting.is_empty() {
+        return Ok(0);
+    }
+    // Locked, so that nobody ends an earlier event between here and the commit, and leaves a later one parked for nothing.
+    let earlier: Vec<(Uuid, i32)> = Entity::find()
+        .select_only()
+        .columns([Column::AggregateId, Column::Sequence])
+        .filter(Column::AggregateId.is_in(padded(waiting.iter().map(|(_, aggregate_id, _)| *aggregate_id))))
+        .filter(Column::Destination.eq(destination))
+        .filter(found_status((Entity, Column::Status), [Status::Pending, Status::Leased, Status::Dead]))
+        .order_by_asc(Column::Id)
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .into_tuple()
+        .all(txn)
+        .await?;
+    let earlier: HashSet<_> = earlier.into_iter().collect();
+    let is_behind = |aggregate_id: Uuid, sequence: i32| (1..sequence).any(|it| earlier.contains(&(aggregate_id, it)));
+    let waiting = waiting.into_iter().filter(|(_, aggregate_id, sequence)| is_behind(*aggregate_id, *sequence));
+    let ids: Vec<_> = waiting.map(|(id, ..)| id).collect();
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let later = ActiveModel { due_at: Set(after(now, PARKED_FOR)), ..Default::default() };
+    let parked = Entity::update_many()
+        .set(later)
+        .filter(Column::Id.is_in(padded(ids)))
+        .filter(found_status((Entity, Column::Status), [Status::Pending]))
+        .exec(txn)
+        .await?;
+    Ok(parked.rows_affected)
+}
+
+/// Makes the parked events of `aggregate_ids` for `destination` due, because one before them has ended. Those that wait for a
+/// retry have been attempted, and go on waiting.
+pub(super) async fn unpark(
+    txn: &DatabaseTransaction,
+    destination: &str,
+    aggregate_ids: impl IntoIterator<Item = Uuid>,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    let aggregate_ids = padded(aggregate_ids);
+    if aggregate_ids.is_empty() {
+        return Ok(());
+    }
+    let parked = Condition::all()
+        .add(Column::Sequence.gt(1))
+        .add(Column::Attempts.eq(0))
+        .add(Column::DueAt.gt(now))
+        .add(found_status((Entity, Column::Status), [Status::Pending]));
+    Entity::update_many()
+        .set(ActiveModel { due_at: Set(now), ..Default::default() })
+        .filter(Column::AggregateId.is_in(aggregate_ids))
+        .filter(Column::Destination.eq(destination))
+        .filter(parked)
+        .exec(txn)
+        .await
+        .map(drop)
+}
