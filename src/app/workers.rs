@@ -59,7 +59,7 @@ impl Workers {
     /// A destination's client cannot be built.
     pub fn new(settings: &Settings, db: &Database, name: &str, signals: &Signals) -> Result<Self, StartError> {
         let mut workers = Self { all: Vec::new(), wakes: Vec::new() };
-        let fee_server = FeeServer::new(&settings.fee_server, settings.worker.concurrency)?;
+        let fee_server = FeeServer::new(&settings.fee_server, settings.worker.concurrency)?.sharing(db);
         let relay = Relay::new(settings);
         workers.add(settings, db, name, fee_server.relaying(relay), signals.settled.clone(), signals);
         #[cfg(feature = "kafka")]

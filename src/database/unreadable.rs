@@ -36,8 +36,7 @@ impl<T> Listed<T> {
 }
 
 /// Whether the database answered, and what it answered cannot be read. To try again would bring the same.
-#[must_use]
-pub fn is_unreadable(error: &DbErr) -> bool {
+fn is_unreadable(error: &DbErr) -> bool {
     match error {
         DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } | DbErr::ConvertFromU64(_) => true,
         DbErr::Query(RuntimeErr::SqlxError(error)) | DbErr::Exec(RuntimeErr::SqlxError(error)) => matches!(
@@ -53,20 +52,37 @@ pub fn is_unreadable(error: &DbErr) -> bool {
 ///
 /// # Errors
 /// Those of `work`.
-pub async fn reading<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+async fn reading<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
     caught(work).await.unwrap_or_else(|panic| Err(DbErr::Type(format!("the driver cannot hold a value: {panic}"))))
 }
 
-/// The row `id` of a list, read by itself; `None` if it is gone meanwhile.
+/// The rows that `all` reads at once. If one of them cannot be read, `ids` tells which they are, and `one` reads each by itself:
+/// what cannot be read is named in its place. Rows that are gone meanwhile are left out.
 ///
 /// # Errors
-/// Any database error, but that it cannot be read.
-pub fn listed<T>(id: Uuid, read: Result<Option<T>, DbErr>) -> Result<Option<Listed<T>>, DbErr> {
-    match read {
-        Err(error) if is_unreadable(&error) => {
-            tracing::error!(%id, %error, "a row cannot be read and is left out");
-            Ok(Some(Listed::Unreadable(id)))
-        }
-        read => Ok(read?.map(Listed::Read)),
+/// Any database error, but that a row cannot be read.
+pub async fn read_rows<T, One>(
+    all: impl Future<Output = Result<Vec<T>, DbErr>>,
+    ids: impl Future<Output = Result<Vec<Uuid>, DbErr>>,
+    one: impl Fn(Uuid) -> One,
+) -> Result<Vec<Listed<T>>, DbErr>
+where
+    One: Future<Output = Result<Option<T>, DbErr>>,
+{
+    match reading(all).await {
+        Err(error) if is_unreadable(&error) => {}
+        read => return Ok(read?.into_iter().map(Listed::Read).collect()),
     }
+    let ids = ids.await?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        match reading(one(id)).await {
+            Err(error) if is_unreadable(&error) => {
+                tracing::error!(%id, %error, "a row cannot be read and is left out");
+                found.push(Listed::Unreadable(id));
+            }
+            read => found.extend(read?.map(Listed::Read)),
+        }
+    }
+    Ok(found)
 }

@@ -20,16 +20,6 @@ pub(super) fn parse(cursor: &str) -> Result<Uuid, String> {
     last.ok_or_else(|| "is no cursor; send the `next` of the page before".to_owned())
 }
 
-/// Takes from `found`, read with one more than `limit`, what is beyond, and tells the cursor of the page after it.
-pub(super) fn cut<T>(found: &mut Vec<T>, limit: u64, id: impl Fn(&T) -> Uuid) -> Option<String> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    if found.len() <= limit {
-        return None;
-    }
-    found.truncate(limit);
-    found.last().map(|last| after(id(last)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{Failure, claim::status_in, destinations::without_wrong_clocks};
 use crate::{
     clock::{LEASE_MAX, SKEW_MAX, WAIT_MAX, after, is_beyond},
+    crash,
     database::Database,
 };
 
@@ -172,6 +173,7 @@ async fn change_all(
         }
         let update = Entity::update_many().set(to.clone()).filter(Column::Id.is_in(ids)).filter(beyond.clone());
         changed += update.exec(db.connection()).await?.rows_affected;
+        crash::point("after-bring-back");
     }
 }
 

@@ -16,7 +16,7 @@ use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait,
-    sea_query::{Alias, Expr, Query},
+    sea_query::{Alias, Expr, Query, SelectStatement},
 };
 use uuid::Uuid;
 
@@ -309,16 +309,24 @@ async fn forget_failures(txn: &DatabaseTransaction, name: &str) -> Result<(), Db
         .map(drop)
 }
 
-/// Whether an event of `name` was delivered after `since`, and not after `now`. It reads the events that settled last, from
-/// the index of retention, and no more than [`SETTLED_SEARCHED_MAX`] of them.
+/// Whether an event of `name` was delivered after `since`, and not after `now`.
 async fn delivered_between(
     db: &impl ConnectionTrait,
     name: &str,
     since: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
-    // As the index: partial over both statuses where the database has partial indexes, led by the status on MariaDB.
-    let statuses: &[Status] = match db.get_database_backend() {
+    let question = delivered_lately(db.get_database_backend(), name, since, now);
+    Ok(db.query_one(&question).await?.is_some())
+}
+
+/// The question whether an event of `name` was delivered after `since`, and not after `now`. It reads the events that settled
+/// last, from the index of retention, and no more than [`SETTLED_SEARCHED_MAX`] of them. Public so that databases can be asked for
+/// their plan.
+#[must_use]
+pub fn delivered_lately(backend: DbBackend, name: &str, since: DateTime<Utc>, now: DateTime<Utc>) -> SelectStatement {
+    // As the index is: partial over both where the database has that, and led by the status on MariaDB.
+    let statuses: &[Status] = match backend {
         DbBackend::MySql => &[Status::Delivered],
         _ => &[Status::Delivered, Status::Cancelled],
     };
@@ -333,12 +341,11 @@ async fn delivered_between(
         .limit(SETTLED_SEARCHED_MAX)
         .into_query();
     let lately = Alias::new("lately");
-    let query = Query::select()
+    Query::select()
         .expr(Expr::val(1))
         .from_subquery(last, lately.clone())
         .and_where(Expr::col((lately.clone(), Column::Destination)).eq(name))
         .and_where(Expr::col((lately, Column::Status)).eq(Status::Delivered))
         .limit(1)
-        .to_owned();
-    Ok(db.query_one(&query).await?.is_some())
+        .take()
 }
