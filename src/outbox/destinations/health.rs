@@ -320,9 +320,8 @@ async fn delivered_between(
     Ok(db.query_one(&question).await?.is_some())
 }
 
-/// The question whether an event of `name` was delivered after `since`, and not after `now`. It reads the events that settled
-/// last, from the index of retention, and no more than [`SETTLED_SEARCHED_MAX`] of them. Public so that databases can be asked for
-/// their plan.
+/// The query of [`delivered_between`]. It reads the events that settled last, and no more than [`SETTLED_SEARCHED_MAX`]. Public so
+/// that tests can ask databases for their plans.
 #[must_use]
 pub fn delivered_lately(backend: DbBackend, name: &str, since: DateTime<Utc>, now: DateTime<Utc>) -> SelectStatement {
     // As the index is: partial over both where the database has that, and led by the status on MariaDB.
