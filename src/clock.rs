@@ -1,7 +1,7 @@
-//! The time that decides: what is due, and whose lease holds.
+//! The clock that decides what is due and which leases are valid.
 //!
 //! Invariant: due times and leases are compared on one clock. Hosts that share `PostgreSQL` or `MariaDB` may disagree about
-//! the time, so there the database is asked; an `SQLite` file has one host, whose own clock stamps everything.
+//! the time, so there the database's clock decides. An `SQLite` file has one host, whose own clock stamps everything.
 
 use std::{
     sync::{
@@ -15,14 +15,14 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, sea_query::Expr};
 use uuid::{ContextV7, Timestamp, Uuid};
 
-/// No setting lets a lease, or the wait for a probe, last longer. A time further ahead was stored by a clock that was wrong.
+/// No setting lets a lease, or the wait for a probe, last longer. A time further ahead was stored by a wrong clock.
 pub const LEASE_MAX: Duration = Duration::from_hours(1);
 /// No setting, no `Retry-After` and no operator lets an event or a destination wait longer.
 pub const WAIT_MAX: Duration = Duration::from_hours(7 * 24);
-/// What has happened lies no further ahead: as much as clocks that take over from each other may differ.
+/// The most that clocks which take over from each other may differ. What has happened lies no further ahead.
 pub const SKEW_MAX: Duration = Duration::from_mins(1);
 
-/// Tells the time, cut to microseconds: the precision that all three databases keep.
+/// The time, cut to microseconds: the precision that all three databases keep.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     ahead_microseconds: Arc<AtomicI64>,
@@ -32,21 +32,21 @@ impl Clock {
     /// The time now, by the database's clock where several hosts can share the database.
     ///
     /// # Errors
-    /// What the database answers when it cannot be asked.
+    /// Any database error.
     pub async fn now(&self, db: &impl ConnectionTrait) -> Result<DateTime<Utc>, DbErr> {
         let backend = db.get_database_backend();
-        // `clock_timestamp()` and not `now()`, which stands still at the transaction's begin while we wait for a lock.
+        // `now()` would stay at the transaction's begin while we wait for a lock.
         let question = match backend {
             DbBackend::Postgres => "SELECT clock_timestamp() AS now",
             DbBackend::MySql => "SELECT UTC_TIMESTAMP(6) AS now",
             _ => return Ok(self.shift(Utc::now())),
         };
         let row = db.query_one_raw(Statement::from_string(backend, question)).await?;
-        let row = row.ok_or_else(|| DbErr::RecordNotFound("the database told no time".into()))?;
+        let row = row.ok_or_else(|| DbErr::RecordNotFound("the database returned no time".into()))?;
         Ok(self.shift(row.try_get("", "now")?))
     }
 
-    /// The same as an expression of `SQL`, told when the statement runs.
+    /// The same as an expression of `SQL`, evaluated when the statement runs.
     #[must_use]
     pub fn as_sql(&self, backend: DbBackend) -> Expr {
         let ahead = self.ahead_microseconds.load(Ordering::Relaxed);
@@ -57,7 +57,7 @@ impl Clock {
         }
     }
 
-    /// Puts this clock ahead: tests travel in time with it instead of sleeping.
+    /// Sets this clock ahead: tests do so instead of sleeping.
     pub fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
         self.ahead_microseconds.fetch_add(by, Ordering::Relaxed);
@@ -69,25 +69,25 @@ impl Clock {
     }
 }
 
-/// `now` plus `by`, at the far end of time if that is further.
+/// `now` plus `by`, at most the last time that there is.
 #[must_use]
 pub fn after(now: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(by).ok().and_then(|by| now.checked_add_signed(by)).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// Whether `at` lies further ahead of `now` than `range`, the longest that any setting permits, whatever this process is set
-/// to: then it was stored by a clock that ran ahead, and says nothing. It counts as due, or as over.
+/// Whether `at` lies further ahead of `now` than `range`, the longest that any setting of any process permits. Then it was
+/// stored by a clock that ran ahead, and counts as due, or as over.
 #[must_use]
 pub fn is_beyond(now: DateTime<Utc>, at: DateTime<Utc>, range: Duration) -> bool {
     at > after(now, range)
 }
 
-/// `UUIDv7`s of the time `at`, each greater than the one before. What the database's clock stamps is sorted by its ids as by
-/// its times, to the microsecond, whatever the clock of the host says.
+/// `UUIDv7`s of the time `at`, each greater than the one before. With `at` from the database's clock, rows are sorted by
+/// their ids as by their times, to the microsecond, whatever the host's clock.
 pub fn ids(at: DateTime<Utc>) -> impl FnMut() -> Uuid {
     let context = ContextV7::new().with_additional_precision();
     let seconds = u64::try_from(at.timestamp()).unwrap_or(0);
-    // A leap second's nanoseconds go beyond those of a second.
+    // A leap second has more nanoseconds than that.
     let nanoseconds = at.timestamp_subsec_nanos().min(999_999_999);
     move || Uuid::new_v7(Timestamp::from_unix(&context, seconds, nanoseconds))
 }

@@ -17,8 +17,8 @@ static PANIC_AT: LazyLock<Option<(String, AtomicU32)>> = LazyLock::new(|| {
     Some((name.to_owned(), AtomicU32::new(times.parse().ok()?)))
 });
 
-/// Ends the process as `kill -9` does, if a test asked for it here: no destructor runs, nothing is flushed or rolled
-/// back by us. Or panics.
+/// Ends the process as `kill -9` does, or panics, if a test asked for it here. No destructor runs; nothing is flushed or
+/// rolled back.
 ///
 /// # Panics
 /// If a test asked for it here.
@@ -29,7 +29,7 @@ pub fn point(name: &str) {
     }
     if CRASH_AT.as_deref() == Some(name) {
         let me = std::process::id().to_string();
-        // The standard library cannot send signals; `kill` is on every system that these tests run on.
+        // The standard library cannot send signals; every system that runs these tests has `kill`.
         let _ = std::process::Command::new("kill").args(["-KILL", &me]).status();
     }
 }

@@ -1,4 +1,4 @@
-//! Cron expressions, read the way the scheduler reads them: six fields, the first are seconds, in UTC.
+//! Cron expressions, read as the scheduler reads them: six fields, of which the first is seconds, in UTC.
 
 use chrono::{DateTime, Timelike, Utc};
 use croner::{
@@ -7,10 +7,10 @@ use croner::{
     parser::{CronParser, Seconds, Year},
 };
 
-/// Reads a cron expression that fires some day.
+/// Reads a cron expression that fires at some time.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The expression is invalid, or never fires.
 pub fn parse(expression: &str) -> Result<Cron, CronError> {
     let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Disallowed).dom_and_dow(true).build();
     let cron = parser.parse(expression)?;

@@ -55,13 +55,15 @@ pub mod cron;
 pub mod database;
 // Text of foreign origin, made fit to be stored and shown.
 pub mod printable;
+// Cron ticks, also when the wall clock is set back.
+pub mod schedule;
 // Typed and validated settings; the defaults are embedded from `config/default.toml`.
 pub mod settings;
 // Work that the fleet does once per cron tick.
 pub mod upkeep;
 // Tasks that are started again when they panic.
 pub mod supervision;
-// Telling workers at once that something was stored.
+// Waking workers as soon as something is stored.
 pub mod wakeup;
 
 // Logs, traces and metrics.

@@ -1,7 +1,7 @@
-//! Tasks that end by a panic are started again, and what is known of a process's tasks.
+//! Restarting tasks that panic, and the health of a process.
 //!
-//! A panic costs the task that panics what it had in hand, and nothing else: it is started again after a pause. One that
-//! cannot live ends the process, which whatever started it starts anew. Until then [`Health`] says what is missing.
+//! A panic costs the task its current work, and nothing else: it is started again after a pause. A task that panics again and
+//! again ends the process, so that its supervisor restarts it. Until then [`Health`] reports what is missing.
 
 use std::{
     any::Any,
@@ -26,7 +26,7 @@ const RECOVERED_AFTER: Duration = Duration::from_mins(1);
 /// Panics in a row after which the process gives up.
 const PANICS_MAX: u32 = 10;
 
-/// What is known of a process's tasks; all copies know the same.
+/// The state of a process's tasks, shared by all clones.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     known: Arc<Mutex<Known>>,
@@ -37,7 +37,7 @@ pub struct Health {
 struct Known {
     /// Why each of these does not run.
     down: BTreeMap<&'static str, String>,
-    /// By when each of these is heard of, if it lives.
+    /// By when each of these reports, if it lives.
     expected: BTreeMap<&'static str, Instant>,
 }
 
@@ -50,7 +50,7 @@ pub struct Tasks {
 }
 
 impl Health {
-    /// What is wrong, a sentence each; nothing if all is well.
+    /// What is wrong, a sentence each; empty if the process is healthy.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let now = Instant::now();
@@ -60,12 +60,12 @@ impl Health {
         down.chain(silent.map(|(task, _)| format!("the schedule {task} does not tick"))).collect()
     }
 
-    /// `name` will be heard of by this time, unless it has stopped.
+    /// `name` will report by this time, unless it has stopped.
     pub fn expect(&self, name: &'static str, by: Instant) {
         self.known().expected.insert(name, by);
     }
 
-    /// Returns when a task cannot be kept alive: then the process is to end.
+    /// Returns when a task cannot be kept alive: then the process must end.
     pub async fn hopeless(&self) {
         self.hopeless.cancelled().await;
     }
@@ -82,7 +82,7 @@ impl Tasks {
         Self { set: JoinSet::new(), health, drain, pause_min: PAUSE_MIN }
     }
 
-    /// Runs what `start` makes, anew after each panic, until it returns.
+    /// Runs what `start` makes, again after each panic, until it returns.
     pub fn spawn<F, Fut>(&mut self, name: &'static str, start: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -122,18 +122,18 @@ impl Tasks {
     }
 }
 
-/// What `work` comes to, or what it says when it panics.
+/// The result of `work`, also when it panics.
 ///
 /// # Errors
-/// The panic's own text.
+/// The panic's message.
 pub async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    // What a panic leaves half done is dropped with the future; what outlives it is locks that say whether they are poisoned.
-    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| said(&*panic))
+    // A panic's half-done work is dropped with the future. Only locks outlive it, and these are poisoned.
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| message(&*panic))
 }
 
-fn said(panic: &(dyn Any + Send)) -> String {
+fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic without text").to_owned()
+    text.unwrap_or("a panic without a message").to_owned()
 }
 
 #[cfg(test)]
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_started_again_that_was_told_to_end() {
+    async fn no_task_is_started_again_after_the_drain() {
         let (_, drain, mut tasks) = tasks();
         tasks.spawn("late", || async { panic!("at the end") });
         drain.cancel();
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_that_is_not_heard_of_is_a_fault() {
+    fn a_schedule_that_does_not_tick_is_a_fault() {
         let health = Health::default();
         health.expect("worker", Instant::now() + Duration::from_mins(1));
         assert!(health.faults().is_empty());

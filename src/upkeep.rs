@@ -1,99 +1,106 @@
 //! Work that the fleet does once per cron tick: pruning, sweeping, checking the promises.
 //!
-//! Nobody is elected. At each tick every process tries to move the schedule's `last_tick_at` forward in the database; one
-//! succeeds and does the work. So it gets done as long as anybody lives. Ticks that were missed while nobody did are
-//! done once, at the next look. A process that dies in the middle leaves the rest to the next tick: each job may be
-//! done again without harm.
+//! No process is elected. At each tick every process tries to move the schedule's `last_tick_at` forward in the database;
+//! one succeeds and does the work. So it gets done as long as any process lives. Ticks that were missed while none did are
+//! made up for once, when the next process starts. A process that dies in the middle leaves the rest to the next tick: each
+//! job may be done again without harm.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use croner::{Cron, errors::CronError};
 use entity::schedule::{ActiveModel, Column, Entity};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, SqlErr};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{SKEW_MAX, after},
     crash, cron,
     database::{Database, within},
+    schedule::Pacemaker,
     supervision::caught,
     telemetry::metrics,
 };
 
-/// A job that takes longer waits for a database that will never answer; what is left is done at the next tick.
+/// A job that takes longer waits for a database that will never answer; the rest is done at the next tick.
 const JOB_LIMIT: Duration = Duration::from_mins(15);
 
-type Work = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<i64, DbErr>> + Send>> + Send + Sync>;
+/// Work that the fleet does once per tick.
+#[async_trait]
+pub trait Job: Send + Sync + 'static {
+    /// What the fleet calls it: the key of its row in `schedule`.
+    fn name(&self) -> &'static str;
 
-/// A job of the fleet.
+    /// When it is done: a six-field cron expression, in UTC.
+    fn schedule(&self) -> &str;
+
+    /// Does the work; returns how many things it did or found.
+    ///
+    /// # Errors
+    /// Any database error; the next tick tries again.
+    async fn run(&self) -> Result<i64, DbErr>;
+}
+
+/// A job, as one process of the fleet does it.
 pub struct Upkeep {
     db: Database,
-    name: &'static str,
     process: String,
     cron: Cron,
-    work: Work,
+    job: Box<dyn Job>,
 }
 
 impl Upkeep {
-    /// The job `name`, done at the ticks of `schedule` by `work`, which tells how many things it did or found; `process`
-    /// is whose name stands at the tick.
+    /// `process` is whose name stands at the ticks that it takes.
     ///
     /// # Errors
     /// A schedule that is no cron expression.
-    pub fn new<F, Fut>(
-        db: Database,
-        name: &'static str,
-        process: String,
-        schedule: &str,
-        work: F,
-    ) -> Result<Self, CronError>
-    where
-        F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<i64, DbErr>> + Send + 'static,
-    {
-        Ok(Self { db, name, process, cron: cron::parse(schedule)?, work: Box::new(move || Box::pin(work())) })
+    pub fn new(db: Database, process: String, job: Box<dyn Job>) -> Result<Self, CronError> {
+        Ok(Self { db, process, cron: cron::parse(job.schedule())?, job })
     }
 
-    /// What it is called.
+    /// The job.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn job(&self) -> &dyn Job {
+        &*self.job
     }
 
-    /// Does the work if a tick is due that nobody has taken; tells whether it did.
+    /// Does the work if a tick is due that no process has taken; returns whether it did.
     ///
     /// # Errors
-    /// What the database answers.
+    /// Any database error.
     pub async fn run_if_due(&self) -> Result<bool, DbErr> {
         let now = self.db.now(self.db.connection()).await?;
         let Ok(tick) = cron::latest_tick(&self.cron, now) else { return Ok(false) };
         let taken = self.take(tick, now).await?;
         if taken {
             crash::point("upkeep-run");
-            let count = (self.work)().await?;
+            let count = self.job.run().await?;
             let found = ActiveModel { last_count: Set(Some(count)), ..Default::default() };
-            Entity::update_many().set(found).filter(Column::Name.eq(self.name)).exec(self.db.connection()).await?;
+            Entity::update_many()
+                .set(found)
+                .filter(Column::Name.eq(self.job.name()))
+                .exec(self.db.connection())
+                .await?;
         }
         Ok(taken)
     }
 
-    /// Runs at each `wake` until `drain`; what fails is logged and tried at the next tick.
-    pub async fn keep(&self, wake: Arc<Notify>, drain: CancellationToken) {
-        loop {
-            tokio::select! {
-                biased;
-                () = drain.cancelled() => return,
-                () = wake.notified() => {}
-            }
+    /// Runs at once, and at each tick of `pacemaker` until `drain`; a failure is logged and tried again at the next tick.
+    pub async fn keep(&self, pacemaker: &Pacemaker, drain: CancellationToken) {
+        let (mut ticks, job) = (pacemaker.ticks(), self.job.name());
+        while !drain.is_cancelled() {
             match caught(within(JOB_LIMIT, self.run_if_due())).await {
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::error!(job = self.name, %error, "upkeep failed, the next tick tries again"),
+                Ok(Err(error)) => tracing::error!(job, %error, "upkeep failed, the next tick tries again"),
                 Err(panic) => {
-                    metrics::task_panic(self.name);
-                    tracing::error!(job = self.name, panic, "upkeep panicked, the next tick tries again");
+                    metrics::task_panic(job);
+                    tracing::error!(job, panic, "upkeep panicked, the next tick tries again");
                 }
+            }
+            tokio::select! {
+                () = drain.cancelled() => {}
+                () = ticks.next() => {}
             }
         }
     }
@@ -103,19 +110,20 @@ impl Upkeep {
         let taken = taken_by(&self.process, tick);
         let moved = Entity::update_many()
             .set(taken)
-            .filter(Column::Name.eq(self.name))
-            // A tick that lies ahead was taken by a clock that was wrong. It would keep everybody from the job until then.
+            .filter(Column::Name.eq(self.job.name()))
+            // A tick that lies ahead was taken by a wrong clock. It would keep all processes from the job until then.
             .filter(Column::LastTickAt.lt(tick).or(Column::LastTickAt.gt(after(now, SKEW_MAX))))
             .exec(db)
             .await?;
         if moved.rows_affected > 0 {
             return Ok(true);
         }
-        let exists = Entity::find_by_id(self.name).one(db).await?.is_some();
+        let exists = Entity::find_by_id(self.job.name()).one(db).await?.is_some();
         if exists {
             return Ok(false);
         }
-        let first = ActiveModel { name: Set(self.name.into()), last_count: Set(None), ..taken_by(&self.process, tick) };
+        let first =
+            ActiveModel { name: Set(self.job.name().into()), last_count: Set(None), ..taken_by(&self.process, tick) };
         match Entity::insert(first).exec_without_returning(db).await {
             Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Ok(false),
             inserted => inserted.map(|_| true),
@@ -127,10 +135,10 @@ fn taken_by(process: &str, tick: DateTime<Utc>) -> ActiveModel {
     ActiveModel { last_tick_at: Set(tick), taken_by: Set(process.into()), ..Default::default() }
 }
 
-/// What the job `name` did or found when it last ran, in whichever process: for gauges that all processes show alike.
+/// What the job `name` did or found when it last ran, in any process: for gauges that all processes show alike.
 ///
 /// # Errors
-/// What the database answers.
+/// Any database error.
 pub async fn last_count(db: &Database, name: &str) -> Result<Option<i64>, DbErr> {
     Ok(Entity::find_by_id(name).one(db.connection()).await?.and_then(|schedule| schedule.last_count))
 }

@@ -1,10 +1,10 @@
-//! Telling workers at once that something was stored. Only ever a hint: cron ticks are the guarantee.
+//! Waking workers as soon as something is stored. This is only ever a hint: cron ticks are the guarantee.
 //!
-//! In the same process a [`Notify`] does it. Across processes `PostgreSQL` carries a `NOTIFY`, sent after the commit and
+//! In the same process a [`Signal`] wakes them. Across processes `PostgreSQL` carries a `NOTIFY`, sent after the commit and
 //! outside it, because inside it would make all commits queue for one lock; many commits share one. `SQLite` and `MariaDB`
-//! have nothing of the kind, and a transaction pooler swallows `LISTEN`: there polling by cron works alone.
+//! have no notifications, and a transaction pooler drops them: there workers poll by cron alone.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sea_orm::{
@@ -14,68 +14,43 @@ use sea_orm::{
         postgres::{PgListener, PgPoolOptions},
     },
 };
-use tokio::{sync::Notify, time::timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     database::{Database, within},
     quotes::Quote,
     submission::{Listener, Submitted},
-    supervision::Tasks,
     telemetry::metrics,
+    worker::Signal,
 };
 
 const CHANNEL: &str = "feebox_outbox";
-/// Commits within this time share one wake-up: under load a claim takes what all of them stored, instead of a transaction
-/// for each. Nothing beside the seconds that a fee takes.
-const COALESCE: Duration = Duration::from_millis(25);
 /// After this long without its own test notification a listener is taken to be behind a pooler.
 const ECHO_WAIT: Duration = Duration::from_secs(3);
-/// After this long without a notification the connection may have died in silence: the listener connects anew.
+/// After this long without a notification the connection may have died in silence: the listener connects again.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 /// How long the database is given to answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
-const BEHIND_POOLER: &str = "a pooler keeps notifications from this worker: it finds events by its cron ticks";
+const NO_NOTIFICATIONS: &str = "this database has no notifications: the worker picks up events on the next cron tick";
+const BEHIND_POOLER: &str = "a pooler drops notifications: the worker picks up events on the next cron tick";
 /// The pause before listening again after the connection broke.
 const RECONNECT: Duration = Duration::from_secs(1);
 
-/// The listener that wakes workers after each commit.
+/// Sends a signal after each commit that stored events. The default one has no listeners.
 #[derive(Clone, Debug, Default)]
-pub struct Wakeup {
-    stored: Option<Arc<Notify>>,
-}
-
-/// Who is woken.
-enum Sleeper {
-    /// The workers of this process.
-    Local(Arc<Notify>),
-    /// Those that listen to the database.
-    Remote(Database),
-}
+pub struct Wakeup(Signal);
 
 impl Wakeup {
-    /// Wakes `local`, the worker of this process, if there is one; else those of other processes through the database, by
-    /// one of `tasks` that ends with `drain`.
+    /// Sends `wake`, to which the workers of this process or [`notify`] listen.
     #[must_use]
-    pub fn new(db: &Database, local: Option<Arc<Notify>>, drain: &CancellationToken, tasks: &mut Tasks) -> Self {
-        let postgres = db.connection().get_database_backend() == DbBackend::Postgres;
-        let sleeper = match local {
-            Some(worker) => Sleeper::Local(worker),
-            None if postgres => Sleeper::Remote(db.clone()),
-            None => return Self::default(),
-        };
-        let stored = Arc::<Notify>::default();
-        let wakeup = Self { stored: Some(Arc::clone(&stored)) };
-        let (sleeper, drain) = (Arc::new(sleeper), drain.clone());
-        tasks.spawn("wakeup", move || wake_at_intervals(Arc::clone(&sleeper), Arc::clone(&stored), drain.clone()));
-        wakeup
+    pub fn new(wake: Signal) -> Self {
+        Self(wake)
     }
 
     /// Wakes a worker.
     pub fn wake(&self) {
-        if let Some(stored) = &self.stored {
-            stored.notify_one();
-        }
+        self.0.send();
     }
 }
 
@@ -90,39 +65,31 @@ impl Listener for Wakeup {
     }
 }
 
-/// The first at once, what comes within [`COALESCE`] of it after that.
-async fn wake_at_intervals(sleeper: Arc<Sleeper>, stored: Arc<Notify>, drain: CancellationToken) {
+/// Passes `wake` on to the workers of other processes, until `drain`, where the database has notifications.
+pub async fn notify(db: Database, wake: Signal, drain: CancellationToken) {
+    if db.connection().get_database_backend() != DbBackend::Postgres {
+        return;
+    }
+    let (mut wakes, notify) = (wake.listen(), format!("NOTIFY {CHANNEL}"));
     loop {
         tokio::select! {
             () = drain.cancelled() => return,
-            () = stored.notified() => sleeper.wake().await,
+            () = wakes.heard() => {}
         }
-        tokio::time::sleep(COALESCE).await;
-    }
-}
-
-impl Sleeper {
-    async fn wake(&self) {
-        match self {
-            Self::Local(worker) => worker.notify_one(),
-            Self::Remote(db) => {
-                let notify = format!("NOTIFY {CHANNEL}");
-                // SeaORM counts statements that it prepares, and this is none.
-                metrics::database_statement();
-                // A failure is no harm: the tick comes.
-                if let Err(error) = within(ANSWER_WAIT, db.connection().execute_unprepared(&notify)).await {
-                    tracing::debug!(%error, "could not notify workers");
-                }
-            }
+        // SeaORM counts the statements that it prepares; it does not prepare this one.
+        metrics::database_statement();
+        // A failure does no harm: the tick comes.
+        if let Err(error) = within(ANSWER_WAIT, db.connection().execute_unprepared(&notify)).await {
+            tracing::debug!(%error, "could not notify workers");
         }
     }
 }
 
-/// Wakes `worker` when another process has stored something, until `drain`. Where the database cannot tell, one log line
-/// says so and it returns.
-pub async fn listen(db: Database, worker: Arc<Notify>, drain: CancellationToken) {
+/// Sends `wake` when another process has stored something, until `drain`. Where the database has no notifications, it logs
+/// that and returns.
+pub async fn listen(db: Database, wake: Signal, drain: CancellationToken) {
     if db.connection().get_database_backend() != DbBackend::Postgres {
-        tracing::info!("this database wakes nobody: workers of other processes find events by their cron ticks");
+        tracing::info!("{NO_NOTIFICATIONS}");
         return;
     }
     if db.connection().is_behind_pooler() {
@@ -132,14 +99,14 @@ pub async fn listen(db: Database, worker: Arc<Notify>, drain: CancellationToken)
     loop {
         let listened = tokio::select! {
             () = drain.cancelled() => return,
-            listened = listen_once(&db, &worker) => listened,
+            listened = listen_once(&db, &wake) => listened,
         };
         match listened {
             Ok(()) => {
                 tracing::info!("{BEHIND_POOLER}");
                 return;
             }
-            Err(error) => tracing::debug!(%error, "stopped listening, will again"),
+            Err(error) => tracing::debug!(%error, "stopped listening and will listen again"),
         }
         tokio::select! {
             () = drain.cancelled() => return,
@@ -149,22 +116,22 @@ pub async fn listen(db: Database, worker: Arc<Notify>, drain: CancellationToken)
 }
 
 /// Returns `Ok` only if the database takes `LISTEN` and does not deliver.
-async fn listen_once(db: &Database, worker: &Notify) -> Result<(), sqlx::Error> {
+async fn listen_once(db: &Database, wake: &Signal) -> Result<(), sqlx::Error> {
     let begun = timeout(ANSWER_WAIT, begin_to_listen(db)).await;
     let Some(mut listener) = begun.map_err(|_| sqlx::Error::PoolTimedOut)?? else { return Ok(()) };
-    // What was stored while nobody listened.
-    worker.notify_one();
+    // Something may have been stored before this process listened.
+    wake.send();
     while let Ok(notified) = timeout(SILENCE_MAX, listener.recv()).await {
         notified?;
-        worker.notify_one();
+        wake.send();
     }
     Err(sqlx::Error::PoolTimedOut)
 }
 
-/// A listener that has heard its own notification, or `None` if it does not come.
+/// A listener that has received its own notification, or `None` if it does not come.
 async fn begin_to_listen(db: &Database) -> Result<Option<PgListener>, sqlx::Error> {
     let pool = db.connection().postgres_pool();
-    // A pool of its own: taking leave of a connection that died in silence never ends, and would cost the others a place.
+    // A pool of its own: closing a connection that died in silence never ends, and would take a place from the others.
     let own = PgPoolOptions::new().max_connections(1).connect_lazy_with((*pool.connect_options()).clone());
     let mut listener = PgListener::connect_with(&own).await?;
     listener.listen(CHANNEL).await?;

@@ -1,8 +1,8 @@
-//! How many files and connections this process may hold open, and who gets how many.
+//! How many files and connections this process may hold open, and how they are divided.
 //!
-//! A process that runs out of descriptors can neither accept nor call nor reach its database, and none of these faults is
-//! theirs. So the soft limit is raised to the hard one, and what is left is divided before it is used: there are always some
-//! for a database connection, for whoever asks after the health, and for a delivery.
+//! A process that runs out of descriptors can neither accept nor call nor reach its database. So the soft limit is raised to
+//! the hard one, and the descriptors are divided before they are used: there are always some for a database connection, for a
+//! health check and for a delivery.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::ExposeSecret;
@@ -16,12 +16,12 @@ const RESERVED: usize = 24;
 const FILES_PER_SQLITE_CONNECTION: usize = 3;
 /// Connections of HTTP clients that one process holds at most, however many descriptors there are.
 const HTTP_MAX: usize = 10_000;
-/// Health and metrics of a worker want no more.
+/// Enough for a worker's health and metrics.
 const HTTP_OF_WORKER: usize = 16;
-/// Below these a share is not cut: the process then says that it has too few descriptors.
+/// No share is smaller, however few descriptors there are.
 const SHARE_MIN: usize = 4;
 
-/// Who may hold how many connections.
+/// How many connections are for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shares {
     database: u32,
@@ -33,11 +33,11 @@ pub(super) struct Shares {
 /// Raises the soft limit of file descriptors to the hard limit. What is in force is logged at start.
 pub fn raise() {
     let limit = getrlimit(Resource::Nofile);
-    // What cannot be raised stays as it is, which the start then tells.
+    // A limit that cannot be raised stays, and is logged at start.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-/// Fits `settings` into what this process may open, and says so if that is less than they ask for.
+/// Fits `settings` into the limit of descriptors, and logs it if that is less than they ask for.
 pub(super) fn fit(settings: &mut Settings, roles: Roles) -> Shares {
     let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
@@ -69,7 +69,7 @@ pub(super) fn fit(settings: &mut Settings, roles: Roles) -> Shares {
     shares
 }
 
-/// The database first, as nothing goes on without it; then deliveries, and what is left is for HTTP clients.
+/// The database comes first, as nothing works without it; then deliveries; HTTP clients get the rest.
 fn divide(limit: usize, wanted: Shares, files_per_connection: usize) -> Shares {
     let usable = limit.saturating_sub(RESERVED);
     let third = usable / 3;
@@ -87,13 +87,13 @@ mod tests {
     const WANTED: Shares = Shares { database: 16, deliveries: 256, http: HTTP_MAX };
 
     #[test]
-    fn where_there_are_enough_everybody_gets_what_is_wanted() {
+    fn with_enough_descriptors_each_share_is_as_wanted() {
         assert_eq!(divide(1_048_576, WANTED, 3), WANTED);
         assert_eq!(divide(usize::MAX, WANTED, 1), WANTED);
     }
 
     #[test]
-    fn where_there_are_few_everybody_gets_some_and_the_sum_fits() {
+    fn with_few_descriptors_each_share_has_some_and_the_sum_fits() {
         for limit in [64, 100, 256, 512] {
             for files in [1, 3] {
                 for deliveries in [0, 256] {

@@ -1,97 +1,133 @@
-//! What the fleet does now and then beside the deliveries.
+//! What the fleet does once per tick, beside the deliveries.
 
+use async_trait::async_trait;
 use croner::errors::CronError;
+use sea_orm::DbErr;
 
 use super::Parts;
-use crate::{audit, outbox, outbox::Repaired, quotes::Relay, submission, sweeper, upkeep::Upkeep};
+use crate::{
+    audit,
+    outbox::{self, Repaired},
+    quotes::Relay,
+    submission, sweeper,
+    upkeep::{Job, Upkeep},
+};
 
 /// How many violations a run logs; `feebox audit` prints them all.
 const VIOLATIONS_LOGGED_MAX: u64 = 20;
 
-/// When times are looked for that no setting permits. Not a setting: nothing is won by looking less often.
-const CLOCK_SCHEDULE: &str = "*/20 * * * * *";
-
-/// Each job, and its schedule.
-pub(super) fn jobs(parts: &Parts) -> Result<Vec<(Upkeep, String)>, CronError> {
-    Ok(vec![clock(parts)?, retention(parts)?, sweeper(parts)?, audit(parts)?])
+/// All jobs.
+pub(super) fn jobs(parts: &Parts) -> Result<Vec<Upkeep>, CronError> {
+    let own = || parts.clone();
+    let jobs: [Box<dyn Job>; 4] =
+        [Box::new(RepairFutureTimes(own())), Box::new(Prune(own())), Box::new(Sweep(own())), Box::new(Audit(own()))];
+    jobs.into_iter().map(|job| Upkeep::new(parts.db.clone(), parts.name.clone(), job)).collect()
 }
 
-fn clock(parts: &Parts) -> Result<(Upkeep, String), CronError> {
-    let (db, wake) = (parts.db.clone(), parts.signals.wake.clone());
-    let look = Upkeep::new(parts.db.clone(), "clock", parts.name.clone(), CLOCK_SCHEDULE, move || {
-        let (db, wake) = (db.clone(), wake.clone());
-        async move {
-            let repaired = outbox::repair_future_times(&db).await?;
-            let Repaired { due, leases, destinations } = &repaired;
-            if !repaired.is_nothing() {
-                let destinations = destinations.join(" ");
-                tracing::warn!(due, leases, destinations, "a clock ran ahead: what waited for a far future is due now");
-                wake.notify_one();
+/// Makes due what a clock that ran ahead has put off beyond all settings.
+struct RepairFutureTimes(Parts);
+/// Deletes what retention no longer keeps.
+struct Prune(Parts);
+/// Finds quotes that stay pending.
+struct Sweep(Parts);
+/// Checks the promises.
+struct Audit(Parts);
+
+#[async_trait]
+impl Job for RepairFutureTimes {
+    fn name(&self) -> &'static str {
+        "clock"
+    }
+
+    /// No setting: nothing is gained by a rarer check.
+    fn schedule(&self) -> &'static str {
+        "*/20 * * * * *"
+    }
+
+    async fn run(&self) -> Result<i64, DbErr> {
+        let repaired = outbox::repair_future_times(&self.0.db).await?;
+        let Repaired { due, leases, destinations } = &repaired;
+        if !repaired.is_nothing() {
+            let destinations = destinations.join(" ");
+            tracing::warn!(due, leases, destinations, "a clock ran ahead: what waited for a far future is due now");
+            self.0.signals.wake.send();
+        }
+        Ok(count(due + leases))
+    }
+}
+
+#[async_trait]
+impl Job for Prune {
+    fn name(&self) -> &'static str {
+        "retention"
+    }
+
+    fn schedule(&self) -> &str {
+        &self.0.settings.retention.schedule
+    }
+
+    async fn run(&self) -> Result<i64, DbErr> {
+        let (db, retention) = (&self.0.db, &self.0.settings.retention);
+        let now = db.now(db.connection()).await?;
+        let events = outbox::prune(db, now - retention.delivered_for).await?;
+        let keys = submission::prune_keys(db, now - retention.idempotency_keys_for).await?;
+        tracing::info!(events, keys, "pruned");
+        Ok(count(events + keys))
+    }
+}
+
+#[async_trait]
+impl Job for Sweep {
+    fn name(&self) -> &'static str {
+        sweeper::JOB
+    }
+
+    fn schedule(&self) -> &str {
+        &self.0.settings.sweeper.schedule
+    }
+
+    async fn run(&self) -> Result<i64, DbErr> {
+        let Parts { db, settings, .. } = &self.0;
+        let swept = sweeper::sweep(db, &settings.sweeper, Relay::new(settings)).await?;
+        if swept.cancelled > 0 {
+            // Voids may be due, and clients may wait for these quotes.
+            self.0.signals.wake.send();
+            self.0.signals.settled.send();
+        }
+        Ok(count(swept.left()))
+    }
+}
+
+#[async_trait]
+impl Job for Audit {
+    fn name(&self) -> &'static str {
+        audit::JOB
+    }
+
+    fn schedule(&self) -> &str {
+        &self.0.settings.audit.schedule
+    }
+
+    async fn run(&self) -> Result<i64, DbErr> {
+        let mut logged = 0;
+        let delivered_for = self.0.settings.retention.delivered_for;
+        let report = audit::audit(&self.0.db, delivered_for, |violation| {
+            if logged < VIOLATIONS_LOGGED_MAX {
+                let (promise, quote, sentence) = (violation.promise, violation.quote_id, violation.sentence);
+                tracing::error!(promise, %quote, sentence, "a promise is broken");
             }
-            Ok(i64::try_from(due + leases).unwrap_or(i64::MAX))
+            logged += 1;
+        })
+        .await?;
+        for row in &report.ahead.named {
+            tracing::warn!(row, "a clock ran ahead");
         }
-    })?;
-    Ok((look, CLOCK_SCHEDULE.into()))
+        let (violations, ahead) = (report.violations, report.ahead.rows);
+        tracing::info!(quotes = report.checked, violations, ahead, "audited");
+        Ok(count(violations))
+    }
 }
 
-fn retention(parts: &Parts) -> Result<(Upkeep, String), CronError> {
-    let (db, retention) = (parts.db.clone(), parts.settings.retention.clone());
-    let schedule = retention.schedule.clone();
-    let prune = Upkeep::new(parts.db.clone(), "retention", parts.name.clone(), &schedule, move || {
-        let (db, retention) = (db.clone(), retention.clone());
-        async move {
-            let now = db.now(db.connection()).await?;
-            let events = outbox::prune(&db, now - retention.delivered_for).await?;
-            let keys = submission::prune_keys(&db, now - retention.idempotency_keys_for).await?;
-            tracing::info!(events, keys, "pruned");
-            Ok(i64::try_from(events + keys).unwrap_or(i64::MAX))
-        }
-    })?;
-    Ok((prune, schedule))
-}
-
-fn sweeper(parts: &Parts) -> Result<(Upkeep, String), CronError> {
-    let (db, settings) = (parts.db.clone(), parts.settings.sweeper.clone());
-    let (wake, settled) = (parts.signals.wake.clone(), parts.signals.settled.clone());
-    let (schedule, relay) = (settings.schedule.clone(), Relay::new(&parts.settings));
-    let sweep = Upkeep::new(parts.db.clone(), sweeper::JOB, parts.name.clone(), &schedule, move || {
-        let (db, settings) = (db.clone(), settings.clone());
-        let (wake, settled) = (wake.clone(), settled.clone());
-        async move {
-            let swept = sweeper::sweep(&db, &settings, relay).await?;
-            if swept.cancelled > 0 {
-                // Voids may be due, and somebody may wait for these quotes.
-                wake.notify_one();
-                settled.notify_waiters();
-            }
-            Ok(i64::try_from(swept.left()).unwrap_or(i64::MAX))
-        }
-    })?;
-    Ok((sweep, schedule))
-}
-
-fn audit(parts: &Parts) -> Result<(Upkeep, String), CronError> {
-    let (db, delivered_for) = (parts.db.clone(), parts.settings.retention.delivered_for);
-    let schedule = parts.settings.audit.schedule.clone();
-    let audit = Upkeep::new(parts.db.clone(), audit::JOB, parts.name.clone(), &schedule, move || {
-        let db = db.clone();
-        async move {
-            let mut logged = 0;
-            let report = audit::audit(&db, delivered_for, |violation| {
-                if logged < VIOLATIONS_LOGGED_MAX {
-                    let (promise, quote, sentence) = (violation.promise, violation.quote_id, violation.sentence);
-                    tracing::error!(promise, %quote, sentence, "a promise is broken");
-                }
-                logged += 1;
-            })
-            .await?;
-            for row in &report.ahead.named {
-                tracing::warn!(row, "a clock ran ahead");
-            }
-            let (violations, ahead) = (report.violations, report.ahead.rows);
-            tracing::info!(quotes = report.checked, violations, ahead, "audited");
-            Ok(i64::try_from(report.violations).unwrap_or(i64::MAX))
-        }
-    })?;
-    Ok((audit, schedule))
+fn count(found: u64) -> i64 {
+    i64::try_from(found).unwrap_or(i64::MAX)
 }

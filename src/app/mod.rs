@@ -1,4 +1,4 @@
-//! Wires settings into a running app. The only place that knows all.
+//! Wires settings into a running app. The only place that knows all parts.
 
 mod descriptors;
 mod jobs;
@@ -15,7 +15,7 @@ use std::{
 
 use croner::errors::CronError;
 use sea_orm::DbErr;
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,20 +23,21 @@ use crate::{
     destination::FeeServerError,
     http,
     quotes::KAFKA,
+    schedule::{Pacemaker, Schedule, ScheduleError},
     settings::Settings,
     strategy::{self, RollbackSome, StrategyError},
     submission::{Listener, Submission},
     supervision::{Health, Tasks},
     telemetry::{self, metrics},
     wakeup::{self, Wakeup},
-    worker::{Pacemaker, Schedule, ScheduleError, Signals},
+    worker::{Signal, Signals},
 };
 
 pub use descriptors::raise as raise_descriptors;
 pub use once::Once;
 pub use workers::Workers;
 
-/// How long a stopped app may take after its grace: to write down what was cut off, and for the last HTTP answers.
+/// How long a stopped app may take after its grace: to settle what was cut off, and for the last HTTP answers.
 const LAST_GRACE: Duration = Duration::from_secs(5);
 
 /// What a process does.
@@ -61,7 +62,7 @@ pub enum StartError {
     #[cfg(feature = "kafka")]
     #[error("the Kafka client cannot be built")]
     Kafka(#[from] crate::destination::KafkaClientError),
-    /// Somebody else listens there, for example.
+    /// Another process listens there, for example.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
     /// The strategy's own client cannot be built.
@@ -71,7 +72,7 @@ pub enum StartError {
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
     /// A schedule that is no cron expression.
-    #[error("a schedule is no cron expression")]
+    #[error("a schedule is not a cron expression")]
     Cron(#[from] CronError),
 }
 
@@ -89,6 +90,7 @@ pub struct App {
 }
 
 /// What all parts of an app share.
+#[derive(Clone)]
 struct Parts {
     settings: Settings,
     db: Database,
@@ -105,24 +107,27 @@ impl Parts {
 }
 
 impl App {
-    /// Starts it. A database or fee server that is away does not keep it from starting: it goes on trying.
+    /// Starts it. An unavailable database or fee server does not keep it from starting: it goes on trying.
     ///
     /// # Errors
     /// See [`StartError`].
     pub async fn start(mut settings: Settings, roles: Roles) -> Result<Self, StartError> {
         let shares = descriptors::fit(&mut settings, roles);
         let parts = Parts::new(settings).await?;
-        let mut tasks = Tasks::new(parts.health.clone(), parts.signals.drain.clone());
-        let mut pacemakers = Vec::new();
-        let workers = if roles.worker { Some(start_workers(&parts, &mut tasks, &mut pacemakers)?) } else { None };
-        let strategy = strategy::configured(&parts.settings, &parts.db, &parts.signals.settled)?;
+        let Parts { settings, db, name, signals, health } = &parts;
+        let mut tasks = Tasks::new(health.clone(), signals.drain.clone());
+        let workers = roles.worker.then(|| Workers::new(settings, db, name, signals)).transpose()?;
+        let strategy = strategy::configured(settings, db, &signals.settled)?;
         let address = start_http(&parts, roles, shares.http, &strategy, &mut tasks).await?;
+        let pacemakers = if roles.worker { start_ticks(&parts, &mut tasks)? } else { Vec::new() };
         let schedule = Schedule::start(&pacemakers).await?;
-        keep_pace(pacemakers, &parts.signals.drain, &mut tasks);
-        tracing::info!(%address, api = roles.api, worker = roles.worker, name = parts.name, "started");
-        // Last: what was left by whoever ran before is taken up at once.
-        parts.signals.wake.notify_one();
-        let (Parts { settings, health, signals, .. }, strategy) = (parts, strategy);
+        start_wakeup(&parts, roles, &mut tasks);
+        // Last: a process that does not start claims nothing.
+        if let Some(workers) = &workers {
+            workers.start(&mut tasks);
+        }
+        tracing::info!(%address, api = roles.api, worker = roles.worker, name, "started");
+        let Parts { settings, health, signals, .. } = parts;
         Ok(Self { settings, address, tasks, health, workers, strategy, schedule, drain: signals.drain })
     }
 
@@ -139,7 +144,7 @@ impl App {
     pub async fn run_until(self, stop: impl Future<Output = io::Result<()>>) -> anyhow::Result<()> {
         let health = self.health.clone();
         let ended = tokio::select! {
-            told = stop => told.map_err(Into::into),
+            stopped = stop => stopped.map_err(Into::into),
             () = health.hopeless() => Err(anyhow::anyhow!("{}", health.faults().join("; "))),
         };
         self.stop().await;
@@ -155,7 +160,7 @@ impl App {
         }
         let deadline = Instant::now() + self.settings.worker.shutdown_grace;
         if tokio::time::timeout_at(deadline.into(), self.tasks.ended()).await.is_err() {
-            // Their outcome is unknown: written down as that, another worker looks before it sends again.
+            // Their outcome is unknown, and is settled as that: the next attempt looks before it sends.
             tracing::warn!("deliveries outlasted worker.shutdown_grace and are cut off");
             if let Some(workers) = &self.workers {
                 workers.cut_off();
@@ -169,42 +174,46 @@ impl App {
     }
 }
 
-fn start_workers(parts: &Parts, tasks: &mut Tasks, pacemakers: &mut Vec<Pacemaker>) -> Result<Workers, StartError> {
-    let workers = Workers::new(&parts.settings, &parts.db, &parts.name, &parts.signals)?;
-    workers.start(&parts.signals, tasks);
-    let (wake, health) = (&parts.signals.wake, &parts.health);
-    pacemakers.push(Pacemaker::new("worker", &parts.settings.worker.schedule, Arc::clone(wake), health.clone())?);
-    if parts.settings.worker.wakeup {
-        let (db, wake, drain) = (parts.db.clone(), Arc::clone(wake), parts.signals.drain.clone());
-        tasks.spawn("listener", move || wakeup::listen(db.clone(), Arc::clone(&wake), drain.clone()));
-    }
-    for (upkeep, schedule) in jobs::jobs(parts)? {
-        let (wake, upkeep) = (Arc::<Notify>::default(), Arc::new(upkeep));
-        pacemakers.push(Pacemaker::new(upkeep.name(), &schedule, Arc::clone(&wake), health.clone())?);
-        let drain = parts.signals.drain.clone();
-        tasks.spawn(upkeep.name(), move || {
-            let (upkeep, wake, drain) = (Arc::clone(&upkeep), Arc::clone(&wake), drain.clone());
-            // Ticks that were missed while nobody ran are made up for now.
-            wake.notify_one();
-            async move { upkeep.keep(wake, drain).await }
+/// Starts what cron drives: the worker's ticks, and the jobs of the fleet.
+fn start_ticks(parts: &Parts, tasks: &mut Tasks) -> Result<Vec<Arc<Pacemaker>>, CronError> {
+    let Parts { settings, signals, health, .. } = parts;
+    let pacemaker = Arc::new(Pacemaker::new("worker", &settings.worker.schedule, health.clone())?);
+    let mut pacemakers = vec![Arc::clone(&pacemaker)];
+    let (wake, drain) = (signals.wake.clone(), signals.drain.clone());
+    tasks.spawn("schedule", move || wake_by_ticks(Arc::clone(&pacemaker), wake.clone(), drain.clone()));
+    for upkeep in jobs::jobs(parts)? {
+        let job = upkeep.job().name();
+        let pacemaker = Arc::new(Pacemaker::new(job, upkeep.job().schedule(), health.clone())?);
+        pacemakers.push(Arc::clone(&pacemaker));
+        let (upkeep, drain) = (Arc::new(upkeep), signals.drain.clone());
+        tasks.spawn(job, move || {
+            let (upkeep, pacemaker, drain) = (Arc::clone(&upkeep), Arc::clone(&pacemaker), drain.clone());
+            async move { upkeep.keep(&pacemaker, drain).await }
         });
     }
-    Ok(workers)
+    Ok(pacemakers)
 }
 
-/// Each schedule ticks until `drain`, whatever happens to the wall clock.
-fn keep_pace(pacemakers: Vec<Pacemaker>, drain: &CancellationToken, tasks: &mut Tasks) {
-    for pacemaker in pacemakers.into_iter().map(Arc::new) {
-        let drain = drain.clone();
-        tasks.spawn("schedule", move || {
-            let (pacemaker, drain) = (Arc::clone(&pacemaker), drain.clone());
-            async move {
-                tokio::select! {
-                    () = drain.cancelled() => {}
-                    () = pacemaker.run() => {}
-                }
-            }
-        });
+async fn wake_by_ticks(pacemaker: Arc<Pacemaker>, wake: Signal, drain: CancellationToken) {
+    let mut ticks = pacemaker.ticks();
+    loop {
+        tokio::select! {
+            () = drain.cancelled() => return,
+            () = ticks.next() => wake.send(),
+        }
+    }
+}
+
+/// A process with workers listens to what others store; one without notifies them.
+fn start_wakeup(parts: &Parts, roles: Roles, tasks: &mut Tasks) {
+    if !parts.settings.worker.wakeup {
+        return;
+    }
+    let (db, wake, drain) = (parts.db.clone(), parts.signals.wake.clone(), parts.signals.drain.clone());
+    if roles.worker {
+        tasks.spawn("listener", move || wakeup::listen(db.clone(), wake.clone(), drain.clone()));
+    } else {
+        tasks.spawn("wakeup", move || wakeup::notify(db.clone(), wake.clone(), drain.clone()));
     }
 }
 
@@ -223,7 +232,8 @@ async fn start_http(
         metrics::register_destination(KAFKA.as_str());
     }
     let router = if roles.api {
-        let wakeup = wakeup(parts, roles, tasks);
+        let wakes = parts.settings.worker.wakeup;
+        let wakeup = if wakes { Wakeup::new(parts.signals.wake.clone()) } else { Wakeup::default() };
         let submission = Submission::new(parts.db.clone(), Arc::clone(&strategy.handover), listeners(&wakeup));
         let state = http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics, &parts.signals);
         let state = state.with_wakeup(wakeup).with_stale_after(parts.settings.sweeper.stale_after);
@@ -232,27 +242,18 @@ async fn start_http(
         http::worker_router(parts.db.clone(), metrics, parts.health.clone())
     };
     let (door, drain, sender) =
-        (http::Door::new(listener, connections_max), parts.signals.drain.clone(), strategy.sender.clone());
+        (http::HttpServer::new(listener, connections_max), parts.signals.drain.clone(), strategy.sender.clone());
     tasks.spawn("http", move || {
         let (door, router, drain, sender) = (door.clone(), router.clone(), drain.clone(), sender.clone());
         async move {
             door.serve(router, drain).await;
-            // Nothing new is submitted any more: what is in flight may finish within the grace.
+            // No quote is submitted any more: running calls may finish within the grace.
             if let Some(sender) = sender {
                 sender.drain().await;
             }
         }
     });
     Ok(address)
-}
-
-/// Whom submissions and operators wake: nobody, where that is switched off.
-fn wakeup(parts: &Parts, roles: Roles, tasks: &mut Tasks) -> Wakeup {
-    if !parts.settings.worker.wakeup {
-        return Wakeup::default();
-    }
-    let local = roles.worker.then(|| Arc::clone(&parts.signals.wake));
-    Wakeup::new(&parts.db, local, &parts.signals.drain, tasks)
 }
 
 /// What else happens at each submission.

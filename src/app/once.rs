@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Parts, StartError, Workers, jobs};
 use crate::{outbox, settings::Settings, worker::Report};
 
-/// A worker that somebody else's cron starts, and that does not stay.
+/// A worker that an external cron starts.
 #[derive(Clone)]
 pub struct Once {
     parts: Arc<Parts>,
@@ -23,20 +23,20 @@ impl Once {
         Ok(Self { parts: Arc::new(parts), workers: Arc::new(workers) })
     }
 
-    /// Delivers all that is due, then does the fleet's upkeep as far as its schedules have come due: in this order, so that
-    /// the sweeper finds no quote whose fee was about to come. What it cancels is voided at the next run.
+    /// Delivers all that is due, then does the jobs that are due: in this order, so that the sweeper finds no quote whose
+    /// fee was about to come. The fees of quotes that it cancels are voided at the next run.
     ///
     /// # Errors
-    /// What the database answers, or a schedule that is no cron expression; what was done until then is done.
+    /// Any database error, or a schedule that is no cron expression. What was done before that stays done.
     pub async fn run(&self) -> anyhow::Result<Vec<(&'static str, Report)>> {
-        // First: what was stored by a clock that ran ahead is due, too.
+        // First: what a clock that ran ahead has put off is due, too.
         outbox::repair_future_times(&self.parts.db).await?;
         let reports = self.workers.run_once().await?;
         let drain = &self.parts.signals.drain;
-        for (upkeep, _) in jobs::jobs(&self.parts)? {
+        for upkeep in jobs::jobs(&self.parts)? {
             tokio::select! {
                 biased;
-                // What is left of it is done at its next tick.
+                // The rest is done at its next tick.
                 () = drain.cancelled() => break,
                 done = upkeep.run_if_due() => done?,
             };
@@ -44,7 +44,7 @@ impl Once {
         Ok(reports)
     }
 
-    /// Claims nothing more. What is in the air may finish within `worker.shutdown_grace`, and is cut off then.
+    /// Claims nothing more. Running deliveries may finish within `worker.shutdown_grace`, and are cut off then.
     pub async fn stop(&self) {
         self.parts.signals.drain.cancel();
         tokio::time::sleep(self.parts.settings.worker.shutdown_grace).await;

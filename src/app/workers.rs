@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sea_orm::DbErr;
-use tokio::sync::Notify;
 
 use super::StartError;
 use crate::{
@@ -20,8 +19,6 @@ use crate::{
 /// The workers of a process: the fee server's, and Kafka's if there are brokers.
 pub struct Workers {
     all: Vec<Arc<dyn Work>>,
-    /// Who is woken when something was stored.
-    wakes: Vec<Arc<Notify>>,
 }
 
 /// A worker, whatever it delivers to.
@@ -53,52 +50,33 @@ impl<D: Destination> Work for Worker<D> {
 }
 
 impl Workers {
-    /// Workers called `name`. Each has its own wake, since one wake wakes one.
+    /// Workers called `name`.
     ///
     /// # Errors
     /// A destination's client cannot be built.
     pub fn new(settings: &Settings, db: &Database, name: &str, signals: &Signals) -> Result<Self, StartError> {
-        let mut workers = Self { all: Vec::new(), wakes: Vec::new() };
         let fee_server = FeeServer::new(&settings.fee_server, settings.worker.concurrency)?.sharing(db);
-        let relay = Relay::new(settings);
-        workers.add(settings, db, name, fee_server.relaying(relay), signals.settled.clone(), signals);
+        let fee_server = fee_server.relaying(Relay::new(settings));
+        let mut workers = Self { all: Vec::new() };
+        workers.all.push(Arc::new(worker_for(settings, db, name, fee_server, signals.clone())));
         #[cfg(feature = "kafka")]
         if settings.kafka.brokers.is_some() {
             let kafka = crate::destination::Kafka::new(&settings.kafka, settings.worker.lease)?;
-            // Of mere news nobody waits to hear that Kafka has it.
+            // Clients wait for Kafka only where it is the destination of quotes.
             let is_waited_for = settings.submission.destination == crate::settings::QuoteDestination::Kafka;
-            let settled = if is_waited_for { signals.settled.clone() } else { Arc::default() };
-            workers.add(settings, db, name, kafka, settled, signals);
+            let settled = if is_waited_for { signals.settled.clone() } else { crate::worker::Signal::default() };
+            let own = Signals { settled, ..signals.clone() };
+            // The fee server's answers are news for Kafka.
+            let worker = worker_for(settings, db, name, kafka, own).also_woken_by(signals.settled.clone());
+            workers.all.push(Arc::new(worker));
         }
         Ok(workers)
     }
 
-    fn add<D: Destination>(
-        &mut self,
-        settings: &Settings,
-        db: &Database,
-        name: &str,
-        destination: D,
-        settled: Arc<Notify>,
-        signals: &Signals,
-    ) {
-        let policy = Policy {
-            retry: RetryPolicy::new(settings.retry.clone()),
-            circuit: settings.circuit.clone(),
-            retry_after_max: settings.fee_server.retry_after_max,
-        };
-        let wake = Arc::<Notify>::default();
-        let signals = Signals { wake: Arc::clone(&wake), settled, drain: signals.drain.clone() };
-        let worker =
-            Worker::new(db.clone(), Arc::new(destination), policy, settings.worker.clone(), name.into(), signals);
-        self.all.push(Arc::new(worker));
-        self.wakes.push(wake);
-    }
-
-    /// Delivers all that is due, destination after destination: what the fee server answers is news for Kafka.
+    /// Delivers all that is due, destination after destination: the fee server's answers are news for Kafka.
     ///
     /// # Errors
-    /// What the database answers; what was delivered until then is settled.
+    /// Any database error. What was delivered before that is settled.
     pub async fn run_once(&self) -> Result<Vec<(&'static str, Report)>, DbErr> {
         let mut reports = Vec::new();
         for worker in &self.all {
@@ -107,8 +85,8 @@ impl Workers {
         Ok(reports)
     }
 
-    /// Starts them; they wait to be woken.
-    pub(super) fn start(&self, signals: &Signals, tasks: &mut Tasks) {
+    /// Starts them.
+    pub(super) fn start(&self, tasks: &mut Tasks) {
         for worker in &self.all {
             let worker = Arc::clone(worker);
             tasks.spawn(worker.destination(), move || {
@@ -116,11 +94,9 @@ impl Workers {
                 async move { worker.work().await }
             });
         }
-        let (wakes, signals) = (self.wakes.clone(), signals.clone());
-        tasks.spawn("wakes", move || wake_all(wakes.clone(), signals.clone()));
     }
 
-    /// Ends deliveries that are in the air; what they come to is unknown, and settled as that.
+    /// Ends the running deliveries. Their outcome is unknown, and is settled as that.
     pub(super) fn cut_off(&self) {
         for worker in &self.all {
             worker.cut_off();
@@ -128,15 +104,17 @@ impl Workers {
     }
 }
 
-/// Whoever says that something was stored says it to all. What the first, the fee server's, settles is news for the
-/// others.
-async fn wake_all(wakes: Vec<Arc<Notify>>, signals: Signals) {
-    let others = wakes.get(1..).unwrap_or_default();
-    loop {
-        tokio::select! {
-            () = signals.drain.cancelled() => return,
-            () = signals.wake.notified() => wakes.iter().for_each(|wake| wake.notify_one()),
-            () = signals.settled.notified(), if !others.is_empty() => others.iter().for_each(|wake| wake.notify_one()),
-        }
-    }
+fn worker_for<D: Destination>(
+    settings: &Settings,
+    db: &Database,
+    name: &str,
+    destination: D,
+    signals: Signals,
+) -> Worker<D> {
+    let policy = Policy {
+        retry: RetryPolicy::new(settings.retry.clone()),
+        circuit: settings.circuit.clone(),
+        retry_after_max: settings.fee_server.retry_after_max,
+    };
+    Worker::new(db.clone(), Arc::new(destination), policy, settings.worker.clone(), name.into(), signals)
 }

@@ -12,14 +12,14 @@ use entity::{
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait,
-    sea_query::{Alias, Expr, Query, SelectStatement},
+    sea_query::{Expr, Query, SelectStatement},
 };
 use uuid::Uuid;
 
 use super::Violation;
 use crate::{
     database::found_status,
-    outbox::EventType,
+    outbox::{EventType, an_earlier_unfinished_event},
     quotes::{FEE_SERVER, KAFKA, QUOTE_CANCELLED, QUOTE_SUBMITTED},
 };
 
@@ -130,7 +130,7 @@ fn events() -> Vec<Check> {
             Condition::all()
                 .add(EventColumn::Status.eq(EventStatus::Delivered))
                 .add(EventColumn::Sequence.gt(1))
-                .add(Expr::exists(earlier_unfinished_event())),
+                .add(Expr::exists(an_earlier_unfinished_event())),
             "was delivered before an earlier event of its quote",
         ),
     ]
@@ -277,18 +277,4 @@ fn quote_of_fee() -> SelectStatement {
 
 fn event_of_fee() -> SelectStatement {
     one(Event).and_where(Expr::col((Event, EventColumn::Id)).equals((Fee, FeeColumn::EventId))).take()
-}
-
-fn earlier_unfinished_event() -> SelectStatement {
-    let earlier = Alias::new("earlier");
-    Query::select()
-        .expr(Expr::val(1))
-        .from_as(Event, earlier.clone())
-        .and_where(Expr::col((earlier.clone(), EventColumn::AggregateId)).equals((Event, EventColumn::AggregateId)))
-        .and_where(Expr::col((earlier.clone(), EventColumn::Destination)).equals((Event, EventColumn::Destination)))
-        .and_where(Expr::col((earlier.clone(), EventColumn::Sequence)).lt(Expr::col((Event, EventColumn::Sequence))))
-        .and_where(found_status((earlier, EventColumn::Status), UNFINISHED))
-        .limit(1)
-        .offset(0)
-        .take()
 }

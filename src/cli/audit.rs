@@ -13,16 +13,16 @@ use crate::{
     destination::FeeServer,
 };
 
-/// Violations that a JSON document names; all are counted.
-const NAMED_MAX: usize = 10_000;
+/// Most violations that a JSON document lists; all are counted.
+const LISTED_MAX: usize = 10_000;
 
-/// What is compared.
+/// Options of `feebox audit`.
 #[derive(Args, Debug)]
 pub struct Audit {
-    /// Compare with the fee server's list of fees, too
+    /// Also compare with the fee server's list of fees
     #[arg(long)]
     remote: bool,
-    /// Compare only fees that were made after this time (RFC 3339), by the fee server's clock
+    /// Compare only fees created after this time (RFC 3339, the fee server's clock)
     #[arg(long, value_name = "TIME", requires = "remote")]
     created_after: Option<DateTime<Utc>>,
     /// Print JSON
@@ -43,17 +43,17 @@ impl Audit {
         let settings = overrides.settings()?;
         let db = Database::connect(&settings.database).await?;
         let mut violations = Vec::new();
-        let mut tell = |violation: Violation| {
+        let mut report = |violation: Violation| {
             if !self.json {
                 say!("promise {} is broken: {}", violation.promise, violation.sentence);
-            } else if violations.len() < NAMED_MAX {
+            } else if violations.len() < LISTED_MAX {
                 violations.push(violation);
             }
         };
-        let local = audit::audit(&db, settings.retention.delivered_for, &mut tell).await?;
+        let local = audit::audit(&db, settings.retention.delivered_for, &mut report).await?;
         let remote = if self.remote {
             let fee_server = FeeServer::new(&settings.fee_server, 1)?;
-            Some(audit::audit_remote(&db, &fee_server, self.created_after, &mut tell).await?)
+            Some(audit::audit_remote(&db, &fee_server, self.created_after, &mut report).await?)
         } else {
             None
         };
@@ -70,13 +70,13 @@ impl Audit {
 
 fn print_summary(local: &Report, remote: Option<&Report>, not_promised: &[NotPromised]) {
     for NotPromised { promise, why } in not_promised {
-        say!("this strategy does not make promise {promise}: {why}");
+        say!("this strategy does not keep promise {promise}: {why}");
     }
     for row in &local.ahead.named {
         say!("a clock ran ahead: {row}");
     }
     if local.ahead.rows > 0 {
-        say!("{} rows are dated in the future", local.ahead.rows);
+        say!("{} rows have timestamps in the future", local.ahead.rows);
     }
     say!("{} quotes, {} broken promises", local.checked, local.violations);
     if let Some(remote) = remote {

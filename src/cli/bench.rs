@@ -5,37 +5,37 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::bail;
 use clap::Args;
 
-use super::{Overrides, told_to_stop};
+use super::{Overrides, stop_signal};
 use crate::lab::bench::{self, Question};
 
-/// How fast Feebox is, beside what is written by hand.
+/// Options of `feebox bench`.
 #[derive(Args, Debug)]
 pub struct Bench {
-    /// What to ask (may be repeated); everything if none is given
+    /// What to measure (may be repeated) [default: everything]
     #[arg(long = "question", value_name = "QUESTION", value_enum)]
     questions: Vec<Question>,
-    /// A server on which databases may be created and dropped (may be repeated); an `SQLite` file if none is given
+    /// A server on which databases may be created and dropped (may be repeated); sqlite: uses a file
     #[arg(long = "server", value_name = "URL", default_value = "sqlite:")]
     servers: Vec<String>,
-    /// Another `feebox` binary, measured in the same run
+    /// Another feebox binary to measure in the same run
     #[arg(long, value_name = "FILE")]
     beside: Option<PathBuf>,
-    /// How often each question is asked
+    /// How often each measurement is repeated
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
     rounds: usize,
-    /// Callers side by side
+    /// Concurrent callers
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     callers: usize,
-    /// For how long submissions are counted
+    /// How long submissions are counted
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     time: Duration,
-    /// Events of a backlog
+    /// Number of events in a backlog
     #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
     events: usize,
-    /// Calls in flight while a backlog is drained
+    /// Concurrent calls while a backlog is delivered
     #[arg(long, value_name = "COUNT", default_value_t = 256)]
     concurrency: usize,
-    /// Where files and the processes' logs go
+    /// Directory for files and the processes' logs
     #[arg(long, value_name = "DIR", default_value = "feebox-bench")]
     out: PathBuf,
     /// Print JSON instead of a table
@@ -61,8 +61,8 @@ impl Bench {
         };
         let report = tokio::select! {
             report = bench.run(|progress| eprintln!("{progress}")) => report?,
-            told = told_to_stop() => {
-                told?;
+            stopped = stop_signal() => {
+                stopped?;
                 bail!("stopped before everything was measured");
             }
         };

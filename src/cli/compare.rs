@@ -5,48 +5,48 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::bail;
 use clap::Args;
 
-use super::{Overrides, told_to_stop};
+use super::{Overrides, stop_signal};
 use crate::lab::compare::{Comparison, Design};
 
-/// An API call ends after 10 s, also that of a design which calls the fee server meanwhile.
+/// An API request ends after 10 s, even in a design that calls the fee server during it.
 const LATENCY_MAX: Duration = Duration::from_secs(5);
 
-/// The designs, side by side.
+/// Options of `feebox compare`.
 #[derive(Args, Debug)]
 pub struct Compare {
-    /// Submissions to each design
+    /// Quotes submitted to each design
     #[arg(long, value_name = "COUNT", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     quotes: u32,
-    /// Submissions a second
+    /// Quotes submitted per second
     #[arg(long, value_name = "COUNT", default_value_t = 20.0, value_parser = rate)]
     rate: f64,
-    /// How long the fee server takes for a fee, for example 2s or 250ms; at most 5s, or no submission could wait for it
+    /// How long the fee server takes per fee, for example 2s or 250ms; at most 5s, because some designs wait for it
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = latency)]
     latency: Duration,
-    /// How often all processes of a design are killed (SIGKILL) and started again
+    /// How often all processes of a design are killed (SIGKILL) and restarted
     #[arg(long, value_name = "COUNT", default_value_t = 5)]
     crashes: usize,
-    /// Share of submissions (0 to 1) whose transaction is rolled back at its end
+    /// Share of submissions (0 to 1) whose transaction is rolled back before the commit
     #[arg(long, value_name = "RATE", default_value_t = 0.1, value_parser = share)]
     rollback_rate: f64,
-    /// How long each design is watched doing nothing, to count what it asks the database then
+    /// How long each design is idle while its database statements are counted
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
     idle: Duration,
-    /// How long clients then submit without a pause, to count how many quotes a second go through
+    /// How long clients then submit as fast as possible, to measure the throughput
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
     rush: Duration,
-    /// Measure each design with Kafka, too: the port of a broker on this machine that is there for tests, is alone in its
-    /// cluster and calls itself 127.0.0.1 (advertised.listeners). Records stay in its topic feebox.quotes
+    /// Also measure each design with Kafka: the port of a single test broker on this machine that advertises 127.0.0.1
+    /// (advertised.listeners). Its topic feebox.quotes keeps the records
     #[cfg(feature = "kafka")]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     kafka_port: Option<u16>,
-    /// Crashes and rollbacks are those of this number
+    /// Seed of the random crashes and rollbacks
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
     /// Measure only this design (may be repeated)
     #[arg(long = "design", value_name = "DESIGN")]
     designs: Vec<Design>,
-    /// Where compare.md, compare.json, compare.svg and the processes' logs go
+    /// Directory for compare.md, compare.json, compare.svg and the processes' logs
     #[arg(long, value_name = "DIR", default_value = "feebox-compare")]
     out: PathBuf,
     /// Print JSON instead of a table
@@ -61,9 +61,9 @@ impl Compare {
         let comparison = self.comparison(overrides.database_url);
         let report = tokio::select! {
             report = comparison.run(|progress| eprintln!("{progress}")) => report?,
-            told = told_to_stop() => {
-                told?;
-                bail!("stopped before all designs were measured");
+            stopped = stop_signal() => {
+                stopped?;
+                bail!("interrupted before all designs were measured");
             }
         };
         if json {
@@ -74,7 +74,7 @@ impl Compare {
         Ok(())
     }
 
-    /// Of the settings none is taken: a comparison never runs on the database in use by mistake.
+    /// Ignores the settings, so that a comparison never runs on a database in use by mistake.
     fn comparison(self, database_url: Option<String>) -> Comparison {
         let designs = if self.designs.is_empty() { Design::ALL.to_vec() } else { self.designs };
         Comparison {
@@ -109,5 +109,5 @@ fn rate(text: &str) -> Result<f64, String> {
 
 fn share(text: &str) -> Result<f64, String> {
     let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| "write a number from 0 (none) to 1 (all)".to_owned())
+    share.ok_or_else(|| "write a number from 0 to 1".to_owned())
 }

@@ -5,10 +5,10 @@ use clap_complete::Shell;
 
 use super::Cli;
 
-/// Completions for a shell.
+/// Options of `feebox completions`.
 #[derive(Args, Debug)]
 pub struct Completions {
-    /// Which shell
+    /// The shell to complete for
     shell: Shell,
 }
 

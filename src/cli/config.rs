@@ -4,10 +4,10 @@ use clap::Args;
 
 use super::Overrides;
 
-/// The settings in force.
+/// Options of `feebox config`.
 #[derive(Args, Debug)]
 pub struct Config {
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

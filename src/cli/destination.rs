@@ -13,24 +13,24 @@ use crate::{
     outbox::{self, DestinationState},
 };
 
-/// What an operator does with destinations.
+/// Subcommands of `feebox destination`.
 #[derive(Debug, Subcommand)]
 pub enum Destination {
-    /// Stop deliveries to a destination in the whole fleet
+    /// Pause deliveries to a destination in the whole fleet
     Pause {
-        /// For example fee-server
+        /// The destination's name, for example fee-server
         name: String,
         #[command(flatten)]
         operator: Operator,
     },
-    /// Start them again
+    /// Resume deliveries to a destination
     Resume {
-        /// For example fee-server
+        /// The destination's name, for example fee-server
         name: String,
         #[command(flatten)]
         operator: Operator,
     },
-    /// List destinations: paused? circuit open? held back by Retry-After?
+    /// List destinations with their pauses, circuit breakers and Retry-After times
     List {
         /// Print JSON
         #[arg(long)]
@@ -44,11 +44,11 @@ impl Destination {
         match self {
             Self::Pause { name, operator } => {
                 operator.acting(async |operator| operator::pause(&db, operator, &name).await).await?;
-                say!("{name} is paused");
+                say!("destination {name} is paused");
             }
             Self::Resume { name, operator } => {
                 operator.acting(async |operator| operator::resume(&db, operator, &name).await).await?;
-                say!("{name} is not paused");
+                say!("destination {name} is not paused");
             }
             Self::List { json } => {
                 let destinations = outbox::destinations(db.connection()).await?;

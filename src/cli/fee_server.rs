@@ -6,13 +6,13 @@ use anyhow::Context;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::{Overrides, told_to_stop};
+use super::{Overrides, stop_signal};
 use crate::lab::sample_fee_server::{Faults, SampleFeeServer};
 
-/// The sample fee server.
+/// Options of `feebox fee-server`.
 #[derive(Args, Debug)]
 pub struct FeeServer {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     bind: SocketAddr,
     #[command(flatten)]
@@ -23,10 +23,10 @@ impl FeeServer {
     pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<()> {
         overrides.settings_with_logs()?;
         let stop = CancellationToken::new();
-        let told = stop.clone();
+        let stopping = stop.clone();
         tokio::spawn(async move {
-            if told_to_stop().await.is_ok() {
-                told.cancel();
+            if stop_signal().await.is_ok() {
+                stopping.cancel();
             }
         });
         let context = || format!("the sample fee server cannot listen on {}", self.bind);

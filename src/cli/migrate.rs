@@ -7,21 +7,21 @@ use migration::{MigrationStatus, Migrator, MigratorTrait};
 use super::Overrides;
 use crate::database::Database;
 
-/// The schema's history.
+/// Subcommands of `feebox migrate`.
 #[derive(Debug, Subcommand)]
 pub enum Migrate {
-    /// Apply the migrations that pend
+    /// Apply all pending migrations
     Up,
-    /// Take applied migrations back, newest first; what their tables hold is lost
+    /// Revert applied migrations, newest first; drops tables with their data
     Down {
-        /// How many
+        /// How many migrations to revert
         #[arg(long, default_value_t = 1)]
         steps: u32,
-        /// Yes, lose what the tables hold
+        /// Confirm that data will be lost
         #[arg(long)]
         yes: bool,
     },
-    /// List the migrations and whether each is applied; exit code 1 if one pends
+    /// List all migrations and whether each is applied; exit code 1 if any is pending
     Status,
 }
 
@@ -31,12 +31,12 @@ impl Migrate {
         let db = Database::connect(&settings.database).await?;
         let connection = db.connection();
         match self {
-            Self::Up => Migrator::up(connection, None).await.context("the migrations failed")?,
+            Self::Up => Migrator::up(connection, None).await.context("the database could not be migrated")?,
             Self::Down { yes: false, .. } => {
-                anyhow::bail!("this drops tables and what they hold; say --yes if you mean it")
+                anyhow::bail!("reverting migrations drops tables with their data; add --yes to confirm")
             }
             Self::Down { steps, yes: true } => {
-                Migrator::down(connection, Some(steps)).await.context("taking migrations back failed")?;
+                Migrator::down(connection, Some(steps)).await.context("the migrations could not be reverted")?;
             }
             Self::Status => {}
         }
@@ -45,7 +45,8 @@ impl Migrate {
             say!("{:<8} {}", migration.status(), migration.name());
         }
         let pending = migrations.iter().filter(|migration| migration.status() == MigrationStatus::Pending).count();
-        anyhow::ensure!(pending == 0 || matches!(self, Self::Down { .. }), "{pending} migrations pend");
+        let may_be_pending = pending == 0 || matches!(self, Self::Down { .. });
+        anyhow::ensure!(may_be_pending, "{pending} migrations are pending; run `feebox migrate up`");
         Ok(())
     }
 }

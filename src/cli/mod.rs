@@ -1,11 +1,13 @@
-//! The command line: one file a command.
+//! The command line: one file per command.
 
-// First, for its macro.
+// First, because the others use its macro.
 #[macro_use]
 mod print;
 
 mod audit;
+#[cfg(feature = "lab")]
 mod bench;
+#[cfg(feature = "lab")]
 mod compare;
 mod completions;
 mod config;
@@ -17,6 +19,7 @@ mod openapi;
 mod operator;
 mod outbox;
 mod serve;
+#[cfg(feature = "lab")]
 mod torture;
 mod worker;
 
@@ -30,15 +33,15 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     app,
-    settings::{Fault, Origin, Settings, SettingsFaults},
+    settings::{Settings, SettingsError},
     telemetry,
 };
 
 /// The command failed.
 const FAILED: u8 = 1;
-/// The command line or the settings are wrong.
+/// The command line or the settings are invalid.
 const WRONG_USAGE: u8 = 2;
-/// An audit or a torture found a broken promise.
+/// `feebox audit` or `feebox torture` found a broken promise.
 const PROMISE_BROKEN: u8 = 3;
 
 /// Fees for submitted quotes by a transactional outbox: none lost, none doubled, none invented.
@@ -51,70 +54,74 @@ struct Cli {
     command: Command,
 }
 
-/// Settings from the command line; they win over files and environment.
+/// Settings from the command line, which override files and environment variables.
 #[derive(Args, Clone, Debug, Default)]
 struct Overrides {
-    /// Set a setting, for example --set worker.lease=45s (may be repeated; `feebox config` lists all)
+    /// Override a setting, for example --set worker.lease=45s (may be repeated; `feebox config` lists all)
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
-    /// Where quotes, events and fees live: sqlite://…, postgres://… or mysql://… for MariaDB
+    /// The database: sqlite://…, postgres://… or mysql://… (MariaDB)
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run everything in one process, with a sample fee server, on an SQLite file
+    /// Run API, worker, dashboard and a sample fee server in one process, on an SQLite file
     ///
-    /// A database server is taken from --database-url alone: one that the environment names may be in production.
+    /// A database server must be given by --database-url. One that the environment names is refused, as it may be in
+    /// production.
     Dev(dev::Dev),
-    /// Take submissions over HTTP
+    /// Run the HTTP API
     Serve(serve::Serve),
-    /// Deliver events; any number of workers may run at once
+    /// Run a worker, which delivers events; any number may run at once
     Worker(worker::Worker),
-    /// Bring the database's schema up to date, take it back, or show where it stands
+    /// Migrate the database schema, or show its state
     #[command(subcommand)]
     Migrate(migrate::Migrate),
     /// Run the sample fee server
     FeeServer(fee_server::FeeServer),
-    /// Look at events, retry them, give them up
+    /// List, inspect, retry and cancel events
     #[command(subcommand)]
     Outbox(outbox::Outbox),
-    /// Stop and start deliveries in the whole fleet
+    /// Pause and resume deliveries in the whole fleet
     #[command(subcommand)]
     Destination(destination::Destination),
-    /// Check the promises in one consistent read; exit code 3 if one is broken
+    /// Check that no fee is lost, doubled or invented; exit code 3 if a promise is broken
     Audit(audit::Audit),
-    /// Measure the designs side by side: what each loses, invents and costs when processes die
-    ///
-    /// Each runs as real processes of this binary on a fresh database: an `SQLite` file in --out, or with --database-url a
-    /// database that is created on that server, beside the one that is named, and dropped at the end. No setting is taken:
-    /// Measure how fast Feebox is, beside what is written by hand and beside another version, on throw-away databases
+    /// Measure the speed of Feebox against hand-written code and another version, on temporary databases
+    #[cfg(feature = "lab")]
     Bench(bench::Bench),
-    /// --set is refused.
-    Compare(compare::Compare),
-    /// Let a fleet, its database, its clients and its fee server fail in all ways; exit code 3 if a promise is broken
+    /// Measure what each design loses, invents and costs when processes crash
     ///
-    /// Real processes of this binary on a fresh database: an `SQLite` file in --out, or with --database-url a database that
-    /// is created on that server, beside the one that is named, and dropped at the end. All faults that concern it are
-    /// done, but for a crash of the database, which needs --database-restart. No setting is taken: --set is refused.
+    /// Each design runs as real processes of this binary on a fresh database: an SQLite file in --out or, with
+    /// --database-url, a new database on that server, which is dropped at the end. Settings are ignored, and --set is
+    /// refused.
+    #[cfg(feature = "lab")]
+    Compare(compare::Compare),
+    /// Inject faults into a fleet, its database, its clients and its fee server; exit code 3 if a promise is broken
+    ///
+    /// Runs real processes of this binary on a fresh database: an SQLite file in --out or, with --database-url, a new
+    /// database on that server, which is dropped at the end. All faults that apply to it are injected; a crash of the
+    /// database needs --database-restart. Settings are ignored, and --set is refused.
+    #[cfg(feature = "lab")]
     Torture(torture::Torture),
-    /// Print the settings in force and where each comes from; secrets are masked
+    /// Print the effective settings and the source of each; secrets are masked
     Config(config::Config),
     /// Print the OpenAPI document of the HTTP API
     Openapi,
-    /// Print completions for a shell
+    /// Print shell completions
     Completions(completions::Completions),
 }
 
-/// Parses the command line, runs the command and tells how it went: 0 fine, 1 failed, 2 wrong usage or settings, 3 a
-/// promise is broken.
+/// Parses the command line and runs the command. Exit codes: 0 success, 1 failure, 2 invalid usage or settings, 3 a broken
+/// promise.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // First of all: without it the first TLS connection would panic. An error means that it is installed already.
+    // Without a provider the first TLS connection would panic. An error means that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // Then this: what runs from here on may need many, and children inherit it.
+    // Before anything opens descriptors, and before any child inherits the limit.
     app::raise_descriptors();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -124,9 +131,9 @@ pub fn main() -> ExitCode {
     telemetry::flush();
     match ended {
         Ok(code) => code,
-        Err(error) => match error.downcast_ref::<SettingsFaults>() {
-            Some(faults) => {
-                complain(format_args!("{faults}"));
+        Err(error) => match error.downcast_ref::<SettingsError>() {
+            Some(error) => {
+                complain(format_args!("{error}"));
                 ExitCode::from(WRONG_USAGE)
             }
             None => failed(&error),
@@ -145,8 +152,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Outbox(outbox) => outbox.run(overrides).await?,
         Command::Destination(destination) => destination.run(overrides).await?,
         Command::Audit(audit) => return audit.run(overrides).await,
+        #[cfg(feature = "lab")]
         Command::Bench(bench) => bench.run(overrides).await?,
+        #[cfg(feature = "lab")]
         Command::Compare(compare) => compare.run(overrides).await?,
+        #[cfg(feature = "lab")]
         Command::Torture(torture) => return torture.run(overrides).await,
         Command::Config(config) => config.run(overrides)?,
         Command::Openapi => openapi::run()?,
@@ -160,7 +170,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(FAILED)
 }
 
-/// As `eprintln!`, but for who cannot be told: the exit code still says it.
+/// Like `eprintln!`, but ignores a closed standard error: the exit code still reports the failure.
 fn complain(text: Arguments<'_>) {
     let _ = writeln!(stderr(), "{text}");
 }
@@ -171,25 +181,28 @@ impl Overrides {
         self
     }
 
-    /// The settings in force.
-    fn settings(self) -> Result<Settings, SettingsFaults> {
+    /// The effective settings.
+    fn settings(self) -> Result<Settings, SettingsError> {
         let url = self.database_url.clone();
         Settings::from_environment(self.with("database.url", url).set)
     }
 
-    /// For a command whose processes have settings of its own: others would make its outcome another one.
-    fn refuse_settings(&self) -> Result<(), SettingsFaults> {
+    /// For commands whose processes need their own settings, so that results are comparable.
+    #[cfg(feature = "lab")]
+    fn refuse_settings(&self) -> Result<(), SettingsError> {
+        use crate::settings::{Fault, Origin};
+
         let fault = |(key, _): &(String, String)| Fault {
             key: key.clone(),
             origin: Origin::CommandLine,
-            wrong: "this command takes no settings".to_owned(),
-            mend: "leave --set out".to_owned(),
+            problem: "this command takes no settings".to_owned(),
+            advice: "remove --set".to_owned(),
         };
         let faults: Vec<_> = self.set.iter().map(fault).collect();
-        if faults.is_empty() { Ok(()) } else { Err(SettingsFaults { faults }) }
+        if faults.is_empty() { Ok(()) } else { Err(SettingsError { faults }) }
     }
 
-    /// The settings in force, for a command that runs for long: it logs.
+    /// The effective settings, for a long-running command: it also starts logging.
     fn settings_with_logs(self) -> anyhow::Result<Settings> {
         let settings = self.settings()?;
         telemetry::init(&settings.log)?;
@@ -203,7 +216,7 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 /// Waits for SIGTERM or Ctrl-C.
-async fn told_to_stop() -> std::io::Result<()> {
+async fn stop_signal() -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         _ = terminate.recv() => Ok(()),

@@ -1,4 +1,4 @@
-//! Who acts on the command line, and why: written down with every change.
+//! The operator on the command line, who is recorded with every change.
 
 use std::{env, os::unix::fs::MetadataExt};
 
@@ -6,23 +6,23 @@ use clap::Args;
 
 use crate::operator;
 
-/// The person at the terminal.
+/// The user at the terminal.
 #[derive(Args, Debug)]
 pub struct Operator {
-    /// Why, for the log of operator actions
+    /// The reason, for the log of operator actions
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
 impl Operator {
-    /// Does `act` as the operating system's user.
+    /// Runs `act` as the operating system's user.
     pub(super) async fn acting<T>(&self, act: impl AsyncFnOnce(operator::Operator<'_>) -> T) -> T {
         let name = user();
         act(operator::Operator { name: &name, reason: self.reason.as_deref() }).await
     }
 }
 
-/// Whoever became root by `sudo` is still who they are.
+/// The user's name; under `sudo`, that of the user who called it.
 fn user() -> String {
     let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| env::var(name).ok());
     let name = named.filter(|name| !name.is_empty()).unwrap_or_else(|| {

@@ -9,16 +9,16 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde::Serialize;
 
-/// As `println!`, for readers that may stop reading.
+/// Like `println!`, but a closed pipe is no error.
 macro_rules! say {
     ($($text:tt)*) => { $crate::cli::print::line(format_args!($($text)*)) };
 }
 
-/// Prints a line, if anybody reads on. One who has seen enough (`| head`) is no failure: what is left to be said is not, and
-/// the command ends as it would.
+/// Prints a line. A reader that closes the pipe (`| head`) is no failure: further lines are dropped, and the command ends as
+/// usual.
 pub(super) fn line(text: Arguments<'_>) {
     match writeln!(stdout().lock(), "{text}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("cannot print: {error}"),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("failed to write to standard output: {error}"),
         _ => {}
     }
 }
@@ -36,12 +36,12 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// To the second.
+/// Formats a time to the second.
 pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// A dash for nothing.
+/// The value, or a dash.
 pub(super) fn or_dash(value: Option<impl Display>) -> String {
     value.map_or_else(|| "-".into(), |value| value.to_string())
 }

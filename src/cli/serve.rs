@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use super::{Overrides, told_to_stop};
+use super::{Overrides, stop_signal};
 use crate::app::{App, Roles};
 
-/// The submission service.
+/// Options of `feebox serve`.
 #[derive(Args, Debug)]
 pub struct Serve {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<String>,
 }
@@ -17,7 +17,7 @@ impl Serve {
     pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<()> {
         let settings = overrides.with("server.bind", self.bind).settings_with_logs()?;
         let app = App::start(settings, Roles { api: true, worker: false }).await?;
-        app.run_until(told_to_stop()).await?;
+        app.run_until(stop_signal()).await?;
         Ok(())
     }
 }

@@ -11,55 +11,55 @@ use anyhow::bail;
 use chrono::Utc;
 use clap::Args;
 
-use super::{Overrides, PROMISE_BROKEN, print, told_to_stop};
+use super::{Overrides, PROMISE_BROKEN, print, stop_signal};
 use crate::{
     lab::sample_fee_server::Faults,
     lab::torture::{self, Fault, Verdict},
 };
 
-/// Broken promises that are said of each number.
-const SAID_MAX: usize = 20;
+/// Violations that are printed per promise.
+const PRINTED_MAX: usize = 20;
 
-/// A fleet under torture.
+/// Options of `feebox torture`.
 #[derive(Args, Debug)]
 pub struct Torture {
-    /// For how long, from 1s to 1d
+    /// How long to inject faults, from 1s to 1d
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = time)]
     time: Duration,
-    /// Submissions a second
+    /// Quotes submitted per second
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rate: u32,
-    /// Workers, beside one process that serves
+    /// Number of workers, besides one API process
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
     workers: u8,
-    /// Only these faults; all of them without it
+    /// Inject only these faults [default: all]
     #[arg(long, value_name = "FAULT", value_enum, value_delimiter = ',')]
     only: Vec<Fault>,
-    /// Not these faults
+    /// Inject all faults but these
     #[arg(long, value_name = "FAULT", value_enum, value_delimiter = ',', conflicts_with = "only")]
     without: Vec<Fault>,
-    /// The faults come in the order of this number; what they hit differs from run to run
+    /// Seed of the order of faults; what they hit still differs from run to run
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
-    /// A shell command that crashes the database server and starts it again; without it that fault is left out
+    /// A shell command that crashes and restarts the database server; without it, this fault is not injected
     #[arg(long, value_name = "COMMAND")]
     database_restart: Option<String>,
-    /// How long the fleet may take to come to rest after the last fault [default: what its settings say, 13.5s]
+    /// How long the fleet may take to settle all events after the last fault [default: by its settings, 13.5s]
     #[arg(long, value_name = "DURATION", value_parser = time)]
     rest_bound: Option<Duration>,
-    /// Let the fee server ignore idempotency keys
+    /// Make the fee server ignore idempotency keys
     #[arg(long)]
     no_idempotency: bool,
-    /// Let the fee server know no look-up; with --no-idempotency a promise that nobody can keep then
+    /// Remove the fee server's look-up; with --no-idempotency, double fees are then unavoidable
     #[arg(long)]
     no_lookup: bool,
-    /// Where the processes' log goes
+    /// Directory for the processes' logs
     #[arg(long, value_name = "DIR", default_value = "feebox-torture")]
     out: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Hold this book of the clients against the database; what the command runs as a process of its own
+    /// Compare this record of the clients with the database; the command runs it as a separate process
     #[arg(long, value_name = "FILE", hide = true)]
     judge: Option<PathBuf>,
 }
@@ -75,9 +75,9 @@ impl Torture {
         let torture = self.torture(overrides.database_url);
         let verdict = tokio::select! {
             verdict = torture.run(|progress| eprintln!("{} {progress}", Utc::now().format("%T%.3f"))) => verdict?,
-            told = told_to_stop() => {
-                told?;
-                bail!("stopped before there was a verdict");
+            stopped = stop_signal() => {
+                stopped?;
+                bail!("interrupted before the end of the run");
             }
         };
         if json {
@@ -88,7 +88,7 @@ impl Torture {
         Ok(if verdict.is_kept() { ExitCode::SUCCESS } else { ExitCode::from(PROMISE_BROKEN) })
     }
 
-    /// Of the fee server's calls two in five meet a fault of its own, beside the incidents.
+    /// Two in five of the fee server's calls fail by themselves, besides the injected faults.
     fn torture(self, database_url: Option<String>) -> torture::Torture {
         let fee_server = Faults {
             latency: Duration::from_millis(100),
@@ -127,16 +127,16 @@ impl Torture {
 }
 
 fn print_verdict(verdict: &Verdict) {
-    let mut said = BTreeMap::<_, usize>::new();
+    let mut counts = BTreeMap::<_, usize>::new();
     for violation in &verdict.violations {
-        let said = said.entry(violation.promise).or_default();
-        *said += 1;
-        if *said <= SAID_MAX {
+        let count = counts.entry(violation.promise).or_default();
+        *count += 1;
+        if *count <= PRINTED_MAX {
             say!("promise {} is broken: {}", violation.promise, violation.sentence);
         }
     }
-    for (promise, more) in said.into_iter().filter(|(_, said)| *said > SAID_MAX) {
-        say!("promise {promise} is broken {} times more: --json names all", more - SAID_MAX);
+    for (promise, count) in counts.into_iter().filter(|(_, count)| *count > PRINTED_MAX) {
+        say!("promise {promise} is broken {} more times; --json lists all", count - PRINTED_MAX);
     }
     say!(
         "{}",

@@ -2,19 +2,19 @@
 
 use clap::Args;
 
-use super::{Overrides, told_to_stop};
+use super::{Overrides, stop_signal};
 use crate::{
     app::{App, Once, Roles},
     settings::Settings,
 };
 
-/// A worker.
+/// Options of `feebox worker`.
 #[derive(Args, Debug)]
 pub struct Worker {
-    /// Deliver what is due, sweep, prune and audit if that is due, then exit: for a cron that already runs
+    /// Deliver all due events, run the jobs that are due, then exit: for an external scheduler
     #[arg(long)]
     once: bool,
-    /// Where to serve health and metrics
+    /// Address of health checks and metrics
     #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
     bind: Option<String>,
 }
@@ -26,7 +26,7 @@ impl Worker {
             return run_once(settings).await;
         }
         let app = App::start(settings, Roles { api: false, worker: true }).await?;
-        app.run_until(told_to_stop()).await?;
+        app.run_until(stop_signal()).await?;
         Ok(())
     }
 }
@@ -36,7 +36,7 @@ async fn run_once(settings: Settings) -> anyhow::Result<()> {
     tokio::spawn({
         let once = once.clone();
         async move {
-            if told_to_stop().await.is_ok() {
+            if stop_signal().await.is_ok() {
                 once.stop().await;
             }
         }

@@ -1,16 +1,15 @@
-//! Conditions on a status, written so that no planner can take them for another question.
+//! Conditions on a status that a query planner cannot use to choose another index.
 
 use sea_orm::{
     ActiveEnum,
     sea_query::{Expr, ExprTrait, Func, IntoColumnRef},
 };
 
-/// The status of a row that a key has found is one of `statuses`.
+/// The status of a row that is found by a key is one of `statuses`.
 ///
-/// A plain `status = 'pending'` beside a key also matches each index that holds pending rows only. By statistics from before
-/// a backlog grew, a planner takes that index for the smaller one and reads the whole backlog for each row. `NULLIF(status,
-/// '')` is the status too, but no index stands for it. Where an index over a status is what should be read, the plain
-/// condition is the right one.
+/// A plain `status = 'pending'` besides a key also matches every index of pending rows. With statistics from before a backlog
+/// grew, the planner believes that such an index is smaller, and reads the whole backlog for each row. `NULLIF(status, '')`
+/// has the same value, but no index matches it. Use the plain condition where the index over the status is wanted.
 pub fn found_status<S: ActiveEnum<Value = String>>(
     column: impl IntoColumnRef,
     statuses: impl IntoIterator<Item = S>,

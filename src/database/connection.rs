@@ -16,40 +16,39 @@ use super::{
     transaction::Purpose,
 };
 
-/// For how long a statement is sent again.
+/// How long a statement is retried.
 const TIME_MAX: Duration = Duration::from_secs(5);
-/// How often it is sent at most.
+/// Most times that it is sent.
 const SENDS_MAX: u32 = 8;
-/// The longest pause before it is sent again.
+/// The longest pause before a retry.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// The sessions with the database, for reads and single statements. Each statement is a transaction of its own.
+/// Runs reads and single statements. Each statement is its own transaction.
 ///
-/// What the database did not do is sent again: after a conflict, at a server that is read-only and, if the statement only
-/// reads, after the loss of its session.
+/// A statement that was not executed is retried: after a conflict, at a read-only server and, if it only reads, after a lost
+/// session.
 ///
-/// Behind a transaction pooler such as `PgBouncer` a server changes its client after each transaction, and a client its
-/// server. The client prepares its statements under names that begin at one on each connection, and remembers which are
-/// prepared: there the name is taken already, unknown, or another client's statement. So `database.url` says
-/// `statement-cache-capacity=0`; then nothing is remembered, each statement gets a transaction of its own, and each
-/// transaction begins with clean names.
+/// Behind a transaction pooler such as PgBouncer, clients and server connections change partners after each transaction.
+/// The driver prepares statements under names that are numbered per connection, and remembers which are prepared. On another
+/// server connection such a name may be unknown or belong to another client's statement. So `database.url` must contain
+/// `statement-cache-capacity=0`: then nothing is remembered, each statement runs in its own transaction, and each transaction
+/// begins with `DEALLOCATE ALL`.
 #[derive(Clone, Debug)]
 pub struct Connection {
     pub(super) sessions: Sessions,
-    /// `SeaORM`'s own pool, for migrations; and, on `PostgreSQL`, how to connect in order to listen. It opens nothing until
-    /// it is used.
+    /// `SeaORM`'s own pool, for migrations and, on PostgreSQL, for `LISTEN`. It connects when it is used.
     pub(super) pool: DatabaseConnection,
 }
 
-/// What is sent.
+/// A statement to send.
 #[derive(Clone, Copy)]
-enum Sent<'a> {
+enum Request<'a> {
     Execute(&'a Statement),
     Query(&'a Statement),
-    AsItIs(&'a str),
+    Unprepared(&'a str),
 }
 
-/// What comes back.
+/// The answer to a request.
 enum Answer {
     Done(ExecResult),
     Rows(Vec<QueryResult>),
@@ -62,37 +61,37 @@ impl Connection {
         self.sessions.opener().backend
     }
 
-    /// Whether a transaction pooler stands before the database.
+    /// Whether a transaction pooler is in front of the database.
     #[must_use]
     pub fn is_behind_pooler(&self) -> bool {
         self.sessions.opener().behind_pooler
     }
 
-    /// The pool, to listen on one of its connections.
+    /// The pool whose connections listen for notifications.
     ///
     /// # Panics
-    /// If the database is not `PostgreSQL`.
+    /// If the database is not PostgreSQL.
     #[must_use]
     pub fn postgres_pool(&self) -> &PgPool {
         self.pool.get_postgres_connection_pool()
     }
 
-    async fn send(&self, sent: Sent<'_>) -> Result<Answer, DbErr> {
+    async fn send(&self, request: Request<'_>) -> Result<Answer, DbErr> {
         let begun = Instant::now();
         let mut sends = 1;
         loop {
-            let error = match self.send_once(sent).await {
+            let error = match self.send_once(request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let again = match kind(&error) {
+            let retry = match kind(&error) {
                 Kind::Conflict | Kind::ReadOnly => true,
-                // Not where no session was to be had: that was waited for.
-                Kind::Unavailable => sent.only_reads() && matches!(error, DbErr::Exec(_)),
+                // Not if no session could be opened: that was retried already.
+                Kind::Unavailable => request.only_reads() && matches!(error, DbErr::Exec(_)),
                 _ => false,
             };
             let pause = rand::rng().random_range(Duration::ZERO..PAUSE_MAX);
-            if !again || sends == SENDS_MAX || begun.elapsed() + pause > TIME_MAX {
+            if !retry || sends == SENDS_MAX || begun.elapsed() + pause > TIME_MAX {
                 return Err(error);
             }
             sleep(pause).await;
@@ -100,39 +99,39 @@ impl Connection {
         }
     }
 
-    async fn send_once(&self, sent: Sent<'_>) -> Result<Answer, DbErr> {
-        if self.is_behind_pooler() && !matches!(sent, Sent::AsItIs(_)) {
+    async fn send_once(&self, request: Request<'_>) -> Result<Answer, DbErr> {
+        if self.is_behind_pooler() && !matches!(request, Request::Unprepared(_)) {
             let txn = self.sessions.begin(Purpose::Write, None).await?;
-            let answer = match sent {
-                Sent::Execute(statement) => txn.execute_raw(statement.clone()).await.map(Answer::Done)?,
-                Sent::Query(statement) => txn.query_all_raw(statement.clone()).await.map(Answer::Rows)?,
-                Sent::AsItIs(sql) => txn.execute_unprepared(sql).await.map(Answer::Done)?,
+            let answer = match request {
+                Request::Execute(statement) => txn.execute_raw(statement.clone()).await.map(Answer::Done)?,
+                Request::Query(statement) => txn.query_all_raw(statement.clone()).await.map(Answer::Rows)?,
+                Request::Unprepared(sql) => txn.execute_unprepared(sql).await.map(Answer::Done)?,
             };
             txn.commit().await?;
             return Ok(answer);
         }
-        let mut held = self.sessions.acquire().await?;
-        let answer = match sent {
-            Sent::Execute(statement) => held.execute(statement).await.map(Answer::Done),
-            Sent::Query(statement) => held.query(statement).await.map(Answer::Rows),
-            Sent::AsItIs(sql) => held.simple(sql).await.map(Answer::Done).map_err(failed),
+        let mut session = self.sessions.acquire().await?;
+        let answer = match request {
+            Request::Execute(statement) => session.execute(statement).await.map(Answer::Done),
+            Request::Query(statement) => session.query(statement).await.map(Answer::Rows),
+            Request::Unprepared(sql) => session.simple(sql).await.map(Answer::Done).map_err(failed),
         };
         if let Err(DbErr::Exec(RuntimeErr::SqlxError(error))) = &answer {
-            held.judge(error);
+            session.check_error(error);
         }
         answer
     }
 
-    async fn execute_sent(&self, sent: Sent<'_>) -> Result<ExecResult, DbErr> {
-        match self.send(sent).await? {
+    async fn run(&self, request: Request<'_>) -> Result<ExecResult, DbErr> {
+        match self.send(request).await? {
             Answer::Done(done) => Ok(done),
-            Answer::Rows(_) => Err(DbErr::RecordNotFound("rows came back where none were asked for".into())),
+            Answer::Rows(_) => Err(DbErr::RecordNotFound("a statement without a result returned rows".into())),
         }
     }
 }
 
-impl Sent<'_> {
-    /// Whether sending it twice is the same as once.
+impl Request<'_> {
+    /// Whether it may be sent twice.
     fn only_reads(self) -> bool {
         let (Self::Execute(Statement { sql, .. }) | Self::Query(Statement { sql, .. })) = self else { return false };
         sql.trim_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select"))
@@ -146,11 +145,11 @@ impl ConnectionTrait for Connection {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.execute_sent(Sent::Execute(&statement)).await
+        self.run(Request::Execute(&statement)).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.execute_sent(Sent::AsItIs(sql)).await
+        self.run(Request::Unprepared(sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
@@ -158,14 +157,14 @@ impl ConnectionTrait for Connection {
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        match self.send(Sent::Query(&statement)).await? {
+        match self.send(Request::Query(&statement)).await? {
             Answer::Rows(rows) => Ok(rows),
             Answer::Done(_) => Ok(Vec::new()),
         }
     }
 }
 
-/// Migrations take it as it is: they are for a straight connection.
+/// For migrations, which need a direct connection.
 impl<'c> IntoDatabaseExecutor<'c> for &'c Connection {
     fn into_database_executor(self) -> DatabaseExecutor<'c> {
         DatabaseExecutor::Connection(&self.pool)

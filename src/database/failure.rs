@@ -1,4 +1,4 @@
-//! What a database error means for whoever ran the statement.
+//! Classifies database errors.
 
 use std::{error::Error, sync::Arc};
 
@@ -7,31 +7,31 @@ use sea_orm::{
     sqlx::{self, mysql::MySqlDatabaseError, sqlite::SqliteError},
 };
 
-/// What an error of the database means. The one place that reads error codes.
+/// The meaning of a database error. No other module reads error codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The transaction was rolled back for the sake of another one: a deadlock, a serialization failure. Nothing was done,
-    /// and the same transaction may succeed now.
+    /// The transaction was rolled back in favour of another: a deadlock or a serialization failure. Nothing was done, and a
+    /// retry may succeed at once.
     Conflict,
-    /// Others hold what is needed for too long. The session is fine, and the same call may succeed later.
+    /// A lock was held for too long. The session is fine, and a retry may succeed later.
     Busy,
-    /// No session can be had, or it was lost: refused, timed out, cut, shutting down, out of connections.
+    /// No session could be opened, or it was lost: refused, timed out, cut, shutting down, out of connections.
     Unavailable,
-    /// The database takes no writes: a standby, or a former primary.
+    /// The database accepts no writes: a standby, or a former primary.
     ReadOnly,
-    /// The database has no room left, or cannot write to its disk.
+    /// The database is full, or cannot write to its disk.
     Full,
-    /// The statement is larger than the server takes.
+    /// The statement exceeds the server's limit.
     TooLarge,
-    /// The server refuses our credentials.
+    /// The server refuses the credentials.
     Denied,
-    /// A fault of the data or of ours: the same statement fails again.
+    /// Invalid data or a bug: the same statement fails again.
     Internal,
 }
 
-/// An error that may have come from the database.
+/// An error that may wrap a database error.
 pub trait DatabaseFailure {
-    /// The database's own error, if it is one.
+    /// The database error, if it wraps one.
     fn database_error(&self) -> Option<&DbErr>;
 }
 
@@ -41,17 +41,17 @@ impl DatabaseFailure for DbErr {
     }
 }
 
-/// A statement that the server would not read.
+/// A statement that exceeds the server's limit.
 #[derive(Debug, thiserror::Error)]
 #[error("a statement of {bytes} bytes exceeds the server's max_allowed_packet of {bytes_max} bytes")]
 pub struct TooLarge {
-    /// Its size, rounded up.
+    /// The statement's size in bytes, rounded up.
     pub bytes: usize,
-    /// What the server takes.
+    /// The server's limit in bytes.
     pub bytes_max: usize,
 }
 
-/// What `error` means.
+/// Classifies `error`.
 #[must_use]
 pub fn kind(error: &DbErr) -> Kind {
     match error {
@@ -63,13 +63,13 @@ pub fn kind(error: &DbErr) -> Kind {
     }
 }
 
-/// Whether the database asks for the transaction to be run again: it has been rolled back for the sake of another one.
+/// Whether the transaction was rolled back in favour of another, and should be retried.
 #[must_use]
 pub fn asks_again(error: &DbErr) -> bool {
     kind(error) == Kind::Conflict
 }
 
-/// The size and the limit, if `error` says that a statement is larger than the server takes.
+/// The size and the limit, if `error` says that a statement exceeds the server's limit.
 #[must_use]
 pub fn too_large(error: &DbErr) -> Option<&TooLarge> {
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
@@ -100,7 +100,7 @@ pub(super) fn kind_of(error: &sqlx::Error) -> Kind {
     }
 }
 
-/// Whether the session in which `error` came must not be used again.
+/// Whether the session must not be used after `error`.
 pub(super) fn ends_session(error: &sqlx::Error) -> bool {
     if let sqlx::Error::Database(error) = error
         && error.try_downcast_ref::<SqliteError>().is_some()
@@ -112,7 +112,7 @@ pub(super) fn ends_session(error: &sqlx::Error) -> bool {
     matches!(kind_of(error), Kind::Unavailable | Kind::ReadOnly | Kind::Denied)
 }
 
-/// Whether the work took longer than a limit of ours or of the server: less of it at a time may be in time.
+/// Whether the work exceeded a time limit of Feebox or of the server. A smaller batch may succeed.
 #[must_use]
 pub fn is_too_slow(error: &DbErr) -> bool {
     match error {
@@ -124,8 +124,8 @@ pub fn is_too_slow(error: &DbErr) -> bool {
     }
 }
 
-/// What is wrong with a value, in words of ours, if `error` says that the database refuses one: the same statement fails
-/// again, and succeeds without that value. An error that is none of these may be as true for everybody else.
+/// What is wrong with a value, if `error` says that the database refuses it: the same statement fails again, and succeeds
+/// without that value. Any other error may concern all rows.
 #[must_use]
 pub fn data_fault(error: &DbErr) -> Option<&'static str> {
     let error = match error {
@@ -134,7 +134,7 @@ pub fn data_fault(error: &DbErr) -> Option<&'static str> {
         _ => return None,
     };
     match error {
-        sqlx::Error::Encode(error) if error.is::<TooLarge>() => Some("it is larger than the database takes"),
+        sqlx::Error::Encode(error) if error.is::<TooLarge>() => Some("it exceeds the database's size limit"),
         sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => Some(WRONG_TYPE),
         sqlx::Error::Database(error) => match error.try_downcast_ref::<MySqlDatabaseError>() {
             Some(error) => fault_of_mariadb(error.number()),
@@ -147,15 +147,15 @@ pub fn data_fault(error: &DbErr) -> Option<&'static str> {
     }
 }
 
-const CHARACTERS: &str = "a text holds characters that the database does not take";
-const CONSTRAINT: &str = "a constraint does not allow a value";
+const CHARACTERS: &str = "a text contains characters that the database refuses";
+const CONSTRAINT: &str = "a value violates a constraint";
 const LENGTH: &str = "a text is too long for its column";
-const RANGE: &str = "a number is out of its column's range";
-const TIME: &str = "a time is out of its column's range";
-const VALUE: &str = "the database does not take a value";
-const WRONG_TYPE: &str = "a value is not of its column's type";
+const RANGE: &str = "a number is out of range for its column";
+const TIME: &str = "a time is out of range for its column";
+const VALUE: &str = "the database refuses a value";
+const WRONG_TYPE: &str = "a value has the wrong type for its column";
 
-/// Data exceptions and violated constraints.
+/// Data exceptions and constraint violations.
 fn fault_of_postgres(code: &str) -> Option<&'static str> {
     match code {
         "22021" | "22P02" | "22P05" => Some(CHARACTERS),
@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_database_asks_to_be_run_again_is_a_conflict() {
+    fn deadlocks_and_serialization_failures_are_conflicts() {
         let postgres = ["40001", "40P01"].map(of_postgres);
         let mariadb = [1020, 1205, 1213].map(of_mariadb);
         assert!(postgres.into_iter().chain(mariadb).chain([of_sqlite(517)]).all(|kind| kind == Kind::Conflict));
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_the_data_is_not_taken_for_an_outage() {
+    fn invalid_data_is_not_an_outage() {
         // Not null, unique, NUL in a text, a date out of range; the same on MariaDB; a constraint on SQLite.
         assert!(["23502", "23505", "22021", "22008"].iter().all(|code| of_postgres(code) == Kind::Internal));
         assert!([1048, 1062, 1292, 1366, 1406].iter().all(|number| of_mariadb(*number) == Kind::Internal));
@@ -283,11 +283,11 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_the_data_is_known_from_one_that_is_true_for_everybody() {
+    fn invalid_data_is_distinguished_from_errors_that_concern_all_rows() {
         let faults = ["23502", "22021", "22008", "22P05"].map(fault_of_postgres);
         let faults = faults.into_iter().chain([1048, 1292, 1366, 1406].map(fault_of_mariadb));
         assert!(faults.chain([fault_of_sqlite(2067)]).all(|fault| fault.is_some()));
-        // A right that was withdrawn; a table, a column that is missing.
+        // A missing privilege, table or column.
         assert!(["42501", "42P01", "42703", "P0001"].iter().all(|code| fault_of_postgres(code).is_none()));
         assert!([1142, 1146, 1054].iter().all(|number| fault_of_mariadb(*number).is_none()));
         assert_eq!(fault_of_sqlite(1), None);

@@ -1,4 +1,4 @@
-//! Statements that fit: no larger than the database takes.
+//! Statement sizes: no statement may exceed the server's limit.
 
 use std::io;
 
@@ -6,11 +6,11 @@ use sea_orm::{DbErr, Statement, sea_query::Value};
 
 use super::failure::{TooLarge, encoding, failed};
 
-/// What a parameter takes besides its own bytes, at most: its type, its length and its place.
+/// The most bytes that a parameter takes besides its value: its type, length and position.
 const PARAMETER_BYTES: usize = 12;
 
-/// Cuts `rows` into runs, in their order, of which each has up to `rows_max` rows and, by `bytes_of`, up to `bytes_max`
-/// bytes. A row that is larger than that makes a run of its own.
+/// Splits `rows`, in their order, into runs of up to `rows_max` rows and, by `bytes_of`, up to `bytes_max` bytes. A larger
+/// row is a run by itself.
 pub fn runs<T>(
     rows: impl IntoIterator<Item = T>,
     rows_max: usize,
@@ -35,7 +35,7 @@ pub fn runs<T>(
     runs
 }
 
-/// How many bytes `value` takes as JSON text.
+/// The length of `value` as JSON text, in bytes.
 #[must_use]
 pub fn json_bytes(value: &serde_json::Value) -> usize {
     struct Count(usize);
@@ -49,13 +49,13 @@ pub fn json_bytes(value: &serde_json::Value) -> usize {
         }
     }
     let mut count = Count(0);
-    // Counting does not fail.
+    // Counting cannot fail.
     serde_json::to_writer(&mut count, value).ok();
     count.0
 }
 
-/// Refuses a statement that a server which takes `bytes_max` would refuse: it would hang up in the middle of reading, which
-/// looks like an outage.
+/// Refuses a statement of more than `bytes_max` bytes. The server would close the connection while it reads it, which looks
+/// like an outage.
 pub(super) fn check(statement: &Statement, bytes_max: usize) -> Result<(), DbErr> {
     let values = statement.values.as_ref().map_or(&[][..], |values| &values.0);
     let parameters: usize = values.iter().map(|value| PARAMETER_BYTES + bytes_of(value)).sum();

@@ -1,7 +1,7 @@
-//! The only place that opens sessions with the database.
+//! The only module that opens database sessions.
 //!
-//! [`Database::transaction`] is the one way to write; [`Connection`] is for reads and single statements. Both get their
-//! sessions from a pool of our own (`sessions`), which hands out none that is not clean.
+//! [`Database::transaction`] is the way to write; [`Connection`] is for reads and single statements. Both take their
+//! sessions from our own pool (`sessions`), which hands out clean sessions only (`docs/adr/0012`).
 
 mod condition;
 mod connection;
@@ -41,30 +41,30 @@ pub use unreadable::{Listed, read_rows};
 
 use crate::{clock::Clock, settings};
 use failure::cannot_connect;
-use opener::{Opener, TELL_OF_POOLER};
+use opener::{Opener, POOLER_HINT};
 use readiness::Writes;
 use sessions::Sessions;
 use transaction::Purpose;
 
-/// How many connections migrations use at most.
+/// Most connections that migrations use.
 const MIGRATION_CONNECTIONS: u32 = 2;
 
-/// A pool of connections, and the clock that goes with its database.
+/// A pool of sessions, and the database's clock.
 #[derive(Clone, Debug)]
 pub struct Database {
     connection: Connection,
     clock: Clock,
     writes: Writes,
-    /// `SQLite` has one writer at a time. Its busy handler polls with growing sleeps and so starves some; ours queues
-    /// this process's writers fairly and leaves the busy handler to other processes.
+    /// SQLite has one writer at a time. Its busy handler polls with growing pauses, which starves some writers. This lock
+    /// queues the writers of this process fairly; the busy handler is left for other processes.
     writer: Option<Arc<Mutex<()>>>,
 }
 
 impl Database {
-    /// Opens nothing yet: a database that is unavailable is no reason not to start.
+    /// Connects lazily, so that Feebox starts while the database is unavailable.
     ///
     /// # Errors
-    /// A URL that names no database that Feebox knows.
+    /// An invalid URL, or one of an unsupported database.
     pub async fn connect(settings: &settings::Database) -> Result<Self, DbErr> {
         let mut options = ConnectOptions::new(settings.url.expose_secret());
         options
@@ -96,19 +96,19 @@ impl Database {
         &self.clock
     }
 
-    /// The time that decides, see [`Clock::now`].
+    /// The authoritative time, see [`Clock::now`].
     ///
     /// # Errors
-    /// What the database answers when it cannot be asked.
+    /// Any database error.
     pub async fn now(&self, db: &impl ConnectionTrait) -> Result<DateTime<Utc>, DbErr> {
         self.clock.now(db).await
     }
 
-    /// Begins a transaction that may write, reading what is committed at each statement. Prefer
-    /// [`transaction`](Self::transaction), which also runs it again when the database asks for that.
+    /// Begins a transaction that may write, at isolation level "read committed". Prefer
+    /// [`transaction`](Self::transaction), which also retries it.
     ///
     /// # Errors
-    /// Any database error; nothing is begun.
+    /// Any database error; no transaction is open then.
     pub async fn begin(&self) -> Result<Transaction, DbErr> {
         let writer = match &self.writer {
             Some(writer) => Some(Arc::clone(writer).lock_owned().await),
@@ -117,7 +117,7 @@ impl Database {
         self.connection.sessions.begin(Purpose::Write, writer).await
     }
 
-    /// Begins a transaction that only reads, all of it from one state of the database.
+    /// Begins a read-only transaction, which sees one state of the database.
     ///
     /// # Errors
     /// Any database error.
@@ -135,19 +135,18 @@ impl Database {
     }
 }
 
-/// How to mend what made `error`, where that cannot be seen from it.
+/// How to fix the cause of `error`, where the error does not say it.
 #[must_use]
 pub fn advice(error: &DbErr) -> Option<&'static str> {
-    // Our names are numbers, told by each connection for itself: only another's can be in the way, or ours be away.
-    error.to_string().contains("prepared statement \"sqlx_s_").then_some(TELL_OF_POOLER)
+    // Each connection numbers its prepared statements. A clash or a missing one means that a pooler swapped connections.
+    error.to_string().contains("prepared statement \"sqlx_s_").then_some(POOLER_HINT)
 }
 
-/// What `work` comes to, or an error when it takes longer than `limit`: the database may be unavailable, and its connection
-/// dead without either end knowing. What `work` held is given up: a session in the middle of a statement is closed. As after
-/// any error of a commit, it is unknown then whether it was done.
+/// Runs `work`, and fails if it takes longer than `limit`: the connection may be dead without either end noticing. A session
+/// in the middle of a statement is closed. As after a failed commit, it is then unknown whether the work was done.
 ///
 /// # Errors
-/// Those of `work`, and that it took too long.
+/// Those of `work`, and a timeout.
 pub async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
     timeout(limit, work).await.unwrap_or_else(|_| Err(cannot_connect(session::too_long(limit))))
 }

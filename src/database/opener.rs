@@ -1,4 +1,4 @@
-//! How a session is opened, and what it is told first.
+//! Opens and configures sessions.
 
 use std::{
     path::PathBuf,
@@ -26,31 +26,30 @@ use super::{
     session::{Driver, Session},
 };
 
-/// For how long a transaction may stay idle before its server takes it back. Longer than a call to a fee server, which
-/// one of the strategies makes inside; short beside the hours after which TCP would notice a host that is gone or frozen
-/// with locks in its hands.
+/// How long a transaction may be idle before the server rolls it back. Longer than a call to a fee server, which one of the
+/// strategies makes inside a transaction. Much shorter than the hours that TCP needs to notice a dead or frozen host that
+/// holds locks.
 const IDLE_TRANSACTION_SECONDS: u32 = 15;
 /// How long a statement waits for a lock.
 const LOCK_SECONDS: u32 = 10;
-/// How long `SQLite`'s busy handler waits for the writer of another process.
+/// How long SQLite's busy handler waits for the writer of another process.
 const BUSY: Duration = Duration::from_secs(10);
-/// What `PostgreSQL` and `SQLite` take as one statement at least.
+/// PostgreSQL and SQLite accept statements of at least this size, in bytes.
 const GIGABYTE: usize = 1_000_000_000;
 
-/// What an operator is told who did not tell of a pooler.
-pub(super) const TELL_OF_POOLER: &str =
-    "a transaction pooler stands before the database: add ?statement-cache-capacity=0 to database.url";
+/// The advice if a transaction pooler was detected.
+pub(super) const POOLER_HINT: &str =
+    "the database is behind a transaction pooler: add ?statement-cache-capacity=0 to database.url";
 
-/// The time limits of a transaction on `PostgreSQL`, and that its commit is durable: raised to `on` where the server's
-/// default is less, and kept where it is more.
+/// Makes commits on PostgreSQL durable: `synchronous_commit` is raised to `on` where the server's default is weaker, and
+/// kept where it is stronger. Followed by the time limits of a transaction.
 const POSTGRES_GUARANTEES: &str = "set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') \
     IN ('off', 'local', 'remote_write') THEN 'on' ELSE current_setting('synchronous_commit') END, ";
 
-/// How `PostgreSQL` plans. A plan may be kept after five runs of its statement. Made while the table had one page, it reads all
-/// of it, and nothing renews it while that grows to a backlog; by statistics from before the backlog, to collect all matching
-/// rows and sort them looks as cheap as to read some in order. All that is asked often has an index in the order of its
-/// answer: without the other two choices a plan is right at any size. What has none then looks so dear that it would be
-/// compiled.
+/// Restricts PostgreSQL's planner (`docs/adr/0017`). After five runs a plan may be cached. One that was made for a table of
+/// one page reads the whole table, and is kept while that grows to a backlog. With old statistics, collecting and sorting all
+/// matching rows looks as cheap as reading some in order. Every frequent query has an index in its order, so index scans are
+/// right at any size. Without an index a query then looks expensive enough for JIT compilation, which is disabled too.
 const POSTGRES_PLANS: [&str; 3] = ["enable_seqscan = off", "enable_bitmapscan = off", "jit = off"];
 
 /// Opens sessions with one database.
@@ -59,25 +58,25 @@ pub(super) struct Opener {
     pub backend: DbBackend,
     pub behind_pooler: bool,
     url: Mutex<SecretString>,
-    /// Where the URL came from, if from a file: its password may be replaced there.
+    /// The file that the URL was read from, where its password may be replaced.
     file: Option<PathBuf>,
-    /// Held by whoever asks the server about a session.
+    /// Locked while the server is asked about a session.
     pub questions: tokio::sync::Mutex<()>,
-    /// What listens on `PostgreSQL` opens its own connections, with the same credentials.
+    /// The pool of `LISTEN` connections on PostgreSQL, which get the same credentials.
     listeners: Option<PgPool>,
 }
 
 impl Opener {
     pub fn new(url: SecretString, file: Option<PathBuf>, backend: DbBackend, listeners: Option<PgPool>) -> Self {
         let shown = url.expose_secret();
-        // sqlx's own parameter, and its own advice for poolers.
+        // sqlx's parameter, which its documentation recommends for poolers.
         let behind_pooler = backend == DbBackend::Postgres && shown.contains("statement-cache-capacity=0");
         let questions = tokio::sync::Mutex::default();
         Self { backend, behind_pooler, url: Mutex::new(url), file, questions, listeners }
     }
 
-    /// Opens a session. The host's name is resolved anew. Where the server refuses our credentials and they came from a
-    /// file, that is read again.
+    /// Opens a session and resolves the host name anew. If the server refuses credentials from a file, the file is read
+    /// again.
     pub async fn open(self: &Arc<Self>) -> Result<Session, sqlx::Error> {
         match self.open_once().await {
             Err(error) if kind_of(&error) == Kind::Denied && self.read_again() => self.open_once().await,
@@ -87,7 +86,7 @@ impl Opener {
 
     async fn open_once(self: &Arc<Self>) -> Result<Session, sqlx::Error> {
         let url = self.url();
-        // Told before: what is distrusted while it is opened led to the same place.
+        // Taken before, so that distrust during the opening covers this session too.
         let opened = Instant::now();
         match self.backend {
             DbBackend::Postgres => self.postgres(url.expose_secret(), opened).await,
@@ -96,13 +95,13 @@ impl Opener {
         }
     }
 
-    /// Tells whether there is another URL now.
+    /// Reads the file again, and returns whether the URL has changed.
     fn read_again(&self) -> bool {
         let Some(file) = &self.file else { return false };
         let text = match std::fs::read_to_string(file) {
             Ok(text) => SecretString::from(text.trim_end_matches(['\r', '\n'])),
             Err(error) => {
-                tracing::warn!(%error, "database.url_file could not be read again");
+                tracing::warn!(%error, "failed to read database.url_file again");
                 return false;
             }
         };
@@ -112,7 +111,7 @@ impl Opener {
         }
         let scheme = |url: &SecretString| url.expose_secret().split_once(':').map(|(scheme, _)| scheme.to_owned());
         if scheme(&text) != scheme(&url) {
-            tracing::warn!("database.url_file names another kind of database now; that needs a restart");
+            tracing::warn!("ignored the new database.url_file: another kind of database needs a restart");
             return false;
         }
         if let Some(pool) = &self.listeners
@@ -121,26 +120,26 @@ impl Opener {
             pool.set_connect_options(options);
         }
         *url = text;
-        tracing::info!("the database refused the credentials; read database.url_file again");
+        tracing::info!("the database refused the credentials; loaded new ones from database.url_file");
         true
     }
 
-    /// The statement that begins a transaction that may write. What must hold in it is said here, or was said to the
-    /// session: nothing depends on the defaults of the server.
+    /// The statement that begins a transaction that may write. It and the session's settings determine everything: nothing
+    /// depends on the server's defaults.
     pub fn begin_writing(&self, session: &Session) -> String {
         match self.backend {
             DbBackend::Postgres => {
                 let access = if session.asks_for_writes { " READ WRITE" } else { "" };
                 self.postgres_begin(&format!("READ COMMITTED{access}"))
             }
-            // A server that is read-only says so at once.
+            // Fails at once on a read-only server.
             DbBackend::MySql => "START TRANSACTION READ WRITE".into(),
-            // Reserved at the begin: a reader that turns writer fails at once when somebody wrote in between.
+            // Takes the write lock now: a reader that becomes a writer fails if another process wrote in between.
             _ => "BEGIN IMMEDIATE".into(),
         }
     }
 
-    /// The statement that begins a transaction that only reads, all of it from one state of the database.
+    /// The statement that begins a read-only transaction, which sees one state of the database.
     pub fn begin_snapshot(&self) -> String {
         match self.backend {
             DbBackend::Postgres => self.postgres_begin("REPEATABLE READ READ ONLY"),
@@ -149,7 +148,7 @@ impl Opener {
         }
     }
 
-    /// A number that the server answers to `sql`, on a connection of its own.
+    /// Runs `sql`, which returns a number, on a new connection.
     pub async fn ask(&self, sql: &str) -> Result<i64, sqlx::Error> {
         let url = self.url();
         let sql = raw_sql(AssertSqlSafe(sql));
@@ -167,26 +166,26 @@ impl Opener {
 
     async fn postgres(self: &Arc<Self>, url: &str, opened: Instant) -> Result<Session, sqlx::Error> {
         let mut connection = PgConnection::connect_with(&postgres_options(url)?).await?;
-        let told = connection.fetch_one(raw_sql(AssertSqlSafe(self.postgres_session()))).await?;
-        let (asks_for_writes, prepared, id): (bool, i64, i64) = (told.try_get(0)?, told.try_get(1)?, told.try_get(2)?);
+        let row = connection.fetch_one(raw_sql(AssertSqlSafe(self.postgres_session()))).await?;
+        let (asks_for_writes, prepared, id): (bool, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         if prepared > 0 {
-            // A server that has statements of ours on a connection that is new to us is shared with others by a pooler. That
-            // is refused: one client would run what another has prepared.
-            return Err(sqlx::Error::Configuration(TELL_OF_POOLER.into()));
+            // A new connection that has prepared statements comes from a pooler. It is refused, as one client would run what
+            // another has prepared.
+            return Err(sqlx::Error::Configuration(POOLER_HINT.into()));
         }
         if asks_for_writes && !self.behind_pooler {
             connection.execute("SET default_transaction_read_only = off").await?;
         }
         let mut session = Session::new(Driver::Postgres(Box::new(connection)), opened, GIGABYTE);
         session.asks_for_writes = asks_for_writes;
-        // Behind a pooler a session has no server of its own.
+        // Behind a pooler no server connection belongs to the session.
         Ok(if self.behind_pooler { session } else { session.with_peer(Peer::new(Arc::clone(self), id)) })
     }
 
-    /// What a session with `PostgreSQL` is told, and asked.
+    /// Configures a PostgreSQL session, and queries its state.
     fn postgres_session(&self) -> String {
-        // A default of the role or the database is a default, and no reason to refuse quotes. One in the server's own
-        // configuration is how a primary is fenced off before another takes over: that is obeyed.
+        // A read-only default of the role or the database is overridden. One in the server's configuration is obeyed: that is
+        // how a primary is fenced before another takes over.
         let asks_for_writes = "(SELECT setting = 'on' AND source <> 'configuration file' FROM pg_settings \
                                WHERE name = 'default_transaction_read_only')";
         let id = "pg_backend_pid()::bigint";
@@ -204,8 +203,8 @@ impl Opener {
 
     async fn mariadb(self: &Arc<Self>, url: &str, opened: Instant) -> Result<Session, sqlx::Error> {
         let mut connection = MySqlConnection::connect_with(&mariadb_options(url)?).await?;
-        // MariaDB's default isolation, repeatable read, locks gaps: claims and inserts would wait for each other. In strict
-        // mode a value that does not fit is an error, and is not stored as zero.
+        // MariaDB's default isolation, repeatable read, locks gaps: claims and inserts would block each other. In strict mode
+        // an invalid value is an error, and is not stored as zero.
         let session = format!(
             "SET SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', SESSION tx_isolation = 'READ-COMMITTED', \
              SESSION tx_read_only = 0, SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}, \
@@ -215,8 +214,8 @@ impl Opener {
         );
         connection.execute(AssertSqlSafe(session)).await?;
         let question = "SELECT CAST(@@max_allowed_packet AS SIGNED), CAST(CONNECTION_ID() AS SIGNED)";
-        let told = connection.fetch_one(raw_sql(question)).await?;
-        let (packet, id): (i64, i64) = (told.try_get(0)?, told.try_get(1)?);
+        let row = connection.fetch_one(raw_sql(question)).await?;
+        let (packet, id): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         let session =
             Session::new(Driver::MySql(Box::new(connection)), opened, usize::try_from(packet).unwrap_or(GIGABYTE));
         Ok(session.with_peer(Peer::new(Arc::clone(self), id)))
@@ -227,7 +226,7 @@ impl Opener {
         if !self.behind_pooler {
             return begin;
         }
-        // One round trip. The names under which other clients have prepared statements at this server are freed.
+        // One round trip, which also removes other clients' prepared statements from this server connection.
         let plans = POSTGRES_PLANS.map(|plan| format!("SET LOCAL {plan}")).join("; ");
         format!(
             "{begin}; DEALLOCATE ALL; {plans}; SELECT {POSTGRES_GUARANTEES} true), \
@@ -251,11 +250,11 @@ async fn sqlite(url: &str, opened: Instant) -> Result<Session, sqlx::Error> {
     Ok(Session::new(Driver::Sqlite(Box::new(connection)), opened, GIGABYTE))
 }
 
-/// How an `SQLite` file is opened.
+/// The options of an SQLite connection.
 pub(super) fn sqlite_options(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options
         .journal_mode(SqliteJournalMode::Wal)
-        // In WAL mode NORMAL may lose the last commits at a power cut. They are revenue.
+        // In WAL mode, NORMAL may lose the last commits in a power failure.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY)

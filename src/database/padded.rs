@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-/// The ids, the last one repeated up to a power of two: statements of few lengths stay prepared on a connection.
+/// The ids, padded to a power of two by repeating the last one, so that few different statements are prepared.
 #[must_use]
 pub fn padded(ids: impl IntoIterator<Item = Uuid>) -> Vec<Uuid> {
     let mut ids: Vec<_> = ids.into_iter().collect();

@@ -1,4 +1,4 @@
-//! The server's end of a session: whether it still works on what it was sent.
+//! The server's end of a session: whether it still works on the statement.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -7,19 +7,19 @@ use tokio::{select, time::timeout};
 
 use super::{failure::timed_out, opener::Opener};
 
-/// A statement that takes longer than this may never be answered: its session is asked about.
+/// After this time without an answer, the server is asked whether it still works on the statement.
 const QUIET_MAX: Duration = Duration::from_millis(1_500);
-/// How long the question may take.
+/// How long that question may take.
 const ASK_WAIT: Duration = Duration::from_millis(1_500);
-/// An answer may be on its way while the server says that it has given it.
+/// How long an answer may be in transit after the server has sent it.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// The server's end of a session. A network can lose a connection without telling either end, and the drivers let nobody set
-/// the time limits of a socket. So whoever waits long asks the server by another way.
+/// The server's end of a session. A network can lose a connection without either end noticing, and the drivers do not expose
+/// socket timeouts. So after a long wait the server is asked over another connection.
 #[derive(Debug)]
 pub(super) struct Peer {
     opener: Arc<Opener>,
-    /// By which the server knows the session.
+    /// The server's id of the session.
     id: i64,
 }
 
@@ -28,9 +28,9 @@ impl Peer {
         Self { opener, id }
     }
 
-    /// What `work` comes to; an error within 5 seconds if the server says that it does not work on it. A statement that takes
-    /// its time, or waits for a lock, goes on; so does one at a server that does not answer the question either: a new
-    /// session would get no further.
+    /// Waits for `work`, and fails within 5 seconds if the server does not work on it. A slow statement, or one that waits
+    /// for a lock, goes on. So does one at a server that does not answer the question either, as a new session would be stuck
+    /// too.
     pub async fn watch<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
         let mut work = pin!(work);
         loop {
@@ -42,8 +42,9 @@ impl Peer {
                 is_working = self.is_working() => is_working,
             };
             if !is_working {
-                let silent = || Err(timed_out("the database does not know of the statement any more".into()));
-                return timeout(GRACE, &mut work).await.unwrap_or_else(|_| silent());
+                let lost =
+                    || Err(timed_out("the connection was lost: the database no longer runs the statement".into()));
+                return timeout(GRACE, &mut work).await.unwrap_or_else(|_| lost());
             }
         }
     }
@@ -58,7 +59,7 @@ impl Peer {
                 self.id
             ),
         };
-        // One question at a time, so that many who wait at a slow server make it no slower.
+        // One question at a time, so that many waiting sessions do not overload a slow server.
         let _turn = self.opener.questions.lock().await;
         match timeout(ASK_WAIT, Box::pin(self.opener.ask(&sql))).await {
             Ok(Ok(count)) => count > 0,

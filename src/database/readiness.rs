@@ -1,4 +1,4 @@
-//! Whether the database takes writes.
+//! Whether the database accepts writes.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -12,24 +12,24 @@ use super::{
     failure::{Kind, kind},
 };
 
-/// For how long a write that failed for want of room counts on a server, where nothing but a write can find that out.
+/// How long a failed write marks a server as full. Only a write can find that out.
 const FULL_FOR: Duration = Duration::from_secs(5);
 
-/// Why the database is of no use now.
+/// Why the database is not ready.
 #[derive(Debug, thiserror::Error)]
 pub enum Unready {
-    /// It is a standby, or a primary that was fenced off.
+    /// It is a standby, or a fenced primary.
     #[error("the database is read-only")]
     ReadOnly,
-    /// The last write found no room.
-    #[error("the database has no room left, or its disk fails")]
+    /// The last write failed because the database is full.
+    #[error("the database is full, or its disk fails")]
     Full,
-    /// It does not answer, or answers with an error.
-    #[error("the database does not answer")]
-    Unanswered(#[from] DbErr),
+    /// It did not answer, or answered with an error.
+    #[error("the database is unavailable")]
+    Unavailable(#[from] DbErr),
 }
 
-/// Whether this process's last write failed for want of a database that takes writes.
+/// Whether the last write of this process failed because the database was full or read-only.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Writes {
     failed: Arc<Mutex<Option<(Kind, Instant)>>>,
@@ -52,8 +52,8 @@ impl Writes {
 }
 
 impl Database {
-    /// Whether this process can write now. Servers are asked; of an `SQLite` file, whose writers wait for each other, only
-    /// if the last write failed.
+    /// Checks that this process can write. A server is asked. An SQLite file, whose writers wait for each other, is checked
+    /// only if the last write failed.
     ///
     /// # Errors
     /// See [`Unready`].
@@ -82,7 +82,7 @@ impl Database {
         }
     }
 
-    /// Writes the first page of an `SQLite` file as it is.
+    /// Rewrites the first page of an SQLite file without a change.
     async fn write_nothing(&self) -> Result<(), Unready> {
         let txn = self.begin().await.map_err(unready)?;
         let question = "SELECT user_version AS version FROM pragma_user_version";
@@ -97,6 +97,6 @@ fn unready(error: DbErr) -> Unready {
     match kind(&error) {
         Kind::ReadOnly => Unready::ReadOnly,
         Kind::Full => Unready::Full,
-        _ => Unready::Unanswered(error),
+        _ => Unready::Unavailable(error),
     }
 }

@@ -1,4 +1,4 @@
-//! A session: one connection to the database, and whether it is fit to be used again.
+//! A session: one connection to the database, and whether it can be reused.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::telemetry::metrics;
 
-/// Whose connection it is.
+/// The driver's connection.
 #[derive(Debug)]
 pub(super) enum Driver {
     Postgres(Box<PgConnection>),
@@ -28,41 +28,41 @@ pub(super) enum Driver {
     Sqlite(Box<SqliteConnection>),
 }
 
-/// One connection. It keeps count by itself of what it is in: the drivers count a transaction after they have waited for
-/// its begin, and go on counting one that `SQLite` has rolled back by itself.
+/// One connection. It tracks its state itself: the drivers count a transaction only after its begin was answered, and still
+/// count one that SQLite has rolled back by itself.
 #[derive(Debug)]
 pub(super) struct Session {
     driver: Driver,
-    /// When opening it began.
+    /// When its opening began.
     pub opened: Instant,
-    /// When it was last handed back.
+    /// When it was last returned to the pool.
     pub used: Instant,
-    /// The largest statement that the server takes, in bytes.
+    /// The server's limit for a statement, in bytes.
     pub statement_bytes_max: usize,
-    /// The server's default is read-only transactions, for this role or database: each has to ask for more.
+    /// This role's or database's default is read-only: each transaction must ask for writes.
     pub asks_for_writes: bool,
-    /// The server's end, where there is a network in between.
+    /// The server's end, if there is a network in between.
     peer: Option<Peer>,
-    marks: Marks,
+    state: State,
 }
 
-/// What a session is in.
+/// The state of a session.
 #[derive(Clone, Copy, Debug, Default)]
-struct Marks {
-    /// A statement is under way. Still so when it comes back: its caller went away in the middle.
-    under_way: bool,
+struct State {
+    /// A statement is running. If the session is returned like this, its caller was dropped during the statement.
+    is_running: bool,
     /// A transaction may be open.
     in_transaction: bool,
-    /// It failed in a way after which nobody knows its state.
-    lost: bool,
+    /// It failed, and its state is unknown.
+    is_lost: bool,
 }
 
-/// Runs an expression with the connection, whichever driver's it is.
+/// Runs an expression with the connection of any driver.
 macro_rules! on_driver {
     ($session:expr, $connection:ident => $done:expr) => {{
-        $session.marks.under_way = true;
+        $session.state.is_running = true;
         let driver = &mut $session.driver;
-        // Boxed, because a future that may become any of three drivers' is large.
+        // Boxed, because a future of any of three drivers is large.
         let work = Box::pin(async move {
             match driver {
                 Driver::Postgres($connection) => $done,
@@ -74,9 +74,9 @@ macro_rules! on_driver {
             Some(peer) => peer.watch(work).await,
             None => work.await,
         };
-        $session.marks.under_way = false;
+        $session.state.is_running = false;
         if done.as_ref().is_err_and(|error| ends_session(error)) {
-            $session.marks.lost = true;
+            $session.state.is_lost = true;
         }
         done
     }};
@@ -86,27 +86,27 @@ impl Session {
     pub fn new(driver: Driver, opened: Instant, statement_bytes_max: usize) -> Self {
         let used = Instant::now();
         let (peer, asks_for_writes) = (None, false);
-        let marks = Marks::default();
-        Self { driver, opened, used, statement_bytes_max, asks_for_writes, peer, marks }
+        let state = State::default();
+        Self { driver, opened, used, statement_bytes_max, asks_for_writes, peer, state }
     }
 
-    /// The same, with what is known of the server's end.
+    /// The same, with the server's end.
     pub fn with_peer(self, peer: Peer) -> Self {
         Self { peer: Some(peer), ..self }
     }
 
-    /// Whether the next caller finds it as if it were new.
+    /// Whether it can be reused as if it were new.
     pub fn is_clean(&self) -> bool {
-        !(self.marks.under_way || self.marks.in_transaction || self.marks.lost)
+        !(self.state.is_running || self.state.in_transaction || self.state.is_lost)
     }
 
-    /// Whether a transaction on it can still be ended in order.
+    /// Whether a transaction on it can still be committed or rolled back.
     pub fn can_end(&self) -> bool {
-        !(self.marks.under_way || self.marks.lost)
+        !(self.state.is_running || self.state.is_lost)
     }
 
     pub fn is_lost(&self) -> bool {
-        self.marks.lost
+        self.state.is_lost
     }
 
     pub async fn execute(&mut self, statement: &Statement) -> Result<ExecResult, DbErr> {
@@ -114,7 +114,7 @@ impl Session {
         on_driver!(self, it => prepared(statement).execute(&mut **it).await.map(ExecResult::from)).map_err(failed)
     }
 
-    /// All rows are read, also by callers who want one: an error may come behind the first, and belongs to this statement.
+    /// Reads all rows, even if the caller wants one: an error may follow the first row, and belongs to this statement.
     pub async fn query(&mut self, statement: &Statement) -> Result<Vec<QueryResult>, DbErr> {
         self.check(statement)?;
         on_driver!(self, it => {
@@ -123,39 +123,39 @@ impl Session {
         .map_err(failed)
     }
 
-    /// Sends `sql` as it is, which may be several statements.
+    /// Sends `sql` unprepared. It may hold several statements.
     pub async fn simple(&mut self, sql: &str) -> Result<ExecResult, sqlx::Error> {
         on_driver!(self, it => it.execute(raw_sql(AssertSqlSafe(sql))).await.map(ExecResult::from))
     }
 
-    /// Begins a transaction by `sql`, which may take `limit`.
+    /// Begins a transaction with `sql`, within `limit`.
     pub async fn begin(&mut self, sql: &str, limit: Duration) -> Result<(), sqlx::Error> {
-        debug_assert!(self.is_clean(), "a session was handed out in the middle of something");
-        self.marks.in_transaction = true;
+        debug_assert!(self.is_clean(), "the pool handed out a session that is not clean");
+        self.state.in_transaction = true;
         self.limited(sql, limit).await
     }
 
-    /// Ends the transaction by `sql`, which may take `limit`. After an error it is unknown what became of the transaction,
-    /// and the session is not used again: if the transaction is still open, the database rolls it back.
+    /// Ends the transaction with `sql`, within `limit`. After an error the state of the transaction is unknown, and the
+    /// session is closed: if the transaction is still open, the database rolls it back.
     pub async fn end(&mut self, sql: &str, limit: Duration) -> Result<(), sqlx::Error> {
         self.limited(sql, limit).await?;
-        self.marks.in_transaction = false;
+        self.state.in_transaction = false;
         Ok(())
     }
 
     async fn limited(&mut self, sql: &str, limit: Duration) -> Result<(), sqlx::Error> {
         let done = timeout(limit, self.simple(sql)).await.unwrap_or_else(|_| Err(too_long(limit)));
-        done.map(drop).inspect_err(|_| self.marks.lost = true)
+        done.map(drop).inspect_err(|_| self.state.is_lost = true)
     }
 
     /// Whether it answers within `limit`.
     pub async fn answers(&mut self, limit: Duration) -> bool {
-        // Its future may be dropped: the mark stays, and the session is closed.
+        // If the future is dropped, the session stays marked as running and is closed.
         let answer = timeout(limit, async { on_driver!(self, it => it.ping().await) }).await;
         matches!(answer, Ok(Ok(())))
     }
 
-    /// Takes leave in order. A session that is dropped instead is cut.
+    /// Closes it gracefully. Dropping a session cuts the connection.
     pub async fn close(self) {
         let closed = match self.driver {
             Driver::Postgres(it) => (*it).close().await,
@@ -163,13 +163,13 @@ impl Session {
             Driver::Sqlite(it) => (*it).close().await,
         };
         if let Err(error) = closed {
-            tracing::debug!(%error, "a session could not be closed in order");
+            tracing::debug!(%error, "failed to close a database session gracefully");
         }
     }
 
     fn check(&self, statement: &Statement) -> Result<(), DbErr> {
         metrics::database_statement();
-        // The others take a gigabyte.
+        // The others accept a gigabyte.
         if matches!(self.driver, Driver::MySql(_)) { fit::check(statement, self.statement_bytes_max) } else { Ok(()) }
     }
 }

@@ -1,8 +1,8 @@
-//! The pool: sessions that are clean, or gone.
+//! The pool of sessions.
 //!
-//! A session goes back only if its last statement was answered in full and no transaction is open on it; any other is
-//! closed. What was idle for a moment is asked whether it still lives before it is handed out. Once one turned out dead or
-//! read-only, all that are older than that instant are closed without being asked: they lead to the same place.
+//! A session returns to the pool only if its last statement was answered in full and no transaction is open; any other is
+//! closed. A session that was idle is pinged before it is handed out. When one turns out to be dead or read-only, all sessions
+//! opened before are closed without a ping, because they lead to the same server.
 
 use std::{
     collections::VecDeque,
@@ -29,24 +29,23 @@ use super::{
     session::{Session, too_long},
 };
 
-/// A session that was idle for so long may have been cut meanwhile, and is asked before its use. While traffic flows none
-/// is, because the question costs a round trip.
+/// A session that was idle for longer is pinged before use. Busy sessions are not, because a ping costs a round trip.
 const IDLE_MAX: Duration = Duration::from_secs(1);
-/// A session that does not answer for so long is taken to be dead.
+/// A session that does not answer a ping within this time is dead.
 const PING_WAIT: Duration = Duration::from_secs(1);
-/// A session that nobody needed for so long is closed.
+/// A session that was not needed for longer is closed.
 const SPARE_MAX: Duration = Duration::from_mins(10);
-/// How long a session is used at most.
+/// The longest time that a session is used.
 const AGE_MAX: Duration = Duration::from_mins(30);
-/// How long closing in order may take.
+/// How long a graceful close may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
-/// How many sessions one process opens at a time: a server that is short of time opens none for a herd.
+/// Most sessions that one process opens at a time, so that it does not overload a slow server.
 const OPENINGS_MAX: usize = 3;
-/// How long one try to connect may take at first, in milliseconds. It doubles with each try that was too slow.
+/// The first timeout to connect, in milliseconds. It doubles with each attempt that times out.
 const CONNECT_MS: u64 = 2_500;
-/// How long it may take at most, in milliseconds.
+/// The longest timeout to connect, in milliseconds.
 const CONNECT_MS_MAX: u64 = 10_000;
-/// The longest pause between tries to connect.
+/// The longest pause between attempts to connect.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// A pool of sessions.
@@ -56,12 +55,12 @@ pub(super) struct Sessions(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     opener: Arc<Opener>,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     openings: Semaphore,
     connect_ms: AtomicU64,
-    /// Told when a session comes back, to those who wait for one to be opened.
-    came_back: Notify,
-    /// How long a caller waits for a place and a session, in all.
+    /// Notifies callers that wait for a new session that one was returned.
+    returned: Notify,
+    /// How long a caller waits for a session in all.
     wait_max: Duration,
     idle: Mutex<Idle>,
 }
@@ -70,136 +69,136 @@ struct Inner {
 struct Idle {
     /// The one used last is at the back, and is taken first.
     sessions: VecDeque<Session>,
-    /// Those that were opened before this are closed.
+    /// Sessions that were opened before are closed.
     trusted_since: Instant,
 }
 
-/// Whom an opened session is handed to.
-type Tell = oneshot::Sender<Result<Held, DbErr>>;
+/// Sends an opened session to the caller that waits for it.
+type Receiver = oneshot::Sender<Result<PooledSession, DbErr>>;
 
-/// A session in use. It goes back when this is dropped, if it is clean.
+/// A session in use. When dropped, it returns to the pool if it is clean.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct PooledSession {
     session: Option<Session>,
     sessions: Sessions,
-    _place: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Sessions {
-    pub fn new(opener: Arc<Opener>, most: u32, wait_max: Duration) -> Self {
-        let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1)));
+    pub fn new(opener: Arc<Opener>, sessions_max: u32, wait_max: Duration) -> Self {
+        let slots = Arc::new(Semaphore::new(usize::try_from(sessions_max).unwrap_or(1)));
         let idle = Mutex::new(Idle { sessions: VecDeque::new(), trusted_since: Instant::now() });
-        let (openings, connect_ms, came_back) =
+        let (openings, connect_ms, returned) =
             (Semaphore::new(OPENINGS_MAX), AtomicU64::new(CONNECT_MS), Notify::new());
-        Self(Arc::new(Inner { opener, places, openings, connect_ms, came_back, wait_max, idle }))
+        Self(Arc::new(Inner { opener, slots, openings, connect_ms, returned, wait_max, idle }))
     }
 
     pub fn opener(&self) -> &Opener {
         &self.0.opener
     }
 
-    /// A clean session that answers, as far as is known without asking one that was just used.
-    pub async fn acquire(&self) -> Result<Held, DbErr> {
+    /// A clean session that is alive. One that was just used is not pinged.
+    pub async fn acquire(&self) -> Result<PooledSession, DbErr> {
         let inner = &self.0;
-        let until = tokio::time::Instant::now() + inner.wait_max;
-        let place = timeout_at(until, Arc::clone(&inner.places).acquire_owned());
-        let place = place.await.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
-        let place = place.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
-        if let Some(session) = self.living().await {
-            return Ok(self.held(session, place));
+        let deadline = tokio::time::Instant::now() + inner.wait_max;
+        let slot = timeout_at(deadline, Arc::clone(&inner.slots).acquire_owned());
+        let slot = slot.await.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
+        let slot = slot.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
+        if let Some(session) = self.take_idle().await {
+            return Ok(self.pooled(session, slot));
         }
-        let (tell, told) = oneshot::channel();
-        let last = Arc::new(Mutex::new(None));
-        tokio::spawn(self.clone().open(place, tell, Arc::clone(&last)));
-        if let Ok(Ok(opened)) = timeout_at(until, told).await {
+        let (receiver, opened) = oneshot::channel();
+        let last_error = Arc::new(Mutex::new(None));
+        tokio::spawn(self.clone().open(slot, receiver, Arc::clone(&last_error)));
+        if let Ok(Ok(opened)) = timeout_at(deadline, opened).await {
             return opened;
         }
-        let last: Option<DbErr> = last.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Err(last.unwrap_or(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)))
+        let last_error: Option<DbErr> = last_error.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Err(last_error.unwrap_or(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)))
     }
 
-    fn held(&self, session: Session, place: OwnedSemaphorePermit) -> Held {
-        Held { session: Some(session), sessions: self.clone(), _place: place }
+    fn pooled(&self, session: Session, slot: OwnedSemaphorePermit) -> PooledSession {
+        PooledSession { session: Some(session), sessions: self.clone(), _slot: slot }
     }
 
-    /// No session that was opened before now is used again: one of them led to a server that is gone or read-only.
+    /// Gives up all sessions opened before now, because one of them led to a dead or read-only server.
     pub fn distrust(&self) {
         let mut idle = self.idle();
         idle.trusted_since = Instant::now();
         idle.sessions.clear();
     }
 
-    /// The same because of `session`. If it was not trusted before, that says nothing about those that are newer.
+    /// The same because of `session`. If it was distrusted already, newer sessions are kept.
     fn distrust_with(&self, session: &Session) {
         if self.is_trusted(session) {
             self.distrust();
         }
     }
 
-    /// Hands out no more, and closes what is idle.
+    /// Hands out no more sessions, and closes the idle ones.
     pub async fn close(&self) {
-        self.0.places.close();
+        self.0.slots.close();
         let sessions = std::mem::take(&mut self.idle().sessions);
         for session in sessions {
             timeout(CLOSE_WAIT, session.close()).await.ok();
         }
     }
 
-    /// An idle session that is fit for use.
-    async fn living(&self) -> Option<Session> {
+    /// Takes an idle session that is alive.
+    async fn take_idle(&self) -> Option<Session> {
         loop {
             let mut session = self.idle().sessions.pop_back()?;
             if !self.is_trusted(&session) {
                 continue;
             }
             if session.opened.elapsed() > AGE_MAX {
-                part(session);
+                close_in_background(session);
                 continue;
             }
             if session.used.elapsed() < IDLE_MAX || session.answers(PING_WAIT).await {
                 return Some(session);
             }
-            tracing::debug!("an idle session with the database was dead; opening new ones");
+            tracing::debug!("found a dead idle database session; closed the idle ones");
             self.distrust_with(&session);
         }
     }
 
-    /// Opens a session, and tries again while the server is starting up or has no room, for as long as somebody waits. One
-    /// that is being opened when its caller gives up is there for the next: the work is not done in vain.
-    async fn open(self, place: OwnedSemaphorePermit, mut tell: Tell, last: Arc<Mutex<Option<DbErr>>>) {
+    /// Opens a session, and retries while the server is starting or out of connections, as long as the caller waits. If the
+    /// caller gives up during an opening, the session goes to the pool.
+    async fn open(self, slot: OwnedSemaphorePermit, mut receiver: Receiver, last_error: Arc<Mutex<Option<DbErr>>>) {
         loop {
-            let slot = select! {
-                () = tell.closed() => return,
-                () = self.0.came_back.notified() => None,
-                slot = self.0.openings.acquire() => slot.ok(),
+            let opening = select! {
+                () = receiver.closed() => return,
+                () = self.0.returned.notified() => None,
+                opening = self.0.openings.acquire() => opening.ok(),
             };
-            if let Some(session) = self.living().await {
-                tell.send(Ok(self.held(session, place))).ok();
+            if let Some(session) = self.take_idle().await {
+                receiver.send(Ok(self.pooled(session, slot))).ok();
                 return;
             }
-            let Some(slot) = slot else { continue };
+            let Some(opening) = opening else { continue };
             let opened = self.open_once().await;
-            drop(slot);
+            drop(opening);
             let error = match opened {
                 Ok(session) => {
-                    // What nobody takes is dropped, and so goes to the pool.
-                    tell.send(Ok(self.held(session, place))).ok();
+                    // If the caller is gone, the session is dropped, and so returned to the pool.
+                    receiver.send(Ok(self.pooled(session, slot))).ok();
                     return;
                 }
                 Err(error) => error,
             };
             if kind_of(&error) != Kind::Unavailable {
-                tell.send(Err(cannot_connect(error))).ok();
+                receiver.send(Err(cannot_connect(error))).ok();
                 return;
             }
-            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(cannot_connect(error));
+            *last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(cannot_connect(error));
             let pause = rand::rng().random_range(PAUSE_MAX / 10..PAUSE_MAX);
             sleep(pause).await;
         }
     }
 
-    /// A host that is gone does not answer at all, and its name may lead elsewhere at the next try. One that is slow gets
-    /// more time at the next try.
+    /// Opens a session once. A dead host does not answer, and its name may resolve to another at the next attempt. A slow
+    /// host gets more time at the next attempt.
     async fn open_once(&self) -> Result<Session, sqlx::Error> {
         let connect_ms = self.0.connect_ms.load(Ordering::Relaxed);
         let limit = Duration::from_millis(connect_ms);
@@ -211,9 +210,9 @@ impl Sessions {
 
     fn take_back(&self, mut session: Session) {
         if session.is_lost() {
-            tracing::debug!("a session with the database failed and is closed");
+            tracing::debug!("closed a failed database session");
         }
-        if !session.is_clean() || !self.is_trusted(&session) || self.0.places.is_closed() {
+        if !session.is_clean() || !self.is_trusted(&session) || self.0.slots.is_closed() {
             return;
         }
         session.used = Instant::now();
@@ -224,9 +223,9 @@ impl Sessions {
             if is_spare { idle.sessions.pop_front() } else { None }
         };
         if let Some(session) = spare {
-            part(session);
+            close_in_background(session);
         }
-        self.0.came_back.notify_one();
+        self.0.returned.notify_one();
     }
 
     fn is_trusted(&self, session: &Session) -> bool {
@@ -238,42 +237,42 @@ impl Sessions {
     }
 }
 
-/// Takes leave of a session in order, without waiting for it.
-fn part(session: Session) {
+/// Closes a session gracefully, without waiting.
+fn close_in_background(session: Session) {
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(timeout(CLOSE_WAIT, session.close()));
     }
 }
 
-impl Held {
+impl PooledSession {
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
     }
 
-    /// Whether `error` means that other sessions lead to the same dead end; then they are given up.
-    pub fn judge(&self, error: &sqlx::Error) {
+    /// Gives up the other sessions if `error` means that they lead to the same dead or read-only server.
+    pub fn check_error(&self, error: &sqlx::Error) {
         if matches!(kind_of(error), Kind::ReadOnly | Kind::Unavailable) {
             self.sessions.distrust_with(self);
         }
     }
 }
 
-impl Deref for Held {
+impl Deref for PooledSession {
     type Target = Session;
 
     fn deref(&self) -> &Session {
-        // Taken only when it is dropped.
-        self.session.as_ref().expect("a held session")
+        // Taken only when dropped.
+        self.session.as_ref().expect("a session in use")
     }
 }
 
-impl DerefMut for Held {
+impl DerefMut for PooledSession {
     fn deref_mut(&mut self) -> &mut Session {
-        self.session.as_mut().expect("a held session")
+        self.session.as_mut().expect("a session in use")
     }
 }
 
-impl Drop for Held {
+impl Drop for PooledSession {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
             self.sessions.take_back(session);

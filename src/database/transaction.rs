@@ -1,4 +1,4 @@
-//! A transaction: begun, committed and rolled back so that no caller can leave a session in the middle of it.
+//! Transactions. No caller can leave a session inside one.
 
 use std::{
     ops::Deref,
@@ -15,33 +15,33 @@ use tokio::{
 
 use super::{
     failure::{cannot_connect, ends_session, failed, timed_out},
-    sessions::{Held, Sessions},
+    sessions::{PooledSession, Sessions},
 };
 
-/// How long a begin may take. `SQLite`'s waits for the writers of other processes, and its busy handler ends before this;
-/// that a server is gone is noticed before.
+/// How long a begin may take. On SQLite it waits for the writers of other processes; its busy handler ends earlier. A dead
+/// server is noticed earlier.
 const BEGIN_WAIT: Duration = Duration::from_secs(15);
-/// The same behind a pooler, where nobody can be asked whether the server is gone.
+/// The same behind a pooler, where a dead server cannot be noticed otherwise.
 const POOLER_BEGIN_WAIT: Duration = Duration::from_secs(4);
-/// How long a commit may take: it waits for disks and replicas. That the server is gone is noticed before.
+/// How long a commit may take: it waits for disks and replicas. A dead server is noticed earlier.
 const COMMIT_WAIT: Duration = Duration::from_secs(15);
-/// How long a rollback may take before the session is closed instead, which comes to the same.
+/// How long a rollback may take. After that the session is closed, which also rolls back.
 const ROLLBACK_WAIT: Duration = Duration::from_secs(2);
-/// How often a begin is sent at most, on a fresh session each time.
+/// Most times that a begin is sent, each on a fresh session.
 const BEGINS_MAX: u32 = 3;
-/// A statement's bytes are kept below this, so that no row waits long for another.
+/// Most bytes of a statement, so that no row waits long for the others.
 const STATEMENT_BYTES: usize = 512 * 1024;
 
-/// An open transaction, as what runs inside it sees it.
+/// An open transaction.
 ///
-/// A transaction in which a statement failed cannot go on: further statements are refused, and so is the commit. `PostgreSQL`
-/// answers the commit of such a transaction as if it were done.
+/// After a failed statement, further statements and the commit are refused. PostgreSQL would report success for the commit
+/// of such a transaction.
 #[derive(Debug)]
 pub struct DatabaseTransaction {
     backend: DbBackend,
-    held: Mutex<Held>,
+    session: Mutex<PooledSession>,
     statement_bytes: usize,
-    /// The first error of a statement.
+    /// The error of the statement that failed.
     failure: StdMutex<Option<DbErr>>,
 }
 
@@ -49,11 +49,11 @@ pub struct DatabaseTransaction {
 #[derive(Debug)]
 pub struct Transaction {
     inner: Option<DatabaseTransaction>,
-    /// Lets this process's next writer of an `SQLite` file go on, when the session is back.
+    /// The lock of this process's writers of an SQLite file, released after the session was returned.
     writer: Option<OwnedMutexGuard<()>>,
 }
 
-/// What a transaction is for.
+/// The purpose of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Write,
@@ -61,7 +61,7 @@ pub(super) enum Purpose {
 }
 
 impl Sessions {
-    /// Begins a transaction, on a fresh session if one turned out dead or read-only: nothing was done yet.
+    /// Begins a transaction. If the session turns out to be dead or read-only, another one is used, as nothing was done yet.
     pub(super) async fn begin(
         &self,
         purpose: Purpose,
@@ -69,58 +69,58 @@ impl Sessions {
     ) -> Result<Transaction, DbErr> {
         let (mut begins, mut writer) = (1, writer);
         loop {
-            let held = self.acquire().await?;
-            let (error, back) = match begin_on(held, purpose, writer).await {
+            let session = self.acquire().await?;
+            let (error, lock) = match begin_on(session, purpose, writer).await {
                 Ok(begun) => return Ok(begun),
                 Err(failed) => failed,
             };
             if begins == BEGINS_MAX || !ends_session(&error) {
                 return Err(failed(error));
             }
-            writer = back;
+            writer = lock;
             begins += 1;
         }
     }
 }
 
-/// What a begin that failed leaves.
-type NotBegun = (sqlx::Error, Option<OwnedMutexGuard<()>>);
+/// The error of a begin, and the writer lock, which is kept for the next attempt.
+type BeginError = (sqlx::Error, Option<OwnedMutexGuard<()>>);
 
-/// In a task of its own: a caller that goes away in the middle gets its transaction rolled back, and costs no session.
+/// Begins in a separate task: if the caller is dropped meanwhile, the transaction is rolled back and the session is kept.
 async fn begin_on(
-    mut held: Held,
+    mut session: PooledSession,
     purpose: Purpose,
     writer: Option<OwnedMutexGuard<()>>,
-) -> Result<Transaction, NotBegun> {
+) -> Result<Transaction, BeginError> {
     let begun = tokio::spawn(async move {
-        let opener = held.sessions().opener();
+        let opener = session.sessions().opener();
         let backend = opener.backend;
         let sql = match purpose {
-            Purpose::Write => opener.begin_writing(&held),
+            Purpose::Write => opener.begin_writing(&session),
             Purpose::Snapshot => opener.begin_snapshot(),
         };
         let limit = if opener.behind_pooler { POOLER_BEGIN_WAIT } else { BEGIN_WAIT };
-        if let Err(error) = held.begin(&sql, limit).await {
-            held.judge(&error);
+        if let Err(error) = session.begin(&sql, limit).await {
+            session.check_error(&error);
             return Err((error, writer));
         }
-        let statement_bytes = STATEMENT_BYTES.min(held.statement_bytes_max / 2);
-        let (held, failure) = (Mutex::new(held), StdMutex::default());
-        // Should the caller be gone, this is dropped, and rolled back.
-        Ok(Transaction { inner: Some(DatabaseTransaction { backend, held, statement_bytes, failure }), writer })
+        let statement_bytes = STATEMENT_BYTES.min(session.statement_bytes_max / 2);
+        let (session, failure) = (Mutex::new(session), StdMutex::default());
+        // If the caller is gone, this is dropped, and so rolled back.
+        Ok(Transaction { inner: Some(DatabaseTransaction { backend, session, statement_bytes, failure }), writer })
     });
-    begun.await.unwrap_or_else(|error| Err((died(&error), None)))
+    begun.await.unwrap_or_else(|error| Err((aborted(&error), None)))
 }
 
-fn died(error: &tokio::task::JoinError) -> sqlx::Error {
-    timed_out(format!("the task of a transaction ended early: {error}"))
+fn aborted(error: &tokio::task::JoinError) -> sqlx::Error {
+    timed_out(format!("the task of a transaction was aborted: {error}"))
 }
 
 impl Transaction {
-    /// Makes it durable. After an error of a statement it is rolled back instead, and that error returned.
+    /// Commits. After a failed statement it rolls back instead and returns that error.
     ///
     /// # Errors
-    /// Any database error. After one of the commit itself it is unknown whether it is done, except for a conflict.
+    /// Any database error. If the commit itself fails, it is unknown whether it was done, except after a conflict.
     pub async fn commit(mut self) -> Result<(), DbErr> {
         let (inner, writer) = (self.inner.take(), self.writer.take());
         let Some(inner) = inner else { return Ok(()) };
@@ -131,22 +131,22 @@ impl Transaction {
         end(inner, writer, "COMMIT", COMMIT_WAIT).await.map_err(failed)
     }
 
-    /// Takes it back.
+    /// Rolls back.
     ///
     /// # Errors
-    /// None that matters: a session that cannot roll back is closed, which takes the transaction back.
+    /// None: a session that cannot roll back is closed, which rolls back too.
     pub async fn rollback(mut self) -> Result<(), DbErr> {
         let (inner, writer) = (self.inner.take(), self.writer.take());
         if let Some(inner) = inner
             && let Err(error) = end(inner, writer, "ROLLBACK", ROLLBACK_WAIT).await
         {
-            tracing::debug!(%error, "a transaction could not be rolled back; its session is closed");
+            tracing::debug!(%error, "failed to roll back a transaction; closed its session");
         }
         Ok(())
     }
 }
 
-/// In a task of its own, which goes on when the caller goes away.
+/// Ends the transaction in a separate task, which goes on if the caller is dropped.
 async fn end(
     inner: DatabaseTransaction,
     writer: Option<OwnedMutexGuard<()>>,
@@ -154,23 +154,23 @@ async fn end(
     limit: Duration,
 ) -> Result<(), sqlx::Error> {
     let ended = tokio::spawn(async move {
-        let mut held = inner.held.into_inner();
-        // In the middle of a statement, or lost, it can only be closed.
-        let ended = if held.can_end() { held.end(sql, limit).await } else { Err(sqlx::Error::WorkerCrashed) };
+        let mut session = inner.session.into_inner();
+        // During a statement, or when it is lost, it can only be closed.
+        let ended = if session.can_end() { session.end(sql, limit).await } else { Err(sqlx::Error::WorkerCrashed) };
         if let Err(error) = &ended {
-            held.judge(error);
+            session.check_error(error);
         }
-        drop(held);
+        drop(session);
         drop(writer);
         ended
     });
-    ended.await.unwrap_or_else(|error| Err(died(&error)))
+    ended.await.unwrap_or_else(|error| Err(aborted(&error)))
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
         let (inner, writer) = (self.inner.take(), self.writer.take());
-        // Without a runtime, or with a statement under way, the session is closed.
+        // Without a runtime, or during a statement, the session is closed.
         if let (Some(inner), Ok(runtime)) = (inner, Handle::try_current()) {
             runtime.spawn(end(inner, writer, "ROLLBACK", ROLLBACK_WAIT));
         }
@@ -181,13 +181,13 @@ impl Deref for Transaction {
     type Target = DatabaseTransaction;
 
     fn deref(&self) -> &DatabaseTransaction {
-        // Taken only by what consumes the transaction.
+        // Taken only by methods that consume the transaction.
         self.inner.as_ref().expect("an open transaction")
     }
 }
 
 impl DatabaseTransaction {
-    /// How many bytes of rows a statement should carry at most; the server takes at least twice that.
+    /// Most bytes of rows that a statement should carry. The server accepts at least twice as many.
     #[must_use]
     pub fn statement_bytes(&self) -> usize {
         self.statement_bytes
@@ -197,21 +197,21 @@ impl DatabaseTransaction {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn session(&self) -> Result<MutexGuard<'_, Held>, DbErr> {
-        let held = self.held.lock().await;
+    async fn session(&self) -> Result<MutexGuard<'_, PooledSession>, DbErr> {
+        let session = self.session.lock().await;
         match self.failure() {
             Some(error) => Err(error),
-            None if held.can_end() => Ok(held),
-            // A statement before it was given up in the middle.
+            None if session.can_end() => Ok(session),
+            // An earlier statement was dropped before its end.
             None => Err(cannot_connect(sqlx::Error::WorkerCrashed)),
         }
     }
 
-    /// Notes what a statement came to.
-    fn note<T>(&self, held: &Held, done: Result<T, DbErr>) -> Result<T, DbErr> {
+    /// Records the error of a statement, if it failed.
+    fn record<T>(&self, session: &PooledSession, done: Result<T, DbErr>) -> Result<T, DbErr> {
         if let Err(error) = &done {
             if let DbErr::Exec(sea_orm::RuntimeErr::SqlxError(error)) = error {
-                held.judge(error);
+                session.check_error(error);
             }
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
         }
@@ -226,15 +226,15 @@ impl ConnectionTrait for DatabaseTransaction {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let mut held = self.session().await?;
-        let done = held.execute(&statement).await;
-        self.note(&held, done)
+        let mut session = self.session().await?;
+        let done = session.execute(&statement).await;
+        self.record(&session, done)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let mut held = self.session().await?;
-        let done = held.simple(sql).await.map_err(failed);
-        self.note(&held, done)
+        let mut session = self.session().await?;
+        let done = session.simple(sql).await.map_err(failed);
+        self.record(&session, done)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
@@ -242,8 +242,8 @@ impl ConnectionTrait for DatabaseTransaction {
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let mut held = self.session().await?;
-        let done = held.query(&statement).await;
-        self.note(&held, done)
+        let mut session = self.session().await?;
+        let done = session.query(&statement).await;
+        self.record(&session, done)
     }
 }

@@ -1,4 +1,4 @@
-//! The one way to run a transaction that writes.
+//! Runs a transaction that writes, with retries.
 
 use std::{
     marker::PhantomData,
@@ -16,16 +16,16 @@ use super::{
     failure::{DatabaseFailure, Kind, kind},
 };
 
-/// For how long a transaction is run again, when the database asks for it.
+/// How long a transaction is retried.
 const TIME_MAX: Duration = Duration::from_secs(5);
-/// How often it is run at most.
+/// Most times that it is run.
 const RUNS_MAX: u32 = 20;
-/// The longest pause before the second run; it doubles with each further one.
+/// The longest pause before the second run; it doubles with each further run.
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
-/// The longest pause of all.
+/// The upper limit of the pause.
 const PAUSE_MAX: Duration = Duration::from_millis(400);
 
-/// The transaction that a unit of work runs in, for as long as `'txn`; what the work borrows from outside lives for `'env`.
+/// The transaction of a unit of work, which lives for `'txn`. What the work borrows lives for `'env`.
 #[derive(Clone, Copy, Debug)]
 pub struct Txn<'txn, 'env: 'txn> {
     txn: &'txn Transaction,
@@ -38,22 +38,21 @@ enum Failed<E> {
     Beginning(E),
     /// In the work: nothing is stored.
     Working(E),
-    /// In the commit: unless the database says what it did, that is unknown.
+    /// In the commit: whether it was done is unknown, unless the error says it.
     Committing(E),
 }
 
 impl Database {
-    /// Runs `work` in a transaction and commits it. The one way to run a transaction that writes:
-    /// `db.transaction(|txn| Box::pin(async move { … }))`. What `work` uses from outside, it borrows.
+    /// Runs `work` in a transaction and commits it: `db.transaction(|txn| Box::pin(async move { … }))`. All writes use it.
     ///
-    /// A deadlock or a serialization failure, of a statement or of the commit, means that nothing was done and that the
-    /// same transaction may succeed now; so does a session that was lost or led to a read-only server before the commit
-    /// was sent. Then it is run again, from its begin, for up to 5 seconds and 20 times with growing random pauses. So
-    /// `work` has no effect but through its transaction. If it fails otherwise, the transaction is rolled back. A caller
-    /// that goes away in the middle leaves it rolled back, or committed as a whole.
+    /// It is retried where nothing was done and a retry may succeed: after a deadlock or a serialization failure, of a
+    /// statement or of the commit, and after a session that was lost or read-only before the commit was sent. It is retried
+    /// for up to 5 seconds and 20 times, with growing random pauses, so `work` must have no effect outside its transaction.
+    /// After any other error the transaction is rolled back. If the caller is dropped, the transaction is rolled back or
+    /// committed as a whole.
     ///
     /// # Errors
-    /// Those of `work`; any database error. After an error of the commit it is unknown whether it is done.
+    /// Those of `work`, and any database error. If the commit fails, it is unknown whether it was done.
     pub async fn transaction<'env, T, E, W>(&self, work: W) -> Result<T, E>
     where
         W: for<'txn> Fn(Txn<'txn, 'env>) -> BoxFuture<'txn, Result<T, E>>,
@@ -69,15 +68,15 @@ impl Database {
                 }
                 Err(failed) => failed,
             };
-            let (again, error) = failed.run_again();
+            let (retry, error) = failed.retry();
             if let Some(error) = error.database_error() {
                 self.writes.failed(kind(error));
             }
             let pause = PAUSE_MAX.min(PAUSE_FIRST * 2_u32.pow(runs - 1));
             let pause = rand::rng().random_range(Duration::ZERO..pause);
-            // It may take seconds until a lost session is noticed: that costs nobody the second run.
+            // A lost session may take seconds to be noticed, so the second run is allowed at any time.
             let is_over = runs == RUNS_MAX || (runs > 1 && begun.elapsed() + pause > TIME_MAX);
-            if !again || is_over {
+            if !retry || is_over {
                 return Err(error);
             }
             sleep(pause).await;
@@ -105,19 +104,19 @@ impl Database {
 }
 
 impl<E: DatabaseFailure> Failed<E> {
-    /// Whether nothing was done and the same may succeed now; and the error.
-    fn run_again(self) -> (bool, E) {
+    /// Whether nothing was done and a retry may succeed; and the error.
+    fn retry(self) -> (bool, E) {
         let of = |error: &E| error.database_error().map(kind);
         match self {
-            // Sessions were tried anew already, for as long as a caller waits.
+            // Other errors were retried when the session was acquired.
             Self::Beginning(error) => (of(&error) == Some(Kind::ReadOnly), error),
             Self::Working(error) => {
-                let again = matches!(of(&error), Some(Kind::Conflict | Kind::Unavailable | Kind::ReadOnly));
-                (again, error)
+                let retry = matches!(of(&error), Some(Kind::Conflict | Kind::Unavailable | Kind::ReadOnly));
+                (retry, error)
             }
             Self::Committing(error) => {
-                let again = matches!(of(&error), Some(Kind::Conflict | Kind::ReadOnly));
-                (again, error)
+                let retry = matches!(of(&error), Some(Kind::Conflict | Kind::ReadOnly));
+                (retry, error)
             }
         }
     }

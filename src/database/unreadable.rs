@@ -1,5 +1,5 @@
-//! Rows that are there and cannot be read: somebody else wrote them, an older version did, or the database stored something
-//! else than it was given. One of them costs itself, and not the page that it is on.
+//! Rows that are stored but cannot be read: another program or version wrote them, or the database changed a value. A list
+//! reports such a row and shows all others.
 
 use std::future::Future;
 
@@ -11,14 +11,14 @@ use crate::supervision::caught;
 /// A row of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listed<T> {
-    /// As it was read.
+    /// The row.
     Read(T),
-    /// It is there, under this id, and cannot be read.
+    /// The id of a row that cannot be read.
     Unreadable(Uuid),
 }
 
 impl<T> Listed<T> {
-    /// What was read, if it could be.
+    /// The row, if it could be read.
     pub fn read(self) -> Option<T> {
         match self {
             Self::Read(row) => Some(row),
@@ -26,7 +26,7 @@ impl<T> Listed<T> {
         }
     }
 
-    /// Its id; `id` tells that of what was read.
+    /// The row's id; `id` returns that of a row that was read.
     pub fn id(&self, id: impl FnOnce(&T) -> Uuid) -> Uuid {
         match self {
             Self::Read(row) => id(row),
@@ -35,7 +35,7 @@ impl<T> Listed<T> {
     }
 }
 
-/// Whether the database answered, and what it answered cannot be read. To try again would bring the same.
+/// Whether the database returned a row that cannot be read. A retry would fail too.
 fn is_unreadable(error: &DbErr) -> bool {
     match error {
         DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } | DbErr::ConvertFromU64(_) => true,
@@ -47,20 +47,20 @@ fn is_unreadable(error: &DbErr) -> bool {
     }
 }
 
-/// What `work` reads. A value that the driver cannot hold, such as `infinity` for a time on `PostgreSQL`, makes it panic:
-/// that is an unreadable row like others.
+/// Runs a read. The driver panics at values that it cannot represent, such as the time `infinity` on PostgreSQL; that
+/// becomes the error of an unreadable row.
 ///
 /// # Errors
 /// Those of `work`.
 async fn reading<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
-    caught(work).await.unwrap_or_else(|panic| Err(DbErr::Type(format!("the driver cannot hold a value: {panic}"))))
+    caught(work).await.unwrap_or_else(|panic| Err(DbErr::Type(format!("the driver cannot represent a value: {panic}"))))
 }
 
-/// The rows that `all` reads at once. If one of them cannot be read, `ids` tells which they are, and `one` reads each by itself:
-/// what cannot be read is named in its place. Rows that are gone meanwhile are left out.
+/// The rows that `all` reads in one statement. If one of them is unreadable, each row of `ids` is read by itself with `one`,
+/// and an unreadable row is listed by its id. Rows that no longer exist are left out.
 ///
 /// # Errors
-/// Any database error, but that a row cannot be read.
+/// Any database error, unless a row is unreadable.
 pub async fn read_rows<T, One>(
     all: impl Future<Output = Result<Vec<T>, DbErr>>,
     ids: impl Future<Output = Result<Vec<Uuid>, DbErr>>,
@@ -78,7 +78,7 @@ where
     for id in ids {
         match reading(one(id)).await {
             Err(error) if is_unreadable(&error) => {
-                tracing::error!(%id, %error, "a row cannot be read and is left out");
+                tracing::error!(%id, %error, "skipped an unreadable row");
                 found.push(Listed::Unreadable(id));
             }
             read => found.extend(read?.map(Listed::Read)),

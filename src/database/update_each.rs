@@ -1,4 +1,4 @@
-//! One statement that changes many rows, each to values of its own.
+//! Updates many rows, each to its own values, with one statement.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
@@ -7,18 +7,18 @@ use uuid::Uuid;
 
 use super::DatabaseTransaction;
 
-/// A column whose values differ by row, and how they are written.
+/// A column whose values differ by row, and its type.
 #[derive(Clone, Copy, Debug)]
 pub struct Column(pub &'static str, pub Type);
 
-/// What a column takes.
+/// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
     /// Text.
     Text,
-    /// A number of 32 bits.
+    /// A 32-bit integer.
     Integer,
-    /// True or false.
+    /// A boolean.
     Boolean,
     /// A time with microseconds.
     Time,
@@ -33,7 +33,7 @@ pub enum Type {
 /// The value of one column in one row.
 #[derive(Clone, Debug)]
 pub enum Cell {
-    /// The row keeps what it has; a new one has nothing there.
+    /// Keeps the row's value; NULL in a new row.
     Keep,
     /// For [`Type::Text`].
     Text(String),
@@ -53,9 +53,8 @@ pub enum Cell {
 
 /// An update of rows of a table, found by their `id`.
 ///
-/// The values of all rows are one parameter, which the database unfolds and joins: the statement's text, and with it its
-/// plan, is the same for one row and for a thousand, and its cost grows with their number. A `CASE` with a branch for each
-/// row would grow with its square.
+/// The values of all rows are one JSON parameter, which the database expands and joins. The statement's text and its plan are
+/// the same for one row and for a thousand, and its cost is linear. A `CASE` with a branch for each row would be quadratic.
 #[derive(Clone, Copy, Debug)]
 pub struct UpdateEach<'a> {
     /// The table's name.
@@ -67,8 +66,8 @@ pub struct UpdateEach<'a> {
 }
 
 impl UpdateEach<'_> {
-    /// Changes `rows`, each given by its id and its cells in the order of `by_row`, by as many statements as the bytes of
-    /// the values ask for.
+    /// Updates `rows`, each given by its id and its cells in the order of `by_row`, with as many statements as their size
+    /// requires.
     ///
     /// # Errors
     /// Any database error.
@@ -79,13 +78,13 @@ impl UpdateEach<'_> {
         Ok(())
     }
 
-    /// The statements, each with up to `bytes_max` bytes of values. Public so that databases can be asked for their plan.
+    /// The statements, each with up to `bytes_max` bytes of values. Public for tests of their plans.
     #[must_use]
     pub fn statements(&self, backend: DbBackend, bytes_max: usize, rows: Vec<(Uuid, Vec<Cell>)>) -> Vec<Statement> {
         let sql = self.sql(backend);
         let values = self.values(backend, bytes_max, rows).into_iter().map(|values| {
             let same = self.to_all.iter().map(|(_, value)| value.clone());
-            // PostgreSQL's parameters are numbered; elsewhere they are counted in the order of the text.
+            // PostgreSQL's parameters are numbered; elsewhere they follow the order of the text.
             let values: Vec<Value> = match backend {
                 DbBackend::Sqlite => same.chain([values.into()]).collect(),
                 _ => std::iter::once(values.into()).chain(same).collect(),
@@ -129,12 +128,12 @@ impl UpdateEach<'_> {
         let rows = self.rows(backend);
         let changes = self.changes(backend);
         match backend {
-            // The order of the join is said: it would else be guessed, and one guess reads the whole table.
+            // The order of the join is fixed, because a wrong guess of the planner reads the whole table.
             DbBackend::MySql => {
                 format!("UPDATE {rows} STRAIGHT_JOIN {table} ON {table}.id = UNHEX(v_id) SET {changes}")
             }
-            // The ids are also named as a list that is known before a plan runs: also a plan that was made for a small table,
-            // and kept, looks them up by the key.
+            // The ids are also given as an array that is known before the plan runs, so that even a cached plan of a small
+            // table looks them up by the key.
             DbBackend::Postgres => format!(
                 "UPDATE {table} SET {changes} FROM {rows} WHERE {table}.id = v_id \
                  AND {table}.id = ANY (ARRAY(SELECT v_id FROM jsonb_to_recordset($1::jsonb) AS ids(v_id uuid)))"
@@ -149,7 +148,7 @@ impl UpdateEach<'_> {
             _ => format!("{name} = ?"),
         });
         let by_row = self.by_row.iter().map(|Column(name, kind)| {
-            // Two texts of different collations are comparable only if one is said to count.
+            // Texts of different collations are comparable only with an explicit collation.
             let collation = match (backend, kind) {
                 (DbBackend::MySql, Type::Text | Type::Json) => " COLLATE utf8mb4_bin",
                 _ => "",
@@ -159,7 +158,7 @@ impl UpdateEach<'_> {
         same.chain(by_row).collect::<Vec<_>>().join(", ")
     }
 
-    /// The parameter, unfolded to a table `v` of the columns `v_id` and `v_` with each name of `by_row`.
+    /// The parameter, expanded to a table `v` with the columns `v_id` and `v_<name>` for each column of `by_row`.
     fn rows(&self, backend: DbBackend) -> String {
         let columns = |column: fn(&str, Type) -> String| {
             self.by_row.iter().map(|Column(name, kind)| column(name, *kind)).collect::<String>()
@@ -205,7 +204,7 @@ pub(super) fn mariadb(kind: Type) -> &'static str {
 }
 
 impl Cell {
-    /// As the drivers write the same value to a column; `None` keeps what is there.
+    /// The value in the format of the drivers; `None` keeps the row's value.
     pub(super) fn written(self, backend: DbBackend) -> Option<Json> {
         Some(match (self, backend) {
             (Self::Keep, _) => return None,
@@ -218,7 +217,7 @@ impl Cell {
             (Self::Time(time), DbBackend::MySql) => time.format("%Y-%m-%d %H:%M:%S%.6f").to_string().into(),
             (Self::Time(time), _) => time.to_rfc3339_opts(SecondsFormat::AutoSi, false).into(),
             (Self::Json(json), DbBackend::Postgres) => json,
-            // Their columns keep JSON as text.
+            // The other databases store JSON as text.
             (Self::Json(json), _) => json.to_string().into(),
         })
     }

@@ -1,4 +1,4 @@
-//! What a destination gets to see of an event, whoever hands it over.
+//! What a destination sees of an event, with an outbox and without.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -6,22 +6,22 @@ use uuid::Uuid;
 
 use crate::outbox::{EventType, LeasedEvent};
 
-/// Something to hand over: an event of the outbox, or what a strategy sends without one.
+/// An event of the outbox, or what a strategy sends without one.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery<'a> {
     /// The idempotency key: the same at every attempt.
     pub id: Uuid,
     /// The quote that it is about.
     pub quote_id: Uuid,
-    /// When what it tells was stored.
+    /// When it was stored.
     pub created_at: DateTime<Utc>,
     /// What it is about.
     pub event_type: &'a EventType,
     /// What the destination gets.
     pub payload: &'a Value,
-    /// W3C `traceparent` of whoever caused it.
+    /// W3C `traceparent` of the call that caused it.
     pub trace_context: Option<&'a str>,
-    /// An earlier attempt may have reached the destination: look before sending.
+    /// An earlier attempt may have reached the destination: look up before sending.
     pub outcome_unknown: bool,
 }
 

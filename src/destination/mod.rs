@@ -6,12 +6,14 @@ mod fee_server;
 mod kafka;
 mod scripted;
 
-use crate::database::DatabaseTransaction;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 
-use crate::outbox::{self, DestinationName, LeasedEvent, Outcome, Settled};
+use crate::{
+    database::DatabaseTransaction,
+    outbox::{self, DestinationName, LeasedEvent, Outcome, Settled},
+};
 
 pub use delivery::Delivery;
 pub use fee_server::{FeePage, FeeServer, FeeServerError, FeeServerReceipt, LedgerError, ListedFee};
@@ -19,10 +21,10 @@ pub use fee_server::{FeePage, FeeServer, FeeServerError, FeeServerReceipt, Ledge
 pub use kafka::{Kafka, KafkaClientError, KafkaReadError, KafkaReader, KafkaReceipt, QuoteRecord};
 pub use scripted::{Call, Cue, Scripted};
 
-/// Somebody who takes events.
+/// A place that takes events.
 ///
 /// [`deliver`](Self::deliver) promises:
-/// * It never says that nothing happened when it cannot know: that is [`Outcome::Unknown`].
+/// * It never reports that nothing happened when it cannot know: that is [`Outcome::Unknown`].
 /// * Every attempt of an event carries the event's id as its idempotency key.
 ///
 /// [`apply`](Self::apply) stores what commits together with the settled events.
@@ -40,7 +42,7 @@ pub trait Destination: Send + Sync + 'static {
     /// Stores the effects of `settled` in the transaction that settles them; those that were lost have none.
     ///
     /// # Errors
-    /// What the database answers; then nothing is settled.
+    /// Any database error; then nothing is settled.
     async fn apply(
         &self,
         txn: &DatabaseTransaction,

@@ -1,4 +1,4 @@
-//! A destination that plays a script: for tests, which thereby need no network and no luck.
+//! A destination that plays a script, for tests without a network and without chance.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -16,13 +16,13 @@ use super::Destination;
 use crate::database::DatabaseTransaction;
 use crate::outbox::{DestinationName, Disposition, LeasedEvent, Outcome, Settled};
 
-/// What is to happen at a delivery.
+/// What happens at a delivery.
 #[derive(Clone, Debug)]
 pub enum Cue {
-    /// It comes to this at once.
+    /// It ends with this outcome at once.
     Answer(Outcome<()>),
-    /// It comes to this when the token is cancelled, and not before.
-    AnswerWhenTold(CancellationToken, Outcome<()>),
+    /// It ends with this outcome when the token is cancelled, and not before.
+    AnswerAfter(CancellationToken, Outcome<()>),
     /// It panics with this message.
     Panic(&'static str),
 }
@@ -48,7 +48,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// The destination called `name`; `script` says for each event and attempt what is to happen.
+    /// The destination called `name`; `script` decides what happens at each event and attempt.
     #[must_use]
     pub fn new(name: &'static DestinationName, script: impl Fn(&LeasedEvent) -> Cue + Send + Sync + 'static) -> Self {
         Self {
@@ -68,12 +68,12 @@ impl Scripted {
 
     /// Waits until `count` deliveries have been begun.
     pub async fn begun(&self, count: usize) {
-        // The sender is `self`: it is not gone while this waits.
+        // The sender is part of `self`, which lives while this waits.
         let _ = self.calls_begun.subscribe().wait_for(|begun| *begun >= count).await;
     }
 
-    /// What settled events became, in the order in which [`Destination::apply`] was told, also by a transaction that
-    /// failed after it.
+    /// What settled events became, in the order of the calls of [`Destination::apply`], also in transactions that failed
+    /// after it.
     #[must_use]
     pub fn applied(&self) -> Vec<(Uuid, Disposition)> {
         lock(&self.applied).clone()
@@ -99,8 +99,8 @@ impl Destination for Scripted {
         let call = self.begin(event);
         let outcome = match (self.script)(event) {
             Cue::Answer(outcome) => outcome,
-            Cue::AnswerWhenTold(told, outcome) => {
-                told.cancelled().await;
+            Cue::AnswerAfter(token, outcome) => {
+                token.cancelled().await;
                 outcome
             }
             Cue::Panic(message) => panic!("{message}"),

@@ -1,4 +1,4 @@
-//! Who calls, and what they may do.
+//! Authentication and permissions.
 
 use std::{net::IpAddr, str::FromStr, sync::Arc};
 
@@ -14,16 +14,16 @@ use subtle::ConstantTimeEq;
 use super::problem::{Kind, Problem};
 use crate::settings::{self, Role, Token};
 
-/// Whose name callers have who need none.
+/// The caller's name when no tokens are configured.
 const ANONYMOUS: &str = "anonymous";
 
-/// Who may call: the owners of the configured tokens, or, with none configured, everybody on this machine.
+/// Who may call: the owners of the configured tokens or, when none is configured, everybody on this machine.
 #[derive(Clone, Debug)]
 pub(super) struct Access {
     tokens: Arc<[Token]>,
 }
 
-/// Who calls. Handlers find it in the extensions of their request.
+/// An authenticated caller. Handlers find it in the request's extensions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
     /// The token's name.
@@ -31,24 +31,24 @@ pub(super) struct Caller {
     role: Role,
 }
 
-/// What a route is for.
+/// What a route requires.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Permission {
-    /// To submit quotes and to take them back.
+    /// Submit and cancel quotes.
     Submit,
-    /// To read quotes.
+    /// Read quotes.
     ReadQuotes,
-    /// To read what operators read.
+    /// Read everything.
     ReadAll,
-    /// To do what operators do.
+    /// Change what only operators may change.
     Operate,
 }
 
-/// Why nobody is known to call.
+/// Why a caller was not authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     NoToken,
-    WrongToken,
+    UnknownToken,
     ForeignPage,
 }
 
@@ -66,18 +66,18 @@ impl Access {
         }
         let presented: [u8; 32] = Sha256::digest(bearer(headers).ok_or(Refusal::NoToken)?).into();
         let mut caller = None;
-        // All are compared, and in constant time, so that the time of the answer tells nothing about a hash.
+        // All hashes are compared, in constant time, so that the response time reveals nothing about them.
         for token in self.tokens.iter() {
             if bool::from(token.sha256.ct_eq(&presented)) {
                 caller = Some(Caller { name: token.name.clone(), role: token.role });
             }
         }
-        caller.ok_or(Refusal::WrongToken)
+        caller.ok_or(Refusal::UnknownToken)
     }
 }
 
 impl Caller {
-    /// Whether what the caller does is an operator's doing.
+    /// Whether the caller is an operator, whose actions are logged.
     pub fn is_operator(&self) -> bool {
         self.role == Role::Operator
     }
@@ -94,14 +94,14 @@ impl Permission {
     }
 }
 
-/// Finds out who calls. Whether that matters is the route's to say.
+/// Authenticates the caller. The routes decide whether that is required ([`require`]).
 pub(super) async fn identify(State(access): State<Access>, mut request: Request, next: Next) -> Response {
     let caller = access.caller(request.headers());
     request.extensions_mut().insert(caller);
     next.run(request).await
 }
 
-/// Lets those pass who have the route's permission.
+/// Refuses callers without the route's permission.
 pub(super) async fn require(State(permission): State<Permission>, mut request: Request, next: Next) -> Response {
     let caller = request.extensions_mut().remove::<Result<Caller, Refusal>>().unwrap_or(Err(Refusal::NoToken));
     match caller {
@@ -110,7 +110,7 @@ pub(super) async fn require(State(permission): State<Permission>, mut request: R
             next.run(request).await
         }
         Ok(caller) => {
-            let detail = format!("the role of {:?} does not allow this", caller.name);
+            let detail = format!("the role of token {:?} does not allow this request", caller.name);
             Problem::new(Kind::Forbidden, detail).into_response()
         }
         Err(refusal) => refusal.into_response(),
@@ -120,10 +120,13 @@ pub(super) async fn require(State(permission): State<Permission>, mut request: R
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (kind, detail, challenge) = match self {
-            Self::NoToken => (Kind::Unauthorized, "send the header Authorization: Bearer <token>", "Bearer"),
-            Self::WrongToken => (Kind::Unauthorized, "nobody has this token", "Bearer error=\"invalid_token\""),
+            Self::NoToken => (Kind::Unauthorized, "no token was sent; add Authorization: Bearer <token>", "Bearer"),
+            Self::UnknownToken => {
+                (Kind::Unauthorized, "the token is unknown; ask the operator for one", "Bearer error=\"invalid_token\"")
+            }
             Self::ForeignPage => {
-                let detail = "without configured tokens only this machine's own programs and pages may call";
+                let detail = "no tokens are configured, so only programs and pages on this machine may call; \
+                              configure access.tokens to allow others";
                 return Problem::new(Kind::Forbidden, detail).into_response();
             }
         };
@@ -140,8 +143,8 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
 }
 
-/// Not a page of another site, in a browser on this machine. Where everybody on loopback is operator, such a page could
-/// otherwise call us: under a name of its own that leads to loopback, or across sites without reading the answer.
+/// Refuses pages of other sites in a browser on this machine. Where everybody on loopback is operator, such a page could
+/// otherwise call the API: by DNS rebinding, or by a cross-site request whose answer it does not read.
 fn is_from_this_machine(headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let host = text(header::HOST);
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_is_known_by_its_token() {
+    fn a_token_identifies_its_caller() {
         for sent in ["Bearer s3cret", "bearer s3cret", "BEARER  s3cret "] {
             let caller = access().caller(&headers(&[(header::AUTHORIZATION, sent)]));
             assert_eq!(caller, Ok(Caller { name: "shop".into(), role: Role::Submitter }), "{sent}");
@@ -180,13 +183,17 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_known_without_a_token_or_with_a_wrong_one() {
+    fn a_missing_or_unknown_token_is_refused() {
         assert_eq!(access().caller(&HeaderMap::new()), Err(Refusal::NoToken));
         for sent in ["", "Bearer", "Bearer ", "Basic s3cret", "s3cret"] {
             assert_eq!(access().caller(&headers(&[(header::AUTHORIZATION, sent)])), Err(Refusal::NoToken), "{sent}");
         }
         for sent in ["Bearer s3cre", "Bearer s3cret s3cret", "Bearer S3CRET"] {
-            assert_eq!(access().caller(&headers(&[(header::AUTHORIZATION, sent)])), Err(Refusal::WrongToken), "{sent}");
+            assert_eq!(
+                access().caller(&headers(&[(header::AUTHORIZATION, sent)])),
+                Err(Refusal::UnknownToken),
+                "{sent}"
+            );
         }
     }
 

@@ -1,4 +1,4 @@
-//! The log of what operators did.
+//! The log of operator actions.
 
 use axum::{
     Json,
@@ -25,12 +25,12 @@ use crate::{
 const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 200;
 
-/// A page of a list.
+/// A page of operator actions.
 #[derive(Debug, Serialize, ToSchema)]
 struct ActionPage {
     /// Newest first.
     actions: Vec<ActionView>,
-    /// The `cursor` of the next page; null on the last one. A page before the last may have fewer rows than `limit`.
+    /// The `cursor` of the next page; null on the last page. Other pages can have fewer rows than `limit`.
     #[schema(required)]
     next: Option<String>,
 }
@@ -42,17 +42,17 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .route_layer(from_fn_with_state(TIME_LIMIT, edge::limit))
 }
 
-/// List what operators did, newest first
+/// List operator actions, newest first
 #[utoipa::path(
     get, path = "/v1/actions", operation_id = "list_actions", tag = "operations", security(("token" = [])),
     params(
-        ("quote_id" = Option<Uuid>, Query, description = "Only what touched this quote"),
-        ("limit" = Option<u64>, Query, description = "Most actions of a page; 50 if it is not given", minimum = 1, maximum = 200),
-        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+        ("quote_id" = Option<Uuid>, Query, description = "Only actions that concern this quote"),
+        ("limit" = Option<u64>, Query, description = "Page size; 50 by default", minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "The `next` value of the previous page"),
     ),
     responses(
-        (status = 200, description = "A page", body = ActionPage),
-        (status = 400, description = "An unfit parameter"),
+        (status = 200, description = "A page of actions", body = ActionPage),
+        (status = 400, description = "Invalid parameter"),
     )
 )]
 async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery) -> Result<Json<ActionPage>, Problem> {

@@ -1,4 +1,4 @@
-//! Stopping and starting deliveries.
+//! Pausing and resuming deliveries.
 
 use axum::{Extension, Json, extract::State, middleware::from_fn_with_state};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -24,21 +24,22 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .route_layer(from_fn_with_state(TIME_LIMIT, edge::limit))
 }
 
-/// Stop deliveries to a destination
+/// Pause deliveries to a destination
 ///
-/// In the whole fleet; those that are running are finished. Pausing twice is one pause, the first one's.
+/// The pause applies to the whole fleet. Deliveries that are in progress are finished. Pausing a paused destination
+/// changes nothing.
 #[utoipa::path(
     post, path = "/v1/destinations/{name}/pause", operation_id = "pause_destination", tag = "operations",
     security(("token" = [])),
-    params(("name" = String, Path, description = "For example fee-server")),
+    params(("name" = String, Path, description = "The destination's name, for example fee-server")),
     request_body = Option<Reason>,
     responses(
-        (status = 200, description = "The destination as it is now", body = DestinationState),
-        (status = 400, description = "No JSON"),
-        (status = 404, description = "There is no such destination"),
-        (status = 413, description = "Over 256 KiB"),
-        (status = 415, description = "Not sent as `application/json`"),
-        (status = 422, description = "`errors` names every fault of the body"),
+        (status = 200, description = "The destination after the change", body = DestinationState),
+        (status = 400, description = "Malformed JSON"),
+        (status = 404, description = "Unknown destination"),
+        (status = 413, description = "The body exceeds 256 KiB"),
+        (status = 415, description = "The body is not sent as `application/json`"),
+        (status = 422, description = "Invalid body; `errors` lists everything that is wrong"),
     )
 )]
 async fn pause(
@@ -52,21 +53,21 @@ async fn pause(
     Ok(Json(operator::pause(&state.db, operator, &name).await?))
 }
 
-/// Start deliveries to a destination again
+/// Resume deliveries to a destination
 ///
-/// Resuming what is not paused changes nothing.
+/// Resuming a destination that is not paused changes nothing.
 #[utoipa::path(
     post, path = "/v1/destinations/{name}/resume", operation_id = "resume_destination", tag = "operations",
     security(("token" = [])),
-    params(("name" = String, Path, description = "For example fee-server")),
+    params(("name" = String, Path, description = "The destination's name, for example fee-server")),
     request_body = Option<Reason>,
     responses(
-        (status = 200, description = "The destination as it is now", body = DestinationState),
-        (status = 400, description = "No JSON"),
-        (status = 404, description = "There is no such destination"),
-        (status = 413, description = "Over 256 KiB"),
-        (status = 415, description = "Not sent as `application/json`"),
-        (status = 422, description = "`errors` names every fault of the body"),
+        (status = 200, description = "The destination after the change", body = DestinationState),
+        (status = 400, description = "Malformed JSON"),
+        (status = 404, description = "Unknown destination"),
+        (status = 413, description = "The body exceeds 256 KiB"),
+        (status = 415, description = "The body is not sent as `application/json`"),
+        (status = 422, description = "Invalid body; `errors` lists everything that is wrong"),
     )
 )]
 async fn resume(

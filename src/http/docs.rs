@@ -1,4 +1,4 @@
-//! The API's own description, for machines and, in Swagger UI, for people.
+//! The API's description: the OpenAPI document and Swagger UI.
 
 use std::sync::{Arc, LazyLock};
 
@@ -24,11 +24,11 @@ use super::{
     problem::{self, Kind, Problem},
 };
 
-/// Swagger UI is served from here alone, draws its icons from data URLs and styles its elements in place.
+/// Swagger UI loads nothing from other hosts. It uses icons from data URLs and inline styles.
 const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Made once: it is the same for the life of the process.
+/// Built once per process.
 static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(openapi);
 
 pub(super) fn routes() -> Router<AppState> {
@@ -39,15 +39,15 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/docs/{*file}", get(async |Path(file): Path<String>| page(&file)))
 }
 
-/// The `OpenAPI` document of all that `feebox serve` answers.
+/// The OpenAPI document of `feebox serve`.
 #[must_use]
 pub fn openapi() -> OpenApi {
     let (_, routes) = super::routes().split_for_parts();
     let license = LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build();
     let description = format!(
-        "Submit quotes; each gets exactly one fee. Money is an integer of minor units. Errors are RFC 9457 problems, of \
-         these sorts:\n\n{}",
-        problem::SORTS
+        "Submit quotes; each gets exactly one fee. Amounts are integers in minor units. Errors are RFC 9457 problems of \
+         these types:\n\n{}",
+        problem::PROBLEM_TYPES
     );
     let info = InfoBuilder::new()
         .title("Feebox")
@@ -56,12 +56,12 @@ pub fn openapi() -> OpenApi {
         .license(Some(license));
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A configured token. Without any configured everybody on loopback is operator."));
+        .description(Some("A configured token. If none is configured, everybody on loopback is operator."));
     let tag = |name: &str, text: &str| TagBuilder::new().name(name).description(Some(text)).build();
     let tags = [
-        tag("quotes", "Submit, read, cancel"),
-        tag("operations", "See what happens; retry, give up, pause"),
-        tag("health", "For machines that look after Feebox; no token"),
+        tag("quotes", "Submit, read and cancel quotes"),
+        tag("operations", "Monitor deliveries; retry and cancel events, pause destinations"),
+        tag("health", "Health checks and metrics; no token needed"),
     ];
     let mut document = OpenApiBuilder::from(routes).info(info.build()).tags(Some(tags)).build();
     let components = document.components.get_or_insert_default();
@@ -73,16 +73,16 @@ pub fn openapi() -> OpenApi {
     document
 }
 
-/// Says of every call with a token what it may be answered besides, and of every refusal that it is a problem.
+/// Adds the errors that every route with a token may answer, and gives all errors the problem schema.
 fn describe_problems(document: &mut OpenApi) {
     let paths = document.paths.paths.values_mut();
     for operation in paths.flat_map(|path| [&mut path.get, &mut path.post]).flatten() {
         let answers = &mut operation.responses.responses;
         if operation.security.is_some() {
             for (status, description) in [
-                ("401", "No token, or one that nobody has"),
-                ("403", "The token's role is too weak"),
-                ("503", "The database does not answer; `Retry-After` says when to try again"),
+                ("401", "Missing or unknown token"),
+                ("403", "The token's role does not allow this"),
+                ("503", "The database is unavailable or busy; `Retry-After` says when to retry"),
             ] {
                 let answer = ResponseBuilder::new().description(description).build();
                 answers.insert(status.to_owned(), RefOr::T(answer));
@@ -99,7 +99,7 @@ fn describe_problems(document: &mut OpenApi) {
 
 /// A file of Swagger UI.
 fn page(file: &str) -> Response {
-    // By default it asks a validator on another host about the document.
+    // By default Swagger UI sends the document to a validator on another host.
     static CONFIG: LazyLock<Arc<Config<'static>>> =
         LazyLock::new(|| Arc::new(Config::from("/openapi.json").validator_url("none")));
     match utoipa_swagger_ui::serve(file, Arc::clone(&CONFIG)) {
@@ -107,7 +107,7 @@ fn page(file: &str) -> Response {
             let headers = [(header::CONTENT_TYPE, &*file.content_type), (header::CONTENT_SECURITY_POLICY, PAGE_POLICY)];
             (headers, file.bytes.into_owned()).into_response()
         }
-        Ok(None) => Problem::new(Kind::NotFound, format!("the page has no file {file:?}")).into_response(),
+        Ok(None) => Problem::new(Kind::NotFound, format!("there is no file {file:?} below /docs/")).into_response(),
         Err(error) => Problem::internal(&format!("Swagger UI: {error}")).into_response(),
     }
 }

@@ -1,5 +1,4 @@
-//! What happens to every call, whatever its route: it has a trace and a time limit, its answer has the headers that
-//! harden it, and what went wrong on our side is logged here, once.
+//! Middleware of every request: tracing, the time limit, security headers, and the one place that logs internal errors.
 
 use std::{
     any::Any,
@@ -17,22 +16,22 @@ use tracing::{Instrument, Span, field::Empty};
 use super::problem::{Cause, Kind, Problem};
 use crate::telemetry::TraceContext;
 
-/// What is known of a call before anything of it was read.
+/// A request's trace and arrival time. Handlers find it in the request's extensions.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     /// The caller's place in its trace, or the root of a new one.
     pub trace: TraceContext,
-    /// When it arrived.
+    /// When the request arrived.
     pub arrived: Instant,
 }
 
-/// Routes that are called every few seconds by machines: their calls are worth a line only to who looks for them.
+/// Routes that machines call every few seconds: their requests are logged at `trace` only.
 const QUIET: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// Nothing of an answer is a page, unless the page itself says what it may do.
-const NOTHING_IS_A_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
+/// For all answers but the pages, which set their own policy.
+const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// Gives the call its trace and its span, and logs what came of it.
+/// Starts the request's trace and span, and logs its outcome.
 pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     let header = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let trace = header.and_then(TraceContext::parse).unwrap_or_else(TraceContext::new_root);
@@ -44,11 +43,11 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
         Span::current().record("status", answer.status().as_u16());
         let took = arrived.elapsed();
         match answer.extensions_mut().remove::<Cause>() {
-            Some(Cause(cause)) => tracing::error!(?took, cause, "could not answer"),
+            Some(Cause(cause)) => tracing::error!(?took, cause, "request failed"),
             None if Span::current().metadata().is_some_and(|span| *span.level() == tracing::Level::TRACE) => {
-                tracing::trace!(?took, "answered");
+                tracing::trace!(?took, "request answered");
             }
-            None => tracing::debug!(?took, "answered"),
+            None => tracing::debug!(?took, "request answered"),
         }
         answer
     }
@@ -60,24 +59,24 @@ fn span(request: &Request, trace_id: &str) -> Span {
     let path = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
     let method = request.method().as_str();
     if QUIET.contains(&path) {
-        tracing::trace_span!("call", trace_id, method, path, status = Empty)
+        tracing::trace_span!("request", trace_id, method, path, status = Empty)
     } else {
-        tracing::info_span!("call", trace_id, method, path, status = Empty)
+        tracing::info_span!("request", trace_id, method, path, status = Empty)
     }
 }
 
-/// Ends a call that takes longer than `limit`, so that no client and no connection waits for ever.
+/// Ends a request that takes longer than `limit`.
 pub(super) async fn limit(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(answer) => answer,
-        Err(_) => Problem::new(Kind::TimedOut, "this took too long; whether it was done is unknown, so repeat it")
+        Err(_) => Problem::new(Kind::TimedOut, "the request took too long, and its outcome is unknown; retry it")
             .retry_after_seconds(1)
             .cause(&format!("no answer within {limit:?}"))
             .into_response(),
     }
 }
 
-/// What a client gets to hear of a panic. The panic hook has said the rest.
+/// Answers a request whose handler panicked. The panic hook has logged the details.
 #[expect(clippy::needless_pass_by_value, reason = "the layer passes it by value")]
 pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -85,13 +84,13 @@ pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
     Problem::internal(&format!("a handler panicked: {text}")).into_response()
 }
 
-/// Sets the headers that keep browsers from doing with an answer what it is not for. A page brings its own policy.
+/// Sets security headers. A page brings its own policy.
 pub(super) async fn harden(request: Request, next: Next) -> Response {
     const HEADERS: [(HeaderName, &str); 4] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (header::CONTENT_SECURITY_POLICY, NOTHING_IS_A_PAGE),
+        (header::CONTENT_SECURITY_POLICY, API_POLICY),
     ];
     let mut answer = next.run(request).await;
     for (name, value) in HEADERS {
@@ -129,14 +128,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_our_fault_and_tells_nothing() {
+    async fn a_panic_is_an_internal_error_that_reveals_nothing() {
         let (status, _, body) = call("/panic").await;
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(body.contains("/problems/internal") && !body.contains("secret"), "{body}");
     }
 
     #[tokio::test]
-    async fn a_call_that_takes_too_long_is_ended() {
+    async fn a_request_that_takes_too_long_is_ended() {
         let (status, retry_after, body) = call("/hang").await;
         assert_eq!((status, retry_after), (StatusCode::SERVICE_UNAVAILABLE, Some(HeaderValue::from_static("1"))));
         assert!(body.contains("/problems/timed-out"), "{body}");

@@ -1,4 +1,4 @@
-//! Whether the process lives, whether it is of use, and its numbers.
+//! Liveness, readiness and metrics.
 
 use std::time::Duration;
 
@@ -14,57 +14,57 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{audit, database::Unready, inspection, sweeper, telemetry, telemetry::metrics, upkeep};
 
 use super::{
-    Vitals,
+    HealthState,
     problem::{Kind, Problem, chain},
 };
 
-/// Who asks gives up after a few seconds.
+/// Health checkers give up after a few seconds.
 const DATABASE_LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) fn routes<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
-    Vitals: FromRef<S>,
+    HealthState: FromRef<S>,
 {
     OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics))
 }
 
-/// The process lives
+/// Check whether the process is alive
 #[utoipa::path(
     get, path = "/healthz", tag = "health",
     responses(
-        (status = 200, description = "It does", body = String, content_type = "text/plain"),
-        (status = 503, description = "What of it does not"),
+        (status = 200, description = "Alive", body = String, content_type = "text/plain"),
+        (status = 503, description = "A task or schedule has stopped; `detail` names it"),
     )
 )]
-async fn healthz(State(vitals): State<Vitals>) -> Result<&'static str, Problem> {
-    alive(&vitals).map(|()| "ok\n")
+async fn healthz(State(state): State<HealthState>) -> Result<&'static str, Problem> {
+    alive(&state).map(|()| "ok\n")
 }
 
-/// All tasks of the process run, and its schedules tick.
-fn alive(vitals: &Vitals) -> Result<(), Problem> {
-    let faults = vitals.health.faults();
-    if faults.is_empty() { Ok(()) } else { Err(Problem::new(Kind::NotReady, faults.join("; ")).retry_after_seconds(1)) }
+/// All tasks of the process run, and its schedules fire.
+fn alive(state: &HealthState) -> Result<(), Problem> {
+    let errors = state.health.faults();
+    if errors.is_empty() { Ok(()) } else { Err(Problem::new(Kind::NotReady, errors.join("; ")).retry_after_seconds(1)) }
 }
 
-/// The database takes writes and no migration is pending
+/// Check whether the database accepts writes and has no pending migrations
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     responses(
         (status = 200, description = "Ready", body = String, content_type = "text/plain"),
-        (status = 503, description = "What is missing"),
+        (status = 503, description = "Not ready; `detail` says why"),
     )
 )]
-async fn readyz(State(vitals): State<Vitals>) -> Result<&'static str, Problem> {
-    alive(&vitals)?;
+async fn readyz(State(state): State<HealthState>) -> Result<&'static str, Problem> {
+    alive(&state)?;
     let not_ready = |detail: String| Problem::new(Kind::NotReady, detail).retry_after_seconds(1);
     let pending = async {
-        vitals.db.writable().await?;
-        let txn = vitals.db.snapshot().await?;
+        state.db.writable().await?;
+        let txn = state.db.snapshot().await?;
         match Migrator::get_pending_migrations_read_only(&*txn).await {
             Ok(pending) => Ok(pending.iter().map(|it| it.name().to_owned()).collect::<Vec<_>>()),
-            // The database has migrations that this version does not know. A newer one runs beside it, as in every rolling
-            // upgrade, and has applied what this one needs long ago.
+            // The database has migrations that this version does not know: a newer version runs beside this one, as in
+            // every rolling upgrade. What this version needs was applied before.
             Err(DbErr::Custom(_)) => Ok(Vec::new()),
             Err(error) => Err(Unready::from(error)),
         }
@@ -77,32 +77,32 @@ async fn readyz(State(vitals): State<Vitals>) -> Result<&'static str, Problem> {
     if pending.is_empty() {
         return Ok("ready\n");
     }
-    Err(not_ready(format!("migrations pend, run `feebox migrate up`: {}", pending.join(", "))))
+    Err(not_ready(format!("migrations are pending, run `feebox migrate up`: {}", pending.join(", "))))
 }
 
-/// The numbers, for Prometheus
+/// Read the metrics, for Prometheus
 #[utoipa::path(
     get, path = "/metrics", tag = "health",
-    responses((status = 200, description = "In the text format of Prometheus", body = String, content_type = "text/plain"))
+    responses((status = 200, description = "The metrics in Prometheus' text format", body = String, content_type = "text/plain"))
 )]
-async fn metrics(State(vitals): State<Vitals>) -> impl IntoResponse {
-    // Counted when somebody looks: a process that nobody scrapes asks the database nothing. While the database is away
-    // the last counts are shown.
-    match tokio::time::timeout(DATABASE_LIMIT, feed_gauges(&vitals)).await {
+async fn metrics(State(state): State<HealthState>) -> impl IntoResponse {
+    // Counted at each scrape, so that a process without scrapes causes no load. While the database is unavailable the last
+    // counts are shown.
+    match tokio::time::timeout(DATABASE_LIMIT, feed_gauges(&state)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(error = chain(&error), "the outbox could not be counted"),
-        Err(_) => tracing::debug!("the outbox could not be counted in time"),
+        Ok(Err(error)) => tracing::debug!(error = chain(&error), "outbox metrics not updated: database error"),
+        Err(_) => tracing::debug!(limit = ?DATABASE_LIMIT, "outbox metrics not updated: timed out"),
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::render(&vitals.metrics))
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::render(&state.metrics))
 }
 
-async fn feed_gauges(vitals: &Vitals) -> Result<(), DbErr> {
-    inspection::feed_gauges(&vitals.db).await?;
-    // By whichever process it was found: an alarm must not depend on whom Prometheus asks.
-    if let Some(violations) = upkeep::last_count(&vitals.db, audit::JOB).await? {
+async fn feed_gauges(state: &HealthState) -> Result<(), DbErr> {
+    inspection::feed_gauges(&state.db).await?;
+    // Whichever process found them: an alert must not depend on which process Prometheus scrapes.
+    if let Some(violations) = upkeep::last_count(&state.db, audit::JOB).await? {
         metrics::promise_violations(u64::try_from(violations).unwrap_or(0));
     }
-    if let Some(stale) = upkeep::last_count(&vitals.db, sweeper::JOB).await? {
+    if let Some(stale) = upkeep::last_count(&state.db, sweeper::JOB).await? {
         metrics::stale_quotes(u64::try_from(stale).unwrap_or(0));
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! The door: bytes in, problem+json out.
+//! The HTTP API: bytes in, problem+json out.
 //!
-//! A call passes `edge` (its trace, its time limit, what is said of a panic), `access` (who calls, and may they), `input`
-//! (bytes become parts that can't be wrong, or every fault at once) and its route. Whatever is refused leaves as a
-//! `problem`. There is no SQL here, and no table's type in a body.
+//! A request passes `edge` (trace, time limit, panics), `access` (authentication, permissions) and `input` (bytes become
+//! valid values, or all errors at once) on its way to its route. Every refusal is a `problem`. There is no SQL here, and no
+//! entity in a body.
 
 mod access;
 mod actions;
@@ -19,7 +19,7 @@ mod quotes;
 mod reason;
 mod serve;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -27,23 +27,27 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    database::Database, settings, submission::Submission, supervision::Health, wakeup::Wakeup, worker::Signals,
+    database::Database,
+    settings,
+    submission::Submission,
+    supervision::Health,
+    wakeup::Wakeup,
+    worker::{Signal, Signals},
 };
 
 use access::Access;
 pub use docs::openapi;
-pub use serve::{Door, serve};
+pub use serve::{HttpServer, serve};
 
-/// How long a call may take, apart from `?wait=`.
+/// How long a request may take, apart from `?wait=`.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// From which age on a pending quote is told of, unless the sweeper's settings say otherwise.
+/// Age from which a pending quote is stale, unless the sweeper's settings say otherwise.
 const STALE_AFTER_DEFAULT: Duration = Duration::from_hours(24);
 
 /// What the routes need.
@@ -53,25 +57,24 @@ pub struct AppState {
     db: Database,
     access: Access,
     metrics: PrometheusHandle,
-    settled: Arc<Notify>,
+    settled: Signal,
     wakeup: Wakeup,
     drain: CancellationToken,
     stale_after: Duration,
     health: Health,
 }
 
-/// What the health of a process is told from.
+/// What the health routes need.
 #[derive(Clone)]
-struct Vitals {
+struct HealthState {
     db: Database,
     health: Health,
     metrics: PrometheusHandle,
 }
 
 impl AppState {
-    /// The state of an API whose quotes go to `submission` and are read from `db`. When `signals` tell that a worker of
-    /// this process settled something, whoever waits for a quote looks at once; else every now and then. Waiting ends
-    /// early when they tell to drain.
+    /// The state of an API that submits quotes to `submission` and reads them from `db`. A request that waits for a quote
+    /// polls the database. `signals.settled` makes it poll at once, and `signals.drain` ends the wait.
     #[must_use]
     pub fn new(
         submission: Submission,
@@ -80,37 +83,37 @@ impl AppState {
         metrics: PrometheusHandle,
         signals: &Signals,
     ) -> Self {
-        let (settled, drain) = (Arc::clone(&signals.settled), signals.drain.clone());
+        let (settled, drain) = (signals.settled.clone(), signals.drain.clone());
         let (access, wakeup, health) = (Access::new(access), Wakeup::default(), Health::default());
         Self { submission, db, access, metrics, settled, wakeup, drain, stale_after: STALE_AFTER_DEFAULT, health }
     }
 
-    /// The same, where pending quotes of this age are told of.
+    /// The same, with this age from which a pending quote is stale.
     #[must_use]
     pub fn with_stale_after(self, stale_after: Duration) -> Self {
         Self { stale_after, ..self }
     }
 
-    /// The same, whose health is that of these tasks, too.
+    /// The same, with the health of these tasks.
     #[must_use]
     pub fn with_health(self, health: Health) -> Self {
         Self { health, ..self }
     }
 
-    /// The same, where operators' calls wake workers.
+    /// The same, with operator actions waking workers.
     #[must_use]
     pub fn with_wakeup(self, wakeup: Wakeup) -> Self {
         Self { wakeup, ..self }
     }
 }
 
-impl FromRef<AppState> for Vitals {
+impl FromRef<AppState> for HealthState {
     fn from_ref(state: &AppState) -> Self {
         Self { db: state.db.clone(), health: state.health.clone(), metrics: state.metrics.clone() }
     }
 }
 
-/// Everything that `feebox serve` answers.
+/// The routes of `feebox serve`.
 pub fn router(state: AppState) -> Router {
     let (routes, _) = routes().split_for_parts();
     let routes = routes
@@ -120,13 +123,13 @@ pub fn router(state: AppState) -> Router {
     with_edge(routes.with_state(state))
 }
 
-/// What `feebox worker` answers: its health and its metrics.
+/// The routes of `feebox worker`: health and metrics.
 pub fn worker_router(db: Database, metrics: PrometheusHandle, health: Health) -> Router {
     let (routes, _) = health::routes().split_for_parts();
-    with_edge(routes.with_state(Vitals { db, health, metrics }))
+    with_edge(routes.with_state(HealthState { db, health, metrics }))
 }
 
-/// All routes that the `OpenAPI` document names; each declares its path once, for both.
+/// All routes in the OpenAPI document.
 fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .merge(quotes::routes())
@@ -136,7 +139,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(health::routes())
 }
 
-/// Puts around all routes what every call passes, also one that no route takes. The last layer is the outermost.
+/// Adds the fallbacks and the middleware of every request. The last layer is the outermost.
 fn with_edge(routes: Router) -> Router {
     routes
         .fallback(problem::unknown_route)

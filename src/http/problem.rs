@@ -1,6 +1,6 @@
-//! What is answered instead of what was asked for: RFC 9457 `application/problem+json`.
+//! Error answers: RFC 9457 `application/problem+json`.
 //!
-//! [`SORTS`] lists them. The types are stable. What went wrong on our side is never told, but logged.
+//! [`PROBLEM_TYPES`] lists them; their names are stable. The cause of an internal error is logged and never sent.
 
 use std::error::Error;
 
@@ -13,44 +13,44 @@ use sea_orm::DbErr;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::input::{Fault, Faults};
+use super::input::{FieldError, FieldErrors};
 use crate::database;
 
 /// The media type of problems.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
-/// The sorts of problems, in Markdown: what clients may rely on.
-pub(super) const SORTS: &str = "\
+/// All problem types, in Markdown: what clients may rely on.
+pub(super) const PROBLEM_TYPES: &str = "\
 | `type` | status | when |
 | --- | --- | --- |
-| `/problems/malformed-json` | 400 | the body is no JSON, or a key stands twice in an object |
-| `/problems/invalid-parameter` | 400 | something in the path or the query string is unknown or unfit |
-| `/problems/invalid-header` | 400 | a header is unfit, for example `Idempotency-Key` |
-| `/problems/unauthorized` | 401 | no token, or one that nobody has |
-| `/problems/forbidden` | 403 | the token's role is too weak, or the call comes from a foreign page |
-| `/problems/not-found` | 404 | there is no such thing, or no such route |
-| `/problems/method-not-allowed` | 405 | the route takes other methods |
+| `/problems/malformed-json` | 400 | the body is not valid JSON, or an object repeats a key |
+| `/problems/invalid-parameter` | 400 | a path or query parameter is unknown or invalid |
+| `/problems/invalid-header` | 400 | a header is invalid, for example `Idempotency-Key` |
+| `/problems/unauthorized` | 401 | missing or unknown token |
+| `/problems/forbidden` | 403 | the token's role does not allow the request, or the request comes from another site's page |
+| `/problems/not-found` | 404 | no such resource or route |
+| `/problems/method-not-allowed` | 405 | the route does not support this method |
 | `/problems/quote-rejected` | 409 | a rejected quote cannot be cancelled |
-| `/problems/wrong-state` | 409 | the event does not stand so that this can be done to it |
-| `/problems/key-in-flight` | 409 | the first call with this `Idempotency-Key` has not ended |
-| `/problems/body-too-large` | 413 | over 256 KiB, or 8 MiB for a batch |
-| `/problems/unsupported-media-type` | 415 | the body is not sent as `application/json` |
-| `/problems/invalid-body` | 422 | `errors` names every fault of the body |
+| `/problems/wrong-state` | 409 | the event's current state does not allow this |
+| `/problems/key-in-flight` | 409 | the first request with this `Idempotency-Key` is still in progress |
+| `/problems/body-too-large` | 413 | the body exceeds 256 KiB, or 8 MiB for a batch |
+| `/problems/unsupported-media-type` | 415 | the body is not sent as `application/json`, or it is compressed |
+| `/problems/invalid-body` | 422 | the body is invalid; `errors` lists everything that is wrong |
 | `/problems/key-reused` | 422 | this `Idempotency-Key` was used with another body |
-| `/problems/refused` | 422 | the submission was refused; nothing is stored |
-| `/problems/internal` | 500 | our fault |
-| `/problems/too-large-for-database` | 413 | the database takes no statement of that size |
-| `/problems/database-unavailable` | 503 | the database is unavailable, read-only or has no room |
-| `/problems/database-busy` | 503 | others kept what this call needs for too long; nothing is stored |
-| `/problems/destination-unavailable` | 503 | the quote's destination did not take it, and submissions wait for that (`submission.strategy`) |
-| `/problems/not-ready` | 503 | what the answer of `/readyz` names is missing |
-| `/problems/timed-out` | 503 | the call took too long |
+| `/problems/refused` | 422 | the submission was refused; nothing was stored |
+| `/problems/internal` | 500 | an error in Feebox; the operator finds the cause in the log |
+| `/problems/too-large-for-database` | 413 | the database does not accept a statement of this size |
+| `/problems/database-unavailable` | 503 | the database is unavailable, read-only or full |
+| `/problems/database-busy` | 503 | other transactions held a lock for too long; nothing was stored |
+| `/problems/destination-unavailable` | 503 | the destination did not accept the quote, and submissions wait for it (`submission.strategy`) |
+| `/problems/not-ready` | 503 | the process is not healthy or not ready; `detail` says why |
+| `/problems/timed-out` | 503 | the request timed out |
 ";
 
-/// Soon, but not at once: a database that restarts needs some seconds.
+/// A database that restarts needs some seconds.
 const DATABASE_RETRY_SECONDS: u32 = 2;
 
-/// Sorts of problems: the name in their `type`, their status and their title.
+/// A problem type; [`describe`](Self::describe) gives its name, status and title.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     MalformedJson,
@@ -77,17 +77,17 @@ pub(super) enum Kind {
     TimedOut,
 }
 
-/// A problem, ready to be answered.
+/// A problem to answer with.
 #[derive(Debug)]
 pub(super) struct Problem {
     kind: Kind,
     detail: String,
-    errors: Vec<Fault>,
+    errors: Vec<FieldError>,
     headers: Vec<(HeaderName, HeaderValue)>,
     cause: Option<Cause>,
 }
 
-/// What was behind a problem on our side; travels with the answer to where it is logged.
+/// The cause of an internal error. It travels with the answer to the middleware that logs it.
 #[derive(Clone, Debug)]
 pub(super) struct Cause(pub String);
 
@@ -96,61 +96,59 @@ pub(super) struct Cause(pub String);
 #[schema(as = Problem)]
 #[schema(example = json!({
     "type": "/problems/invalid-body",
-    "title": "The body has faults",
+    "title": "Invalid request body",
     "status": 422,
-    "detail": "1 fault; nothing was stored",
+    "detail": "1 error; nothing was stored",
     "errors": [{ "pointer": "/lines/0/quantity", "detail": "is 0; send 1 to 1000000" }],
 }))]
 pub(super) struct Body {
-    /// Which sort of problem, as a URI reference that stays the same.
+    /// The problem type: a stable URI reference.
     #[serde(rename = "type")]
     #[schema(format = "uri-reference")]
     kind: String,
-    /// The sort of problem in words.
+    /// The problem type in words.
     title: &'static str,
     /// The HTTP status.
     status: u16,
-    /// What is the matter this time, and what to do.
+    /// What went wrong, and what to do.
     detail: String,
-    /// Every fault of the body.
+    /// Everything that is wrong with the body.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<Fault>,
+    errors: Vec<FieldError>,
 }
 
 impl Kind {
     const fn describe(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
         match self {
-            Self::MalformedJson => ("malformed-json", S::BAD_REQUEST, "The body is no proper JSON"),
-            Self::InvalidParameter => ("invalid-parameter", S::BAD_REQUEST, "The path or the query string is unfit"),
-            Self::InvalidHeader => ("invalid-header", S::BAD_REQUEST, "A header is unfit"),
-            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "A valid token is needed"),
-            Self::Forbidden => ("forbidden", S::FORBIDDEN, "The caller may not do this"),
-            Self::NotFound => ("not-found", S::NOT_FOUND, "There is nothing here"),
-            Self::MethodNotAllowed => ("method-not-allowed", S::METHOD_NOT_ALLOWED, "The route takes other methods"),
-            Self::QuoteRejected => ("quote-rejected", S::CONFLICT, "The quote was rejected"),
-            Self::WrongState => ("wrong-state", S::CONFLICT, "It does not stand so that this can be done"),
-            Self::KeyInFlight => ("key-in-flight", S::CONFLICT, "The first call with this key is still in flight"),
-            Self::BodyTooLarge => ("body-too-large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Self::MalformedJson => ("malformed-json", S::BAD_REQUEST, "Malformed JSON"),
+            Self::InvalidParameter => ("invalid-parameter", S::BAD_REQUEST, "Invalid path or query parameter"),
+            Self::InvalidHeader => ("invalid-header", S::BAD_REQUEST, "Invalid header"),
+            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "Missing or unknown token"),
+            Self::Forbidden => ("forbidden", S::FORBIDDEN, "Not allowed"),
+            Self::NotFound => ("not-found", S::NOT_FOUND, "Not found"),
+            Self::MethodNotAllowed => ("method-not-allowed", S::METHOD_NOT_ALLOWED, "Method not allowed"),
+            Self::QuoteRejected => ("quote-rejected", S::CONFLICT, "The quote is already rejected"),
+            Self::WrongState => ("wrong-state", S::CONFLICT, "The current state does not allow this"),
+            Self::KeyInFlight => ("key-in-flight", S::CONFLICT, "A request with this key is in progress"),
+            Self::BodyTooLarge => ("body-too-large", S::PAYLOAD_TOO_LARGE, "Request body too large"),
             Self::TooLargeForDatabase => {
-                ("too-large-for-database", S::PAYLOAD_TOO_LARGE, "The database takes no statement of that size")
+                ("too-large-for-database", S::PAYLOAD_TOO_LARGE, "Request too large for the database")
             }
             Self::UnsupportedMediaType => {
-                ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "The body is not sent as JSON")
+                ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
             }
-            Self::InvalidBody => ("invalid-body", S::UNPROCESSABLE_ENTITY, "The body has faults"),
-            Self::KeyReused => ("key-reused", S::UNPROCESSABLE_ENTITY, "The key was used with another body"),
-            Self::Refused => ("refused", S::UNPROCESSABLE_ENTITY, "The submission was refused"),
-            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Something went wrong on our side"),
-            Self::DatabaseUnavailable => {
-                ("database-unavailable", S::SERVICE_UNAVAILABLE, "The database is unavailable")
-            }
-            Self::DatabaseBusy => ("database-busy", S::SERVICE_UNAVAILABLE, "The database is busy"),
+            Self::InvalidBody => ("invalid-body", S::UNPROCESSABLE_ENTITY, "Invalid request body"),
+            Self::KeyReused => ("key-reused", S::UNPROCESSABLE_ENTITY, "Idempotency key reused with another body"),
+            Self::Refused => ("refused", S::UNPROCESSABLE_ENTITY, "Submission refused"),
+            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Internal server error"),
+            Self::DatabaseUnavailable => ("database-unavailable", S::SERVICE_UNAVAILABLE, "Database unavailable"),
+            Self::DatabaseBusy => ("database-busy", S::SERVICE_UNAVAILABLE, "Database busy"),
             Self::DestinationUnavailable => {
-                ("destination-unavailable", S::SERVICE_UNAVAILABLE, "The quote's destination does not answer")
+                ("destination-unavailable", S::SERVICE_UNAVAILABLE, "Destination unavailable")
             }
             Self::NotReady => ("not-ready", S::SERVICE_UNAVAILABLE, "Not ready"),
-            Self::TimedOut => ("timed-out", S::SERVICE_UNAVAILABLE, "The call took too long"),
+            Self::TimedOut => ("timed-out", S::SERVICE_UNAVAILABLE, "Request timed out"),
         }
     }
 }
@@ -160,18 +158,19 @@ impl Problem {
         Self { kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), cause: None }
     }
 
-    /// Our fault. The client learns no more than that.
+    /// An internal error. The client does not learn the cause.
     pub fn internal(cause: &str) -> Self {
-        Self::new(Kind::Internal, "this was logged; if it goes on, tell the operator the time and your traceparent")
-            .cause(cause)
+        let detail = "the cause was logged; if the error persists, send the operator the time and your traceparent";
+        Self::new(Kind::Internal, detail).cause(cause)
     }
 
-    /// The body with all its faults.
-    pub fn invalid_body(faults: Faults) -> Self {
-        let (errors, total) = faults.into_errors();
-        let faults = if total == 1 { "1 fault".to_owned() } else { format!("{total} faults") };
-        let shown = if errors.len() < total { format!(", of which the first {}", errors.len()) } else { String::new() };
-        let mut problem = Self::new(Kind::InvalidBody, format!("{faults}{shown}; nothing was stored"));
+    /// A body with errors.
+    pub fn invalid_body(errors: FieldErrors) -> Self {
+        let (errors, total) = errors.into_listed();
+        let count = if total == 1 { "1 error".to_owned() } else { format!("{total} errors") };
+        let listed =
+            if errors.len() < total { format!(", the first {} are listed", errors.len()) } else { String::new() };
+        let mut problem = Self::new(Kind::InvalidBody, format!("{count}{listed}; nothing was stored"));
         problem.errors = errors;
         problem
     }
@@ -185,7 +184,7 @@ impl Problem {
         self
     }
 
-    /// What to log.
+    /// Adds the cause, which is logged and not sent.
     pub fn cause(mut self, cause: &str) -> Self {
         self.cause = Some(Cause(cause.to_owned()));
         self
@@ -193,20 +192,20 @@ impl Problem {
 }
 
 impl From<DbErr> for Problem {
-    /// By what the database says: only what may succeed later is answered as "try again".
+    /// Asks the client to retry only where a retry may succeed.
     fn from(error: DbErr) -> Self {
         use database::Kind as D;
         let cause = chain(&error);
-        let again = "try again, a submission with the same Idempotency-Key";
+        let advice = "retry the request, a submission with the same Idempotency-Key";
         let (kind, why) = match database::kind(&error) {
             D::Internal => return Self::internal(&cause),
             D::TooLarge => return too_large(&error).cause(&cause),
             D::Unavailable | D::Denied => (Kind::DatabaseUnavailable, "the database is unavailable"),
             D::ReadOnly => (Kind::DatabaseUnavailable, "the database is read-only at the moment"),
-            D::Full => (Kind::DatabaseUnavailable, "the database has no room left, or its disk fails"),
-            D::Conflict | D::Busy => (Kind::DatabaseBusy, "other calls kept what this one needs for too long"),
+            D::Full => (Kind::DatabaseUnavailable, "the database is full, or its disk fails"),
+            D::Conflict | D::Busy => (Kind::DatabaseBusy, "other transactions held a lock for too long"),
         };
-        Self::new(kind, format!("{why}; {again}")).retry_after_seconds(DATABASE_RETRY_SECONDS).cause(&cause)
+        Self::new(kind, format!("{why}; {advice}")).retry_after_seconds(DATABASE_RETRY_SECONDS).cause(&cause)
     }
 }
 
@@ -228,20 +227,20 @@ impl IntoResponse for Problem {
 fn too_large(error: &DbErr) -> Problem {
     let limit = database::too_large(error).map_or_else(String::new, |it| format!(" = {}", it.bytes_max));
     let detail = format!(
-        "the database takes no statement of that size (max_allowed_packet{limit}); send less, or have its operator raise \
-         that setting"
+        "the request needs a larger statement than the database accepts (max_allowed_packet{limit}); send a smaller \
+         request, or ask the database's operator to raise that setting"
     );
     Problem::new(Kind::TooLargeForDatabase, detail)
 }
 
-/// For calls that no route takes.
+/// The fallback for unknown routes.
 pub(super) async fn unknown_route(uri: Uri) -> Problem {
-    Problem::new(Kind::NotFound, format!("there is no route {}; /docs shows all", uri.path()))
+    Problem::new(Kind::NotFound, format!("there is no route {}; see /docs for all routes", uri.path()))
 }
 
-/// For calls by a method that their route does not take. `Allow` is set by the router.
+/// The fallback for methods that a route does not support. The router sets `Allow`.
 pub(super) async fn wrong_method() -> Problem {
-    Problem::new(Kind::MethodNotAllowed, "the header Allow names the methods that this route takes")
+    Problem::new(Kind::MethodNotAllowed, "this route does not support the method; see the Allow header")
 }
 
 /// An error and its causes, in one line.
@@ -260,29 +259,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_sort_is_told_to_clients() {
+    fn every_problem_type_is_documented() {
         use Kind as K;
-        let on_our_side = [K::Internal, K::DestinationUnavailable, K::NotReady, K::TimedOut];
+        let internal = [K::Internal, K::DestinationUnavailable, K::NotReady, K::TimedOut];
         let of_the_database = [K::DatabaseUnavailable, K::DatabaseBusy, K::TooLargeForDatabase];
         let about_the_caller = [K::Unauthorized, K::Forbidden];
         let about_the_route = [K::NotFound, K::MethodNotAllowed, K::InvalidParameter, K::InvalidHeader];
         let about_the_body =
             [K::MalformedJson, K::BodyTooLarge, K::UnsupportedMediaType, K::InvalidBody, K::KeyReused, K::Refused];
         let about_the_state = [K::QuoteRejected, K::WrongState, K::KeyInFlight];
-        let all = [
-            &on_our_side[..],
-            &of_the_database,
-            &about_the_caller,
-            &about_the_route,
-            &about_the_body,
-            &about_the_state,
-        ]
-        .concat();
-        assert_eq!(SORTS.lines().count() - 2, all.len());
+        let all =
+            [&internal[..], &of_the_database, &about_the_caller, &about_the_route, &about_the_body, &about_the_state]
+                .concat();
+        assert_eq!(PROBLEM_TYPES.lines().count() - 2, all.len());
         for kind in all {
             let (name, status, _) = kind.describe();
             let row = format!("| `/problems/{name}` | {} | ", status.as_u16());
-            assert!(SORTS.contains(&row), "{row}");
+            assert!(PROBLEM_TYPES.contains(&row), "{row}");
         }
     }
 }

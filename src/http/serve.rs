@@ -1,7 +1,7 @@
-//! Listening, and stopping in good order.
+//! The HTTP server: accepting connections and shutting down gracefully.
 //!
-//! A connection costs a descriptor and memory, so there is a limit to them. When it is reached, whoever holds one without
-//! using it gives it up: a call is answered as long as any connection is idle.
+//! A connection costs a descriptor and memory, so their number is limited. When the limit is reached, idle connections are
+//! closed to make room for new ones.
 
 use std::{
     io,
@@ -27,41 +27,41 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::telemetry::metrics;
 
-/// How long open calls may take to end once the server stops: longer than any of them lasts while it drains.
+/// How long open requests may take to end once the server stops: longer than any of them lasts while it drains.
 const STOP_GRACE: Duration = Duration::from_secs(15);
-/// How long a client may take to send the head of a call, and a connection be idle: longer than the minute after which
-/// balancers close theirs, which are to be the first.
+/// How long a client may take to send the head of a request, and how long a connection may be idle. Longer than the minute
+/// after which load balancers close idle connections, so that they close first.
 const HEAD_LIMIT: Duration = Duration::from_secs(90);
-/// When connections run out, one on which nothing was asked for so long is closed.
-const SILENT_MAX: Duration = Duration::from_secs(1);
+/// When connections run out, one that has been open for this long without a request is closed.
+const UNUSED_MAX: Duration = Duration::from_secs(1);
 /// Connections of one server, unless the caller says otherwise.
 const CONNECTIONS_MAX: usize = 10_000;
-/// The pause after an error of the listener, which has run out of descriptors or memory.
+/// The pause after an error of the listener, which means that descriptors or memory have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often such errors are logged; all are counted.
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Where HTTP is served, and to how many at once.
+/// A listener with a limit on open connections.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct HttpServer {
     listener: Arc<TcpListener>,
-    places: Arc<Semaphore>,
-    /// Told to all connections when there is no place left.
-    crowded: Arc<Notify>,
+    slots: Arc<Semaphore>,
+    /// Notifies all connections that the limit is reached.
+    full: Arc<Notify>,
 }
 
-/// Serves `router` until `drain`; then takes no new calls and returns when the open ones have ended, after 15 s at the
+/// Serves `router` until `drain`; then takes no new requests and returns when the open ones have ended, after 15 s at the
 /// latest.
 pub async fn serve(listener: TcpListener, router: Router, drain: CancellationToken) {
-    Door::new(listener, CONNECTIONS_MAX).serve(router, drain).await;
+    HttpServer::new(listener, CONNECTIONS_MAX).serve(router, drain).await;
 }
 
-impl Door {
-    /// Up to `connections_max` connections at once, of those that `listener` brings.
+impl HttpServer {
+    /// A server that accepts from `listener`, with up to `connections_max` connections at once.
     #[must_use]
     pub fn new(listener: TcpListener, connections_max: usize) -> Self {
-        let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
-        Self { listener: Arc::new(listener), places, crowded: Arc::default() }
+        let slots = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        Self { listener: Arc::new(listener), slots, full: Arc::default() }
     }
 
     /// As [`serve`]. May be called again after a panic.
@@ -73,69 +73,65 @@ impl Door {
         }
         connections.close();
         if tokio::time::timeout(STOP_GRACE, connections.wait()).await.is_err() {
-            tracing::warn!(grace = ?STOP_GRACE, "some calls did not end in time and are left behind");
+            tracing::warn!(grace = ?STOP_GRACE, "shut down with requests still open");
         }
     }
 
     async fn accept_all(&self, router: &Router, drain: &CancellationToken, connections: &TaskTracker) {
         let mut logged: Option<Instant> = None;
         loop {
-            let Some(place) = self.place().await else { return };
+            let Some(slot) = self.slot().await else { return };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let connection = Connection { crowded: Arc::clone(&self.crowded), drain: drain.clone(), place };
+                    let connection = Connection { full: Arc::clone(&self.full), drain: drain.clone(), slot };
                     connections.spawn(connection.serve(stream, router.clone()));
                 }
-                // The client was gone before its turn came.
-                Err(error) if is_of_one_client(&error) => {}
+                // The client hung up before its connection was accepted.
+                Err(error) if concerns_one_client(&error) => {}
                 Err(error) => {
                     metrics::accept_error();
                     if logged.is_none_or(|logged| logged.elapsed() >= ACCEPT_LOG_INTERVAL) {
-                        tracing::error!(%error, "connections cannot be accepted");
+                        tracing::error!(%error, "failed to accept a connection");
                         logged = Some(Instant::now());
                     }
-                    self.crowded.notify_waiters();
+                    self.full.notify_waiters();
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    /// A place for one more connection. If there is none, idle ones are closed until there is.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+    /// A slot for one more connection. If there is none, idle connections are closed until there is.
+    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
         loop {
-            self.crowded_if_full();
-            let place = Arc::clone(&self.places).acquire_owned();
-            if let Ok(place) = tokio::time::timeout(ACCEPT_PAUSE, place).await {
-                return place.ok();
+            if self.slots.available_permits() == 0 {
+                self.full.notify_waiters();
             }
-        }
-    }
-
-    fn crowded_if_full(&self) {
-        if self.places.available_permits() == 0 {
-            self.crowded.notify_waiters();
+            let slot = Arc::clone(&self.slots).acquire_owned();
+            if let Ok(slot) = tokio::time::timeout(ACCEPT_PAUSE, slot).await {
+                return slot.ok();
+            }
         }
     }
 }
 
-/// What a connection knows of the others.
+/// One connection: its slot, and the signals that close it.
 struct Connection {
-    crowded: Arc<Notify>,
+    full: Arc<Notify>,
     drain: CancellationToken,
-    place: OwnedSemaphorePermit,
+    slot: OwnedSemaphorePermit,
 }
 
 impl Connection {
     async fn serve(self, stream: TcpStream, router: Router) {
-        // Small answers are not to wait for more. A failure would mean that the client is gone already.
+        // Small answers must not wait for more. A failure means that the client has hung up already.
         let _ = stream.set_nodelay(true);
-        let (begun, asked) = (Instant::now(), Arc::new(AtomicBool::new(false)));
+        let (opened, used) = (Instant::now(), Arc::new(AtomicBool::new(false)));
         let service = TowerToHyperService::new(router);
         let service = service_fn({
-            let asked = Arc::clone(&asked);
+            let used = Arc::clone(&used);
             move |request| {
-                asked.store(true, Ordering::Relaxed);
+                used.store(true, Ordering::Relaxed);
                 hyper::service::Service::call(&service, request)
             }
         });
@@ -145,16 +141,16 @@ impl Connection {
         let mut closing = false;
         loop {
             tokio::select! {
-                // Errors are the client's: it hung up, or sent no HTTP, and was answered as far as that goes.
+                // Errors are the client's: it hung up, or sent something else than HTTP.
                 _ = &mut connection => break,
                 () = self.drain.cancelled(), if !closing => closing = true,
-                // Nothing was asked on it, so nobody waits for an answer.
-                () = sleep(SILENT_MAX), if closing && !asked.load(Ordering::Relaxed) => break,
-                () = self.crowded.notified() => {
-                    if !asked.load(Ordering::Relaxed) && begun.elapsed() >= SILENT_MAX {
+                // No request came, so nobody waits for an answer.
+                () = sleep(UNUSED_MAX), if closing && !used.load(Ordering::Relaxed) => break,
+                () = self.full.notified() => {
+                    if !used.load(Ordering::Relaxed) && opened.elapsed() >= UNUSED_MAX {
                         break;
                     }
-                    closing |= asked.load(Ordering::Relaxed);
+                    closing |= used.load(Ordering::Relaxed);
                 }
             }
             if closing {
@@ -162,11 +158,11 @@ impl Connection {
                 connection.as_mut().graceful_shutdown();
             }
         }
-        drop(self.place);
+        drop(self.slot);
     }
 }
 
-fn is_of_one_client(error: &io::Error) -> bool {
+fn concerns_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }

@@ -2,13 +2,17 @@
 //!
 //! Only the command line uses it.
 
-// `feebox bench`: how fast it is, beside what is written by hand.
+// `feebox bench`: its speed, compared with hand-written code.
+#[cfg(feature = "lab")]
 pub mod bench;
 // `feebox compare`: all designs, side by side.
+#[cfg(feature = "lab")]
 pub mod compare;
 // `feebox fee-server`: a remote fee server with all its faults.
 pub mod sample_fee_server;
 // `feebox torture`: breaks a fleet and everything around it, and checks the promises.
+#[cfg(feature = "lab")]
 pub mod torture;
 // Real processes, a database and a load, for `compare` and `torture`.
+#[cfg(feature = "lab")]
 mod testbed;

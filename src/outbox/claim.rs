@@ -170,8 +170,9 @@ pub fn due(destination: &str, now: DateTime<Utc>, limit: usize) -> Select<Entity
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
 }
 
-/// A dead event holds back those after it, too, until an operator retries it or gives it up.
-fn an_earlier_unfinished_event() -> SelectStatement {
+/// An earlier event of the same aggregate and destination that is not finished. A dead one holds back those after it, too,
+/// until an operator retries it or gives it up.
+pub(crate) fn an_earlier_unfinished_event() -> SelectStatement {
     let earlier = Alias::new("earlier");
     let unfinished = [Status::Pending, Status::Leased, Status::Dead];
     Query::select()

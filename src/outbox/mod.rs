@@ -46,8 +46,8 @@ mod settle;
 mod unreadable;
 mod withdraw;
 
-pub(crate) use claim::status_in;
 pub use claim::{Claim, ClaimRequest, LeasedEvent, claim};
+pub(crate) use claim::{an_earlier_unfinished_event, status_in};
 pub use destinations::{
     CircuitOpening, DestinationState, Hold, OpenCircuit, Pause, circuit_openings, destination, destinations,
     ensure_destinations, has_look_ups, hold, hold_now, note_look_ups, set_pause,

@@ -198,7 +198,7 @@ async fn lock(
 /// What follows an attempt. Pure: everything that decides is an argument.
 fn next<R>(attempt: &Attempt<R>, withdrawn: bool, blame: Blame, policy: &Policy, now: DateTime<Utc>) -> Disposition {
     let (event, cool_down) = (&attempt.event, policy.circuit.cool_down);
-    // A probe goes behind all that is due: the next one is another event, so that a bad one does not keep the circuit open.
+    // A probe is due after all others: the next probe is another event, so a bad event does not keep the circuit open.
     let wait = |wait: Duration| Disposition::Pending(after(now, if event.probe { wait.max(cool_down) } else { wait }));
     match &attempt.outcome {
         Outcome::Delivered(_) => Disposition::Delivered,
@@ -225,7 +225,7 @@ fn next<R>(attempt: &Attempt<R>, withdrawn: bool, blame: Blame, policy: &Policy,
     }
 }
 
-/// Attempts that the destination did not get to judge, or that it asked us to put off, are not held against the event.
+/// Whether the attempt counts against its event: not if the destination did not judge it, or asked for a later call.
 pub(super) fn spends_attempt<R>(attempt: &Attempt<R>, blame: Blame) -> bool {
     match attempt.outcome {
         Outcome::NotSent(_)

@@ -1,4 +1,4 @@
-//! `server.*` and `access.*`: where the HTTP API listens, and to whom.
+//! `server.*` and `access.*`: where the HTTP API listens, and who may call it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,29 +6,29 @@ use std::net::SocketAddr;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use toml::{Table, Value};
 
-use super::fields::{Fields, Unfit};
+use super::fields::{Fields, Invalid};
 use super::secret::MASK;
 use super::typed::{as_text, wrong_type};
 
-/// SHA-256 of nothing: what `sha256sum` prints if the token's variable was unset.
-const SHA256_OF_NOTHING: &[u8; 32] = b"\xe3\xb0\xc4\x42\x98\xfc\x1c\x14\x9a\xfb\xf4\xc8\x99\x6f\xb9\x24\
+/// SHA-256 of the empty string: what `sha256sum` prints if the token's variable was unset.
+const SHA256_OF_EMPTY: &[u8; 32] = b"\xe3\xb0\xc4\x42\x98\xfc\x1c\x14\x9a\xfb\xf4\xc8\x99\x6f\xb9\x24\
     \x27\xae\x41\xe4\x64\x9b\x93\x4c\xa4\x95\x99\x1b\x78\x52\xb8\x55";
 
 /// Where the HTTP API listens.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Address of `feebox serve`. Beyond loopback only if there are tokens.
+    /// Address of `feebox serve`. Other addresses than loopback require tokens.
     pub bind: SocketAddr,
 }
 
 /// Who may call the HTTP API.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// The callers. With none everybody (on loopback) is operator. Names and hashes are unique.
+    /// The callers' tokens. If there are none, everybody on loopback is operator. Names and hashes are unique.
     pub tokens: Vec<Token>,
 }
 
-/// A caller's token, known only by its hash.
+/// A caller's token, of which only the hash is known.
 #[derive(Clone)]
 pub struct Token {
     /// The caller's name: 1 to 64 characters.
@@ -52,7 +52,7 @@ pub enum Role {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A weak token can be guessed from its hash.
+        // Without the hash, from which a weak token can be guessed.
         f.debug_struct("Token").field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
     }
 }
@@ -79,23 +79,23 @@ impl Access {
 const TOKEN_LIST: &str =
     "a list of {name = \"…\", sha256 = \"64 hex digits\", role = \"submitter, viewer or operator\"}";
 
-/// Parses all tokens, or says of each unfit one what is wrong with it. Quotes no hash.
-fn parse_tokens(list: &[Value]) -> Result<Vec<Token>, Unfit> {
+/// Parses all tokens, or reports every invalid one. The error contains no hash.
+fn parse_tokens(list: &[Value]) -> Result<Vec<Token>, Invalid> {
     let mut tokens: Vec<Token> = Vec::new();
-    let mut wrong = Vec::new();
+    let mut problems = Vec::new();
     for (index, value) in list.iter().enumerate() {
         match Token::parse(value) {
             Ok(token) if tokens.iter().any(|it| it.name == token.name) => {
-                wrong.push(format!("[{index}] has the name of an earlier one"));
+                problems.push(format!("[{index}] has the name of an earlier one"));
             }
             Ok(token) if tokens.iter().any(|it| it.sha256 == token.sha256) => {
-                wrong.push(format!("[{index}] has the sha256 of an earlier one"));
+                problems.push(format!("[{index}] has the sha256 of an earlier one"));
             }
             Ok(token) => tokens.push(token),
-            Err(why) => wrong.push(format!("[{index}] {why}")),
+            Err(why) => problems.push(format!("[{index}] {why}")),
         }
     }
-    if wrong.is_empty() { Ok(tokens) } else { Err((wrong.join(", "), format!("write {TOKEN_LIST}"))) }
+    if problems.is_empty() { Ok(tokens) } else { Err((problems.join(", "), format!("write {TOKEN_LIST}"))) }
 }
 
 impl Token {
@@ -106,7 +106,7 @@ impl Token {
         }
         let text = |key: &str| {
             let value = table.get(key).ok_or(format!("has no {key}"))?;
-            as_text(value).map_err(|(wrong, _)| format!("{key} {wrong}"))
+            as_text(value).map_err(|(problem, _)| format!("{key} {problem}"))
         };
         let name = text("name")?;
         if !(1..=64).contains(&name.chars().count()) || name.chars().any(char::is_control) {
@@ -117,7 +117,7 @@ impl Token {
             .ok()
             .and_then(|bytes| bytes.try_into().ok())
             .ok_or("has a sha256 that is not 64 hex digits")?;
-        if &sha256 == SHA256_OF_NOTHING {
+        if &sha256 == SHA256_OF_EMPTY {
             return Err("has the sha256 of an empty token".to_owned());
         }
         let role = match text("role")? {
@@ -138,13 +138,13 @@ impl Token {
     }
 }
 
-/// Without tokens everybody is operator, so then nobody but this machine may reach the API.
-pub(super) fn refuse_open_door(server: &Server, access: &Access, fields: &mut Fields) {
+/// Without tokens everybody is operator, so only this machine may reach the API.
+pub(super) fn refuse_unprotected_api(server: &Server, access: &Access, fields: &mut Fields) {
     let on_loopback = server.bind.ip().to_canonical().is_loopback();
-    if fields.are_fit(&["server.bind", "access.tokens"]) && access.tokens.is_empty() && !on_loopback {
+    if fields.are_valid(&["server.bind", "access.tokens"]) && access.tokens.is_empty() && !on_loopback {
         fields.refuse(
             "server.bind",
-            format!("{} is not loopback, and without access.tokens everybody is operator", server.bind),
+            format!("{} is not a loopback address, and without access.tokens everybody is operator", server.bind),
             "configure access.tokens, or listen on 127.0.0.1 or [::1]",
         );
     }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::fields::{Fields, Unfit};
+use super::fields::{Fields, Invalid};
 use super::secret::without_password;
 
 /// How the database is reached.
@@ -13,9 +13,9 @@ use super::secret::without_password;
 pub struct Database {
     /// `sqlite://…`, `postgres://…` or `mysql://…`.
     pub url: SecretString,
-    /// The file that the URL was read from, which is read again when the server refuses our credentials.
+    /// The file that the URL was read from. It is read again when the server refuses the credentials.
     pub url_file: Option<PathBuf>,
-    /// Most connections that this process holds open: 1 to 1000.
+    /// Most open connections of this process: 1 to 1000.
     pub max_connections: u32,
     /// How long to wait for a free connection.
     pub acquire_timeout: Duration,
@@ -35,30 +35,30 @@ impl Database {
 fn read_url(fields: &mut Fields) -> SecretString {
     let key = "database.url";
     let url = fields.secret(key, "database.url_file").unwrap_or_default();
-    if fields.are_fit(&[key, "database.url_file"]) {
+    if fields.are_valid(&[key, "database.url_file"]) {
         match printable(url.expose_secret()) {
             Ok(shown) => fields.show(key, shown, fields.origin(key)),
-            Err((wrong, mend)) => fields.refuse(key, wrong, mend),
+            Err((problem, advice)) => fields.refuse(key, problem, advice),
         }
     }
     url
 }
 
-/// Checks `url` and returns it as it may be shown. The fault quotes nothing of it.
-fn printable(url: &str) -> Result<String, Unfit> {
-    // SQLite's "URLs" are paths: `Url` would refuse a blank in them. They hold no password.
+/// Checks `url` and returns it without its password. The error quotes nothing of it.
+fn printable(url: &str) -> Result<String, Invalid> {
+    // SQLite's URLs are paths, which may contain spaces and hold no password.
     if url.starts_with("sqlite:") {
         return Ok(url.to_owned());
     }
-    let unfit = |wrong: &str| {
-        let mend = "write sqlite://…, postgres://user:password@host/name or mysql://user:password@host/name, \
+    let invalid = |problem: &str| {
+        let advice = "write sqlite://…, postgres://user:password@host/name or mysql://user:password@host/name, \
                     with %XX for special characters in the password";
-        (wrong.to_owned(), mend.to_owned())
+        (problem.to_owned(), advice.to_owned())
     };
-    let parsed = Url::parse(url).map_err(|err| unfit(&format!("is not a URL: {err}")))?;
+    let parsed = Url::parse(url).map_err(|err| invalid(&format!("is not a URL: {err}")))?;
     match parsed.scheme() {
         "postgres" | "postgresql" | "mysql" if parsed.has_host() => Ok(without_password(&parsed)),
-        "postgres" | "postgresql" | "mysql" => Err(unfit("names no host")),
-        _ => Err(unfit("names no database that Feebox knows")),
+        "postgres" | "postgresql" | "mysql" => Err(invalid("names no host")),
+        _ => Err(invalid("names an unsupported database")),
     }
 }

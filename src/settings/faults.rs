@@ -1,37 +1,37 @@
-//! What is wrong with the settings.
+//! Errors in the settings.
 
 use std::fmt;
 
 use super::Origin;
 
-/// One thing that is wrong, told so that it can be mended without reading the source.
+/// One error, described so that it can be fixed without reading the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The dotted key, or the name of the variable or file that is wrong as a whole.
+    /// The dotted key, or the name of the variable or file that is invalid as a whole.
     pub key: String,
     /// Where the value came from.
     pub origin: Origin,
-    /// What is wrong with it. Never contains a secret.
-    pub wrong: String,
-    /// How to mend it.
-    pub mend: String,
+    /// What is wrong. Contains no secret.
+    pub problem: String,
+    /// How to fix it.
+    pub advice: String,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, origin, wrong, mend } = self;
-        write!(f, "{key} ({origin}): {wrong}; {mend}")
+        let Self { key, origin, problem, advice } = self;
+        write!(f, "{key} ({origin}): {problem}; {advice}")
     }
 }
 
-/// Everything that is wrong with the settings, one fault a line. Never empty.
+/// All errors in the settings, printed one per line. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingsFaults {
-    /// The faults, in the order in which they were found.
+pub struct SettingsError {
+    /// The errors, in the order in which they were found.
     pub faults: Vec<Fault>,
 }
 
-impl fmt::Display for SettingsFaults {
+impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, fault) in self.faults.iter().enumerate() {
             if index > 0 {
@@ -43,4 +43,4 @@ impl fmt::Display for SettingsFaults {
     }
 }
 
-impl std::error::Error for SettingsFaults {}
+impl std::error::Error for SettingsError {}

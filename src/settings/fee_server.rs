@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::fields::{Fields, Unfit};
+use super::fields::{Fields, Invalid};
 use super::typed::as_text;
 
 /// How the fee server is called.
@@ -14,19 +14,19 @@ use super::typed::as_text;
 pub struct FeeServer {
     /// Its address, ending in `/` so that `join("v1/fees")` keeps a path. No user, password, query or fragment.
     pub base_url: Url,
-    /// The bearer token that Feebox shows: visible ASCII.
+    /// The bearer token that Feebox sends: visible ASCII.
     pub token: Option<SecretString>,
-    /// The file that the token came from: it is read again when the token is refused.
+    /// The file that the token was read from. It is read again when the fee server refuses the token.
     pub token_file: Option<PathBuf>,
-    /// Longest that one call may take, from connecting to the end of the answer.
+    /// Longest time of one call, from connecting to the end of the answer.
     pub timeout: Duration,
-    /// Longest that connecting may take; not above `timeout`.
+    /// Longest time to connect; at most `timeout`.
     pub connect_timeout: Duration,
-    /// Longest that a connection is kept for further calls.
+    /// Longest time that a connection is reused.
     pub connection_max_age: Duration,
-    /// Longest wait that a Retry-After can ask of us.
+    /// Upper limit of a Retry-After.
     pub retry_after_max: Duration,
-    /// Whether to ask for an existing fee when an attempt's outcome is unknown.
+    /// Whether to look up an existing fee when an attempt's outcome is unknown.
     pub lookup: bool,
 }
 
@@ -46,19 +46,19 @@ impl FeeServer {
     }
 }
 
-/// The faults do not quote the URL: one that holds a password is among the refused.
-fn parse_base_url(text: &str) -> Result<Url, Unfit> {
-    let mend = || "write http://host:port or https://host".to_owned();
-    let mut url = Url::parse(text).map_err(|err| (format!("is not a URL: {err}"), mend()))?;
+/// The error does not quote the URL, which may hold a password.
+fn parse_base_url(text: &str) -> Result<Url, Invalid> {
+    let advice = || "write http://host:port or https://host".to_owned();
+    let mut url = Url::parse(text).map_err(|err| (format!("is not a URL: {err}"), advice()))?;
     if !["http", "https"].contains(&url.scheme()) {
-        return Err(("is neither http nor https".to_owned(), mend()));
+        return Err(("is neither http nor https".to_owned(), advice()));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        let mend = "use fee_server.token or fee_server.token_file for credentials";
-        return Err(("holds a user name or password".to_owned(), mend.to_owned()));
+        let advice = "use fee_server.token or fee_server.token_file for credentials";
+        return Err(("contains a user name or password".to_owned(), advice.to_owned()));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(("holds a query or fragment".to_owned(), mend()));
+        return Err(("contains a query or fragment".to_owned(), advice()));
     }
     if !url.path().ends_with('/') {
         url.set_path(&format!("{}/", url.path()));
@@ -68,10 +68,10 @@ fn parse_base_url(text: &str) -> Result<Url, Unfit> {
 
 fn read_token(fields: &mut Fields) -> Option<SecretString> {
     let token = fields.secret("fee_server.token", "fee_server.token_file")?;
-    // A header can't carry anything else, and finding that out at the first call would be late.
+    // A header cannot carry anything else, and the first call would be a late time to find out.
     if !token.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
-        let mend = "write the bare token, without blanks, quotes or line breaks";
-        fields.refuse("fee_server.token", "holds other characters than visible ASCII", mend);
+        let advice = "write the bare token, without spaces, quotes or line breaks";
+        fields.refuse("fee_server.token", "contains characters other than visible ASCII", advice);
     }
     Some(token)
 }
@@ -79,16 +79,16 @@ fn read_token(fields: &mut Fields) -> Option<SecretString> {
 fn read_connect_timeout(fields: &mut Fields, timeout: Duration) -> Duration {
     let key = "fee_server.connect_timeout";
     let connect_timeout = fields.duration(key, ["10ms", "10m"]);
-    if connect_timeout <= timeout || !fields.are_fit(&[key, "fee_server.timeout"]) {
+    if connect_timeout <= timeout || !fields.are_valid(&[key, "fee_server.timeout"]) {
         return connect_timeout;
     }
     if fields.is_default(key) {
-        return fields.make_fit(key, timeout, "fee_server.timeout");
+        return fields.adapt_default(key, timeout, "fee_server.timeout");
     }
     fields.refuse(
         key,
         format!("is longer than fee_server.timeout ({})", fields.origin("fee_server.timeout")),
-        "shorten it, or lengthen the other",
+        "shorten it, or lengthen fee_server.timeout",
     );
     connect_timeout
 }

@@ -1,7 +1,7 @@
-//! The merged layers while they are being read, and what was found wrong with them.
+//! Reads the merged layers and collects all errors.
 //!
-//! A field that is at fault yields its default, so that reading goes on and finds the other faults too. Such a
-//! value never gets out: [`Fields::finish`] fails if there was any fault.
+//! An invalid field yields its default, so that reading goes on and finds further errors. That value is never used:
+//! [`Fields::finish`] fails if there was any error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use std::time::Duration;
 use toml::Value;
 
 use super::layers::Layers;
-use super::{Fault, InForce, Origin, Redacted, SettingsFaults};
+use super::{Fault, InForce, Origin, Redacted, SettingsError};
 
-/// Why a value is unfit: what is wrong with it, and how to mend it.
-pub(super) type Unfit = (String, String);
+/// Why a value is invalid: the problem, and how to fix it.
+pub(super) type Invalid = (String, String);
 
 /// The merged layers, being read.
 pub(super) struct Fields {
@@ -35,46 +35,46 @@ impl Fields {
         }
     }
 
-    /// The settings as they may be shown, or all the faults.
-    pub(super) fn finish(self) -> Result<Redacted, SettingsFaults> {
-        debug_assert!(self.unread.is_empty(), "documented, but read by nobody: {:?}", self.unread);
+    /// The settings with secrets masked, or all errors.
+    pub(super) fn finish(self) -> Result<Redacted, SettingsError> {
+        debug_assert!(self.unread.is_empty(), "documented, but never read: {:?}", self.unread);
         if self.faults.is_empty() {
             Ok(Redacted { values: self.values })
         } else {
-            Err(SettingsFaults { faults: self.faults })
+            Err(SettingsError { faults: self.faults })
         }
     }
 
-    /// Reads `key` by `parse`; the readers of `typed` all come down to this one.
+    /// Reads `key` with `parse`. The readers in `typed` all use it.
     ///
     /// # Panics
     ///
-    /// If `key` is not in `config/default.toml`, or its default is unfit: a mistake in this crate.
-    pub(super) fn read<T>(&mut self, key: &str, parse: impl Fn(&Value) -> Result<T, Unfit>) -> T {
+    /// If `key` is not in `config/default.toml` or its default is invalid, which is a bug.
+    pub(super) fn read<T>(&mut self, key: &str, parse: impl Fn(&Value) -> Result<T, Invalid>) -> T {
         self.unread.remove(key);
-        let setting = self.values.get(key).expect("every key that is read has a default");
+        let setting = self.values.get(key).expect("every key has a default");
         match parse(&setting.value) {
             Ok(value) => value,
-            Err((wrong, mend)) => {
-                self.refuse(key, wrong, mend);
+            Err((problem, advice)) => {
+                self.refuse(key, problem, advice);
                 let default = self.defaults.get(key).map(parse);
-                default.and_then(Result::ok).expect("an embedded default is fit")
+                default.and_then(Result::ok).expect("the embedded defaults are valid")
             }
         }
     }
 
-    /// Records that the value of `key` is unfit.
-    pub(super) fn refuse(&mut self, key: &str, wrong: impl Into<String>, mend: impl Into<String>) {
+    /// Records that the value of `key` is invalid.
+    pub(super) fn refuse(&mut self, key: &str, problem: impl Into<String>, advice: impl Into<String>) {
         self.faults.push(Fault {
             key: key.to_owned(),
             origin: self.origin(key),
-            wrong: wrong.into(),
-            mend: mend.into(),
+            problem: problem.into(),
+            advice: advice.into(),
         });
     }
 
-    /// Whether none of `keys` is at fault: only then does comparing their values tell anything.
-    pub(super) fn are_fit(&self, keys: &[&str]) -> bool {
+    /// Whether none of `keys` has an error. Only then are their values comparable.
+    pub(super) fn are_valid(&self, keys: &[&str]) -> bool {
         !self.faults.iter().any(|fault| keys.contains(&fault.key.as_str()))
     }
 
@@ -86,20 +86,20 @@ impl Fields {
         self.values.get(key).map_or(Origin::Default, |setting| setting.origin.clone())
     }
 
-    /// Replaces the default of `key` by `value`, to fit the key `to` that somebody has set, and returns it.
-    pub(super) fn make_fit(&mut self, key: &str, value: Duration, to: &'static str) -> Duration {
+    /// Replaces the default of `key` by `value`, because key `to` was set, and returns it.
+    pub(super) fn adapt_default(&mut self, key: &str, value: Duration, to: &'static str) -> Duration {
         let shown = humantime::format_duration(value).to_string();
-        self.show(key, shown, Origin::MadeToFit(to));
+        self.show(key, shown, Origin::AdaptedTo(to));
         value
     }
 
-    /// Makes `feebox config` show `value` for `key` from now on: a mask, or what a default became.
+    /// Makes `feebox config` show `value` for `key`: a mask, or an adapted default.
     pub(super) fn show(&mut self, key: &str, value: impl Into<Value>, origin: Origin) {
         let value = value.into();
         self.values.insert(key.to_owned(), InForce { value, origin });
     }
 
-    /// `path`, seen from the working directory.
+    /// Resolves `path` against the working directory.
     pub(super) fn path(&self, path: &str) -> PathBuf {
         self.dir.join(path)
     }

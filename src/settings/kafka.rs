@@ -6,13 +6,13 @@ use secrecy::SecretString;
 
 use super::{Worker, fields::Fields};
 
-/// Below this too little of a lease is left to tell a record that failed from one that is late.
+/// The shortest lease that leaves enough time to distinguish a failed record from a late one.
 const LEASE_MIN: Duration = Duration::from_secs(10);
 
-/// How Kafka is reached. Names and words are librdkafka's.
+/// How Kafka is reached. The names are librdkafka's.
 #[derive(Clone, Debug)]
 pub struct Kafka {
-    /// `host:port,host:port`; nothing is relayed without.
+    /// `host:port,host:port`; without brokers nothing is relayed.
     pub brokers: Option<String>,
     /// `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`.
     pub security_protocol: String,
@@ -22,13 +22,13 @@ pub struct Kafka {
     pub sasl_username: Option<String>,
     /// Present if the protocol is `sasl_*`.
     pub sasl_password: Option<SecretString>,
-    /// How long a record may stay without acknowledgement before it has failed, where no outbox would try it again.
+    /// How long a record may stay unacknowledged before it has failed, where no outbox retries it.
     pub delivery_timeout: Duration,
-    /// CA certificates to trust, a PEM file; the system's own without.
+    /// Trusted CA certificates, a PEM file; the system's by default.
     pub ssl_ca_location: Option<PathBuf>,
-    /// Our own certificate, a PEM file, for brokers that ask for one; never without its key.
+    /// The client certificate, a PEM file; present if its key is.
     pub ssl_certificate_location: Option<PathBuf>,
-    /// The private key of our certificate, a PEM file without a passphrase.
+    /// The private key of the client certificate, a PEM file without a passphrase.
     pub ssl_key_location: Option<PathBuf>,
 }
 
@@ -55,7 +55,7 @@ impl Kafka {
         kafka
     }
 
-    /// Events would pile up that nobody delivers.
+    /// Without a Kafka client nobody would deliver the events.
     fn refuse_without_client(&self, fields: &mut Fields) {
         if self.brokers.is_some() && !cfg!(feature = "kafka") {
             fields.refuse(
@@ -66,7 +66,7 @@ impl Kafka {
         }
     }
 
-    /// librdkafka would only say that all brokers are down.
+    /// librdkafka would only report that all brokers are down.
     fn refuse_half_credentials(&self, fields: &mut Fields) {
         let is_sasl = self.security_protocol.starts_with("sasl_");
         for (key, is_missing) in [
@@ -74,7 +74,7 @@ impl Kafka {
             ("kafka.sasl_username", self.sasl_username.is_none()),
             ("kafka.sasl_password", self.sasl_password.is_none()),
         ] {
-            let may_judge = fields.are_fit(&[key, "kafka.security_protocol", "kafka.sasl_password_file"]);
+            let may_judge = fields.are_valid(&[key, "kafka.security_protocol", "kafka.sasl_password_file"]);
             if may_judge && is_sasl && is_missing {
                 fields.refuse(
                     key,
@@ -85,7 +85,7 @@ impl Kafka {
         }
     }
 
-    /// librdkafka would connect without showing any, and only say that the handshake failed.
+    /// librdkafka would connect without a certificate, and only report a failed handshake.
     fn refuse_half_certificate(&self, fields: &mut Fields) {
         let [certificate, key] = ["kafka.ssl_certificate_location", "kafka.ssl_key_location"];
         let (missing, given) = match (&self.ssl_certificate_location, &self.ssl_key_location) {
@@ -97,15 +97,15 @@ impl Kafka {
     }
 }
 
-/// A record has a part of the lease to be acknowledged.
+/// A record must be acknowledged within a part of the lease.
 pub(super) fn refuse_short_lease(kafka: &Kafka, worker: &Worker, fields: &mut Fields) {
-    if kafka.brokers.is_none() || worker.lease >= LEASE_MIN || !fields.are_fit(&["worker.lease", "kafka.brokers"]) {
+    if kafka.brokers.is_none() || worker.lease >= LEASE_MIN || !fields.are_valid(&["worker.lease", "kafka.brokers"]) {
         return;
     }
     let [lease, min] = [worker.lease, LEASE_MIN].map(humantime::format_duration);
     fields.refuse(
         "worker.lease",
         format!("{lease} is shorter than {min}, and kafka.brokers is set"),
-        "lengthen the lease, or relay nothing to Kafka",
+        "lengthen the lease, or unset kafka.brokers",
     );
 }

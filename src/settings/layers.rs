@@ -1,4 +1,4 @@
-//! Lays the sources over one another, key by key, and remembers which one each value came from.
+//! Merges the sources, key by key, and records where each value came from.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,12 +8,12 @@ use toml::{Table, Value};
 
 use super::{Fault, InForce, Origin, Sources};
 
-/// The embedded defaults. They are the schema too: a key is known if it stands here.
+/// The embedded defaults. They are also the schema: other keys are unknown.
 pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 const PREFIX: &str = "FEEBOX__";
 
-/// The outcome of laying the layers over one another: values not yet typed or checked.
+/// The merged layers, not yet typed or validated.
 pub(super) struct Layers {
     pub(super) defaults: BTreeMap<String, Value>,
     pub(super) values: BTreeMap<String, InForce>,
@@ -54,17 +54,17 @@ impl Layers {
                     self.set(&key, value, Origin::File(path.clone()));
                 }
             }
-            Err(wrong) => self.faults.push(Fault {
+            Err(problem) => self.faults.push(Fault {
                 key: "FEEBOX_ENV".to_owned(),
                 origin: Origin::File(path),
-                wrong,
-                mend: "mend the file, or set FEEBOX_ENV to the name of another, or unset it".to_owned(),
+                problem,
+                advice: "fix the file, set FEEBOX_ENV to the name of another, or unset it".to_owned(),
             }),
         }
     }
 
     fn add_environment(&mut self, env: &BTreeMap<String, String>) {
-        // Platforms hand out DATABASE_URL; our own variable, being more specific, wins.
+        // Hosting platforms set DATABASE_URL. Feebox's own variable is more specific and overrides it.
         if let Some(url) = env.get("DATABASE_URL").filter(|it| !it.is_empty()) {
             self.set_text("database.url", url, Origin::Variable("DATABASE_URL".to_owned()));
         }
@@ -76,11 +76,11 @@ impl Layers {
         }
     }
 
-    /// Sets a value that is given as bare text. Its default tells whether that is the value or TOML for it.
+    /// Sets a value given as plain text. The type of its default decides whether the text is the value or TOML.
     fn set_text(&mut self, key: &str, text: &str, origin: Origin) {
         let value = match self.defaults.get(key) {
             None | Some(Value::String(_)) => Value::String(text.to_owned()),
-            // What is no TOML stays text, and is refused as such when the field is read.
+            // Invalid TOML stays text, which is refused when the field is read.
             Some(_) => text.trim().parse().unwrap_or_else(|_| Value::String(text.to_owned())),
         };
         self.set(key, value, origin);
@@ -99,18 +99,18 @@ impl Layers {
         self.faults.push(Fault {
             key: key.to_owned(),
             origin,
-            wrong: "there is no such key".to_owned(),
-            mend: match self.nearest(key) {
+            problem: "is not a known key".to_owned(),
+            advice: match self.nearest(key) {
                 Some(known) => format!("did you mean {known}?"),
-                None => "remove it; config/default.toml names every key".to_owned(),
+                None => "remove it; config/default.toml lists all keys".to_owned(),
             },
         });
     }
 
-    /// The known key that is few enough typing mistakes away, or that bears this name in another section.
+    /// The known key within a few typing mistakes, or one with the same name in another section.
     fn nearest(&self, key: &str) -> Option<&str> {
         let name = |dotted: &str| dotted.rsplit('.').next().map(str::to_owned);
-        let near = self.defaults.keys().map(|known| (edits(key, known), known));
+        let near = self.defaults.keys().map(|known| (strsim::levenshtein(key, known), known));
         let (distance, known) = near.min()?;
         if distance <= 3 {
             return Some(known);
@@ -119,10 +119,10 @@ impl Layers {
     }
 }
 
-/// Reads a settings file. The fault names line and column but quotes nothing: the line might hold a secret.
+/// Reads a settings file. The error names the line but does not quote it, as it may hold a secret.
 fn read_table(path: &Path) -> Result<Table, String> {
     let text = std::fs::read_to_string(path).map_err(|err| match err.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::NotFound => "the file does not exist".to_owned(),
         _ => format!("cannot be read: {err}"),
     })?;
     text.parse().map_err(|err: toml::de::Error| {
@@ -132,7 +132,7 @@ fn read_table(path: &Path) -> Result<Table, String> {
     })
 }
 
-/// Turns nested tables into dotted keys. An empty table stays, so that an unknown section is refused even if empty.
+/// Turns nested tables into dotted keys. Empty tables are kept, so that an unknown empty section is refused too.
 fn flatten(prefix: &str, table: Table) -> Vec<(String, Value)> {
     let mut flat = Vec::new();
     for (name, value) in table {
@@ -143,19 +143,4 @@ fn flatten(prefix: &str, table: Table) -> Vec<(String, Value)> {
         }
     }
     flat
-}
-
-/// Levenshtein distance: how many letters to insert, remove or replace.
-fn edits(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in to.chars().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.chars().count()]
 }

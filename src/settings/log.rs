@@ -1,20 +1,20 @@
-//! `log.*`: what is logged, and in which form.
+//! `log.*`: what is logged, and in which format.
 
 use tracing_subscriber::EnvFilter;
 
 use super::fields::Fields;
 use super::typed::as_text;
 
-/// What is logged, and in which form.
+/// What is logged, and in which format.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// Directives such as `info,feebox::worker=debug`; known to parse.
+    /// Valid directives such as `info,feebox::worker=debug`.
     pub filter: String,
-    /// The form of a line.
+    /// The format of a line.
     pub format: LogFormat,
 }
 
-/// The form of a log line.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, JSON otherwise.
@@ -32,8 +32,8 @@ impl Log {
             filter: fields.read("log.filter", |value| {
                 let text = as_text(value)?;
                 EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|err| {
-                    let mend = "write a level or directives, such as \"info,feebox::worker=debug\"";
-                    (format!("{value} is not a filter: {err}"), mend.to_owned())
+                    let advice = "write a level or directives, such as \"info,feebox::worker=debug\"";
+                    (format!("{value} is not a filter: {err}"), advice.to_owned())
                 })
             }),
             format: fields.choice("log.format", &formats),

@@ -1,9 +1,8 @@
 //! Typed and validated settings.
 //!
-//! `config/default.toml` is embedded and is both the documentation and the schema: a key that it does not name is
-//! unknown. Over it lie, in this order, `config/<FEEBOX_ENV>.toml`, the environment and the command line. Everything
-//! that is wrong is reported at once, each fault with its key, where it came from and how to mend it, because an
-//! operator who mends one fault per restart loses a minute for each.
+//! The embedded `config/default.toml` is both the documentation and the schema: other keys are unknown. It is overridden
+//! by `config/<FEEBOX_ENV>.toml`, the environment and the command line, in this order. All errors are reported at once, each
+//! with its key, its source and how to fix it.
 
 mod access;
 mod database;
@@ -26,7 +25,7 @@ mod worker;
 
 pub use access::{Access, Role, Server, Token};
 pub use database::Database;
-pub use faults::{Fault, SettingsFaults};
+pub use faults::{Fault, SettingsError};
 pub use fee_server::FeeServer;
 pub use kafka::Kafka;
 pub use log::{Log, LogFormat};
@@ -41,7 +40,7 @@ pub(crate) use secret::secret_in;
 
 use fields::Fields;
 
-/// All settings in force. Each section is described, with units and ranges, in `config/default.toml`.
+/// The effective settings. `config/default.toml` describes each, with units and ranges.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where quotes, events and fee records live.
@@ -54,9 +53,9 @@ pub struct Settings {
     pub worker: Worker,
     /// How the fee server is called.
     pub fee_server: FeeServer,
-    /// When a failed attempt is made again, and when no more.
+    /// When failed attempts are retried, and when an event is given up.
     pub retry: Retry,
-    /// When a failing destination is left alone.
+    /// When a failing destination is no longer called.
     pub circuit: Circuit,
     /// How a submitted quote reaches its destination.
     pub submission: Submission,
@@ -66,30 +65,30 @@ pub struct Settings {
     pub retention: Retention,
     /// When the promises are checked.
     pub audit: Audit,
-    /// Where events are relayed besides the fee server.
+    /// How events are relayed to Kafka.
     pub kafka: Kafka,
-    /// What is logged, and in which form.
+    /// What is logged, and in which format.
     pub log: Log,
     in_force: Redacted,
 }
 
 impl Settings {
-    /// Loads the settings from the process environment and the working directory; `overrides` are the command
-    /// line's (dotted key, value) pairs.
+    /// Loads the settings from the process environment, the working directory and `overrides`, the (dotted key, value)
+    /// pairs of the command line.
     ///
     /// # Errors
     ///
     /// As [`Settings::load`].
-    pub fn from_environment(overrides: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsFaults> {
+    pub fn from_environment(overrides: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
         Self::load(&Sources::from_environment(overrides))
     }
 
-    /// Loads the settings from `sources` alone, so that tests need neither process environment nor files.
+    /// Loads the settings from `sources` only, so that tests need neither environment variables nor files.
     ///
     /// # Errors
     ///
-    /// Every unknown key, unfit value, dangerous pair and unreadable file, all at once.
-    pub fn load(sources: &Sources) -> Result<Self, SettingsFaults> {
+    /// All unknown keys, invalid values, dangerous combinations and unreadable files at once.
+    pub fn load(sources: &Sources) -> Result<Self, SettingsError> {
         let mut fields = Fields::new(layers::merge(sources), &sources.dir);
         let mut settings = Self {
             database: Database::read(&mut fields),
@@ -107,7 +106,7 @@ impl Settings {
             log: Log::read(&mut fields),
             in_force: Redacted::default(),
         };
-        access::refuse_open_door(&settings.server, &settings.access, &mut fields);
+        access::refuse_unprotected_api(&settings.server, &settings.access, &mut fields);
         worker::refuse_short_lease(&settings.worker, &settings.fee_server, &mut fields);
         kafka::refuse_short_lease(&settings.kafka, &settings.worker, &mut fields);
         submission::refuse_kafka_without_brokers(&settings.submission, &settings.kafka, &mut fields);
@@ -115,7 +114,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// What was loaded, key by key and with its origin, every secret masked: what `feebox config` prints.
+    /// The effective settings with the source of each and secrets masked, as `feebox config` prints them.
     #[must_use]
     pub fn redacted(&self) -> &Redacted {
         &self.in_force

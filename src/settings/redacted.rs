@@ -1,4 +1,4 @@
-//! The settings in force, fit to be shown to anybody.
+//! The effective settings with secrets masked.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,20 +8,20 @@ use toml::Value;
 
 use super::Origin;
 
-/// Settings by dotted key, with every secret masked. Its `Display` is TOML that says where each value came from.
+/// Settings by dotted key, with secrets masked. Its `Display` is TOML with the source of each value.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
 pub struct Redacted {
-    /// Every key there is, in alphabetical order.
+    /// All keys, in alphabetical order.
     pub values: BTreeMap<String, InForce>,
 }
 
-/// One setting in force.
+/// An effective setting.
 #[derive(Clone, Debug, Serialize)]
 pub struct InForce {
-    /// Its value; `***` takes the place of a secret.
+    /// The value; `***` in place of a secret.
     pub value: Value,
-    /// Where it came from.
+    /// Where the value came from.
     #[serde(serialize_with = "in_words")]
     pub origin: Origin,
 }

@@ -1,19 +1,19 @@
-//! `retry.*` and `circuit.*`: what follows on failure.
+//! `retry.*` and `circuit.*`: retries and circuit breakers.
 
 use std::time::Duration;
 
 use super::fields::Fields;
 
-/// When a failed attempt is made again, and when no more.
+/// When failed attempts are retried, and when an event is given up.
 #[derive(Clone, Debug)]
 pub struct Retry {
-    /// Wait after the first failed attempt.
+    /// The wait after the first failed attempt.
     pub initial_interval: Duration,
-    /// Factor by which each further wait grows: 1.0 to 10.0.
+    /// The factor by which each further wait grows: 1.0 to 10.0.
     pub multiplier: f64,
-    /// Spread of each wait as a share of it: 0.0 to 1.0.
+    /// The jitter of each wait, as a share of it: 0.0 to 1.0.
     pub randomization_factor: f64,
-    /// Longest wait, before the spread; not below `initial_interval`.
+    /// The longest wait, without jitter; at least `initial_interval`.
     pub max_interval: Duration,
     /// Attempts after which an event is dead: 1 to 10000.
     pub max_attempts: u32,
@@ -21,12 +21,12 @@ pub struct Retry {
     pub give_up_after: Duration,
 }
 
-/// When a failing destination is left alone.
+/// When a failing destination is no longer called.
 #[derive(Clone, Debug)]
 pub struct Circuit {
-    /// Failures in a row that open the circuit, those of one event that follow each other counting as one: 1 to 10000.
+    /// Consecutive failures that open the circuit: 1 to 10000. Consecutive failures of one event count as one.
     pub failures: u32,
-    /// How long an open circuit waits before a probe.
+    /// How long an open circuit waits before it sends a probe.
     pub cool_down: Duration,
 }
 
@@ -53,24 +53,24 @@ impl Circuit {
     }
 }
 
-/// The shortest and the longest wait. Whoever sets one of them beyond the other's default need not set both.
+/// The shortest and the longest wait. If only one is set, the other's default is adapted to it.
 fn read_intervals(fields: &mut Fields) -> (Duration, Duration) {
     let (initial_key, max_key) = ("retry.initial_interval", "retry.max_interval");
     let initial = fields.duration(initial_key, ["1ms", "1d"]);
     let max = fields.duration(max_key, ["1ms", "1d"]);
-    if initial <= max || !fields.are_fit(&[initial_key, max_key]) {
+    if initial <= max || !fields.are_valid(&[initial_key, max_key]) {
         return (initial, max);
     }
     if fields.is_default(initial_key) {
-        return (fields.make_fit(initial_key, max, max_key), max);
+        return (fields.adapt_default(initial_key, max, max_key), max);
     }
     if fields.is_default(max_key) {
-        return (initial, fields.make_fit(max_key, initial, initial_key));
+        return (initial, fields.adapt_default(max_key, initial, initial_key));
     }
     fields.refuse(
         max_key,
         format!("is shorter than {initial_key} ({})", fields.origin(initial_key)),
-        "lengthen it, or shorten the other",
+        "lengthen it, or shorten retry.initial_interval",
     );
     (initial, max)
 }

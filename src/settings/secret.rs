@@ -1,4 +1,4 @@
-//! Secrets: given inline or in a file, never shown.
+//! Secrets: given inline or in a file, and never shown.
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,10 @@ use super::fields::Fields;
 pub(super) const MASK: &str = "***";
 
 impl Fields {
-    /// The secret that `key` holds or, in its place, the file that `file_key` names; `None` if neither does.
+    /// The secret in `key` or in the file that `file_key` names; `None` if neither is set.
     pub(super) fn secret(&mut self, key: &str, file_key: &str) -> Option<SecretString> {
         let path = self.text(file_key);
-        // Into the secret at once, so that no plain copy lives on.
+        // Wrapped at once, so that no plain copy is left in memory.
         let inline = SecretString::from(self.text(key));
         let is_given = !inline.expose_secret().is_empty();
         if is_given {
@@ -27,7 +27,7 @@ impl Fields {
         if is_given && !self.is_default(key) {
             self.refuse(
                 key,
-                format!("is given both here and by {file_key} ({})", self.origin(file_key)),
+                format!("is set here and also by {file_key} ({})", self.origin(file_key)),
                 format!("remove one of them (or set {file_key} to \"\")"),
             );
             return Some(inline);
@@ -39,7 +39,7 @@ impl Fields {
         from_file
     }
 
-    /// The file that `file_key` names, if it names one.
+    /// The path in `file_key`, if it is set.
     pub(super) fn secret_file(&mut self, file_key: &str) -> Option<PathBuf> {
         let path = self.text(file_key);
         (!path.is_empty()).then(|| self.path(&path))
@@ -48,34 +48,34 @@ impl Fields {
     fn secret_in_file(&mut self, file_key: &str, path: &str) -> Option<SecretString> {
         match secret_in(&self.path(path)) {
             Ok(secret) => Some(secret),
-            Err(wrong) => {
-                let mend = "write the secret into a file that this process may read";
-                self.refuse(file_key, format!("{path:?} {wrong}"), mend);
+            Err(problem) => {
+                let advice = "write the secret to a file that this process can read";
+                self.refuse(file_key, format!("{path:?} {problem}"), advice);
                 None
             }
         }
     }
 }
 
-/// The secret that the file at `path` holds.
+/// Reads the secret in the file at `path`.
 ///
 /// # Errors
 /// The file cannot be read, or is empty.
 pub(crate) fn secret_in(path: &Path) -> Result<SecretString, String> {
     let text = std::fs::read_to_string(path).map(SecretString::from);
     let text = text.map_err(|error| format!("cannot be read: {error}"))?;
-    // Editors and `echo` end a file with a line break, which is no part of the secret.
+    // Editors and `echo` add a line break that is not part of the secret.
     let secret = text.expose_secret().trim_end_matches(['\r', '\n']);
     if secret.is_empty() { Err("is empty".into()) } else { Ok(secret.into()) }
 }
 
-/// `url` with the password, wherever URLs carry one, masked.
+/// Masks the password of `url`, in the user info and in the query.
 pub(super) fn without_password(url: &Url) -> String {
     let mut shown = url.clone();
     if url.password().is_some() && shown.set_password(Some(MASK)).is_err() {
         return MASK.to_owned();
     }
-    // Postgres drivers also read it from the query: ?password=…
+    // PostgreSQL drivers also read it from the query: ?password=…
     if url.query_pairs().any(|(name, _)| is_password(&name)) {
         shown.query_pairs_mut().clear().extend_pairs(url.query_pairs().map(|(name, value)| {
             let value = if is_password(&name) { MASK.into() } else { value };

@@ -1,17 +1,17 @@
-//! Where settings come from.
+//! Sources of settings.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Everything outside the binary that settings are read from.
+/// The sources outside the binary.
 #[derive(Clone, Default)]
 pub struct Sources {
-    /// Environment variables by name. Only `FEEBOX_ENV`, `FEEBOX__…` and `DATABASE_URL` matter.
+    /// Environment variables by name. Only `FEEBOX_ENV`, `FEEBOX__…` and `DATABASE_URL` are read.
     pub env: BTreeMap<String, String>,
-    /// The working directory: `config/` is looked for below it, and relative paths start from it.
+    /// The working directory, which holds `config/` and resolves relative paths.
     pub dir: PathBuf,
-    /// The command line's (dotted key, value) pairs; the later of two for one key wins.
+    /// The (dotted key, value) pairs of the command line; the last one of a key is used.
     pub overrides: Vec<(String, String)>,
 }
 
@@ -20,7 +20,7 @@ impl Sources {
     #[must_use]
     pub fn from_environment(overrides: impl IntoIterator<Item = (String, String)>) -> Self {
         Self {
-            // `env::vars` would panic on a variable of somebody else's that is not Unicode.
+            // `env::vars` would panic on any variable that is not Unicode.
             env: std::env::vars_os()
                 .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
                 .collect(),
@@ -29,7 +29,7 @@ impl Sources {
         }
     }
 
-    /// Nothing but the embedded defaults and `overrides`: what tests start from.
+    /// Only the embedded defaults and `overrides`, for tests.
     pub fn overrides<K: Into<String>, V: Into<String>>(overrides: impl IntoIterator<Item = (K, V)>) -> Self {
         Self {
             overrides: overrides.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
@@ -38,13 +38,13 @@ impl Sources {
     }
 }
 
-/// Which layer a value came from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The embedded `config/default.toml`.
     Default,
-    /// A default that was moved to fit the named key, which somebody has set.
-    MadeToFit(&'static str),
+    /// A default that was adapted to the named key, which was set.
+    AdaptedTo(&'static str),
     /// A settings file, or the file that a `*_file` key names.
     File(PathBuf),
     /// The environment variable of this name.
@@ -54,9 +54,9 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Whether nobody has set the value.
+    /// Whether the value was not set.
     pub(super) fn is_default(&self) -> bool {
-        matches!(self, Self::Default | Self::MadeToFit(_))
+        matches!(self, Self::Default | Self::AdaptedTo(_))
     }
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::MadeToFit(key) => write!(f, "default, made to fit {key}"),
+            Self::AdaptedTo(key) => write!(f, "default, adapted to {key}"),
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Variable(name) => write!(f, "variable {name}"),
             Self::CommandLine => f.write_str("command line"),

@@ -1,4 +1,4 @@
-//! `submission.*`: how a submitted quote gets its fee.
+//! `submission.*`: how a submitted quote reaches its destination.
 
 use super::{Kafka, fields::Fields};
 
@@ -7,9 +7,9 @@ use super::{Kafka, fields::Fields};
 pub struct Submission {
     /// The design in use.
     pub strategy: Strategy,
-    /// Which destination decides a quote.
+    /// The destination that must accept a quote before it is confirmed.
     pub destination: QuoteDestination,
-    /// With [`Strategy::AfterCommit`]: whether a call that failed for good cancels the quote.
+    /// With [`Strategy::AfterCommit`]: whether a call that fails for good cancels the quote.
     pub compensate: bool,
 }
 
@@ -25,13 +25,13 @@ pub enum QuoteDestination {
 /// The designs that `feebox compare` measures. Only the first keeps every promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    /// An event is stored with the quote, and a worker delivers it.
+    /// Stores an event with the quote; a worker delivers it.
     Outbox,
-    /// The destination is called before the commit: slow, and a rollback leaves a ghost.
+    /// Calls the destination before the commit: slow, and a rollback leaves a ghost.
     InTransaction,
-    /// The destination is called before the commit, and nobody waits for it: a rollback leaves a ghost.
+    /// Starts a call before the commit without waiting for it: a rollback leaves a ghost.
     BeforeCommitAsync,
-    /// The destination is called after the commit: a crash in between loses the call.
+    /// Calls the destination after the commit: a crash in between loses the call.
     AfterCommit,
 }
 
@@ -56,9 +56,9 @@ impl Submission {
     }
 }
 
-/// Nobody would ever take a quote.
+/// Without brokers no quote would ever be confirmed.
 pub(super) fn refuse_kafka_without_brokers(submission: &Submission, kafka: &Kafka, fields: &mut Fields) {
-    let may_judge = fields.are_fit(&["submission.destination", "kafka.brokers"]);
+    let may_judge = fields.are_valid(&["submission.destination", "kafka.brokers"]);
     if may_judge && submission.destination == QuoteDestination::Kafka && kafka.brokers.is_none() {
         fields.refuse(
             "submission.destination",

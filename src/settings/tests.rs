@@ -10,7 +10,7 @@ mod secrets;
 
 const SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
-fn load(overrides: &[(&str, &str)]) -> Result<Settings, SettingsFaults> {
+fn load(overrides: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     Settings::load(&Sources::overrides(overrides.iter().copied()))
 }
 
@@ -26,7 +26,7 @@ fn from_env(env: &[(&str, &str)]) -> Sources {
 }
 
 #[test]
-fn every_default_is_as_promised() {
+fn every_default_is_the_documented_one() {
     let settings = load(&[]).expect("defaults");
     let promised = "
         database.url = sqlite://feebox.db?mode=rwc
@@ -85,7 +85,7 @@ fn defaults_reach_the_typed_fields() {
 }
 
 #[test]
-fn each_layer_wins_over_the_lower() {
+fn each_layer_overrides_the_lower_ones() {
     let dir = tempfile::tempdir().expect("directory");
     fs::create_dir(dir.path().join("config")).expect("config/");
     let file = "[retry]\nmax_attempts = 2\nmultiplier = 3\n[circuit]\nfailures = 2\n[worker]\n";
@@ -117,7 +117,7 @@ fn each_layer_wins_over_the_lower() {
 }
 
 #[test]
-fn our_own_variable_wins_over_database_url() {
+fn the_feebox_variable_overrides_database_url() {
     let both = [("DATABASE_URL", "sqlite://theirs.db"), ("FEEBOX__DATABASE__URL", "sqlite://ours.db")];
     let url = |env| Settings::load(&from_env(env)).expect("settings").database.url;
     assert_eq!(url(&both[..1]).expose_secret(), "sqlite://theirs.db");
@@ -125,9 +125,9 @@ fn our_own_variable_wins_over_database_url() {
 }
 
 #[test]
-fn a_missing_or_broken_file_is_a_fault_that_quotes_nothing() {
+fn a_missing_or_broken_file_is_an_error_that_quotes_nothing() {
     let missing = Settings::load(&from_env(&[("FEEBOX_ENV", "nowhere")])).expect_err("a fault");
-    assert!(missing.to_string().contains("(file config/nowhere.toml): there is no such file"));
+    assert!(missing.to_string().contains("(file config/nowhere.toml): the file does not exist"));
 
     let dir = tempfile::tempdir().expect("directory");
     fs::create_dir(dir.path().join("config")).expect("config/");
@@ -139,7 +139,7 @@ fn a_missing_or_broken_file_is_a_fault_that_quotes_nothing() {
 }
 
 #[test]
-fn all_faults_are_reported_at_once() {
+fn all_errors_are_reported_at_once() {
     let all = faults(&[
         ("worker.batch_size", "many"),
         ("worker.concurrency", "0"),
@@ -157,12 +157,12 @@ fn all_faults_are_reported_at_once() {
     ]);
     assert_eq!(all.lines().count(), 13, "{all}");
     for part in [
-        "worker.batch_size (command line): is a text; write a whole number",
+        "worker.batch_size (command line): is a string; write a whole number",
         "worker.concurrency (command line): 0 is out of range; write 1 to 10000",
         "worker.schedule (command line): \"* * * * *\" is not a schedule",
-        "worker.leese (command line): there is no such key; did you mean worker.lease?",
+        "worker.leese (command line): is not a known key; did you mean worker.lease?",
         "retry.multiplier (command line): 0.5 is out of range; write 1 to 10",
-        "submission.strategy (command line): \"hope\" is not a choice; write one of \"outbox\"",
+        "submission.strategy (command line): \"hope\" is not an option; write one of \"outbox\"",
         "sweeper.schedule (command line): \"0 0 0 30 2 *\" is not a schedule",
     ] {
         assert!(all.contains(part), "{part} not in\n{all}");
@@ -172,14 +172,14 @@ fn all_faults_are_reported_at_once() {
 #[test]
 fn an_unknown_key_is_refused_from_every_layer() {
     let err = Settings::load(&from_env(&[("FEEBOX__SERVER__LEASE", "1s")])).expect_err("a fault");
-    let wanted = "server.lease (variable FEEBOX__SERVER__LEASE): there is no such key; did you mean worker.lease?";
+    let wanted = "server.lease (variable FEEBOX__SERVER__LEASE): is not a known key; did you mean worker.lease?";
     assert_eq!(err.to_string(), wanted);
     let stranger = faults(&[("weather.forecast_provider", "rain")]);
-    assert!(stranger.contains("config/default.toml names every key"), "{stranger}");
+    assert!(stranger.contains("config/default.toml lists all keys"), "{stranger}");
 }
 
 #[test]
-fn dangerous_pairs_are_refused() {
+fn dangerous_combinations_are_refused() {
     let lease = faults(&[("worker.lease", "10s")]);
     assert!(lease.contains("10s is not longer than fee_server.timeout, 10s (default)"), "{lease}");
     assert!(faults(&[("fee_server.timeout", "30s")]).starts_with("worker.lease (default)"));
@@ -199,7 +199,7 @@ fn dangerous_pairs_are_refused() {
 }
 
 #[test]
-fn brokers_are_refused_where_nobody_could_deliver_to_them_in_time() {
+fn brokers_are_refused_without_a_client_or_with_a_short_lease() {
     if cfg!(feature = "kafka") {
         let short = [("kafka.brokers", "b:9092"), ("worker.lease", "9s"), ("fee_server.timeout", "2s")];
         assert!(
@@ -212,12 +212,12 @@ fn brokers_are_refused_where_nobody_could_deliver_to_them_in_time() {
 }
 
 #[test]
-fn a_default_gives_way_to_what_is_set() {
+fn a_default_is_adapted_to_a_set_value() {
     let settings = load(&[("fee_server.timeout", "1s"), ("retry.max_interval", "100ms")]).expect("settings");
     assert_eq!(settings.fee_server.connect_timeout, Duration::from_secs(1));
     assert_eq!(settings.retry.initial_interval, Duration::from_millis(100));
     let shown = settings.redacted().to_string();
-    let line = "initial_interval = \"100ms\" # default, made to fit retry.max_interval";
+    let line = "initial_interval = \"100ms\" # default, adapted to retry.max_interval";
     assert!(shown.contains(line), "{shown}");
 
     let settings = load(&[("retry.initial_interval", "20m")]).expect("settings");

@@ -1,4 +1,4 @@
-//! Readers of fields, one for each type that a setting can have.
+//! Readers of fields, one for each type of setting.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::fields::{Fields, Unfit};
+use super::fields::{Fields, Invalid};
 use crate::cron;
 
 impl Fields {
@@ -16,12 +16,12 @@ impl Fields {
         self.read(key, |value| as_text(value).map(str::to_owned))
     }
 
-    /// A text; `None` if it is empty.
+    /// A string; `None` if it is empty.
     pub(super) fn optional_text(&mut self, key: &str) -> Option<String> {
         Some(self.text(key)).filter(|text| !text.is_empty())
     }
 
-    /// A path, seen from the working directory; `None` if it is empty.
+    /// A path, resolved against the working directory; `None` if it is empty.
     pub(super) fn optional_path(&mut self, key: &str) -> Option<PathBuf> {
         self.optional_text(key).map(|path| self.path(&path))
     }
@@ -44,7 +44,7 @@ impl Fields {
         self.read(key, |value| {
             let ratio = match value {
                 Value::Float(ratio) => *ratio,
-                // Whoever writes 2 for 2.0 is understood; a ratio that i32 can't hold is out of any range.
+                // An integer is accepted as a ratio; one that exceeds i32 is out of every range.
                 Value::Integer(ratio) => i32::try_from(*ratio).map_or(f64::INFINITY, f64::from),
                 _ => return Err(wrong_type(value, "a number")),
             };
@@ -52,7 +52,7 @@ impl Fields {
         })
     }
 
-    /// A duration within `range`, which is written as in `config/default.toml`.
+    /// A duration within `range`.
     pub(super) fn duration(&mut self, key: &str, range: [&str; 2]) -> Duration {
         self.read(key, |value| {
             let text = value.as_str().ok_or_else(|| wrong_type(value, "a duration such as \"60s\""))?;
@@ -66,21 +66,21 @@ impl Fields {
         })
     }
 
-    /// A cron expression of six fields which does fire some day, as the scheduler will parse it.
+    /// A cron expression of six fields that fires at some time, parsed as the scheduler does.
     pub(super) fn schedule(&mut self, key: &str) -> String {
         self.read(key, |value| {
             let text = as_text(value)?;
-            let mend = || "write six fields: second, minute, hour, day, month, weekday".to_owned();
+            let advice = || "write six fields: second, minute, hour, day, month, weekday".to_owned();
             cron::parse(text)
                 .map(|_| text.to_owned())
-                .map_err(|err| (format!("{value} is not a schedule: {err}"), mend()))
+                .map_err(|err| (format!("{value} is not a schedule: {err}"), advice()))
         })
     }
 
     pub(super) fn address(&mut self, key: &str) -> SocketAddr {
         self.read(key, |value| {
-            let mend = || "write IP address and port, such as 127.0.0.1:8080 or [::1]:8080".to_owned();
-            as_text(value)?.parse().map_err(|_| (format!("{value} is not an address to listen on"), mend()))
+            let advice = || "write an IP address and port, such as 127.0.0.1:8080 or [::1]:8080".to_owned();
+            as_text(value)?.parse().map_err(|_| (format!("{value} is not an address to listen on"), advice()))
         })
     }
 
@@ -91,20 +91,20 @@ impl Fields {
             let found = choices.iter().find(|(word, _)| *word == text);
             found.map(|(_, choice)| *choice).ok_or_else(|| {
                 let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
-                (format!("{value} is not a choice"), format!("write one of {}", words.join(", ")))
+                (format!("{value} is not an option"), format!("write one of {}", words.join(", ")))
             })
         })
     }
 }
 
-pub(super) fn as_text(value: &Value) -> Result<&str, Unfit> {
-    value.as_str().ok_or_else(|| wrong_type(value, "a text"))
+pub(super) fn as_text(value: &Value) -> Result<&str, Invalid> {
+    value.as_str().ok_or_else(|| wrong_type(value, "a string"))
 }
 
-/// Says which type was found and not which value, as that might be a secret.
-pub(super) fn wrong_type(found: &Value, wanted: &str) -> Unfit {
+/// Reports the type that was found, and not the value, which may be a secret.
+pub(super) fn wrong_type(found: &Value, wanted: &str) -> Invalid {
     let found = match found {
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
         Value::Integer(_) => "a whole number",
         Value::Float(_) => "a number with a fraction",
         Value::Boolean(_) => "true or false",
@@ -115,15 +115,15 @@ pub(super) fn wrong_type(found: &Value, wanted: &str) -> Unfit {
     (format!("is {found}"), format!("write {wanted}"))
 }
 
-fn out_of_range<T: Display>(found: impl Display, from: T, to: T) -> Unfit {
+fn out_of_range<T: Display>(found: impl Display, from: T, to: T) -> Invalid {
     (format!("{found} is out of range"), format!("write {from} to {to}"))
 }
 
-fn parse_duration(text: &str) -> Result<Duration, Unfit> {
+fn parse_duration(text: &str) -> Result<Duration, Invalid> {
     humantime::parse_duration(text).map_err(|err| {
         (
             format!("{text:?} is not a duration: {err}"),
-            "write number and unit, such as \"500ms\", \"60s\" or \"1h 30m\"".to_owned(),
+            "write a number and a unit, such as \"500ms\", \"60s\" or \"1h 30m\"".to_owned(),
         )
     })
 }

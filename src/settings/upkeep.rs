@@ -1,4 +1,4 @@
-//! `sweeper.*`, `retention.*` and `audit.*`: what runs now and then beside the deliveries.
+//! `sweeper.*`, `retention.*` and `audit.*`: periodic jobs.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use super::fields::Fields;
 /// What happens to quotes that stay pending.
 #[derive(Clone, Debug)]
 pub struct Sweeper {
-    /// When to look for them: cron, six fields, UTC.
+    /// When to run: cron, six fields, UTC.
     pub schedule: String,
-    /// Age from which a pending quote is stale.
+    /// The age from which a pending quote is stale.
     pub stale_after: Duration,
-    /// What to do about it.
+    /// What to do with stale quotes.
     pub action: SweepAction,
 }
 
-/// What to do about a stale quote.
+/// What to do with a stale quote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SweepAction {
     /// Log and count it.
@@ -24,21 +24,21 @@ pub enum SweepAction {
     Cancel,
 }
 
-/// How long what is over is kept. Dead events are kept for ever.
+/// How long settled events and idempotency keys are kept. Dead events are never deleted.
 #[derive(Clone, Debug)]
 pub struct Retention {
-    /// When to prune: cron, six fields, UTC.
+    /// When to run: cron, six fields, UTC.
     pub schedule: String,
-    /// How long a delivered or cancelled event is kept, counted from then.
+    /// How long an event is kept after it was delivered or cancelled.
     pub delivered_for: Duration,
-    /// How long a client's idempotency key is remembered.
+    /// How long a client's idempotency key is kept.
     pub idempotency_keys_for: Duration,
 }
 
 /// When the promises are checked.
 #[derive(Clone, Debug)]
 pub struct Audit {
-    /// Cron, six fields, UTC.
+    /// When to run: cron, six fields, UTC.
     pub schedule: String,
 }
 

@@ -9,19 +9,19 @@ use super::fields::Fields;
 /// How events are claimed and delivered.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    /// When to look for due events: cron, six fields, UTC.
+    /// When to poll for due events: cron, six fields, UTC.
     pub schedule: String,
     /// Whether a commit also wakes a worker at once.
     pub wakeup: bool,
-    /// Most events that one claim takes: 1 to 10000.
+    /// Most events per claim: 1 to 10000.
     pub batch_size: usize,
-    /// Most deliveries under way at once: 1 to 10000.
+    /// Most concurrent deliveries: 1 to 10000.
     pub concurrency: usize,
-    /// For how long a claimed event belongs to its worker. Longer than [`FeeServer::timeout`].
+    /// How long a worker holds an event that it claimed. Longer than [`FeeServer::timeout`].
     pub lease: Duration,
-    /// How long running deliveries may go on after the order to stop.
+    /// How long running deliveries may take after the signal to stop.
     pub shutdown_grace: Duration,
-    /// Where `feebox worker` serves its health and metrics.
+    /// Address of the health checks and metrics of `feebox worker`.
     pub bind: SocketAddr,
 }
 
@@ -39,10 +39,10 @@ impl Worker {
     }
 }
 
-/// A lease that can run out during a single call lets a second worker make the same call.
+/// If a lease can expire during one call, a second worker may make the same call.
 pub(super) fn refuse_short_lease(worker: &Worker, fee_server: &FeeServer, fields: &mut Fields) {
     let keys = ["worker.lease", "fee_server.timeout"];
-    if !fields.are_fit(&keys) || worker.lease > fee_server.timeout {
+    if !fields.are_valid(&keys) || worker.lease > fee_server.timeout {
         return;
     }
     let lease = humantime::format_duration(worker.lease);
@@ -50,6 +50,6 @@ pub(super) fn refuse_short_lease(worker: &Worker, fee_server: &FeeServer, fields
     fields.refuse(
         "worker.lease",
         format!("{lease} is not longer than fee_server.timeout, {timeout} ({})", fields.origin("fee_server.timeout")),
-        "lengthen the lease (three times the time-out is good) or shorten the time-out",
+        "lengthen the lease (three times the timeout is a good value), or shorten the timeout",
     );
 }

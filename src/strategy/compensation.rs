@@ -1,8 +1,6 @@
 //! Cancelling a quote that its destination did not accept.
 
-use std::sync::Arc;
-
-use tokio::{sync::Notify, time::sleep};
+use tokio::time::sleep;
 
 use super::sender::Sending;
 use crate::{
@@ -10,6 +8,7 @@ use crate::{
     outbox::RetryPolicy,
     quotes::{self, CancelError, Cancellation, QuoteDestination, Relay, Status},
     telemetry::metrics,
+    worker::Signal,
 };
 
 /// How often a compensation is tried before it is left to the sweeper.
@@ -21,8 +20,8 @@ const ATTEMPTS_MAX: i32 = 10;
 pub struct Compensation {
     db: Database,
     retry: RetryPolicy,
-    /// Notified after a quote was settled.
-    settled: Arc<Notify>,
+    /// Sent after a quote was settled.
+    settled: Signal,
     relay: Relay,
     /// What was called.
     destination: QuoteDestination,
@@ -32,13 +31,7 @@ impl Compensation {
     /// Compensates in `db` for calls to `destination` that failed. It tries again as `retry` says when that fails; `relay`
     /// stores the news.
     #[must_use]
-    pub fn new(
-        db: Database,
-        destination: QuoteDestination,
-        retry: RetryPolicy,
-        settled: Arc<Notify>,
-        relay: Relay,
-    ) -> Self {
+    pub fn new(db: Database, destination: QuoteDestination, retry: RetryPolicy, settled: Signal, relay: Relay) -> Self {
         Self { db, retry, settled, relay, destination }
     }
 
@@ -49,7 +42,7 @@ impl Compensation {
             match self.once(sending, &reason, may_have_reached).await {
                 Ok(true) => {
                     metrics::compensation("cancelled");
-                    self.settled.notify_waiters();
+                    self.settled.send();
                     return tracing::warn!(%quote, reason, may_have_reached, "compensated: the quote is cancelled");
                 }
                 Ok(false) => {

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-
 use super::{AfterCommit, BeforeCommitAsync, Compensation, InTransaction, Sender, Target};
 use crate::{
     database::Database,
@@ -12,6 +10,7 @@ use crate::{
     quotes::Relay,
     settings::{Settings, Strategy},
     submission::{Handover, OutboxRecorder},
+    worker::Signal,
 };
 
 /// The longest time for a record while a transaction waits for it: it fails before the submission times out.
@@ -39,11 +38,11 @@ pub enum StrategyError {
     Kafka(#[from] crate::destination::KafkaClientError),
 }
 
-/// The design of `submission.strategy`; it notifies `settled` after each quote that it settles.
+/// The design of `submission.strategy`; it sends `settled` after each quote that it settles.
 ///
 /// # Errors
 /// The client of its destination cannot be built.
-pub fn configured(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> Result<Configured, StrategyError> {
+pub fn configured(settings: &Settings, db: &Database, settled: &Signal) -> Result<Configured, StrategyError> {
     let outbox = || Arc::new(OutboxRecorder::configured(settings));
     if settings.submission.strategy == Strategy::Outbox {
         return Ok(Configured { handover: outbox(), sender: None });
@@ -51,7 +50,7 @@ pub fn configured(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> 
     let retry = RetryPolicy::new(settings.retry.clone());
     let (target, calls_max) = (target(settings)?, settings.worker.concurrency);
     let relay = Relay::new(settings);
-    let sender = Sender::new(db.clone(), target, retry.clone(), calls_max, Arc::clone(settled))
+    let sender = Sender::new(db.clone(), target, retry.clone(), calls_max, settled.clone())
         .relaying(relay)
         .capping_retry_after(settings.fee_server.retry_after_max);
     let handover: Arc<dyn Handover> = match settings.submission.strategy {
@@ -60,7 +59,7 @@ pub fn configured(settings: &Settings, db: &Database, settled: &Arc<Notify>) -> 
         Strategy::BeforeCommitAsync => Arc::new(BeforeCommitAsync::new(sender.clone())),
         Strategy::AfterCommit => {
             let destination = sender.destination();
-            let compensation = || Compensation::new(db.clone(), destination, retry, Arc::clone(settled), relay);
+            let compensation = || Compensation::new(db.clone(), destination, retry, settled.clone(), relay);
             Arc::new(AfterCommit::new(sender.clone(), settings.submission.compensate.then(compensation)))
         }
     };

@@ -8,10 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr};
 use serde_json::Value;
-use tokio::{
-    sync::{Notify, Semaphore},
-    time::sleep,
-};
+use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -23,6 +20,7 @@ use crate::{
     quotes::{self, Accepted, CallConfirmation, Change, News, QUOTE_SUBMITTED, Quote, QuoteDestination, Relay},
     submission::Submitted,
     telemetry::metrics,
+    worker::Signal,
 };
 
 /// How often a call is tried, and storing its answer, before it fails: what a client library does by itself.
@@ -36,8 +34,8 @@ pub struct Sender {
     db: Database,
     target: Target,
     retry: RetryPolicy,
-    /// Notified after a quote was settled.
-    settled: Arc<Notify>,
+    /// Sent after a quote was settled.
+    settled: Signal,
     calls: Arc<Semaphore>,
     in_flight: TaskTracker,
     relay: Relay,
@@ -72,7 +70,7 @@ pub(super) enum Sent {
 impl Sender {
     /// A sender with at most `calls_max` calls open at a time; what is sent beyond that waits in memory.
     #[must_use]
-    pub fn new(db: Database, target: Target, retry: RetryPolicy, calls_max: usize, settled: Arc<Notify>) -> Self {
+    pub fn new(db: Database, target: Target, retry: RetryPolicy, calls_max: usize, settled: Signal) -> Self {
         let (calls, in_flight) = (Arc::new(Semaphore::new(calls_max)), TaskTracker::new());
         let (relay, held_until) = (Relay::default(), Arc::default());
         let retry_after_max = Duration::from_hours(1);
@@ -248,7 +246,7 @@ impl Sender {
         if stored == CallConfirmation::Confirmed && acceptance.fee().is_some() {
             metrics::fee_lag_seconds((now - sending.submitted_at).as_seconds_f64());
         }
-        self.settled.notify_waiters();
+        self.settled.send();
         Ok(stored)
     }
 }

@@ -1,7 +1,7 @@
-//! Where log lines go: to standard error, by a thread of its own.
+//! Writes log lines to standard error, on a separate thread.
 //!
-//! Whoever logs neither waits nor fails: with a full disk, a closed pipe or a reader that has stopped reading behind standard
-//! error, lines are lost and counted, and everything else goes on.
+//! Logging neither blocks nor fails. If standard error is a full disk, a closed pipe or a pipe that nobody reads, lines are
+//! lost and counted, and everything else goes on.
 
 use std::{
     io::{self, Write},
@@ -16,18 +16,18 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that wait to be written. More come only when nobody reads.
-const WAITING_MAX: usize = 10_000;
-/// How long the end of a process waits for its last lines to be written.
-const LAST_LINES: Duration = Duration::from_secs(1);
+/// Most lines that wait to be written.
+const QUEUED_MAX: usize = 10_000;
+/// How long the process waits at its end for the last lines to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many log lines of this process were lost.
+/// The number of log lines that this process lost.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 enum Entry {
     Line(Vec<u8>),
-    /// All before it has been written.
-    Flushed(SyncSender<()>),
+    /// Asks for a signal when all earlier lines are written.
+    Flush(SyncSender<()>),
 }
 
 /// A writer that neither blocks nor fails.
@@ -37,27 +37,27 @@ pub(super) struct LogWriter {
 }
 
 impl LogWriter {
-    /// Writes to `sink`, each line whole.
+    /// A writer to `sink`.
     ///
     /// # Errors
-    /// If no thread can be started.
+    /// If the thread cannot be started.
     pub fn new(sink: impl Write + Send + 'static) -> io::Result<Self> {
-        let (sender, receiver) = sync_channel(WAITING_MAX);
+        let (sender, receiver) = sync_channel(QUEUED_MAX);
         thread::Builder::new().name("log".to_owned()).spawn(move || write_all(sink, &receiver))?;
         Ok(Self { lines: Arc::new(sender) })
     }
 
-    /// Waits until all lines before are written, for a second at most.
+    /// Waits until all earlier lines are written, up to a second.
     pub fn flush(&self) {
         let (done, written) = sync_channel(1);
-        // With a full queue nobody reads, and nothing is to be waited for.
-        if self.lines.try_send(Entry::Flushed(done)).is_ok() {
-            let _ = written.recv_timeout(LAST_LINES);
+        // A full queue means that nobody reads, and waiting is useless.
+        if self.lines.try_send(Entry::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(FLUSH_TIMEOUT);
         }
     }
 }
 
-/// How many log lines of this process were lost.
+/// The number of log lines that this process lost.
 pub(super) fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
@@ -70,7 +70,7 @@ fn write_all(mut sink: impl Write, entries: &Receiver<Entry>) {
                     LOST.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Entry::Flushed(done) => {
+            Entry::Flush(done) => {
                 let _ = sink.flush();
                 let _ = done.try_send(());
             }
@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what is written, after it was let go on.
+    /// Keeps what is written, and blocks at one line until the test lets it go on.
     struct Slow(Arc<Barrier>, Arc<Mutex<Vec<u8>>>);
 
     impl Write for Slow {
@@ -137,12 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_blocks_or_fails_costs_lines_and_nobody_waits() {
+    fn a_sink_that_blocks_or_fails_loses_lines_and_blocks_nobody() {
         let (barrier, written) = (Arc::new(Barrier::new(2)), Arc::<Mutex<Vec<u8>>>::default());
         let mut writer = LogWriter::new(Slow(Arc::clone(&barrier), Arc::clone(&written))).expect("a thread");
         writer.write_all(b"wait\n").expect("no error");
         let before = lost();
-        for _ in 0..WAITING_MAX + 100 {
+        for _ in 0..QUEUED_MAX + 100 {
             writer.write_all(b"line\n").expect("no error");
         }
         assert!(lost() - before >= 99, "{} lost", lost() - before);

@@ -1,7 +1,7 @@
-//! The metrics of Feebox, one function each; their names are part of the contract with operators.
+//! The metrics of Feebox, one function each. Their names are part of the contract with operators.
 //!
-//! Until [`install_metrics`](super::install_metrics) is called nothing is recorded. Metrics without labels are looked
-//! up once and kept, because every submission passes by; the others cost one look-up in a sharded map.
+//! Nothing is recorded before [`install_metrics`](super::install_metrics) is called. Metrics without labels are looked up
+//! once, because every submission uses them; the others cost a look-up in a sharded map.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use metrics::{
     gauge, histogram,
 };
 
-/// Upper bounds of the histograms' buckets: fine around a commit (milliseconds), and up to the hour for fees that
-/// came late because the fee server was down.
+/// Upper bounds of the histograms' buckets: from milliseconds, for commits, to an hour, for fees that were late because the
+/// fee server was down.
 pub(super) const BUCKETS_SECONDS: [f64; 20] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
     1800.0, 3600.0,
@@ -36,8 +36,8 @@ struct Unlabelled {
     accept_errors: Counter,
 }
 
-/// Describes every metric and starts those without labels, and the fee server's, at zero: so a rate can be taken
-/// from the first event on, and an alert on a metric that is not there is an alert on Feebox being down.
+/// Describes every metric and starts those without labels and those of the fee server at zero. Rates are then right from
+/// the first event on, and a missing metric means that Feebox is down.
 pub(super) fn register() {
     describe();
     UNLABELLED.get_or_init(|| Unlabelled {
@@ -57,7 +57,7 @@ pub(super) fn register() {
     }
 }
 
-/// Starts the metrics of `destination` at zero. The fee server's are started anyway.
+/// Starts the metrics of `destination` at zero. The fee server's are always started.
 pub fn register_destination(destination: &'static str) {
     for outcome in OUTCOMES {
         deliveries(destination.into(), outcome.into()).increment(0);
@@ -65,7 +65,7 @@ pub fn register_destination(destination: &'static str) {
     for status in STATUSES {
         outbox_events(destination, status, 0);
     }
-    // Looking it up is what registers it; a recorded zero would be a lie.
+    // The look-up registers it; a recorded zero would count as a delivery.
     let _ = delivery_histogram(destination.into());
     outbox_oldest_due_seconds(destination, 0.0);
     circuit_open(destination, false);
@@ -74,64 +74,60 @@ pub fn register_destination(destination: &'static str) {
 fn describe() {
     describe_counter!("feebox_quotes_submitted_total", Unit::Count, "Quotes stored");
     describe_histogram!("feebox_submission_seconds", Unit::Seconds, "Time from a submission's arrival to its commit");
-    describe_counter!("feebox_deliveries_total", Unit::Count, "Attempts to deliver, by what they came to");
-    describe_histogram!("feebox_delivery_seconds", Unit::Seconds, "Time that an attempt to deliver took");
-    describe_gauge!("feebox_outbox_events", Unit::Count, "Events in the outbox");
+    describe_counter!("feebox_deliveries_total", Unit::Count, "Delivery attempts, by outcome");
+    describe_histogram!("feebox_delivery_seconds", Unit::Seconds, "Duration of delivery attempts");
+    describe_gauge!("feebox_outbox_events", Unit::Count, "Events in the outbox, by status");
     describe_gauge!("feebox_outbox_oldest_due_seconds", Unit::Seconds, "How long the oldest due event has been due");
     describe_histogram!("feebox_fee_lag_seconds", Unit::Seconds, "Time from a quote's submission to its fee record");
-    describe_gauge!("feebox_circuit_open", Unit::Count, "1 while the destination's circuit is open");
-    describe_gauge!("feebox_worker_limit", Unit::Count, "Deliveries that this process may have in the air");
-    describe_gauge!("feebox_in_flight", Unit::Count, "Deliveries that this process has in the air");
-    describe_counter!("feebox_lease_lost_total", Unit::Count, "Late answers of workers whose lease had run out");
-    describe_counter!(
-        "feebox_compensations_total",
-        Unit::Count,
-        "Quotes cancelled because their destination did not take them"
-    );
+    describe_gauge!("feebox_circuit_open", Unit::Count, "1 while the destination's circuit breaker is open");
+    describe_gauge!("feebox_worker_limit", Unit::Count, "Limit of concurrent deliveries of this process");
+    describe_gauge!("feebox_in_flight", Unit::Count, "Concurrent deliveries of this process");
+    describe_counter!("feebox_lease_lost_total", Unit::Count, "Results discarded because their lease had expired");
+    describe_counter!("feebox_compensations_total", Unit::Count, "Cancellations after a refused call, by result");
     describe_gauge!("feebox_stale_quotes", Unit::Count, "Quotes pending for longer than sweeper.stale_after");
-    describe_counter!("feebox_database_statements_total", Unit::Count, "SQL statements, without BEGIN and COMMIT");
-    describe_gauge!("feebox_promise_violations", Unit::Count, "Broken promises that the last audit found");
-    describe_counter!("feebox_log_lines_lost_total", Unit::Count, "Log lines that standard error did not take");
-    describe_counter!("feebox_accept_errors_total", Unit::Count, "Connections that could not be accepted");
-    describe_counter!("feebox_task_panics_total", Unit::Count, "Panics of a task, which was then started again");
+    describe_counter!("feebox_database_statements_total", Unit::Count, "SQL statements sent, without BEGIN and COMMIT");
+    describe_gauge!("feebox_promise_violations", Unit::Count, "Broken promises found by the last audit");
+    describe_counter!("feebox_log_lines_lost_total", Unit::Count, "Log lines not written to standard error");
+    describe_counter!("feebox_accept_errors_total", Unit::Count, "Failures to accept a connection");
+    describe_counter!("feebox_task_panics_total", Unit::Count, "Panics of background tasks, which are restarted");
 }
 
-/// Counts `quotes` as stored; call it after the commit.
+/// Counts stored quotes; call it after the commit.
 pub fn quotes_submitted(quotes: u64) {
     if let Some(unlabelled) = UNLABELLED.get() {
         unlabelled.quotes_submitted.increment(quotes);
     }
 }
 
-/// Records how long one submission took, from its arrival to its commit.
+/// Records the time of one submission from its arrival to its commit.
 pub fn submission_seconds(took: Duration) {
     if let Some(unlabelled) = UNLABELLED.get() {
         unlabelled.submission_seconds.record(took);
     }
 }
 
-/// Counts one attempt; `outcome` is one of those of [`Outcome::name`](crate::outbox::Outcome::name).
+/// Counts one attempt; `outcome` is an [`Outcome::name`](crate::outbox::Outcome::name).
 pub fn delivery(destination: impl Into<SharedString>, outcome: impl Into<SharedString>) {
     deliveries(destination.into(), outcome.into()).increment(1);
 }
 
-/// Records how long one attempt took, whatever it came to; not of one that was handed back or left no result.
+/// Records the duration of one attempt, whatever its outcome, unless it was handed back or left no result.
 pub fn delivery_seconds(destination: impl Into<SharedString>, took: Duration) {
     delivery_histogram(destination.into()).record(took);
 }
 
-/// Sets how many events of `status` the outbox holds for `destination`.
+/// Sets the number of events with `status` for `destination`.
 pub fn outbox_events(destination: impl Into<SharedString>, status: impl Into<SharedString>, events: u64) {
     let events = as_f64(events);
     gauge!("feebox_outbox_events", "destination" => destination.into(), "status" => status.into()).set(events);
 }
 
-/// Sets for how long the oldest due event has been due; 0 if none is.
+/// Sets how long the oldest due event has been due; 0 if none is due.
 pub fn outbox_oldest_due_seconds(destination: impl Into<SharedString>, age_seconds: f64) {
     gauge!("feebox_outbox_oldest_due_seconds", "destination" => destination.into()).set(age_seconds);
 }
 
-/// Records the time from one quote's submission to its fee record.
+/// Records the time from the submission of a quote to its fee record.
 pub fn fee_lag_seconds(lag_seconds: f64) {
     if let Some(unlabelled) = UNLABELLED.get() {
         unlabelled.fee_lag_seconds.record(lag_seconds);
@@ -144,29 +140,29 @@ pub fn circuit_open(destination: impl Into<SharedString>, is_open: bool) {
     gauge!("feebox_circuit_open", "destination" => destination.into()).set(open);
 }
 
-/// Sets how many deliveries to `destination` this process may have in the air.
+/// Sets the limit of this process' concurrent deliveries to `destination`.
 pub fn limit(destination: impl Into<SharedString>, deliveries: usize) {
     gauge!("feebox_worker_limit", "destination" => destination.into()).set(as_f64(deliveries as u64));
 }
 
-/// Sets how many deliveries to `destination` this process has in the air.
+/// Sets the number of this process' concurrent deliveries to `destination`.
 pub fn in_flight(destination: impl Into<SharedString>, deliveries: usize) {
     gauge!("feebox_in_flight", "destination" => destination.into()).set(as_f64(deliveries as u64));
 }
 
-/// Counts late answers that changed nothing because the lease had run out.
+/// Counts results that were discarded because the lease had expired.
 pub fn lease_lost(answers: u64) {
     if let Some(unlabelled) = UNLABELLED.get() {
         unlabelled.lease_lost.increment(answers);
     }
 }
 
-/// Counts one compensation; `result` is `cancelled`, `not_pending` or, for each try that failed, `failed`.
+/// Counts one compensation; `result` is `cancelled`, `not_pending` or, for each failed attempt, `failed`.
 pub fn compensation(result: &'static str) {
     compensations(result).increment(1);
 }
 
-/// Sets how many quotes are pending for too long.
+/// Sets the number of stale quotes.
 pub fn stale_quotes(quotes: u64) {
     if let Some(unlabelled) = UNLABELLED.get() {
         unlabelled.stale_quotes.set(as_f64(quotes));
@@ -180,21 +176,21 @@ pub fn database_statement() {
     }
 }
 
-/// Sets how many broken promises the last audit found.
+/// Sets the number of broken promises that the last audit found.
 pub fn promise_violations(violations: u64) {
     if let Some(unlabelled) = UNLABELLED.get() {
         unlabelled.promise_violations.set(as_f64(violations));
     }
 }
 
-/// Sets how many log lines of this process were lost in all.
+/// Sets the number of log lines that this process lost.
 pub(super) fn log_lines_lost(lines: u64) {
     if let Some(unlabelled) = UNLABELLED.get() {
         unlabelled.log_lines_lost.absolute(lines);
     }
 }
 
-/// Counts a connection that could not be accepted.
+/// Counts a failure to accept a connection.
 pub fn accept_error() {
     if let Some(unlabelled) = UNLABELLED.get() {
         unlabelled.accept_errors.increment(1);
@@ -246,7 +242,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_metric_shows_before_its_first_event() {
+    fn every_metric_is_shown_before_its_first_event() {
         let page = super::super::install_metrics().render();
         for name in NAMES {
             assert!(page.contains(&format!("# TYPE {name} ")), "{name} not in\n{page}");
@@ -257,10 +253,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_recorded_is_rendered() {
+    fn recorded_values_are_rendered() {
         let handle = super::super::install_metrics();
         super::super::install_metrics();
-        // A destination of this test's own, as all tests of the process share the metrics.
+        // Only this test uses this destination: all tests of the process share the metrics.
         delivery("test", "delivered");
         delivery("test".to_owned(), "delivered");
         delivery_seconds("test", Duration::from_millis(20));

@@ -1,4 +1,4 @@
-//! Logs, traces and metrics: what an operator sees of Feebox from outside.
+//! Logs, traces and metrics.
 
 mod log_writer;
 pub mod metrics;
@@ -20,24 +20,24 @@ use crate::settings::{Log, LogFormat};
 
 use log_writer::LogWriter;
 
-/// How often recorded durations are folded into their histograms.
-const FOLD_INTERVAL: Duration = Duration::from_secs(5);
+/// How often recorded durations are moved to their histograms.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 static WRITER: OnceLock<LogWriter> = OnceLock::new();
 
-/// Why a process does not log.
+/// Why logging could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// No thread can be started for it.
-    #[error("cannot start to log")]
+    /// The writer's thread cannot be started.
+    #[error("failed to start the log writer")]
     Thread(#[from] io::Error),
-    /// This process logs already.
-    #[error("cannot log twice")]
-    Twice(#[from] TryInitError),
+    /// Logging was started before.
+    #[error("logging is already started")]
+    AlreadyStarted(#[from] TryInitError),
 }
 
-/// Starts logging to standard error, as standard output belongs to what a command prints. Panics are logged, too: their
-/// usual message is written to standard error by who panics, who would wait there for a reader that has stopped reading.
+/// Starts logging to standard error; standard output is for what a command prints. Panics are logged too: the default hook
+/// writes to standard error itself, and would block where nobody reads it.
 ///
 /// # Errors
 ///
@@ -50,7 +50,7 @@ pub fn init(log: &Log) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Has the last log lines written, at the end of the process.
+/// Writes the last log lines, at the end of the process.
 pub fn flush() {
     if let Some(writer) = WRITER.get() {
         writer.flush();
@@ -65,7 +65,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 
 fn subscriber(log: &Log, on_terminal: bool, writer: LogWriter) -> Box<dyn Subscriber + Send + Sync> {
     let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&log.filter)).with_writer(writer);
-    // It would print its own errors to standard error, and panic if it cannot.
+    // It would print its own errors to standard error, and panic if that fails.
     let lines = lines.log_internal_errors(false);
     let as_text = match log.format {
         LogFormat::Auto => on_terminal,
@@ -75,20 +75,20 @@ fn subscriber(log: &Log, on_terminal: bool, writer: LogWriter) -> Box<dyn Subscr
     if !as_text {
         Box::new(lines.json().flatten_event(true).with_current_span(false).finish())
     } else if on_terminal {
-        // In colour, unless NO_COLOR is set.
+        // Coloured, unless NO_COLOR is set.
         Box::new(lines.finish())
     } else {
         Box::new(lines.with_ansi(false).finish())
     }
 }
 
-/// Makes this process collect metrics and returns what renders them for `/metrics`.
+/// Starts collecting metrics, and returns the handle that renders them.
 ///
-/// A process has one set of metrics, so a further call returns the same.
+/// A process has one set of metrics, so further calls return the same handle.
 ///
 /// # Panics
 ///
-/// If something else has installed a metrics recorder before.
+/// If another metrics recorder is installed.
 pub fn install_metrics() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE
@@ -96,29 +96,29 @@ pub fn install_metrics() -> PrometheusHandle {
             let handle = PrometheusBuilder::new()
                 .set_buckets(&metrics::BUCKETS_SECONDS)
                 .and_then(PrometheusBuilder::install_recorder)
-                .expect("nothing else records this process' metrics");
+                .expect("no other metrics recorder is installed");
             metrics::register();
-            fold_for_ever(handle.clone());
+            run_upkeep(handle.clone());
             handle
         })
         .clone()
 }
 
-/// What `/metrics` shows now.
+/// Renders the metrics for `/metrics`.
 #[must_use]
 pub fn render(metrics: &PrometheusHandle) -> String {
     metrics::log_lines_lost(log_writer::lost());
     metrics.render()
 }
 
-/// The recorder keeps each single duration until it is folded, so without a scrape they would fill the memory. A
-/// thread of its own, as the metrics outlive any one runtime.
-fn fold_for_ever(handle: PrometheusHandle) {
+/// The recorder keeps every duration until its upkeep runs: without scrapes they would fill the memory. It runs on its own
+/// thread, because the metrics outlive any runtime.
+fn run_upkeep(handle: PrometheusHandle) {
     std::thread::Builder::new()
         .name("metrics".to_owned())
         .spawn(move || {
             loop {
-                std::thread::sleep(FOLD_INTERVAL);
+                std::thread::sleep(UPKEEP_INTERVAL);
                 handle.run_upkeep();
             }
         })

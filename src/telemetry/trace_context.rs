@@ -1,18 +1,18 @@
-//! The W3C `traceparent` header, by which a trace goes on through the outbox: a submission stores its caller's (or a
-//! new one) with the event, and the worker continues it when it calls the destination.
+//! The W3C `traceparent` header, which continues a trace through the outbox: a submission stores the caller's header, or a
+//! new one, with the event, and the worker continues it when it calls the destination.
 //!
 //! Source: <https://www.w3.org/TR/trace-context/>, section 3.2.
 
 /// Length of `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`.
 const LENGTH: usize = 55;
 
-/// The flags that have a meaning: sampled, and random trace id (level 2). The others must be sent as zero.
+/// The defined flags: sampled, and random trace id (level 2). The others must be sent as zero.
 const KNOWN_FLAGS: u8 = 0b11;
 
-/// Flags of a trace that starts here: sampled, so that whoever collects traces behind us keeps this one.
+/// Flags of a new trace: sampled, so that trace collectors downstream keep it.
 const ROOT_FLAGS: u8 = 0b01;
 
-/// A place in a trace: which trace, and which span in it is the parent of what comes next.
+/// A position in a trace: the trace's id, and the parent of the next span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     /// A valid header of version 00.
@@ -20,9 +20,9 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// Takes over a caller's header; `None` if it is not valid, and then a new trace is to be started.
+    /// Parses a caller's header; `None` if it is invalid, which calls for a new trace.
     ///
-    /// Of a version above 00 the part that 00 defines is read, as the standard asks. Unknown flags are dropped.
+    /// Of versions above 00, the part that 00 defines is read, as the standard requires. Unknown flags are dropped.
     #[must_use]
     pub fn parse(header: &str) -> Option<Self> {
         if !header.is_ascii() || header.len() < LENGTH {
@@ -49,7 +49,7 @@ impl TraceContext {
         Self::new(rand::random::<u128>().max(1), new_span_id(), ROOT_FLAGS)
     }
 
-    /// The same trace with a new span: what to send on.
+    /// The same trace with a new span, to send to the next service.
     #[must_use]
     pub fn child(&self) -> Self {
         let mut header = self.header.clone();
@@ -63,7 +63,7 @@ impl TraceContext {
         self.header.clone()
     }
 
-    /// The trace's id, 32 hex digits: what to look for in logs.
+    /// The trace's id, 32 hex digits, as it appears in logs.
     #[must_use]
     pub fn trace_id(&self) -> &str {
         &self.header[3..35]
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_is_read_as_far_as_it_is_known() {
+    fn the_known_part_of_a_later_version_is_read() {
         let later = "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-09-what-the-future-brings";
         assert_eq!(TraceContext::parse(later), TraceContext::parse(HEADER));
     }

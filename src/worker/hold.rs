@@ -1,54 +1,54 @@
-//! What keeps this process from calling its destination, before and beside what the fleet shares.
+//! What keeps this process from calling its destination, before and beside the holds that the fleet shares.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// How long a look at what the fleet shares permits calls.
-const CLEAR_FOR: Duration = Duration::from_secs(1);
-/// After which time the next look begins, so that it ends before the last one's time is over.
-const LOOK_AFTER: Duration = Duration::from_millis(500);
-/// The pause after a look that failed.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
-/// A hold that grows by less is not written down at once.
+/// How long the fleet's holds, as they were read, permit calls.
+const VALID_FOR: Duration = Duration::from_secs(1);
+/// After which time they are read again, so that the next result is there before the last one's time is over.
+const POLL_AFTER: Duration = Duration::from_millis(500);
+/// The pause after they could not be read.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// A wait that grows by less is not settled at once.
 const NEWS_MIN: Duration = Duration::from_secs(1);
 
-/// A wait that this process was told by an answer, from the moment when the answer arrived; and when a worker that is idle
-/// looks again by itself, because a hold is over then.
+/// A wait that an answer asked this process for, from the moment when the answer arrived; and when an idle worker runs
+/// again by itself, because a hold is over then.
 #[derive(Debug, Default)]
-pub(super) struct Hold {
+pub(super) struct LocalHold {
     until: Mutex<Option<Instant>>,
-    alarm: Mutex<Option<Instant>>,
+    run_at: Mutex<Option<Instant>>,
 }
 
-impl Hold {
-    /// Lets no call begin for `wait` from now. Answers whether that is news: the fleet has to know it.
+impl LocalHold {
+    /// Lets no call begin for `wait` from now. Returns whether that is news, which the fleet has to know.
     pub(super) fn lengthen(&self, wait: Duration) -> bool {
         let now = Instant::now();
         let Some(until) = now.checked_add(wait).filter(|until| *until > now) else { return false };
         let mut held = lock(&self.until);
         let before = held.filter(|before| *before > now).unwrap_or(now);
         *held = Some(until.max(before));
-        *lock(&self.alarm) = *held;
+        *lock(&self.run_at) = *held;
         before == now || until > before + NEWS_MIN
     }
 
     /// Whether no call may begin.
-    pub(super) fn holds(&self) -> bool {
+    pub(super) fn is_active(&self) -> bool {
         lock(&self.until).is_some_and(|until| until > Instant::now())
     }
 
-    /// The fleet's hold is over after `wait`, if nothing happens before.
-    pub(super) fn wake_in(&self, wait: Duration) {
-        *lock(&self.alarm) = Instant::now().checked_add(wait);
+    /// The fleet's hold is over after `wait`.
+    pub(super) fn ends_in(&self, wait: Duration) {
+        *lock(&self.run_at) = Instant::now().checked_add(wait);
     }
 
-    /// Returns when it is time to look again; never, if there is no such time.
-    pub(super) async fn alarm(&self) {
-        let Some(alarm) = *lock(&self.alarm) else { return std::future::pending().await };
-        tokio::time::sleep_until(alarm.into()).await;
-        *lock(&self.alarm) = None;
+    /// Returns when a hold has ended; never, if none ends by itself.
+    pub(super) async fn ended(&self) {
+        let Some(run_at) = *lock(&self.run_at) else { return std::future::pending().await };
+        tokio::time::sleep_until(run_at.into()).await;
+        *lock(&self.run_at) = None;
     }
 }
 
@@ -56,38 +56,42 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Until when a run may begin calls by what it last saw of the fleet's holds: a pause, a circuit or a wait that another
-/// process was told is known here a second after it was written.
+/// Until when a run may begin calls by what it last read of the fleet's holds. So a pause, an open circuit or a
+/// `Retry-After` of another process is known here a second after it was written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clearance {
     until: Instant,
-    look_at: Instant,
+    poll_at: Instant,
 }
 
 impl Clearance {
-    /// None: a look comes first.
+    /// No call may begin before the holds are read.
     pub(super) fn none() -> Self {
         let now = Instant::now();
-        Self { until: now, look_at: now }
+        Self { until: now, poll_at: now }
     }
 
-    /// The fleet's holds were seen at `at`.
-    pub(super) fn seen(at: Instant) -> Self {
-        Self { until: at + CLEAR_FOR, look_at: at + LOOK_AFTER }
+    /// The holds were read at `at`.
+    pub(super) fn as_of(at: Instant) -> Self {
+        Self { until: at + VALID_FOR, poll_at: at + POLL_AFTER }
     }
 
-    /// A look failed: what was seen before holds for as long as it did.
-    pub(super) fn not_seen(self) -> Self {
-        Self { look_at: Instant::now() + LOOK_AGAIN, ..self }
+    /// The holds could not be read: the earlier result is valid for as long as it was.
+    pub(super) fn poll_failed(self) -> Self {
+        Self { poll_at: Instant::now() + RETRY_AFTER, ..self }
     }
 
-    pub(super) fn holds(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         Instant::now() < self.until
     }
 
-    /// When to look again.
-    pub(super) fn look_at(&self) -> Instant {
-        self.look_at
+    /// When to read the holds again.
+    pub(super) fn poll_at(&self) -> Instant {
+        self.poll_at
+    }
+
+    pub(super) fn is_poll_due(&self) -> bool {
+        Instant::now() >= self.poll_at
     }
 }
 
@@ -97,24 +101,24 @@ mod tests {
 
     #[test]
     fn a_wait_is_news_once_and_when_it_grows() {
-        let hold = Hold::default();
-        assert!(!hold.lengthen(Duration::ZERO) && !hold.holds());
-        assert!(hold.lengthen(Duration::from_secs(30)) && hold.holds());
-        assert!(!hold.lengthen(Duration::from_secs(30)), "the same, told to another call");
+        let hold = LocalHold::default();
+        assert!(!hold.lengthen(Duration::ZERO) && !hold.is_active());
+        assert!(hold.lengthen(Duration::from_secs(30)) && hold.is_active());
+        assert!(!hold.lengthen(Duration::from_secs(30)), "the same wait, asked of another call");
         assert!(!hold.lengthen(Duration::from_secs(3)));
         assert!(hold.lengthen(Duration::from_mins(2)));
     }
 
     #[test]
     fn a_wait_beyond_all_time_does_not_overflow() {
-        assert!(!Hold::default().lengthen(Duration::MAX));
+        assert!(!LocalHold::default().lengthen(Duration::MAX));
     }
 
     #[tokio::test]
     async fn a_hold_ends_by_itself() {
-        let hold = Hold::default();
+        let hold = LocalHold::default();
         hold.lengthen(Duration::from_millis(20));
-        hold.alarm().await;
-        assert!(!hold.holds());
+        hold.ended().await;
+        assert!(!hold.is_active());
     }
 }

@@ -1,23 +1,23 @@
 //! Empties the outbox: claim, deliver, settle, until nothing is due.
 //!
-//! [`Worker::run_once`] is the whole job; cron ticks, commits and the command line only decide when it runs.
+//! [`Worker::run_once`] is the whole job. Cron ticks, commits and the command line only decide when it runs.
 
 mod backlog;
 mod deliver;
 mod hold;
 mod limiter;
+mod logging;
 mod pace;
 mod report;
 mod run;
-mod schedule;
 mod settle;
-mod tell;
+mod signals;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Notify, OnceCell},
-    time::sleep,
+    sync::OnceCell,
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -32,13 +32,13 @@ use crate::{
 use pace::{BatchSize, Pauses};
 
 pub use report::Report;
-pub use schedule::{Pacemaker, Schedule, ScheduleError};
+pub use signals::{Listening, Signal, Signals};
 
 /// Most attempts that one transaction settles: below what every database takes in one statement.
 const SETTLE_SIZE_MAX: usize = 1_000;
 /// Most leases that one transaction takes back.
 const RESCUE_SIZE_MAX: usize = 500;
-/// The longest pause before a run that failed is followed by another, if no tick is earlier.
+/// The longest pause between a run that failed and the next one.
 const RUN_PAUSE_MAX: Duration = Duration::from_secs(3);
 
 /// A worker for one destination. Any number may work on the same database.
@@ -50,24 +50,14 @@ pub struct Worker<D: Destination> {
     name: String,
     limiter: limiter::Limiter,
     backlog: backlog::Backlog,
-    hold: hold::Hold,
+    hold: hold::LocalHold,
     signals: Signals,
+    wakes: Vec<Signal>,
     claim_size: BatchSize,
     settle_size: BatchSize,
     rescue_size: BatchSize,
     cut_off: CancellationToken,
     registered: OnceCell<()>,
-}
-
-/// What a worker is told, and what it tells.
-#[derive(Clone, Debug, Default)]
-pub struct Signals {
-    /// Something may be due.
-    pub wake: Arc<Notify>,
-    /// Told to everybody who waits after something was settled.
-    pub settled: Arc<Notify>,
-    /// Claim nothing more and finish what runs.
-    pub drain: CancellationToken,
 }
 
 impl<D: Destination> Worker<D> {
@@ -88,8 +78,9 @@ impl<D: Destination> Worker<D> {
             policy,
             limiter,
             backlog: backlog::Backlog::default(),
-            hold: hold::Hold::default(),
+            hold: hold::LocalHold::default(),
             name,
+            wakes: vec![signals.wake.clone()],
             signals,
             claim_size: BatchSize::new(settings.batch_size),
             settle_size: BatchSize::new(SETTLE_SIZE_MAX),
@@ -100,45 +91,63 @@ impl<D: Destination> Worker<D> {
         }
     }
 
+    /// The same worker, which `signal` wakes, too.
+    #[must_use]
+    pub fn also_woken_by(mut self, signal: Signal) -> Self {
+        self.wakes.push(signal);
+        self
+    }
+
     /// Where its events go.
     #[must_use]
     pub fn destination(&self) -> &'static str {
         self.destination.name().as_str()
     }
 
-    /// Ends deliveries that are in the air; what they come to is unknown, and settled as that.
+    /// Ends the running deliveries. Their outcome is unknown, and is settled as that.
     pub fn cut_off(&self) {
         self.cut_off.cancel();
     }
 
-    /// Runs each time it is woken, and when a hold is over that it met, one run at a time, until it is drained. An error ends
-    /// its run only: the database may be unavailable, so it runs again after a pause, also when no tick comes.
+    /// Runs at once, and then each time it is woken or a hold that it met has ended, one run at a time, until it is
+    /// drained. An error ends its run only: the database may be unavailable, so it runs again after a pause, also when no
+    /// tick comes.
     pub async fn work(&self) {
-        let (mut pauses, mut again) = (Pauses::default(), None);
-        loop {
-            tokio::select! {
-                biased;
-                () = self.signals.drain.cancelled() => return,
-                () = self.signals.wake.notified() => {}
-                () = self.hold.alarm() => {}
-                () = sleep(again.unwrap_or(Duration::MAX)), if again.is_some() => {}
-            }
-            again = None;
+        let (mut wakes, mut pauses) = (self.listen(), Pauses::default());
+        while !self.signals.drain.is_cancelled() {
             crash::point("worker-run");
-            match self.run_once().await {
+            let retry_at = match self.run(&mut wakes).await {
                 Ok(report) => {
                     pauses.end();
                     if !report.is_idle() {
                         tracing::debug!(destination = self.destination(), %report, "run ended");
                     }
+                    None
                 }
                 Err(error) => {
-                    again = Some(pauses.next(RUN_PAUSE_MAX));
-                    let advice = database::advice(&error);
-                    let error = tell::chain(&error);
+                    let (advice, error) = (database::advice(&error), logging::chain(&error));
                     tracing::error!(destination = self.destination(), error, advice, "run failed");
+                    Some(Instant::now() + pauses.next(RUN_PAUSE_MAX))
                 }
+            };
+            tokio::select! {
+                () = self.signals.drain.cancelled() => {}
+                () = wakes.heard() => {}
+                () = self.hold.ended() => {}
+                () = until(retry_at) => {}
             }
         }
+    }
+
+    fn listen(&self) -> Listening {
+        signals::listen(&self.wakes)
+    }
+}
+
+/// Waits until `at`; forever if there is no such time.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use rand::RngExt;
 use sea_orm::DbErr;
 
-use super::{Worker, tell};
+use super::{Worker, logging};
 use crate::{
     database::{self, within},
     destination::Destination,
@@ -26,12 +26,12 @@ const ANSWER_PART: u32 = 3;
 const ANSWER_MIN: Duration = Duration::from_secs(1);
 
 impl<D: Destination> Worker<D> {
-    /// What the database answers to `work`, or an error when it takes too long.
+    /// The result of `work`, or an error when the database takes too long.
     pub(super) async fn in_time<T>(&self, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
         within(self.answer_limit(), work).await
     }
 
-    /// The same for a step that is given more time, up to `most`, when it was too slow before.
+    /// The same for an operation that is given more time, up to `most`, when it was too slow before.
     pub(super) async fn in_time_of<T>(
         &self,
         size: &BatchSize,
@@ -46,14 +46,14 @@ impl<D: Destination> Worker<D> {
     }
 }
 
-/// How many rows a step takes, and for how long. What was too slow with many is tried with half as many and not with as many
-/// again, and is given more time, so that there is progress whether the database is slow by the row or by the round trip;
-/// what was in time lets the number grow again.
+/// How many rows an operation takes, and for how long. One that was too slow is tried again with half as many rows and more
+/// time, so that there is progress whether the database is slow by the row or by the round trip. One that was in time lets
+/// the number grow again.
 #[derive(Debug)]
 pub(super) struct BatchSize {
     now: AtomicUsize,
     max: usize,
-    /// Steps that were too slow since one of full size was in time.
+    /// Operations that were too slow since one of full size was in time.
     too_slow: AtomicU32,
 }
 
@@ -66,19 +66,19 @@ impl BatchSize {
         self.now.load(Ordering::Relaxed)
     }
 
-    /// How long a step may take: `usual`, twice as long after each that was too slow, at most `most`.
+    /// How long an operation may take: `usual`, twice as long after each that was too slow, at most `most`.
     pub(super) fn limit(&self, usual: Duration, most: Duration) -> Duration {
         let too_slow = self.too_slow.load(Ordering::Relaxed);
         usual.saturating_mul(2_u32.saturating_pow(too_slow)).min(most).max(usual)
     }
 
-    /// A step with `rows` did not end in its time.
+    /// An operation with `rows` did not end in its time.
     pub(super) fn too_slow(&self, rows: usize) {
         self.now.store((rows.min(self.get()) / 2).max(1), Ordering::Relaxed);
         self.too_slow.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A step with `rows` ended in its time. Fewer than were allowed prove nothing about more.
+    /// An operation with `rows` ended in its time. Fewer than were allowed prove nothing about more.
     pub(super) fn in_time(&self, rows: usize) {
         if rows >= self.max {
             self.too_slow.store(0, Ordering::Relaxed);
@@ -89,12 +89,11 @@ impl BatchSize {
     }
 }
 
-/// When a step of a run may be tried, and with how many rows.
+/// When an operation of a run may be tried, and with how many rows.
 #[derive(Debug)]
 pub(super) struct Pace<'a> {
-    what: &'static str,
+    name: &'static str,
     size: &'a BatchSize,
-    /// Not tried before.
     not_before: Instant,
     pauses: Pauses,
     /// The longest pause.
@@ -104,8 +103,8 @@ pub(super) struct Pace<'a> {
 }
 
 impl<'a> Pace<'a> {
-    pub(super) fn new(what: &'static str, size: &'a BatchSize, not_before: Instant, pause_max: Duration) -> Self {
-        Self { what, size, not_before, pauses: Pauses::default(), pause_max, failed: None }
+    pub(super) fn new(name: &'static str, size: &'a BatchSize, not_before: Instant, pause_max: Duration) -> Self {
+        Self { name, size, not_before, pauses: Pauses::default(), pause_max, failed: None }
     }
 
     pub(super) fn is_due(&self) -> bool {
@@ -125,8 +124,8 @@ impl<'a> Pace<'a> {
         self.size.get()
     }
 
-    /// What a try with `rows` came to, if the database did not fail.
-    pub(super) fn note<T>(&mut self, rows: usize, result: Result<T, DbErr>) -> Option<T> {
+    /// The result of a try with `rows`, if the database did not fail.
+    pub(super) fn ended<T>(&mut self, rows: usize, result: Result<T, DbErr>) -> Option<T> {
         match result {
             Ok(done) => {
                 self.size.in_time(rows);
@@ -137,7 +136,7 @@ impl<'a> Pace<'a> {
                 if database::is_too_slow(&error) {
                     self.size.too_slow(rows);
                 }
-                tracing::warn!(error = tell::chain(&error), rows, "could not {}, trying again", self.what);
+                tracing::warn!(error = logging::chain(&error), rows, "could not {}, trying again", self.name);
                 self.pause();
                 self.failed = Some(error);
                 None

@@ -1,41 +1,38 @@
-//! Writing down what deliveries came to, so that a result that cannot be stored costs its own event alone.
+//! Storing the results of deliveries, so that one that cannot be stored costs its own event alone.
 
-use std::panic::AssertUnwindSafe;
-
-use futures_util::FutureExt;
 use sea_orm::DbErr;
 
-use super::{Worker, tell};
+use super::{Worker, logging};
 use crate::{
     crash,
     database::{self, Kind},
     destination::Destination,
     outbox::{self, Attempt, Disposition, Hold, Outcome, Receipt, SettleReport, Settled},
     quotes::{FEE_SERVER, QUOTE_SUBMITTED},
+    supervision::caught,
     telemetry::metrics,
 };
 
-/// So many results that fail alone for a reason that we do not know, with none that is stored, are proof enough that
-/// nothing can be stored at present.
+/// So many results that fail alone for an unknown reason, while none is stored, prove that nothing can be stored at present.
 const SUSPECTS_MAX: usize = 8;
 
-/// What a try to settle came to.
+/// The result of a try to settle.
 pub(super) struct Settlement<R> {
-    /// Attempts that were written down, with what became of their events.
+    /// Attempts that were settled, with what became of their events.
     pub settled: Vec<(Attempt<R>, Disposition)>,
-    /// Attempts that could not be written down at present: to be tried again.
+    /// Attempts that could not be settled at present: to be tried again.
     pub left: Vec<Attempt<R>>,
-    /// Whether their destination is to be left alone now; asked only if an attempt failed.
+    /// The destination's hold, if there is one. Read only if an attempt failed.
     pub held: Option<Hold>,
-    /// Others are deliverable now that were not before.
-    pub frees: bool,
+    /// Events can be delivered that were held back before.
+    pub unblocks: bool,
 }
 
-/// One transaction's part of it.
+/// What one transaction stored.
 struct Stored {
     became: Vec<Disposition>,
     held: Option<Hold>,
-    frees: bool,
+    unblocks: bool,
 }
 
 /// Why a batch was not stored.
@@ -44,13 +41,13 @@ struct Failed {
     why: String,
 }
 
-/// What is to be done about a batch that was not stored.
+/// What to do about a batch that was not stored.
 enum Remedy {
-    /// The database is not available, busy, or too slow: the same may succeed later, and fewer at a time sooner.
+    /// The database is unavailable, busy or too slow: the same batch may succeed later, and a smaller one sooner.
     Later,
-    /// A value is refused, for this reason: another batch without it succeeds.
+    /// A value is refused, for this reason: a batch without it succeeds.
     Isolate(&'static str),
-    /// Nothing that we know: it may be one result's fault, or true for all.
+    /// Unknown: it may be one result's fault, or true for all.
     Suspect,
 }
 
@@ -66,28 +63,28 @@ impl Remedy {
     }
 }
 
-/// Settles what has finished. It never fails:
+/// Settles `attempts`. It never fails:
 ///
 /// * While the database is unavailable or too slow, all is left for later, and then tried in smaller batches. Trying again is
-///   safe even after a commit whose answer was lost: the tokens of the leases tell that it was this very attempt.
+///   safe even after a commit whose answer was lost: the lease tokens show that it was this very attempt.
 /// * Any other error may be one result's fault: the batch is halved until the culprit is alone. It is settled as dead with
-///   a text of ours, since the foreign one may be what cannot be stored; the others are settled as what they are. If the
-///   error is none that blames a value, being alone proves nothing: then it counts only if others of its kind are stored meanwhile.
+///   a text of ours, since the foreign one may be what cannot be stored; the others are settled as what they are. An error
+///   that blames no value proves nothing by failing alone: it counts only if others of its kind are stored meanwhile.
 pub(super) async fn settle<D: Destination>(
     worker: &Worker<D>,
     attempts: Vec<Attempt<D::Receipt>>,
 ) -> Settlement<D::Receipt> {
     let attempts = attempts.into_iter().map(checked).collect();
-    let settlement = Settlement { settled: Vec::new(), left: Vec::new(), held: None, frees: false };
-    let mut pass = Pass { worker, settlement, batches: vec![attempts], suspects: Vec::new() };
-    while let Some(batch) = pass.batches.pop() {
-        pass.try_to_store(batch).await;
+    let settlement = Settlement { settled: Vec::new(), left: Vec::new(), held: None, unblocks: false };
+    let mut settling = Batches { worker, settlement, batches: vec![attempts], suspects: Vec::new() };
+    while let Some(batch) = settling.batches.pop() {
+        settling.try_to_store(batch).await;
     }
-    pass.judge_suspects().await;
-    pass.settlement
+    settling.judge_suspects().await;
+    settling.settlement
 }
 
-/// An answer that no database can keep is known before it fails the others.
+/// An answer that no database can keep is condemned before it fails the others.
 fn checked<R: Receipt>(attempt: Attempt<R>) -> Attempt<R> {
     let Outcome::Delivered(receipt) = &attempt.outcome else { return attempt };
     match receipt.unstorable() {
@@ -101,8 +98,8 @@ fn condemned<R>(attempt: Attempt<R>, why: &str) -> Attempt<R> {
     Attempt { outcome: Outcome::Broken(format!("what the destination answered cannot be stored: {why}")), ..attempt }
 }
 
-/// Two parts of a batch of several, the second of which is tried first. Deliveries bring more to store than failures, so
-/// these are parted from them before anything is halved: what keeps all fees from being stored keeps no failure.
+/// Two parts of a batch of several, the second of which is tried first. Deliveries have more to store than failures, so
+/// these are separated before a batch is halved: what keeps all fees from being stored keeps no failure.
 fn split<R>(mut batch: Vec<Attempt<R>>) -> [Vec<Attempt<R>>; 2] {
     let is_delivered = |attempt: &Attempt<R>| matches!(attempt.outcome, Outcome::Delivered(_));
     if batch.iter().any(is_delivered) && !batch.iter().all(is_delivered) {
@@ -113,7 +110,8 @@ fn split<R>(mut batch: Vec<Attempt<R>>) -> [Vec<Attempt<R>>; 2] {
     [half, batch]
 }
 
-struct Pass<'a, D: Destination> {
+/// The batches of one call of [`settle`], halved until each is stored, left or condemned.
+struct Batches<'a, D: Destination> {
     worker: &'a Worker<D>,
     settlement: Settlement<D::Receipt>,
     /// What is still to be tried, the next one last.
@@ -122,10 +120,10 @@ struct Pass<'a, D: Destination> {
     suspects: Vec<Attempt<D::Receipt>>,
 }
 
-impl<D: Destination> Pass<'_, D> {
+impl<D: Destination> Batches<'_, D> {
     async fn try_to_store(&mut self, batch: Vec<Attempt<D::Receipt>>) {
         let failed = match self.store(&batch).await {
-            Ok(stored) => return self.note(batch, stored),
+            Ok(stored) => return self.stored(batch, stored),
             Err(failed) => failed,
         };
         let (size, why) = (batch.len(), failed.why);
@@ -150,7 +148,7 @@ impl<D: Destination> Pass<'_, D> {
         }
     }
 
-    /// Nothing more is tried in this pass.
+    /// Nothing more is tried now.
     fn leave(&mut self, batch: Vec<Attempt<D::Receipt>>) {
         let left = &mut self.settlement.left;
         left.extend(batch);
@@ -187,33 +185,33 @@ impl<D: Destination> Pass<'_, D> {
         self.settlement.left.extend(unsent);
         let batch: Vec<_> = batch.into_iter().map(|attempt| condemned(attempt, text)).collect();
         match self.store(&batch).await {
-            Ok(stored) => self.note(batch, stored),
+            Ok(stored) => self.stored(batch, stored),
             Err(failed) => {
-                tracing::error!(error = failed.why, "not even that it cannot be stored can be stored, trying again");
+                tracing::error!(
+                    error = failed.why,
+                    "could not settle a result as one that cannot be stored, trying again"
+                );
                 self.settlement.left.extend(batch);
             }
         }
     }
 
-    fn note(&mut self, batch: Vec<Attempt<D::Receipt>>, stored: Stored) {
+    fn stored(&mut self, batch: Vec<Attempt<D::Receipt>>, stored: Stored) {
         self.worker.settle_size.in_time(batch.len());
         let settlement = &mut self.settlement;
         settlement.settled.extend(batch.into_iter().zip(stored.became));
         settlement.held = stored.held.or(settlement.held.take());
-        settlement.frees |= stored.frees;
+        settlement.unblocks |= stored.unblocks;
     }
 
     /// A panic while a result is applied is no more than an error.
     async fn store(&self, batch: &[Attempt<D::Receipt>]) -> Result<Stored, Failed> {
         let (worker, most) = (self.worker, self.worker.settings.lease);
         let storing = worker.in_time_of(&worker.settle_size, most, store(worker, batch));
-        match AssertUnwindSafe(storing).catch_unwind().await {
+        match caught(storing).await {
             Ok(Ok(stored)) => Ok(stored),
-            Ok(Err(error)) => Err(Failed { remedy: Remedy::of(&error), why: tell::chain(&error) }),
-            Err(panic) => {
-                let why = format!("storing it panicked: {}", tell::panic(&*panic));
-                Err(Failed { remedy: Remedy::Suspect, why })
-            }
+            Ok(Err(error)) => Err(Failed { remedy: Remedy::of(&error), why: logging::chain(&error) }),
+            Err(panic) => Err(Failed { remedy: Remedy::Suspect, why: format!("storing it panicked: {panic}") }),
         }
     }
 }
@@ -221,7 +219,7 @@ impl<D: Destination> Pass<'_, D> {
 /// The fee records, the events' `delivered` and the quotes' `confirmed` commit together.
 async fn store<D: Destination>(worker: &Worker<D>, attempts: &[Attempt<D::Receipt>]) -> Result<Stored, DbErr> {
     let name = worker.destination.name();
-    let (SettleReport { dispositions: became, unblocks_others: frees, at }, held) = worker
+    let (SettleReport { dispositions: became, unblocks_others: unblocks, at }, held) = worker
         .db
         .transaction(|txn| {
             Box::pin(async move {
@@ -237,12 +235,12 @@ async fn store<D: Destination>(worker: &Worker<D>, attempts: &[Attempt<D::Receip
             })
         })
         .await?;
-    worker.signals.settled.notify_waiters();
+    worker.signals.settled.send();
     let became: Vec<_> = became.into_iter().map(Disposition::of_any_call).collect();
     for (attempt, became) in attempts.iter().zip(&became) {
         if *became == Disposition::Delivered && *name == FEE_SERVER && attempt.event.event_type == QUOTE_SUBMITTED {
             metrics::fee_lag_seconds((at - attempt.event.created_at).as_seconds_f64());
         }
     }
-    Ok(Stored { became, held, frees })
+    Ok(Stored { became, held, unblocks })
 }

@@ -22,11 +22,29 @@ const AVOIDED: &[&str] = &[
     "a wait that outlives",
     "for ever and a day",
     "nobody has",
+    "tell of",
+    "tells of",
+    "told of",
+    "told apart",
+    "does not stand so",
+    "stands so that",
+    "stands twice",
+    "no json or",
+    "is no json",
+    "costs probes not attempts",
+    "what it came to",
+    "an attempt came to",
+    "whatever it came to",
+    "comes back to life",
+    "come back to life",
+    "hears of",
+    "of the settings none",
+    "mending",
 ];
 
 /// Files and folders that are checked.
 const CHECKED: &[&str] =
-    &["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "config", "docs", "src/lab", "benches", "examples"];
+    &["README.md", "README.ko.md", "CHANGELOG.md", "CONTRIBUTING.md", "config", "docs", "src", "benches", "examples"];
 
 #[test]
 fn avoided_phrases_do_not_come_back() {
@@ -39,9 +57,9 @@ fn avoided_phrases_do_not_come_back() {
 
 #[test]
 fn phrases_are_found_as_whole_words_also_across_a_line_break() {
-    assert!(contains("the server is\n/// away for now", "is away"));
-    assert!(contains("Whoever calls", "whoever"));
-    assert!(!contains("it depends on the appended file", "pend"));
+    assert!(contains(&words("the server is\n/// away for now"), "is away"));
+    assert!(contains(&words("it serves whoever calls"), "whoever"));
+    assert!(!contains(&words("it depends on the appended file"), "pend"));
 }
 
 fn check(place: &Path, found: &mut Vec<String>) {
@@ -56,15 +74,19 @@ fn check(place: &Path, found: &mut Vec<String>) {
     if !is_prose || place.ends_with("glossary.md") {
         return;
     }
-    let text = fs::read_to_string(&path).unwrap();
-    found.extend(AVOIDED.iter().filter(|phrase| contains(&text, phrase)).map(|phrase| format!("{place:?}: {phrase}")));
+    let text = fs::read_to_string(&path).unwrap().to_lowercase();
+    let words = words(&text);
+    let phrases = AVOIDED.iter().filter(|phrase| contains(&words, phrase));
+    found.extend(phrases.map(|phrase| format!("{}: {phrase}", place.display())));
 }
 
-/// Whether `phrase` is in `text` as whole words; comment marks and line breaks count as blanks.
-fn contains(text: &str, phrase: &str) -> bool {
-    let text = text.to_lowercase();
-    let words: Vec<_> =
-        text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
+/// Whether `words` contain `phrase` in a row.
+fn contains(words: &[&str], phrase: &str) -> bool {
     let phrase: Vec<_> = phrase.split(' ').collect();
     words.windows(phrase.len()).any(|window| window == phrase)
+}
+
+/// The words of `text`; comment marks and line breaks count as blanks.
+fn words(text: &str) -> Vec<&str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect()
 }

@@ -17,6 +17,7 @@ mod destination;
 mod harness;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "lab")]
 mod lab;
 mod language;
 mod operator;

@@ -32,7 +32,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "src/cli/",
         ],
     ),
-    ("tokio_cron_scheduler", &["src/worker/schedule.rs"]),
+    ("tokio_cron_scheduler", &["src/schedule.rs"]),
 ];
 
 /// What is finished before it is merged.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::super::{operator::Operator, print};
 use crate::{database::Database, inspection::EventView, operator, quotes::Relay};
 
-/// Which event.
+/// Options of `feebox outbox cancel`.
 #[derive(Args, Debug)]
 pub struct Cancel {
     /// The event's id
@@ -27,7 +27,7 @@ impl Cancel {
             return print::json(&event);
         }
         match event.status.as_str() {
-            "leased" => say!("event {} is being delivered; no attempt follows the running one", event.id),
+            "leased" => say!("event {} is being delivered; no further attempt follows", event.id),
             status => say!("event {} is {status}", event.id),
         }
         Ok(())

@@ -12,28 +12,28 @@ use crate::{
     inspection::{self, EventFilter, EventView},
 };
 
-/// Characters of an error that a line shows.
+/// Characters of an error that a row shows.
 const ERROR_LENGTH_MAX: usize = 60;
 
-/// Which events.
+/// Options of `feebox outbox list`.
 #[derive(Args, Debug)]
 pub struct List {
-    /// Only these
+    /// Only events with this status
     #[arg(long)]
     status: Option<Status>,
-    /// Only those for this destination
+    /// Only events for this destination
     #[arg(long, value_name = "NAME")]
     destination: Option<String>,
-    /// Only these, for example quote.cancelled
+    /// Only events of this type, for example quote.cancelled
     #[arg(long, value_name = "TYPE")]
     event_type: Option<String>,
-    /// Only those of this quote
+    /// Only events of this quote
     #[arg(long, value_name = "ID")]
     quote: Option<Uuid>,
-    /// Only those older than this event: the last one of the page before
+    /// Only events older than this one, such as the last of the previous page
     #[arg(long, value_name = "EVENT")]
     before: Option<Uuid>,
-    /// How many at most
+    /// Most events to list
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     limit: u64,
     /// Print JSON
@@ -50,7 +50,7 @@ impl List {
             quote_id: self.quote,
             before: self.before,
         };
-        // A page may have fewer rows than were asked for.
+        // A page may have fewer rows than `limit` although more follow.
         let mut events = Vec::new();
         loop {
             let page = inspection::list(db.connection(), &filter, self.limit - events.len() as u64).await?;
@@ -60,7 +60,7 @@ impl List {
             }
             filter.before = page.next;
         }
-        // One that cannot be read is named by a log line, where there is a log; here it is not a row.
+        // Unreadable events cannot be shown as rows; they are counted below.
         let unreadable = events.iter().filter(|event| matches!(event, Listed::Unreadable(_))).count();
         let events: Vec<EventView> = events.into_iter().filter_map(Listed::read).map(Into::into).collect();
         if self.json {
@@ -69,7 +69,7 @@ impl List {
         let columns = ["event", "quote", "type", "destination", "status", "attempts", "due", "last error"];
         say!("{}", print::table(columns, events.into_iter().map(row)));
         if unreadable > 0 {
-            say!("{unreadable} more cannot be read; GET /v1/outbox names them");
+            say!("{unreadable} more events cannot be read; GET /v1/outbox lists their ids");
         }
         Ok(())
     }

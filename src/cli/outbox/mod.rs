@@ -11,24 +11,24 @@ use clap::{Subcommand, ValueEnum};
 use super::Overrides;
 use crate::{database::Database, outbox::EventStatus, quotes::Relay};
 
-/// What an operator does with events.
+/// Subcommands of `feebox outbox`.
 #[derive(Debug, Subcommand)]
 pub enum Outbox {
     /// List events, newest first
     List(list::List),
     /// Show one event with its payload and its failed attempts
     Show(show::Show),
-    /// Say why an event is not delivered yet
+    /// Explain why an event is not delivered yet
     Explain(show::Explain),
-    /// Revive a dead event, or make a pending one due now; or many
+    /// Revive dead events, or make pending ones due now; one by id, or many by filters
     Retry(retry::Retry),
-    /// Give an event up, and with it the quote whose fee it would have brought
+    /// Cancel an event, and the quote whose fee it would have brought
     Cancel(cancel::Cancel),
     /// Count events by destination and status
     Stats(stats::Stats),
 }
 
-/// Where an event stands.
+/// An event's status.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Status {
     Pending,

@@ -16,17 +16,17 @@ use crate::{
     outbox::{RetryFilter, Revivable},
 };
 
-/// One event, or all that a filter selects.
+/// Options of `feebox outbox retry`: one event, or all that match a filter.
 #[derive(Args, Debug)]
 #[command(group = clap::ArgGroup::new("which").required(true).args(["event", "status"]))]
 pub struct Retry {
     /// The event's id
     event: Option<Uuid>,
-    /// All of these
+    /// All events with this status
     #[arg(long)]
     status: Option<Status>,
     #[command(flatten)]
-    only: Only,
+    filter: Filter,
     #[command(flatten)]
     operator: Operator,
     /// Print JSON
@@ -34,32 +34,32 @@ pub struct Retry {
     json: bool,
 }
 
-/// Which of them, and how.
+/// Which events to retry, and how.
 #[derive(Args, Debug)]
-struct Only {
-    /// Only those for this destination
+struct Filter {
+    /// Only events for this destination
     #[arg(long, value_name = "NAME", requires = "status")]
     destination: Option<String>,
-    /// Only these, for example quote.cancelled
+    /// Only events of this type, for example quote.cancelled
     #[arg(long, value_name = "TYPE", requires = "status")]
     event_type: Option<String>,
-    /// Only those whose last error contains this, whatever the case of its letters
+    /// Only events whose last error contains this text, ignoring case
     #[arg(long, value_name = "TEXT", requires = "status")]
     error_contains: Option<String>,
-    /// Count them and change nothing
+    /// Only count the events that match
     #[arg(long, requires = "status")]
     dry_run: bool,
-    /// Spread them out: so many become due a second
+    /// Spread the retries: at most this many events become due per second
     #[arg(long, value_name = "NUMBER", requires = "status")]
     per_second: Option<NonZeroU32>,
 }
 
-/// What can be retried.
+/// The statuses that can be retried.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Status {
-    /// Given up by policy
+    /// Events that failed for good
     Dead,
-    /// Due later
+    /// Events that are due later
     Pending,
 }
 
@@ -74,7 +74,7 @@ impl Retry {
             say!("event {} is {} and due at {}", event.id, event.status, time(event.due_at));
             return Ok(());
         }
-        let bulk = self.only.bulk(self.status.unwrap_or(Status::Dead));
+        let bulk = self.filter.bulk(self.status.unwrap_or(Status::Dead));
         let retried = self.operator.acting(async |operator| operator::retry_bulk(db, operator, &bulk).await).await?;
         if self.json {
             return print::json(&retried);
@@ -84,7 +84,7 @@ impl Retry {
     }
 }
 
-impl Only {
+impl Filter {
     fn bulk(self, status: Status) -> BulkRetry {
         let status = match status {
             Status::Dead => Revivable::Dead,

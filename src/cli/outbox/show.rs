@@ -10,7 +10,7 @@ use crate::{
     outbox::{self, Failure},
 };
 
-/// Which event.
+/// Options of `feebox outbox show`.
 #[derive(Args, Debug)]
 pub struct Show {
     /// The event's id
@@ -20,12 +20,12 @@ pub struct Show {
     json: bool,
 }
 
-/// Which event.
+/// Options of `feebox outbox explain`.
 #[derive(Args, Debug)]
 pub struct Explain {
     /// The event's id
     event: Uuid,
-    /// Print the sentence with the facts behind it, as JSON
+    /// Print the explanation and its facts as JSON
     #[arg(long)]
     json: bool,
 }
@@ -90,5 +90,5 @@ fn row(failure: &Failure) -> [String; 6] {
 }
 
 fn no_event(id: Uuid) -> anyhow::Error {
-    anyhow::anyhow!("there is no event {id}; if it was delivered or cancelled, retention may have deleted it")
+    anyhow::anyhow!("there is no event {id}; retention deletes events some time after they were delivered or cancelled")
 }

@@ -8,7 +8,7 @@ use crate::{
     inspection::{self, DestinationStats, EventCounts},
 };
 
-/// Numbers.
+/// Options of `feebox outbox stats`.
 #[derive(Args, Debug)]
 pub struct Stats {
     /// Print JSON
@@ -35,7 +35,7 @@ impl Stats {
         let counted_max = stats.settled_counted_max;
         say!("{}", print::table(columns, stats.destinations.iter().map(row)));
         say!("{}", stats.headline);
-        say!("Delivered and cancelled events are counted among the {counted_max} that settled last.");
+        say!("The delivered and cancelled columns count only the {counted_max} events that settled last.");
         Ok(())
     }
 }

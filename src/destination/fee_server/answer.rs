@@ -1,4 +1,4 @@
-//! An answer of the fee server, or of something in its place, and what it means if it is no success.
+//! An answer of the fee server, or of a proxy in its place, and what it means if it is not a success.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,30 +16,30 @@ pub(super) const ANSWER_LENGTH_MAX: usize = 64 * 1024;
 /// How much of an answer is kept in an error, in characters.
 const EXCERPT_LENGTH_MAX: usize = 200;
 
-/// An answer, as far as it came.
+/// An answer, as far as it arrived.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     retry_after: Option<Duration>,
     /// By its header.
     labelled_json: bool,
     body: Vec<u8>,
-    /// Why the body ends before its end, if it does.
+    /// Why the body is incomplete, if it is.
     end: Option<End>,
 }
 
 /// Why a body was not read whole.
 enum End {
     TooLong(usize),
-    /// The connection was lost, or the time was over.
+    /// The connection was lost, or the call timed out.
     Cut(String),
 }
 
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Whole JSON.
+    /// Complete JSON.
     Json,
-    /// JSON that goes on.
+    /// Incomplete JSON.
     CutJson,
     /// JSON by its header, and longer than is read.
     LongJson,
@@ -65,13 +65,12 @@ impl Answer {
         Self { status, retry_after, labelled_json, body, end }
     }
 
-    /// The JSON of the body; a byte order mark before it is passed over.
+    /// The JSON of the body; a byte order mark before it is skipped.
     pub(super) fn json(&self) -> &[u8] {
         self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body)
     }
 
-    /// What the body is. Where its header says something else, or nothing, an object or a list that is whole is taken for
-    /// JSON all the same: a fee shall not be lost by its label.
+    /// What the body is. A complete object or list is JSON whatever its header says: a fee must not be lost by a wrong label.
     pub(super) fn kind(&self) -> Kind {
         let (labelled, json) = (self.labelled_json, self.json());
         let structured = json.trim_ascii_start().first().is_some_and(|byte| matches!(byte, b'{' | b'['));
@@ -88,12 +87,12 @@ impl Answer {
         }
     }
 
-    /// Whole JSON that says so.
+    /// Complete JSON with a JSON content type.
     pub(super) fn is_labelled_json(&self) -> bool {
         self.labelled_json && self.kind() == Kind::Json
     }
 
-    /// What the answer to a call for the fee server's own address means where it hands nothing back.
+    /// The outcome of an answer that is not a success.
     pub(super) fn failure<R>(&self) -> Outcome<R> {
         let error = self.text();
         match (self.status.as_u16(), self.retry_after) {
@@ -103,7 +102,7 @@ impl Answer {
             (425 | 429 | 501, _) => Outcome::Retry(error),
             // Proxies answer so after they passed the request on.
             (408 | 409 | 500.., _) => Outcome::Unknown(error),
-            // About the address and the form of all calls.
+            // These are about the address and the form of all calls.
             (404 | 405 | 406 | 410 | 415 | 421, _) => Outcome::Misdirected { error, unknown: false },
             (400..=499, _) => match self.kind() {
                 Kind::Json if self.labelled_json => Outcome::Refused(error),
@@ -116,7 +115,7 @@ impl Answer {
         }
     }
 
-    /// What a success means whose body cannot be taken because of `what`.
+    /// The outcome of a success whose body cannot be used because of `what`.
     pub(super) fn not_taken<R>(&self, what: &str) -> Outcome<R> {
         let error = format!("{} with {what}: {}", self.status, self.excerpt());
         match self.kind() {

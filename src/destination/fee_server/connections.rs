@@ -1,8 +1,8 @@
-//! Connections to the fee server: kept while they are young, made anew when in doubt.
+//! Connections to the fee server: kept while they are young, replaced when in doubt.
 //!
-//! A connection that is kept goes where the name pointed when it was made. So that a server that moved is followed, also
-//! while calls keep the connection busy, all of them are given up at `fee_server.connection_max_age`, before a probe, and
-//! after failures in a row. Calls that are under way keep theirs to their end.
+//! A kept connection goes where the name pointed when it was made. So that a server that moved is followed, also while calls
+//! keep the connection busy, all connections are given up at `fee_server.connection_max_age`, before a probe, and after
+//! failures in a row. Running calls keep theirs to their end.
 
 use std::{
     cell::Cell,
@@ -24,7 +24,7 @@ use crate::settings;
 
 /// How long an unused connection is kept: less than the five seconds after which common servers close theirs.
 const IDLE_MAX: Duration = Duration::from_secs(4);
-/// How long what was sent may stay without an acknowledgement of the peer's kernel.
+/// How long sent bytes may stay without an acknowledgement of the peer's kernel.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
 /// Failures in a row after which kept connections are no longer trusted.
 const FAILURES_MAX: u32 = 5;
@@ -34,7 +34,7 @@ tokio::task_local! {
     static CONNECTED: Cell<bool>;
 }
 
-/// Makes clients, each with connections of its own, and hands out the one whose are young enough.
+/// Makes clients, each with connections of its own, and hands out one whose connections are young enough.
 pub(super) struct Connections {
     builder: Box<dyn Fn() -> ClientBuilder + Send + Sync>,
     kept_max: usize,
@@ -53,7 +53,7 @@ struct Pool {
 impl Connections {
     /// Keeps up to `kept_max` connections.
     pub(super) fn new(settings: &settings::FeeServer, kept_max: usize) -> Result<Self, FeeServerError> {
-        // Once: to read the system's certificates anew with each client takes some milliseconds.
+        // Once: reading the system's certificates takes some milliseconds.
         let mut tls = ClientConfig::with_platform_verifier()?;
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let (timeout, connect_timeout) = (settings.timeout, settings.connect_timeout);
@@ -105,7 +105,7 @@ impl Connections {
         self.renew(&mut self.pool());
     }
 
-    /// Counts what calls came to: after failures in a row the connections are given up.
+    /// Counts failures: after some in a row the connections are given up.
     pub(super) fn learn(&self, failed: bool) {
         if !failed {
             self.failures.store(0, Ordering::Relaxed);
@@ -124,7 +124,7 @@ impl Connections {
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
-        // It is whole between any two statements, so a panic elsewhere leaves it usable.
+        // It is consistent between any two statements, so a panic elsewhere leaves it usable.
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -135,8 +135,8 @@ impl fmt::Debug for Connections {
     }
 }
 
-/// Sends `request`; also whether it made its own connection. Otherwise the connection had been used before, and may
-/// have died before the request reached it.
+/// Sends `request`; returns the answer, and whether the call made its own connection. Otherwise the connection had been
+/// used before, and may have died before the request reached it.
 pub(super) async fn send(request: RequestBuilder) -> (reqwest::Result<Response>, bool) {
     let sending = async {
         let answer = request.send().await;
@@ -145,8 +145,8 @@ pub(super) async fn send(request: RequestBuilder) -> (reqwest::Result<Response>,
     CONNECTED.scope(Cell::new(false), sending).await
 }
 
-/// Called with each connection that was made, within the call that waited for it: one that comes too late for its own call
-/// is finished in a task of the client's and goes to the others.
+/// Called with each connection that was made, within the call that waited for it. One that comes too late for its own call
+/// is finished in a task of the client, and serves others.
 fn noted<T>(connection: T) -> T {
     let _ = CONNECTED.try_with(|connected| connected.set(true));
     connection

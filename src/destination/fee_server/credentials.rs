@@ -1,4 +1,4 @@
-//! The token that Feebox shows, which may be replaced while it runs.
+//! The token that Feebox sends, which may be replaced while it runs.
 
 use std::{
     path::PathBuf,
@@ -10,10 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::settings::{self, secret_in};
 
-/// What goes into the header `Authorization`, and the file that it came from.
+/// The value of the header `Authorization`, and the file that it came from.
 #[derive(Debug)]
 pub(super) struct Credentials {
-    shown: RwLock<Option<HeaderValue>>,
+    current: RwLock<Option<HeaderValue>>,
     file: Option<PathBuf>,
     /// Held by the call that reads the file: others that were refused meanwhile find what it read.
     reading: tokio::sync::Mutex<()>,
@@ -21,25 +21,25 @@ pub(super) struct Credentials {
 
 impl Credentials {
     pub(super) fn new(settings: &settings::FeeServer) -> Result<Self, InvalidHeaderValue> {
-        let shown = settings.token.as_ref().map(bearer).transpose()?;
+        let current = settings.token.as_ref().map(bearer).transpose()?;
         Ok(Self {
-            shown: RwLock::new(shown),
+            current: RwLock::new(current),
             file: settings.token_file.clone(),
             reading: tokio::sync::Mutex::default(),
         })
     }
 
-    /// What to show now.
-    pub(super) fn shown(&self) -> Option<HeaderValue> {
-        self.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What to send now.
+    pub(super) fn current(&self) -> Option<HeaderValue> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What to show after `refused` was refused, if the file holds something else by now. A file that cannot be read, or
+    /// What to send after `refused` was refused, if the file holds another token by now. A file that cannot be read, or
     /// holds no token, changes nothing.
     pub(super) async fn read_again(&self, refused: Option<&HeaderValue>) -> Option<HeaderValue> {
         let path = self.file.clone()?;
         let _reading = self.reading.lock().await;
-        let known = self.shown();
+        let known = self.current();
         if known.as_ref() != refused {
             return known;
         }
@@ -49,12 +49,12 @@ impl Credentials {
         match token {
             Ok(token) if Some(&token) != refused => {
                 tracing::info!("fee_server.token_file was read again after its token was refused");
-                *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
                 Some(token)
             }
             Ok(_) => None,
             Err(error) => {
-                tracing::warn!(error, "fee_server.token_file could not be read again, the token in use is kept");
+                tracing::warn!(error, "fee_server.token_file could not be read again, the current token is kept");
                 None
             }
         }

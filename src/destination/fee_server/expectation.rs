@@ -1,4 +1,4 @@
-//! What a fee must be about, and be made of, to be taken. All that comes from the fee server and is stored enters here.
+//! The fee that an answer must hold. Everything from the fee server that is stored enters here.
 
 use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -10,7 +10,7 @@ use crate::{outbox::Outcome, printable::printable, quotes::Fee};
 
 /// The longest `fee_id`, in characters.
 const FEE_ID_LENGTH_MAX: usize = 128;
-/// The highest amount: what every JSON reader keeps exactly.
+/// The highest amount that every JSON reader keeps exactly.
 const AMOUNT_MINOR_MAX: i64 = (1 << 53) - 1;
 /// The years that every database keeps.
 const YEARS: std::ops::RangeInclusive<i32> = 1970..=9999;
@@ -51,10 +51,10 @@ impl Expectation {
         fee.and_then(|fee| self.check(fee)).map_err(|why| answer.not_taken(&why))
     }
 
-    /// The fee for this quote that is among `fees`, judged as an answer is; fees of other quotes are passed over.
+    /// The fee for this quote that is among `fees`, checked as an answer is; fees of other quotes are skipped.
     ///
     /// # Errors
-    /// A fee for this quote cannot be taken, or one of `fees` does not say for which quote it is.
+    /// A fee for this quote cannot be used, or one of `fees` does not name its quote.
     pub(super) fn among(&self, fees: Vec<Value>) -> Result<Option<Fee>, Unusable> {
         let mut bad = None;
         for fee in fees {
@@ -80,22 +80,22 @@ impl Expectation {
             let currency = printable(&fee.currency, EXCERPT_LENGTH_MAX);
             return Err(format!("a fee in {currency:?} for a quote in {:?}", self.currency));
         }
-        fee.fit_to_be_stored()
+        fee.storable()
     }
 }
 
-/// Why nothing can be taken out of a list of fees.
+/// Why a list of fees cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
     /// The list itself.
     List(String),
-    /// The fee that was looked for.
+    /// The fee of this quote.
     Fee(String),
 }
 
 impl FeeAnswer {
     /// The fee, if every database keeps it as it is.
-    pub(super) fn fit_to_be_stored(self) -> Result<Fee, String> {
+    pub(super) fn storable(self) -> Result<Fee, String> {
         let Self { fee_id, quote_id, currency, amount_minor, rate_bps, calculated_at } = self;
         if !(0..=AMOUNT_MINOR_MAX).contains(&amount_minor) {
             return Err(format!("an amount_minor of {amount_minor}, which is not 0 to {AMOUNT_MINOR_MAX}"));
@@ -110,8 +110,8 @@ impl FeeAnswer {
     }
 }
 
-/// The instant that `text` names, in whole microseconds. A leap second is the first second after it, as Unix time has it:
-/// not every database keeps one.
+/// The instant that `text` names, in whole microseconds. A leap second is the first second after it, as in Unix time: not
+/// every database keeps one.
 fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     let written =
         DateTime::parse_from_rfc3339(text).map_err(|_| "a calculated_at that is no RFC 3339 time".to_owned())?;
@@ -125,7 +125,7 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
 /// Parses a whole JSON object.
 ///
 /// # Errors
-/// In words of ours: the parser's quote what they are about.
+/// In our own words: those of the parser quote the value.
 pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
     // The parser would take a list for the fields in their order.
     if !json.trim_ascii_start().starts_with(b"{") {
@@ -136,7 +136,7 @@ pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
 
 fn at_fault(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let (text, path) = (error.inner().to_string(), printable(&error.path().to_string(), EXCERPT_LENGTH_MAX));
-    // These name fields of ours only.
+    // These name only our own fields.
     let ours = ["missing field `", "duplicate field `"].into_iter().find(|what| text.starts_with(what));
     match ours.and_then(|what| Some((what, text[what.len()..].split('`').next()?))) {
         Some((what, field)) => format!("{what}{field}`"),
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_in_words_of_ours() {
+    fn faults_are_reported_in_our_own_words() {
         let quote_id = "abc\u{0}\u{1b}[31m";
         let fee = json!({ "fee_id": "f", "quote_id": quote_id, "currency": "EUR", "amount_minor": 1, "rate_bps": 1 });
         let error = |json: &str| parse::<FeeAnswer>(json.as_bytes()).err().expect("a fault");

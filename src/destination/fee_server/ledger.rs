@@ -1,4 +1,4 @@
-//! Reading what the fee server has on its books, for the audit.
+//! Reading the fee server's list of fees, for the audit.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use reqwest::{Method, StatusCode};
@@ -35,7 +35,7 @@ pub struct ListedFee {
     pub amount_minor: i64,
 }
 
-/// Why the fee server's books can't be read.
+/// Why the fee server's list can't be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the fee server's list of fees cannot be read: {0}")]
 pub struct LedgerError(pub(crate) String);
@@ -76,7 +76,7 @@ impl FeeServer {
         Ok(page.map(|page| page.fees))
     }
 
-    /// `None` if the server knows no such call.
+    /// `None` if the server does not know the call.
     async fn read<T: DeserializeOwned>(&self, query: &[(&str, &str)]) -> Result<Option<T>, LedgerError> {
         let call = Call { method: Method::GET, url: &self.fees, query, body: None, delivery: None };
         let response = self.wire.send_harmless(&call, self.wire.deadline()).await?;
@@ -87,9 +87,9 @@ impl FeeServer {
             _ => {}
         }
         if answer.kind() != Kind::Json {
-            return Err(LedgerError(format!("an answer is no list: {}", answer.text())));
+            return Err(LedgerError(format!("an answer is not a list: {}", answer.text())));
         }
-        parse(answer.json()).map(Some).map_err(|why| LedgerError(format!("an answer is no list: {why}")))
+        parse(answer.json()).map(Some).map_err(|why| LedgerError(format!("an answer is not a list: {why}")))
     }
 }
 

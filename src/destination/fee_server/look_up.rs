@@ -1,4 +1,4 @@
-//! Asking the fee server whether it has a fee for a quote, after an attempt of which nobody knows what came.
+//! Asking the fee server whether it has a fee for a quote, after an attempt whose outcome is unknown.
 
 use std::time::Instant;
 
@@ -21,13 +21,13 @@ const LIST_LENGTH_MAX: usize = 1024 * 1024;
 /// The most pages that are read of a server which lists other quotes' fees, too.
 const PAGES_MAX: usize = 100;
 
-/// What a look-up tells.
+/// The result of a look-up.
 pub(super) enum LookUp<R> {
-    /// The fee exists. With the HTTP status of the answer.
+    /// The fee exists; with the HTTP status of the answer.
     Found(u16, Fee),
-    /// It does not, or the server has no look-up.
+    /// It does not exist, or the server has no look-up.
     None,
-    /// It stays unknown.
+    /// Whether it exists stays unknown.
     Failed(Outcome<R>),
 }
 
@@ -62,7 +62,7 @@ impl FeeServer {
                 Page::Next(next) => cursor = Some(next),
             }
         }
-        LookUp::Failed(Outcome::Unknown("look-up: a list without an end".into()))
+        LookUp::Failed(Outcome::Unknown("look-up: an endless list".into()))
     }
 
     async fn read_page<R>(&self, expected: &Expectation, answer: &Answer) -> Page<R> {
@@ -88,8 +88,8 @@ impl FeeServer {
             next: Option<String>,
         }
         let list: Result<Fees, _> = match answer.kind() {
-            Kind::Json => parse(answer.json()).map_err(|why| format!("no list of fees ({why})")),
-            _ => Err("no list of fees".into()),
+            Kind::Json => parse(answer.json()).map_err(|why| format!("not a list of fees ({why})")),
+            _ => Err("not a list of fees".into()),
         };
         let shared = if list.is_ok() { self.look_ups.saw_list(self.fleet.as_ref()).await } else { Ok(()) };
         let found = list
@@ -97,7 +97,8 @@ impl FeeServer {
             .and_then(|list| Ok((expected.among(list.fees)?, list.next.filter(|next| !next.is_empty()))));
         Page::Last(match (found, shared) {
             (Ok((Some(fee), _)), _) => LookUp::Found(answer.status.as_u16(), fee),
-            // Nothing is sent before the fleet knows: whoever sent it could die, and a 404 be taken for "no look-up here".
+            // The list is recorded before anything is sent. Otherwise this process could send and die, and another would take
+            // a later 404 to mean that the server has no look-up.
             (Ok(_), Err(error)) => LookUp::Failed(not_shared(&error)),
             (Ok((None, Some(next))), Ok(())) => return Page::Next(next),
             (Ok((None, None)), Ok(())) => LookUp::None,
@@ -109,12 +110,12 @@ impl FeeServer {
     }
 }
 
-/// The database could not be asked or told about look-ups: no fault of the fee server's.
+/// The database does not answer. That is not an error of the fee server.
 fn not_shared<R>(error: &DbErr) -> Outcome<R> {
     Outcome::OutOfResources(format!("look-up: the database is unavailable: {error}"))
 }
 
-/// A look-up that failed tells nothing about the fee: what it is about stays unknown.
+/// A failed look-up says nothing about the fee: the outcome stays unknown.
 pub(super) fn still_unknown<R>(outcome: Outcome<R>) -> Outcome<R> {
     match outcome {
         Outcome::Retry(error) | Outcome::Unknown(error) | Outcome::Refused(error) | Outcome::Broken(error) => {

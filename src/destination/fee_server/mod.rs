@@ -1,7 +1,6 @@
-//! The fee server: quotes go out, fees come back. The meanings of its answers are those of the contract, section 3.
+//! The fee server: quotes go out, fees come back.
 //!
-//! This folder alone knows `reqwest`. It retries only what died on a connection that had been used before; everything else
-//! is left to the outbox.
+//! It retries only a call that died on a connection that had been used before; everything else is left to the outbox.
 
 mod answer;
 mod connections;
@@ -54,7 +53,7 @@ pub struct FeeServer {
 pub enum FeeServerReceipt {
     /// The fee that it made, or had made.
     Fee(u16, Fee),
-    /// There is no fee any more.
+    /// The fee was voided.
     Voided(u16),
 }
 
@@ -128,23 +127,23 @@ impl FeeServer {
         }
     }
 
-    /// Has a fee made for a submitted quote, once. Hands back the HTTP status of the answer that held the fee, too.
+    /// Has a fee made for a submitted quote, once. Returns the HTTP status of the answer, too.
     pub async fn make_fee(&self, delivery: Delivery<'_>) -> Outcome<(u16, Fee)> {
         let expected = match Expectation::of(delivery.payload) {
             Ok(expected) => expected,
             Err(error) => return Outcome::Broken(format!("the event's payload is unusable: {error}")),
         };
-        let outcome = self.look_and_ask(delivery, &expected).await;
+        let outcome = self.look_up_and_ask(delivery, &expected).await;
         self.wire.connections().learn(is_failure(&outcome));
         outcome
     }
 
-    async fn look_and_ask(&self, delivery: Delivery<'_>, expected: &Expectation) -> Outcome<(u16, Fee)> {
+    async fn look_up_and_ask(&self, delivery: Delivery<'_>, expected: &Expectation) -> Outcome<(u16, Fee)> {
         if delivery.outcome_unknown && self.lookup {
             match self.look_up(delivery, expected, self.wire.deadline()).await {
                 LookUp::Found(status, fee) => return Outcome::Delivered((status, fee)),
-                // The worker looks at the clock whenever it polls this. It gets a turn here, too: a process that froze while
-                // the answer was taken would else go on and send, long after its lease.
+                // The worker checks the lease whenever it polls this, so it gets a turn here: a process that froze while the
+                // answer arrived would otherwise send long after its lease.
                 LookUp::None => tokio::task::yield_now().await,
                 LookUp::Failed(outcome) => return outcome,
             }
@@ -157,8 +156,8 @@ impl FeeServer {
         }
     }
 
-    /// Asks once more on a connection of its own, within the time of the attempt: the one before died without an answer. It
-    /// may have died over the request, so the fee is looked for first.
+    /// Asks once more on a connection of its own, within the time of the attempt. The connection before died without an answer,
+    /// maybe because of the request, so the fee is looked up first.
     async fn ask_again(
         &self,
         delivery: Delivery<'_>,
@@ -217,7 +216,7 @@ fn voided(answer: &Answer) -> Outcome<FeeServerReceipt> {
     if is_voided { Outcome::Delivered(FeeServerReceipt::Voided(answer.status.as_u16())) } else { answer.failure() }
 }
 
-/// Whether it speaks against the connections in use.
+/// Whether it counts against the connections in use.
 fn is_failure<R>(outcome: &Outcome<R>) -> bool {
     match outcome {
         Outcome::Delivered(_) | Outcome::Refused(_) | Outcome::Broken(_) | Outcome::RetryAfter(..) => false,
@@ -232,8 +231,8 @@ fn is_failure<R>(outcome: &Outcome<R>) -> bool {
     }
 }
 
-/// What an attempt came to whose first call died without an answer: whatever its second one met, the first may have made a
-/// fee.
+/// The outcome of an attempt whose first call died without an answer. Whatever the second one met, the first may have made
+/// a fee.
 fn may_have_been_sent<R>(outcome: Outcome<R>) -> Outcome<R> {
     match outcome {
         Outcome::Misdirected { error, .. } => Outcome::Misdirected { error, unknown: true },
@@ -258,7 +257,7 @@ impl Destination for FeeServer {
 
     async fn deliver(&self, event: &LeasedEvent) -> Outcome<FeeServerReceipt> {
         if event.probe {
-            // It asks whether the fee server is there again: where its name points now, not where it pointed.
+            // It asks whether the fee server is available again: where its name points now.
             self.wire.connections().give_up();
         }
         self.hand_over(event.into()).await

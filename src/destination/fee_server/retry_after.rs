@@ -1,11 +1,11 @@
-//! `Retry-After`: how long the fee server wants to be left alone (RFC 9110, section 10.2.3).
+//! `Retry-After`: how long the fee server asks not to be called (RFC 9110, section 10.2.3).
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// The wait that `headers` ask for: seconds, or a date in any of RFC 9110's three forms. More than can be held is as much as
-/// can be held, and a date that is over is no wait. `None` if there is no such header, more than one, or another text.
+/// The wait that `headers` ask for: seconds, or a date in any of RFC 9110's three forms. A number that is too large is the
+/// largest wait, and a date in the past is none. `None` without the header, with several, and with another text.
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let mut values = headers.get_all(RETRY_AFTER).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_can_be_held_is_as_much_as_can_be_held() {
+    fn a_number_that_is_too_large_is_the_largest_wait() {
         assert_eq!(wait(&["99999999999999999999999999"]), Some(Duration::from_secs(u64::MAX)));
     }
 

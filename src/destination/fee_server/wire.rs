@@ -1,4 +1,4 @@
-//! One call on the wire: connection, credentials, time, and what is known when no answer comes.
+//! One call on the wire: connection, credentials, time limit, and what is known when no answer comes.
 
 use std::{
     error::Error,
@@ -29,7 +29,7 @@ const ERROR_LENGTH_MAX: usize = 400;
 const NO_DESCRIPTORS: [i32; 2] = [24, 23];
 /// No buffer space available: on Linux, and on macOS and the BSDs.
 const NO_BUFFERS: [i32; 2] = [105, 55];
-/// Connection timed out, as the kernel says it: on Linux, and on macOS and the BSDs.
+/// Connection timed out, as the kernel reports it: on Linux, and on macOS and the BSDs.
 const GIVEN_UP_BY_KERNEL: [i32; 2] = [110, 60];
 
 /// The way to the fee server.
@@ -62,14 +62,13 @@ pub(super) enum Via {
 /// No answer came.
 #[derive(Debug)]
 pub(super) enum Lost {
-    /// There was no connection: nothing was sent.
+    /// No connection could be made: nothing was sent.
     Unreachable(String),
-    /// This process lacks what a connection takes: nothing was sent.
+    /// This process lacks the resources for a connection: nothing was sent.
     OutOfResources(String),
-    /// The connection had been used before and died without a byte of an answer: it may have been dead when the request was
-    /// written, or may have died over it.
+    /// The connection had been used before and died without a byte of an answer: before the request, or because of it.
     Stale(String),
-    /// It was sent, and nobody knows what came of it.
+    /// It was sent, and its effect is unknown.
     Unanswered(String),
 }
 
@@ -91,7 +90,7 @@ impl Wire {
         Instant::now() + self.timeout
     }
 
-    /// Sends what is harmless to send twice: at once again on a connection of its own, if a used one died.
+    /// Sends a call that is harmless to send twice: at once again on a connection of its own, if a used one died.
     pub(super) async fn send_harmless(&self, call: &Call<'_>, deadline: Instant) -> Result<Response, Lost> {
         match self.send(call, Via::Kept, deadline).await {
             Err(Lost::Stale(_)) => self.send(call, Via::Fresh, deadline).await,
@@ -99,17 +98,17 @@ impl Wire {
         }
     }
 
-    /// Sends `call` once; and once more with the token that its file holds by now, if the one in use is refused.
+    /// Sends `call` once, and once more with the token that the file holds by now if the current one is refused.
     pub(super) async fn send(&self, call: &Call<'_>, via: Via, deadline: Instant) -> Result<Response, Lost> {
-        let shown = self.credentials.shown();
-        let answer = self.send_as(call, via, deadline, shown.as_ref()).await?;
+        let token = self.credentials.current();
+        let answer = self.send_as(call, via, deadline, token.as_ref()).await?;
         if !matches!(
             answer.status(),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED
         ) {
             return Ok(answer);
         }
-        match self.credentials.read_again(shown.as_ref()).await {
+        match self.credentials.read_again(token.as_ref()).await {
             Some(other) => self.send_as(call, via, deadline, Some(&other)).await,
             None => Ok(answer),
         }
@@ -158,7 +157,7 @@ impl Lost {
         if died && !connected { Self::Stale(text) } else { Self::Unanswered(text) }
     }
 
-    /// What an attempt that ends here came to.
+    /// The outcome of an attempt that ends here.
     pub(super) fn outcome<R>(self) -> Outcome<R> {
         match self {
             Self::Unreachable(error) => Outcome::Unreachable(error),
@@ -168,7 +167,7 @@ impl Lost {
     }
 }
 
-/// Whether no connection could be made for want of something of this process or host.
+/// Whether this process or host lacks the resources for a connection.
 fn lacks_resources(error: &reqwest::Error) -> bool {
     let kinds = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
     let kinds: Vec<_> = kinds.collect();
@@ -179,7 +178,7 @@ fn lacks_resources(error: &reqwest::Error) -> bool {
         || (error.is_dns() && descriptors_are_used_up())
 }
 
-/// A resolver that cannot open a socket says that it does not know the name.
+/// A resolver that cannot open a socket reports an unknown name.
 fn descriptors_are_used_up() -> bool {
     UdpSocket::bind("127.0.0.1:0").is_err_and(|error| errno_is(&error, &NO_DESCRIPTORS))
 }

@@ -1,4 +1,4 @@
-//! What librdkafka is told.
+//! The settings of librdkafka.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use crate::settings;
 
 /// The part of a lease within which a record is stored or has failed. A worker sends while a third of the lease is left
-/// and stops waiting when a tenth is; librdkafka looks once a second for records whose time is over.
+/// and stops waiting when a tenth is; librdkafka checks once a second which records have timed out.
 const LEASE_PART: u32 = 6;
 
 /// How long a record of the outbox has to be acknowledged, where events are leased for `lease`.
@@ -24,13 +24,13 @@ pub(super) fn config(settings: &settings::Kafka, patience: Duration) -> ClientCo
         ("client.id", "feebox"),
         ("acks", "all"),
         ("enable.idempotence", "true"),
-        // As Java's producer does it, so that a key has the same partition whoever writes it.
+        // As Java's producer does it, so that a key has the same partition whichever client writes it.
         ("partitioner", "murmur2_random"),
         // A batch is refused as a whole. Small ones keep a record that is too large for the topic to itself.
         ("batch.size", "65536"),
         ("socket.nagle.disable", "true"),
         ("socket.keepalive.enable", "true"),
-        // The default, 10 s, would keep a broker waiting for us that has long come back.
+        // The default, 10 s, would keep a broker waiting that is available again.
         ("reconnect.backoff.max.ms", "1000"),
         ("log.connection.close", "false"),
     ] {

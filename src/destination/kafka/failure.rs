@@ -5,16 +5,16 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use super::KafkaReceipt;
 use crate::outbox::Outcome;
 
-/// A record that the client took, and did not bring to an acknowledgement; `heard` is what the brokers last said.
+/// A record that the client took and that was not acknowledged; `heard` is the brokers' last error.
 pub(super) fn of_record(error: &KafkaError, heard: Option<(Code, String)>) -> Outcome<KafkaReceipt> {
     let code = error.rdkafka_error_code();
-    let mut why = told(error);
+    let mut why = text(error);
     match (code, heard) {
         // The client goes on trying to log in until the record's time is over.
-        (Some(Code::MessageTimedOut), Some((reason, text))) if blames_credentials(reason) => {
-            return Outcome::Unauthorised(format!("{text}; {why}"));
+        (Some(Code::MessageTimedOut), Some((reason, said))) if blames_credentials(reason) => {
+            return Outcome::Unauthorised(format!("{said}; {why}"));
         }
-        (Some(Code::MessageTimedOut), Some((_, text))) => why = format!("{why}; heard last: {text}"),
+        (Some(Code::MessageTimedOut), Some((_, said))) => why = format!("{why}; heard last: {said}"),
         _ => {}
     }
     match code {
@@ -28,8 +28,8 @@ pub(super) fn of_record(error: &KafkaError, heard: Option<(Code, String)>) -> Ou
 /// A record that the client did not take: nothing was sent.
 pub(super) fn before_hand_over(error: &KafkaError) -> Outcome<KafkaReceipt> {
     match error.rdkafka_error_code() {
-        Some(code) if blames_record_or_topic(code) => Outcome::Refused(told(error)),
-        _ => Outcome::Retry(told(error)),
+        Some(code) if blames_record_or_topic(code) => Outcome::Refused(text(error)),
+        _ => Outcome::Retry(text(error)),
     }
 }
 
@@ -61,8 +61,8 @@ fn blames_credentials(code: Code) -> bool {
     )
 }
 
-/// The same record would be refused again until somebody changes the topic or its rights: it goes dead, and an operator
-/// who has mended that retries it.
+/// The same record would be refused again until the topic or its rights are changed: its event goes dead, and an operator
+/// retries it after that.
 fn blames_record_or_topic(code: Code) -> bool {
     matches!(
         code,
@@ -84,7 +84,7 @@ fn blames_record_or_topic(code: Code) -> bool {
     )
 }
 
-/// The broker says that it did not store the record, or the client that it did not send it. Of all else nobody knows.
+/// The broker did not store the record, or the client did not send it. After all other errors the outcome is unknown.
 fn left_nothing_behind(code: Code) -> bool {
     matches!(
         code,
@@ -97,7 +97,7 @@ fn left_nothing_behind(code: Code) -> bool {
     )
 }
 
-fn told(error: &KafkaError) -> String {
+fn text(error: &KafkaError) -> String {
     match error.rdkafka_error_code() {
         Some(code) => code.to_string(),
         None => error.to_string(),
@@ -141,8 +141,8 @@ mod tests {
         let timed_out = KafkaError::MessageProduction(Code::MessageTimedOut);
         let refused = (Code::Authentication, "SASL authentication error".to_owned());
         assert_eq!(of_record(&timed_out, Some(refused)).name(), "unauthorised");
-        let away = (Code::BrokerTransportFailure, "Connection refused".to_owned());
-        let outcome = of_record(&timed_out, Some(away));
+        let unavailable = (Code::BrokerTransportFailure, "Connection refused".to_owned());
+        let outcome = of_record(&timed_out, Some(unavailable));
         assert_eq!(outcome.name(), "unknown");
         assert!(outcome.error().is_some_and(|error| error.contains("Connection refused")));
     }

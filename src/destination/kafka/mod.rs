@@ -1,4 +1,4 @@
-//! Kafka: events of quotes for whoever wants to follow them, as the contract's section 4 has it.
+//! Kafka: events of quotes for all who follow them.
 //!
 //! The only folder that knows `rdkafka`. Within `delivery.timeout.ms`, which ends well before an event's lease does, the
 //! client repeats what is safe to repeat, and the broker stores a repeated record once (idempotent producer). What
@@ -63,12 +63,12 @@ impl Kafka {
     /// within a part of that has failed.
     ///
     /// # Errors
-    /// See [`KafkaClientError`]. Brokers that are away are no error.
+    /// See [`KafkaClientError`]. Unavailable brokers are no error.
     pub fn new(settings: &settings::Kafka, lease: Duration) -> Result<Self, KafkaClientError> {
         Self::with_patience(settings, client::patience(lease))
     }
 
-    /// The same for what no outbox would try again: a record that is not acknowledged within `patience` has failed.
+    /// The same for calls without an outbox: a record that is not acknowledged within `patience` has failed.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -86,7 +86,7 @@ impl Kafka {
         let hand_over = || producer.begin(record::new(topic, &key, &value, delivery));
         let mut handed_over = hand_over();
         if handed_over.as_ref().is_err_and(failure::is_about_topic) {
-            // The client remembers for minutes what it once heard about a topic: it may have been mended.
+            // The client remembers for minutes what it heard about a topic, which may have been created since.
             producer.ask_about(topic).await;
             handed_over = hand_over();
         }

@@ -1,5 +1,5 @@
-//! The producer, and its replacement: after a fatal error, such as a sequence that broker and client disagree about, a
-//! producer takes nothing more.
+//! The producer, and its replacement: after a fatal error, such as an unexpected sequence number, a producer takes nothing
+//! more.
 
 use std::{
     future::Future,
@@ -13,7 +13,7 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord, Producer as _, future_producer::Delivery},
 };
 
-/// How long a broker may take to tell about a topic.
+/// How long a broker may take to describe a topic.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 
 /// The producer of this process, whichever it is now.
@@ -28,11 +28,11 @@ pub(super) struct Producer {
     heard: Heard,
 }
 
-/// The last that went wrong between client and brokers, in librdkafka's words; nothing since something went well.
+/// The last error between client and brokers, in librdkafka's words; none since the last success.
 #[derive(Clone, Default)]
 pub(super) struct Heard(Arc<Mutex<Option<(RDKafkaErrorCode, String)>>>);
 
-/// Told by librdkafka, on its own thread, what concerns no single record.
+/// Receives, on a thread of librdkafka, the errors that concern no single record.
 struct Listening(Heard);
 
 impl Producers {
@@ -45,8 +45,7 @@ impl Producers {
         Arc::clone(&lock(&self.current))
     }
 
-    /// Puts a new producer in the place of `broken`, unless somebody has done so. Records that `broken` still holds end
-    /// with an error, and those who wait for them learn of it.
+    /// Replaces `broken` by a new producer, unless another call has done so. Records that `broken` still holds fail.
     pub(super) fn replace(&self, broken: &Arc<Producer>, why: &str) {
         let mut current = lock(&self.current);
         if !Arc::ptr_eq(&current, broken) {
@@ -55,7 +54,9 @@ impl Producers {
         tracing::warn!(why, "the Kafka producer broke for good and is replaced");
         match Producer::new(&self.config) {
             Ok(producer) => *current = Arc::new(producer),
-            Err(error) => tracing::error!(%error, "no new Kafka producer: the next delivery tries again"),
+            Err(error) => {
+                tracing::error!(%error, "could not create a new Kafka producer, the next delivery tries again")
+            }
         }
     }
 }
@@ -66,10 +67,10 @@ impl Producer {
         Ok(Self { inner: config.create_with_context(Listening(heard.clone()))?, heard })
     }
 
-    /// Hands `record` over; the answer says what came of it.
+    /// Hands `record` over; the returned future waits for its acknowledgement.
     ///
     /// # Errors
-    /// It was not taken, and will not be sent.
+    /// The client did not take it, and will not send it.
     pub(super) fn begin(
         &self,
         record: FutureRecord<'_, str, str>,
@@ -88,10 +89,10 @@ impl Producer {
         })
     }
 
-    /// Has the client learn anew what there is to know about `topic`.
+    /// Has the client ask the brokers for `topic` again.
     pub(super) async fn ask_about(self: &Arc<Self>, topic: &'static str) {
         let producer = Arc::clone(self);
-        // What it learns, or that nobody answers, shows when the record is handed over.
+        // The answer, or that none comes, shows when the record is handed over.
         let ask = move || producer.inner.client().fetch_metadata(Some(topic), ANSWER_WAIT).map(drop);
         let _ = tokio::task::spawn_blocking(ask).await;
     }
@@ -110,7 +111,7 @@ impl ClientContext for Listening {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "Kafka");
         let Some(code) = error.rdkafka_error_code() else { return };
-        // That all brokers are away follows from what was heard of each, and says less.
+        // That all brokers are down follows from the errors of each, and says less.
         if code != RDKafkaErrorCode::AllBrokersDown {
             *lock(&self.0.0) = Some((code, reason.to_owned()));
         }

@@ -1,4 +1,4 @@
-//! Reading back what the brokers hold, for measurements.
+//! Reading back the records of a topic, for measurements.
 
 use std::time::Duration;
 
@@ -58,8 +58,8 @@ impl KafkaReader {
     /// They do not answer.
     pub fn broker_names(brokers: &str) -> Result<Vec<String>, KafkaReadError> {
         let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
-        let told = consumer.fetch_metadata(None, ANSWER_WAIT)?;
-        Ok(told.brokers().iter().map(|broker| format!("{}:{}", broker.host(), broker.port())).collect())
+        let metadata = consumer.fetch_metadata(None, ANSWER_WAIT)?;
+        Ok(metadata.brokers().iter().map(|broker| format!("{}:{}", broker.host(), broker.port())).collect())
     }
 
     /// The records that were added until now; those of a quote in their order.
@@ -95,8 +95,8 @@ fn record(message: &impl Message) -> QuoteRecord {
 
 /// Where each partition ends; none of a topic that does not exist yet.
 fn ends(consumer: &BaseConsumer) -> Result<Vec<(i32, i64)>, KafkaReadError> {
-    let told = consumer.fetch_metadata(Some(QUOTES), ANSWER_WAIT)?;
-    let partitions = told.topics().iter().flat_map(MetadataTopic::partitions);
+    let metadata = consumer.fetch_metadata(Some(QUOTES), ANSWER_WAIT)?;
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
     let end = |partition: i32| {
         let (_, end) = consumer.fetch_watermarks(QUOTES, partition, ANSWER_WAIT)?;
         Ok((partition, end))

@@ -1,4 +1,4 @@
-//! What is handed over, as a record: a `CloudEvent` in binary mode.
+//! An event as a Kafka record: a `CloudEvent` in binary mode.
 //!
 //! Source: CloudEvents 1.0.2, Kafka protocol binding, section 3.2.
 
@@ -10,11 +10,11 @@ use rdkafka::{
 
 use crate::{destination::Delivery, outbox::EventType, quotes::QuoteEvent, telemetry::trace_context::TraceContext};
 
-/// Where quotes are told of.
+/// The topic of quotes.
 pub(super) const QUOTES: &str = "feebox.quotes";
-/// Where fees are told of.
+/// The topic of fees.
 const FEES: &str = "feebox.fees";
-/// Who tells.
+/// The attribute `source`.
 const SOURCE: &str = "feebox";
 
 /// The topic for events of `event_type`.

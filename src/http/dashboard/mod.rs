@@ -1,5 +1,5 @@
-//! The page at `/`: what an operator looks at first. It asks the API that everybody uses, with the token that is typed
-//! into it, and loads nothing from other hosts.
+//! The dashboard at `/`. It uses the public API, with the token that the operator enters, and loads nothing from other
+//! hosts.
 
 use axum::{
     Router,

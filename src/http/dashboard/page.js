@@ -26,7 +26,7 @@ function cell(content, kind) {
 function button(label, act) {
   const element = document.createElement("button");
   element.textContent = label;
-  element.addEventListener("click", async () => { await tell(act); refresh(); });
+  element.addEventListener("click", async () => { await report(act); refresh(); });
   return element;
 }
 
@@ -53,9 +53,9 @@ function state(destination) {
   if (destination.paused) return cell(`paused by ${destination.paused.by} since ${time(destination.paused.since)}`, "wait");
   if (destination.circuit) return cell(`circuit open since ${time(destination.circuit.since)}: ${destination.circuit.reason ?? ""}`, "bad");
   if (destination.not_before && new Date(destination.not_before) > new Date()) {
-    return cell(`asked to wait until ${time(destination.not_before)}`, "wait");
+    return cell(`Retry-After until ${time(destination.not_before)}`, "wait");
   }
-  return cell("flowing", "good");
+  return cell("delivering", "good");
 }
 
 function destinationRow(it) {
@@ -95,15 +95,15 @@ async function load() {
   const reasons = await Promise.all(waiting.events.map((it) =>
     call(`/v1/outbox/${it.id}/explain`).then((it) => it.sentence, () => "")));
   fill("destinations", stats.destinations.map(destinationRow), "No worker has run yet.");
-  fill("dead", dead.events.map(deadRow), "None. Good.");
+  fill("dead", dead.events.map(deadRow), "None.");
   const { count, oldest } = stats.stale_quotes;
   const others = count > oldest.length ? [[cell(`and ${count - oldest.length} more`, "bad")]] : [];
-  fill("stale", [...oldest.map(staleRow), ...others], "None. Good.");
+  fill("stale", [...oldest.map(staleRow), ...others], "None.");
   fill("waiting", waiting.events.map((it, index) => waitingRow(it, reasons[index])), "None.");
   fill("quotes", quotes.quotes.map(quoteRow), "None yet.");
 }
 
-async function tell(act) {
+async function report(act) {
   const problem = document.getElementById("problem");
   try {
     await act();
@@ -114,6 +114,6 @@ async function tell(act) {
   }
 }
 
-const refresh = () => tell(load);
+const refresh = () => report(load);
 refresh();
 setInterval(() => { if (!document.hidden) refresh(); }, REFRESH_MS);

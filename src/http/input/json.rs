@@ -1,4 +1,4 @@
-//! Bytes become JSON.
+//! JSON bodies: reading bytes and parsing them.
 
 use std::fmt;
 
@@ -16,15 +16,15 @@ use crate::http::problem::{Kind, Problem};
 /// Most bytes of a body, unless its route says otherwise.
 pub(in crate::http) const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// Up to this many bytes are read and thrown away before a body is refused as too large: many clients read no answer
-/// before they have sent everything, and would see a reset in its place.
+/// Up to this many bytes are read and discarded before a body is refused as too large. Many clients read the answer only
+/// after they have sent everything, and would see a connection reset instead.
 const DISCARDED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A JSON body of at most `LIMIT` bytes.
 #[derive(Debug)]
 pub(in crate::http) struct JsonBody<const LIMIT: usize = BODY_BYTES_MAX>(pub Value);
 
-/// The same for routes that do without one: no bytes are no body, and neither is `null`.
+/// An optional JSON body. An empty body and `null` count as none.
 #[derive(Debug)]
 pub(in crate::http) struct OptionalJsonBody(pub Option<Value>);
 
@@ -55,11 +55,11 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let media_type = text(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
-        return Err(Problem::new(Kind::UnsupportedMediaType, "send the header Content-Type: application/json"));
+        return Err(Problem::new(Kind::UnsupportedMediaType, "add the header Content-Type: application/json"));
     }
     match text(header::CONTENT_ENCODING) {
         None | Some("identity") => Ok(()),
-        Some(_) => Err(Problem::new(Kind::UnsupportedMediaType, "send the body without Content-Encoding")),
+        Some(_) => Err(Problem::new(Kind::UnsupportedMediaType, "compressed bodies are not supported")),
     }
 }
 
@@ -68,7 +68,7 @@ async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
     let mut length = 0;
     let mut frames = body.into_data_stream();
     while let Some(frame) = frames.next().await {
-        let frame = frame.map_err(|_| Problem::new(Kind::MalformedJson, "the body broke off"))?;
+        let frame = frame.map_err(|_| Problem::new(Kind::MalformedJson, "the body ended early; send it again"))?;
         length += frame.len();
         if length <= limit {
             bytes.extend_from_slice(&frame);
@@ -77,7 +77,7 @@ async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
         }
     }
     if length > limit {
-        return Err(Problem::new(Kind::BodyTooLarge, format!("send at most {} KiB", limit / 1024)));
+        return Err(Problem::new(Kind::BodyTooLarge, format!("the body exceeds the limit of {} KiB", limit / 1024)));
     }
     Ok(bytes)
 }
@@ -88,8 +88,8 @@ fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     value.map_err(|error| Problem::new(Kind::MalformedJson, error.to_string()))
 }
 
-/// Builds a value as `serde_json` does, except that a key that stands twice in an object is an error: which of both would
-/// be meant? (RFC 8259, section 4: what becomes of it is unpredictable.)
+/// Builds a value as `serde_json` does, but refuses objects that repeat a key: RFC 8259, section 4, calls their meaning
+/// unpredictable.
 struct Strict;
 
 impl<'de> DeserializeSeed<'de> for Strict {
@@ -147,7 +147,7 @@ impl<'de> Visitor<'de> for Strict {
         let mut object = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("the key {key:?} stands twice in one object")));
+                return Err(A::Error::custom(format_args!("the key {key:?} is repeated in one object")));
             }
             object.insert(key, map.next_value_seed(Strict)?);
         }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused() {
+    fn malformed_json_is_refused() {
         let deep = "[".repeat(100_000);
         for text in ["", "{", "nul", "{} {}", "{'a': 1}", "[1,]", "{\"a\": 01}", "NaN", "\"\\ud800\"", &deep] {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_stands_twice_is_refused() {
+    fn a_repeated_key_is_refused() {
         assert!(parse(br#"{"a": {"b": 1, "c": 2, "b": 1}}"#).is_err());
         assert!(parse(br#"{"a": {"b": 1}, "b": 1}"#).is_ok());
     }

@@ -1,5 +1,4 @@
-//! What clients send, before it means anything: bytes become JSON, JSON becomes parts that can't be wrong, or every fault
-//! at once.
+//! Reading requests: bytes become JSON, and JSON becomes valid values, or all errors at once.
 
 mod fields;
 mod json;
@@ -7,7 +6,7 @@ mod path;
 mod query;
 mod text;
 
-pub(super) use fields::{Fault, Faults, Node, Object};
+pub(super) use fields::{FieldError, FieldErrors, Node, Object};
 pub(super) use json::{JsonBody, OptionalJsonBody};
 pub(super) use path::{Id, Name};
 pub(super) use query::Query;

@@ -1,4 +1,4 @@
-//! Ids and names in paths.
+//! Path parameters.
 
 use axum::{
     extract::{FromRequestParts, Path},
@@ -19,7 +19,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let id = Path::<String>::from_request_parts(parts, state).await;
         let id = id.ok().and_then(|Path(id)| Uuid::try_parse(&id).ok());
-        id.map(Self).ok_or_else(|| Problem::new(Kind::InvalidParameter, "the id in the path is no UUID"))
+        id.map(Self).ok_or_else(|| Problem::new(Kind::InvalidParameter, "the id in the path is not a UUID"))
     }
 }
 
@@ -33,8 +33,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let name = Path::<String>::from_request_parts(parts, state).await;
         name.ok()
-            .filter(|Path(name)| text::fits(name).is_ok())
+            .filter(|Path(name)| text::check(name).is_ok())
             .map(|Path(name)| Self(name))
-            .ok_or_else(|| Problem::new(Kind::InvalidParameter, "the name in the path is no text"))
+            .ok_or_else(|| Problem::new(Kind::InvalidParameter, "the name in the path is not printable text"))
     }
 }

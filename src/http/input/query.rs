@@ -1,4 +1,4 @@
-//! Query strings: known parameters only, each at most once.
+//! Query parameters: only known ones, each at most once.
 
 use std::collections::BTreeMap;
 
@@ -7,33 +7,33 @@ use url::form_urlencoded;
 use super::text;
 use crate::http::problem::{Kind, Problem};
 
-/// The parameters of a query string, and what is wrong with them so far.
+/// The parameters of a query string, and the errors found in them so far.
 #[derive(Debug)]
 pub(in crate::http) struct Query {
     given: BTreeMap<String, String>,
-    wrong: Vec<String>,
+    errors: Vec<String>,
 }
 
 impl Query {
     /// Reads `raw`, the part after the question mark, which may name each of `known` once.
     pub fn read(raw: Option<&str>, known: &[&str]) -> Self {
-        let mut query = Self { given: BTreeMap::new(), wrong: Vec::new() };
+        let mut query = Self { given: BTreeMap::new(), errors: Vec::new() };
         for (name, value) in form_urlencoded::parse(raw.unwrap_or_default().as_bytes()) {
-            if let Err(wrong) = text::fits(&value) {
-                query.wrong.push(format!("{name:?} {wrong}"));
+            if let Err(error) = text::check(&value) {
+                query.errors.push(format!("{name:?} {error}"));
             } else if !known.contains(&name.as_ref()) {
-                query.wrong.push(format!("{name:?} is no parameter of this call; known here: {}", known.join(", ")));
+                query.errors.push(format!("{name:?} is unknown; the known parameters are {}", known.join(", ")));
             } else if query.given.insert(name.to_string(), value.into_owned()).is_some() {
-                query.wrong.push(format!("{name} is given twice; send it once"));
+                query.errors.push(format!("{name} is repeated; send it once"));
             }
         }
         query
     }
 
-    /// What `parse` makes of the parameter `name`, if it is given.
+    /// The parameter `name`, read by `parse`, if it is given.
     pub fn optional<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let parsed = parse(self.given.get(name)?);
-        parsed.map_err(|wrong| self.wrong.push(format!("{name} {wrong}"))).ok()
+        parsed.map_err(|error| self.errors.push(format!("{name} {error}"))).ok()
     }
 
     /// The parameter `name` as a number of at least `min` and at most `max`, if it is given.
@@ -45,12 +45,12 @@ impl Query {
         })
     }
 
-    /// Says all that was wrong, at once.
+    /// Fails with all errors at once, if there are any.
     pub fn finish(self) -> Result<(), Problem> {
-        if self.wrong.is_empty() {
+        if self.errors.is_empty() {
             return Ok(());
         }
-        Err(Problem::new(Kind::InvalidParameter, self.wrong.join("; and ")))
+        Err(Problem::new(Kind::InvalidParameter, self.errors.join("; and ")))
     }
 }
 
@@ -67,26 +67,26 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_said_at_once() {
+    fn all_errors_are_reported_at_once() {
         let mut query =
             Query::read(Some("limit=0&wat=1&limit=0&wait=+1&far=99999999999999999999"), &["limit", "wait", "far"]);
         assert_eq!(query.number("limit", 1, 200), None);
         assert_eq!(query.number("wait", 0, 30), None);
         assert_eq!(query.number("far", 0, 30), None);
-        assert_eq!(query.wrong.len(), 5, "{:?}", query.wrong);
+        assert_eq!(query.errors.len(), 5, "{:?}", query.errors);
         assert!(query.finish().is_err());
     }
 
     #[test]
-    fn what_no_database_takes_is_refused_whatever_the_parameter_means() {
+    fn control_characters_are_refused_in_every_parameter() {
         let mut query = Query::read(Some("destination=a%00b&limit=7"), &["destination", "limit"]);
         assert_eq!(query.optional("destination", |text| Ok(text.to_owned())), None);
-        assert_eq!(query.wrong, ["\"destination\" has control characters; send printable text"]);
+        assert_eq!(query.errors, ["\"destination\" has control characters; send printable text"]);
         assert!(query.finish().is_err());
     }
 
     #[test]
-    fn no_query_string_is_no_parameter() {
+    fn a_missing_query_string_has_no_parameters() {
         let mut query = Query::read(None, &["limit"]);
         assert_eq!(query.number("limit", 1, 200), None);
         assert!(query.finish().is_ok());

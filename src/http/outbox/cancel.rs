@@ -1,4 +1,4 @@
-//! Giving an event up.
+//! Cancelling an event.
 
 use axum::{Extension, Json, extract::State};
 
@@ -14,22 +14,22 @@ use crate::{
     operator::{self, Operator},
 };
 
-/// Give an event up
+/// Cancel an event
 ///
-/// One that would have brought a fee gives up its quote, even a rejected one. Of an event that is being delivered the
-/// running attempt is the last.
+/// If the event would have brought a fee, its quote is cancelled too, even a rejected one. If it is being delivered, the
+/// current attempt is finished and no other follows.
 #[utoipa::path(
     post, path = "/v1/outbox/{id}/cancel", operation_id = "cancel_event", tag = "operations", security(("token" = [])),
-    params(("id" = uuid::Uuid, Path, description = "Its id")),
+    params(("id" = uuid::Uuid, Path, description = "The event's id")),
     request_body = Option<Reason>,
     responses(
-        (status = 200, description = "The event as it is now", body = EventView),
-        (status = 400, description = "An unfit id, or no JSON"),
-        (status = 404, description = "There is no such event, or retention deleted it"),
-        (status = 409, description = "It was delivered or given up before"),
-        (status = 413, description = "Over 256 KiB"),
-        (status = 415, description = "Not sent as `application/json`"),
-        (status = 422, description = "`errors` names every fault of the body"),
+        (status = 200, description = "The event after the change", body = EventView),
+        (status = 400, description = "Invalid id or malformed JSON"),
+        (status = 404, description = "Unknown event, or retention has deleted it"),
+        (status = 409, description = "The event is already delivered or cancelled"),
+        (status = 413, description = "The body exceeds 256 KiB"),
+        (status = 415, description = "The body is not sent as `application/json`"),
+        (status = 422, description = "Invalid body; `errors` lists everything that is wrong"),
     )
 )]
 pub(super) async fn cancel(
@@ -41,8 +41,8 @@ pub(super) async fn cancel(
     let reason = reason::read(body.as_ref())?;
     let operator = Operator { name: &caller.name, reason: reason.as_deref() };
     let event = operator::cancel(&state.db, state.submission.relay(), operator, id).await?;
-    // Its quote may be cancelled, and an event that voids its fee may be due.
-    state.settled.notify_waiters();
+    // The quote may now be cancelled, and an event that voids its fee may be due.
+    state.settled.send();
     state.wakeup.wake();
     Ok(Json(event.into()))
 }

@@ -1,4 +1,4 @@
-//! Reading many events.
+//! Listing events.
 
 use axum::{
     Json,
@@ -18,16 +18,16 @@ use crate::{
 const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 200;
 
-/// A page of a list.
+/// A page of events.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EventPage {
     /// Newest first.
     events: Vec<EventView>,
-    /// Events of this page that are in the database and cannot be read: a case for the operator.
+    /// Events of this page that are stored but cannot be read; the log says why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     unreadable: Vec<Uuid>,
-    /// The `cursor` of the next page; null on the last one. A page before the last may have fewer rows than `limit`.
+    /// The `cursor` of the next page; null on the last page. Other pages can have fewer rows than `limit`.
     #[schema(required)]
     next: Option<String>,
 }
@@ -37,15 +37,15 @@ pub(super) struct EventPage {
     get, path = "/v1/outbox", operation_id = "list_events", tag = "operations", security(("token" = [])),
     params(
         ("status" = Option<String>, Query, description = "pending, leased, delivered, dead or cancelled"),
-        ("destination" = Option<String>, Query, description = "Only those for this one, for example fee-server"),
-        ("event_type" = Option<String>, Query, description = "Only these, for example quote.submitted"),
-        ("quote_id" = Option<Uuid>, Query, description = "Only this quote's"),
-        ("limit" = Option<u64>, Query, description = "Most events of a page; 50 if it is not given", minimum = 1, maximum = 200),
-        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+        ("destination" = Option<String>, Query, description = "Only events for this destination, for example fee-server"),
+        ("event_type" = Option<String>, Query, description = "Only events of this type, for example quote.submitted"),
+        ("quote_id" = Option<Uuid>, Query, description = "Only events of this quote"),
+        ("limit" = Option<u64>, Query, description = "Page size; 50 by default", minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "The `next` value of the previous page"),
     ),
     responses(
-        (status = 200, description = "A page", body = EventPage),
-        (status = 400, description = "An unfit parameter"),
+        (status = 200, description = "A page of events", body = EventPage),
+        (status = 400, description = "Invalid parameter"),
     )
 )]
 pub(super) async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery) -> Result<Json<EventPage>, Problem> {

@@ -1,4 +1,4 @@
-//! Events: looking at them, retrying them, giving them up.
+//! Listing, reading, retrying and cancelling events.
 
 mod cancel;
 mod list;
@@ -20,11 +20,11 @@ use super::{
 };
 use crate::operator::OperatorError;
 
-/// A bulk retry works in batches. What was done when its time is up stays done, and the same call goes on.
+/// A bulk retry works in batches. When its time is up, what was done stays done, and a repeated request continues.
 const BULK_TIME_LIMIT: Duration = Duration::from_mins(5);
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    let look = OpenApiRouter::new()
+    let read = OpenApiRouter::new()
         .routes(routes!(list::list))
         .routes(routes!(show::show))
         .routes(routes!(show::explain))
@@ -40,7 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(retry_bulk::retry))
         .route_layer(from_fn_with_state(Permission::Operate, access::require))
         .route_layer(from_fn_with_state(BULK_TIME_LIMIT, edge::limit));
-    look.merge(change).merge(bulk)
+    read.merge(change).merge(bulk)
 }
 
 impl From<OperatorError> for Problem {

@@ -16,20 +16,20 @@ use crate::{
 
 /// Retry an event
 ///
-/// A dead one comes back to life with all its attempts before it, and its quote, if it was rejected, is pending again; a
-/// pending one is due now.
+/// A dead event becomes pending with a fresh count of attempts, and so does its quote if it was rejected. A pending event
+/// becomes due now.
 #[utoipa::path(
     post, path = "/v1/outbox/{id}/retry", operation_id = "retry_event", tag = "operations", security(("token" = [])),
-    params(("id" = uuid::Uuid, Path, description = "Its id")),
+    params(("id" = uuid::Uuid, Path, description = "The event's id")),
     request_body = Option<Reason>,
     responses(
-        (status = 200, description = "The event as it is now", body = EventView),
-        (status = 400, description = "An unfit id, or no JSON"),
-        (status = 404, description = "There is no such event, or retention deleted it"),
-        (status = 409, description = "It is being delivered, or was delivered or given up"),
-        (status = 413, description = "Over 256 KiB"),
-        (status = 415, description = "Not sent as `application/json`"),
-        (status = 422, description = "`errors` names every fault of the body"),
+        (status = 200, description = "The event after the change", body = EventView),
+        (status = 400, description = "Invalid id or malformed JSON"),
+        (status = 404, description = "Unknown event, or retention has deleted it"),
+        (status = 409, description = "The event is being delivered, or is already delivered or cancelled"),
+        (status = 413, description = "The body exceeds 256 KiB"),
+        (status = 415, description = "The body is not sent as `application/json`"),
+        (status = 422, description = "Invalid body; `errors` lists everything that is wrong"),
     )
 )]
 pub(super) async fn retry(

@@ -1,4 +1,4 @@
-//! Retrying many events.
+//! Bulk retry of events.
 
 use std::num::NonZeroU32;
 
@@ -10,7 +10,7 @@ use crate::{
     http::{
         AppState,
         access::Caller,
-        input::{Faults, JsonBody, Node, Object},
+        input::{FieldErrors, JsonBody, Node, Object},
         problem::Problem,
         reason::reason,
     },
@@ -25,46 +25,47 @@ const NAME_LENGTH_MAX: usize = 64;
 /// Most characters of an error's text to filter by.
 const ERROR_LENGTH_MAX: usize = 500;
 
-/// Which events are retried, and how.
+/// Which events to retry, and how.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "says in the API document what `bulk` reads")]
 pub(super) struct EventsToRetry {
-    /// `dead` ones come back to life; `pending` ones that are due later are due now.
+    /// `dead` events become pending again; `pending` events that are due later become due now.
     #[schema(pattern = "^(dead|pending)$", example = "dead")]
     status: String,
-    /// Only those for this destination.
+    /// Only events for this destination.
     #[schema(min_length = 1, max_length = 64, nullable = false, example = "fee-server")]
     destination: Option<String>,
-    /// Only these.
+    /// Only events of this type.
     #[schema(min_length = 1, max_length = 64, nullable = false, example = "quote.submitted")]
     event_type: Option<String>,
-    /// Only those whose last error contains this, whatever the case of its letters.
+    /// Only events whose last error contains this text, ignoring case.
     #[schema(min_length = 1, max_length = 500, nullable = false, example = "connection refused")]
     error_contains: Option<String>,
-    /// What readers of the log of operator actions are to know.
-    #[schema(min_length = 1, max_length = 500, nullable = false, example = "the fee server is mended")]
+    /// The reason, for the log of operator actions.
+    #[schema(min_length = 1, max_length = 500, nullable = false, example = "the fee server is fixed")]
     reason: Option<String>,
-    /// Only count them.
+    /// Only count the events that match.
     #[schema(nullable = false, example = false)]
     dry_run: Option<bool>,
-    /// Spread them out: so many become due a second.
+    /// Spread the retries: at most this many events become due each second.
     #[schema(minimum = 1, maximum = 1_000_000, nullable = false, example = 50)]
     per_second: Option<i64>,
 }
 
 /// Retry many events
 ///
-/// It is done in batches. If it is cut off, those that were done stay done, and the same call goes on with the rest.
+/// The retry works in batches. If it is interrupted, finished batches stay done, and a repeated request continues with the
+/// rest.
 #[utoipa::path(
     post, path = "/v1/outbox:retry", operation_id = "retry_events", tag = "operations", security(("token" = [])),
     request_body = EventsToRetry,
     responses(
-        (status = 200, description = "How many", body = BulkRetried),
-        (status = 400, description = "No JSON"),
-        (status = 413, description = "Over 256 KiB"),
-        (status = 415, description = "Not sent as `application/json`"),
-        (status = 422, description = "`errors` names every fault of the body"),
+        (status = 200, description = "How many events matched and were revived", body = BulkRetried),
+        (status = 400, description = "Malformed JSON"),
+        (status = 413, description = "The body exceeds 256 KiB"),
+        (status = 415, description = "The body is not sent as `application/json`"),
+        (status = 422, description = "Invalid body; `errors` lists everything that is wrong"),
     )
 )]
 pub(super) async fn retry(
@@ -80,23 +81,23 @@ pub(super) async fn retry(
 }
 
 fn read(body: &Value) -> Result<(BulkRetry, Option<String>), Problem> {
-    let mut faults = Faults::default();
+    let mut errors = FieldErrors::default();
     let root = Node::root(body);
-    let read = root.object(&FIELDS, &mut faults).and_then(|body| {
-        let reason = reason(body.optional("reason"), &mut faults);
-        bulk(&body, &mut faults).map(|bulk| (bulk, reason))
+    let read = root.object(&FIELDS, &mut errors).and_then(|body| {
+        let reason = reason(body.optional("reason"), &mut errors);
+        bulk(&body, &mut errors).map(|bulk| (bulk, reason))
     });
-    faults.or_whole(read)
+    errors.or_read(read)
 }
 
-fn bulk(body: &Object<'_>, faults: &mut Faults) -> Option<BulkRetry> {
-    let status = body.field("status").text(status, faults);
-    let mut text = |name, length_max| body.optional(name)?.text(|text| printable(text, length_max), faults);
+fn bulk(body: &Object<'_>, errors: &mut FieldErrors) -> Option<BulkRetry> {
+    let status = body.field("status").text(status, errors);
+    let mut text = |name, length_max| body.optional(name)?.text(|text| printable(text, length_max), errors);
     let destination = text("destination", NAME_LENGTH_MAX);
     let event_type = text("event_type", NAME_LENGTH_MAX);
     let error_contains = text("error_contains", ERROR_LENGTH_MAX);
-    let dry_run = body.optional("dry_run").and_then(|node| node.boolean(faults)).unwrap_or(false);
-    let per_second = body.optional("per_second").and_then(|node| node.integer(per_second, faults));
+    let dry_run = body.optional("dry_run").and_then(|node| node.boolean(errors)).unwrap_or(false);
+    let per_second = body.optional("per_second").and_then(|node| node.integer(per_second, errors));
     let filter = RetryFilter { status: status?, destination, event_type, error_contains };
     Some(BulkRetry { filter, dry_run, per_second })
 }

@@ -1,4 +1,4 @@
-//! Reading one event.
+//! Reading and explaining one event.
 
 use axum::{Json, extract::State};
 use uuid::Uuid;
@@ -16,11 +16,11 @@ use crate::{
 /// Read an event, with its payload and its failures
 #[utoipa::path(
     get, path = "/v1/outbox/{id}", operation_id = "read_event", tag = "operations", security(("token" = [])),
-    params(("id" = Uuid, Path, description = "Its id")),
+    params(("id" = Uuid, Path, description = "The event's id")),
     responses(
         (status = 200, description = "The event", body = EventDetail),
-        (status = 400, description = "An unfit id"),
-        (status = 404, description = "There is no such event, or retention deleted it"),
+        (status = 400, description = "Invalid id"),
+        (status = 404, description = "Unknown event, or retention has deleted it"),
     )
 )]
 pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Json<EventDetail>, Problem> {
@@ -28,14 +28,14 @@ pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Js
     Ok(Json(event.into()))
 }
 
-/// Say why an event is not delivered yet
+/// Explain why an event is not delivered yet
 #[utoipa::path(
     get, path = "/v1/outbox/{id}/explain", operation_id = "explain_event", tag = "operations", security(("token" = [])),
-    params(("id" = Uuid, Path, description = "Its id")),
+    params(("id" = Uuid, Path, description = "The event's id")),
     responses(
         (status = 200, description = "The reason, and the facts behind it", body = Explanation),
-        (status = 400, description = "An unfit id"),
-        (status = 404, description = "There is no such event, or retention deleted it"),
+        (status = 400, description = "Invalid id"),
+        (status = 404, description = "Unknown event, or retention has deleted it"),
     )
 )]
 pub(super) async fn explain(State(state): State<AppState>, Id(id): Id) -> Result<Json<Explanation>, Problem> {
@@ -43,6 +43,7 @@ pub(super) async fn explain(State(state): State<AppState>, Id(id): Id) -> Result
 }
 
 fn no_event(id: Uuid) -> Problem {
-    let detail = format!("there is no event {id}; if it was delivered or cancelled, retention may have deleted it");
+    let detail =
+        format!("there is no event {id}; retention deletes events some time after they were delivered or cancelled");
     Problem::new(Kind::NotFound, detail)
 }

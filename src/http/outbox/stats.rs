@@ -1,4 +1,4 @@
-//! The outbox in numbers, and the quotes that wait for too long.
+//! Outbox statistics and stale quotes.
 
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -10,26 +10,26 @@ use crate::{
     sweeper::{self, StaleQuotes},
 };
 
-/// How many stale quotes are named.
-const STALE_NAMED_MAX: u64 = 20;
+/// Most stale quotes that are listed.
+const STALE_LISTED_MAX: u64 = 20;
 
-/// What there is to know at a glance.
+/// Statistics of the outbox, and stale quotes.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Stats {
-    /// Events.
+    /// Statistics of the outbox.
     #[serde(flatten)]
     outbox: inspection::Stats,
-    /// Quotes that are pending for too long, up to 20 of them by name.
+    /// Quotes that have been pending for too long; up to 20 are listed.
     stale_quotes: StaleQuotes,
 }
 
-/// Count events by destination and status, and name quotes that are pending for too long
+/// Count events by destination and status, and list stale quotes
 #[utoipa::path(
     get, path = "/v1/stats", operation_id = "stats", tag = "operations", security(("token" = [])),
-    responses((status = 200, description = "The numbers", body = Stats))
+    responses((status = 200, description = "The statistics", body = Stats))
 )]
 pub(super) async fn stats(State(state): State<AppState>) -> Result<Json<Stats>, Problem> {
     let outbox = inspection::stats(&state.db).await?;
-    let stale_quotes = sweeper::stale_quotes(&state.db, state.stale_after, STALE_NAMED_MAX).await?;
+    let stale_quotes = sweeper::stale_quotes(&state.db, state.stale_after, STALE_LISTED_MAX).await?;
     Ok(Json(Stats { outbox, stale_quotes }))
 }

@@ -1,4 +1,4 @@
-//! Taking a quote back.
+//! Cancelling a quote.
 
 use axum::{Extension, Json, extract::State};
 
@@ -18,20 +18,20 @@ use crate::{
 
 /// Cancel a quote
 ///
-/// If a fee exists, or may exist, it is voided at the fee server. Cancelling twice is one cancellation. An operator's is
-/// written to the log of actions.
+/// If a fee exists, or may exist, it is voided at the fee server. Cancelling a cancelled quote changes nothing. A
+/// cancellation by an operator is recorded in the log of operator actions.
 #[utoipa::path(
     post, path = "/v1/quotes/{id}/cancel", operation_id = "cancel_quote", tag = "quotes", security(("token" = [])),
-    params(("id" = uuid::Uuid, Path, description = "Its id")),
+    params(("id" = uuid::Uuid, Path, description = "The quote's id")),
     request_body = Option<Reason>,
     responses(
-        (status = 200, description = "It is cancelled", body = view::Quote),
-        (status = 400, description = "An unfit id, or no JSON"),
-        (status = 404, description = "There is no such quote"),
-        (status = 409, description = "It was rejected: there is nothing to take back"),
-        (status = 413, description = "Over 256 KiB"),
-        (status = 415, description = "Not sent as `application/json`"),
-        (status = 422, description = "`errors` names every fault of the body"),
+        (status = 200, description = "The cancelled quote", body = view::Quote),
+        (status = 400, description = "Invalid id or malformed JSON"),
+        (status = 404, description = "Unknown quote"),
+        (status = 409, description = "The quote is rejected, and has no fee to cancel"),
+        (status = 413, description = "The body exceeds 256 KiB"),
+        (status = 415, description = "The body is not sent as `application/json`"),
+        (status = 422, description = "Invalid body; `errors` lists everything that is wrong"),
     )
 )]
 pub(super) async fn cancel(
@@ -50,7 +50,7 @@ pub(super) async fn cancel(
     } else {
         state.submission.cancel(id, reason, trace).await?;
     }
-    state.settled.notify_waiters();
+    state.settled.send();
     let found = quotes::get(state.db.connection(), id).await?.ok_or(CancelError::NotFound)?;
     view::Quote::with_fee(found).map(Json)
 }

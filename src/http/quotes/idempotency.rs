@@ -1,4 +1,4 @@
-//! The header `Idempotency-Key`.
+//! The `Idempotency-Key` header.
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 
@@ -13,7 +13,7 @@ use crate::{
 /// Most characters of a key.
 const LENGTH_MAX: usize = 255;
 
-/// The key of a call, if it has one. Belongs to the caller: two callers may use the same.
+/// The request's key, if it has one. Keys are scoped to the caller: two callers may use the same.
 #[derive(Debug)]
 pub(super) struct IdempotencyKey(pub Option<ClientKey>);
 
@@ -26,13 +26,16 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
             return Ok(Self(None));
         };
         let caller = parts.extensions.get::<Caller>();
-        let scope = caller.ok_or_else(|| Problem::internal("the route has no access layer"))?.name.clone();
-        let is_fit = (1..=LENGTH_MAX).contains(&key.len()) && key.as_bytes().iter().all(u8::is_ascii_graphic);
+        let scope = caller
+            .ok_or_else(|| Problem::internal("a route reads Idempotency-Key without authentication"))?
+            .name
+            .clone();
+        let is_valid = (1..=LENGTH_MAX).contains(&key.len()) && key.as_bytes().iter().all(u8::is_ascii_graphic);
         match key.to_str() {
-            Ok(key) if is_fit && given.next().is_none() => Ok(Self(Some(ClientKey { scope, key: key.to_owned() }))),
+            Ok(key) if is_valid && given.next().is_none() => Ok(Self(Some(ClientKey { scope, key: key.to_owned() }))),
             _ => Err(Problem::new(
                 Kind::InvalidHeader,
-                "Idempotency-Key is unfit; send one, of 1 to 255 visible ASCII characters",
+                "Idempotency-Key is invalid; send one key of 1 to 255 visible ASCII characters",
             )),
         }
     }

@@ -1,4 +1,4 @@
-//! Reading many quotes.
+//! Listing quotes.
 
 use axum::{
     Json,
@@ -19,14 +19,14 @@ const LIMIT_MAX: u64 = 200;
 #[utoipa::path(
     get, path = "/v1/quotes", operation_id = "list_quotes", tag = "quotes", security(("token" = [])),
     params(
-        ("status" = Option<view::Status>, Query, description = "Only these"),
-        ("customer_id" = Option<String>, Query, description = "Only this customer's", min_length = 1, max_length = 64),
-        ("limit" = Option<u64>, Query, description = "Most quotes of a page; 50 if it is not given", minimum = 1, maximum = 200),
-        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+        ("status" = Option<view::Status>, Query, description = "Only quotes with this status"),
+        ("customer_id" = Option<String>, Query, description = "Only quotes of this customer", min_length = 1, max_length = 64),
+        ("limit" = Option<u64>, Query, description = "Page size; 50 by default", minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "The `next` value of the previous page"),
     ),
     responses(
-        (status = 200, description = "A page", body = view::QuotePage),
-        (status = 400, description = "An unfit parameter"),
+        (status = 200, description = "A page of quotes", body = view::QuotePage),
+        (status = 400, description = "Invalid parameter"),
     )
 )]
 pub(super) async fn list(

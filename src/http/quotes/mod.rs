@@ -1,4 +1,4 @@
-//! Submitting quotes, reading them and taking them back.
+//! Submitting, reading and cancelling quotes.
 
 mod cancel;
 mod idempotency;

@@ -19,17 +19,17 @@ use crate::{
 
 /// Read a quote
 ///
-/// With `wait` it answers as soon as the quote is no longer pending.
+/// With `wait`, the answer comes as soon as the quote is no longer pending.
 #[utoipa::path(
     get, path = "/v1/quotes/{id}", operation_id = "read_quote", tag = "quotes", security(("token" = [])),
     params(
-        ("id" = uuid::Uuid, Path, description = "Its id"),
-        ("wait" = Option<u64>, Query, description = "How long to wait, in seconds", minimum = 0, maximum = 30),
+        ("id" = uuid::Uuid, Path, description = "The quote's id"),
+        ("wait" = Option<u64>, Query, description = "Longest wait, in seconds", minimum = 0, maximum = 30),
     ),
     responses(
         (status = 200, description = "The quote", body = view::Quote),
-        (status = 400, description = "An unfit id or parameter"),
-        (status = 404, description = "There is no such quote"),
+        (status = 400, description = "Invalid id or parameter"),
+        (status = 404, description = "Unknown quote"),
     )
 )]
 pub(super) async fn show(

@@ -24,27 +24,27 @@ use crate::{
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// A destination that is called inside the transaction (`submission.strategy`) may need longer than a database.
+/// A destination that is called inside the transaction (`submission.strategy`) may take longer to recover than a database.
 const DESTINATION_RETRY_SECONDS: u32 = 5;
 
 /// Submit a quote
 ///
-/// Stores it and answers; its fee follows. With an `Idempotency-Key` the call can be repeated as often as needed.
+/// The quote is stored, and its fee follows later. With an `Idempotency-Key` the request can be repeated safely.
 #[utoipa::path(
     post, path = "/v1/quotes", operation_id = "submit_quote", tag = "quotes", security(("token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters. The same key \
-        with the same body is answered as before; with another body it is refused.", min_length = 1, max_length = 255)),
+        with the same body gets the same answer; with another body it is refused.", min_length = 1, max_length = 255)),
     request_body = request::NewQuoteBody,
     responses(
-        (status = 201, description = "It is stored", body = view::Quote, headers(
-            ("Location" = String, description = "Where to read it"),
-            ("Idempotency-Replayed" = String, description = "`true` if an earlier call with this key had stored it"),
+        (status = 201, description = "The stored quote", body = view::Quote, headers(
+            ("Location" = String, description = "The quote's URL"),
+            ("Idempotency-Replayed" = String, description = "`true` if an earlier request with this key stored the quote"),
         )),
-        (status = 400, description = "No JSON, or an unfit header"),
-        (status = 409, description = "The first call with this key is still in flight"),
-        (status = 413, description = "Over 256 KiB"),
-        (status = 415, description = "Not sent as `application/json`"),
-        (status = 422, description = "`errors` names every fault; or the key was used with another body"),
+        (status = 400, description = "Malformed JSON or invalid header"),
+        (status = 409, description = "The first request with this key is still in progress"),
+        (status = 413, description = "The body exceeds 256 KiB"),
+        (status = 415, description = "The body is not sent as `application/json`"),
+        (status = 422, description = "Invalid body, `errors` lists everything that is wrong; or the key was used with another body"),
     )
 )]
 pub(super) async fn submit(
@@ -57,7 +57,7 @@ pub(super) async fn submit(
     let receipt = store(&state, &call, &[new_quote], IdempotencyKey(key)).await?;
     let replayed = receipt.replayed;
     let quote = receipt.quotes.into_iter().next();
-    let quote = quote.ok_or_else(|| Problem::internal("the key's quote is not in the database"))?;
+    let quote = quote.ok_or_else(|| Problem::internal("the quote of an idempotency key is missing in the database"))?;
     let location = format!("/v1/quotes/{}", quote.id);
     let mut answer = created(&view::Quote::submitted(quote)?, replayed);
     let location = HeaderValue::try_from(location).map_err(|error| Problem::internal(&error.to_string()))?;
@@ -67,21 +67,21 @@ pub(super) async fn submit(
 
 /// Submit up to 1000 quotes
 ///
-/// All of them are stored, or none.
+/// All quotes are stored, or none.
 #[utoipa::path(
     post, path = "/v1/quotes:batch", operation_id = "submit_quotes", tag = "quotes", security(("token" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "As for a single quote; one for the whole batch",
+    params(("Idempotency-Key" = Option<String>, Header, description = "As for a single quote; one key for the whole batch",
         min_length = 1, max_length = 255)),
     request_body = request::NewQuotesBody,
     responses(
-        (status = 201, description = "They are stored", body = view::Quotes, headers(
-            ("Idempotency-Replayed" = String, description = "`true` if an earlier call with this key had stored them"),
+        (status = 201, description = "The stored quotes", body = view::Quotes, headers(
+            ("Idempotency-Replayed" = String, description = "`true` if an earlier request with this key stored the quotes"),
         )),
-        (status = 400, description = "No JSON, or an unfit header"),
-        (status = 409, description = "The first call with this key is still in flight"),
-        (status = 413, description = "Over 8 MiB"),
-        (status = 415, description = "Not sent as `application/json`"),
-        (status = 422, description = "`errors` names every fault; or the key was used with another body"),
+        (status = 400, description = "Malformed JSON or invalid header"),
+        (status = 409, description = "The first request with this key is still in progress"),
+        (status = 413, description = "The body exceeds 8 MiB"),
+        (status = 415, description = "The body is not sent as `application/json`"),
+        (status = 422, description = "Invalid body, `errors` lists everything that is wrong; or the key was used with another body"),
     )
 )]
 pub(super) async fn submit_batch(
@@ -121,13 +121,15 @@ impl From<SubmissionError> for Problem {
     fn from(error: SubmissionError) -> Self {
         let detail = error.to_string();
         match error {
-            SubmissionError::KeyReused => Self::new(Kind::KeyReused, format!("{detail}; take a new key for a new one")),
+            SubmissionError::KeyReused => {
+                Self::new(Kind::KeyReused, format!("{detail}; use a new key for a new submission"))
+            }
             SubmissionError::KeyInFlight => {
-                Self::new(Kind::KeyInFlight, format!("{detail}; ask again in a moment")).retry_after_seconds(1)
+                Self::new(Kind::KeyInFlight, format!("{detail}; retry in a moment")).retry_after_seconds(1)
             }
             SubmissionError::Refused(_) => Self::new(Kind::Refused, detail),
             SubmissionError::Unavailable(_) => {
-                let detail = format!("{detail}; nothing is stored, try again");
+                let detail = format!("{detail}; nothing was stored, retry later");
                 Self::new(Kind::DestinationUnavailable, detail).retry_after_seconds(DESTINATION_RETRY_SECONDS)
             }
             SubmissionError::Database(error) => error.into(),

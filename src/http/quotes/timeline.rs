@@ -1,4 +1,4 @@
-//! Everything that happened to a quote.
+//! A quote's timeline.
 
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -13,21 +13,21 @@ use crate::{
     timeline::{self, TimelineEntry},
 };
 
-/// What happened to a quote.
+/// A quote's timeline.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Timeline {
-    /// In order of time.
+    /// What happened, in order of time.
     entries: Vec<TimelineEntry>,
 }
 
-/// Read everything that happened to a quote, in order
+/// Read a quote's timeline: everything that happened to it, in order
 #[utoipa::path(
     get, path = "/v1/quotes/{id}/timeline", operation_id = "read_timeline", tag = "operations", security(("token" = [])),
     params(("id" = uuid::Uuid, Path, description = "The quote's id")),
     responses(
-        (status = 200, description = "What happened", body = Timeline),
-        (status = 400, description = "An unfit id"),
-        (status = 404, description = "There is no such quote"),
+        (status = 200, description = "The timeline", body = Timeline),
+        (status = 400, description = "Invalid id"),
+        (status = 404, description = "Unknown quote"),
     )
 )]
 pub(super) async fn timeline(State(state): State<AppState>, Id(id): Id) -> Result<Json<Timeline>, Problem> {

@@ -29,28 +29,28 @@ use crate::{
     },
 }))]
 pub(super) struct Quote {
-    /// `UUIDv7`.
+    /// UUIDv7.
     id: Uuid,
-    /// Who asked.
+    /// The customer's id.
     customer_id: String,
     /// ISO 4217 code.
     currency: String,
     /// The sum of the lines, in minor units.
     amount_minor: i64,
-    /// What is bought.
+    /// The items.
     lines: Vec<Line>,
-    /// Where it stands.
+    /// The quote's status.
     status: Status,
-    /// Why it was rejected or cancelled, if somebody said so.
+    /// Why the quote was rejected or cancelled, if a reason was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     status_reason: Option<String>,
-    /// When it was stored.
+    /// When the quote was stored.
     submitted_at: DateTime<Utc>,
-    /// Its fee, once there is one.
+    /// The fee; null until there is one.
     #[schema(required)]
     fee: Option<Fee>,
-    /// How far its fee is, until that is settled.
+    /// The delivery of the quote, until it is settled.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     delivery: Option<Delivery>,
@@ -59,84 +59,84 @@ pub(super) struct Quote {
 /// A line of a quote.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub(super) struct Line {
-    /// What it is.
+    /// What is bought.
     description: String,
-    /// How many.
+    /// How many units.
     quantity: i64,
-    /// The price of one, in minor units.
+    /// The price of one unit, in minor units.
     unit_price_minor: i64,
 }
 
-/// Where a quote stands.
+/// A quote's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = QuoteStatus)]
 pub(super) enum Status {
-    /// No fee yet.
+    /// The quote waits for its fee.
     Pending,
-    /// The fee is known.
+    /// The fee is stored.
     Confirmed,
-    /// The fee server refused it for good.
+    /// The fee server refused the quote for good.
     Rejected,
-    /// It was taken back.
+    /// The quote was cancelled.
     Cancelled,
 }
 
 /// The fee of a quote.
 #[derive(Debug, Serialize, ToSchema)]
-#[expect(clippy::struct_field_names, reason = "so it is called by all who see it")]
+#[expect(clippy::struct_field_names, reason = "the API calls it `fee_id`")]
 pub(super) struct Fee {
-    /// The fee server's id of it.
+    /// The fee server's id of the fee.
     fee_id: String,
-    /// In minor units.
+    /// The fee in minor units.
     amount_minor: i64,
-    /// The quote's.
+    /// The quote's currency.
     currency: String,
-    /// In basis points.
+    /// The rate in basis points.
     rate_bps: i32,
-    /// By the fee server's clock.
+    /// When the fee was calculated, by the fee server's clock.
     calculated_at: DateTime<Utc>,
 }
 
-/// How far the fee of a quote is.
+/// The delivery of a quote.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Delivery {
-    /// Attempts begun.
+    /// Attempts so far, with the current one.
     attempts: i32,
-    /// No attempt begins before this time.
+    /// The next attempt begins at this time or later.
     due_at: DateTime<Utc>,
-    /// What the last failed attempt came to.
+    /// The error of the last failed attempt.
     last_error: Option<String>,
 }
 
-/// Quotes that were stored together.
+/// The quotes of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Quotes {
-    /// In the order of the call.
+    /// In the order of the request.
     pub quotes: Vec<Quote>,
 }
 
-/// A page of a list.
+/// A page of quotes.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct QuotePage {
     /// Newest first.
     pub quotes: Vec<Quote>,
-    /// Quotes of this page that are in the database and cannot be read: a case for the operator.
+    /// Quotes of this page that are stored but cannot be read; the log says why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub unreadable: Vec<Uuid>,
-    /// The `cursor` of the next page; null on the last one. A page before the last may have fewer rows than `limit`.
+    /// The `cursor` of the next page; null on the last page. Other pages can have fewer rows than `limit`.
     #[schema(required)]
     pub next: Option<String>,
 }
 
 impl Quote {
-    /// A quote that was just stored: nothing has become of it yet.
+    /// A quote that was just stored.
     pub fn submitted(quote: quotes::Quote) -> Result<Self, Problem> {
         Self::with_fee(QuoteWithFee { quote, fee: None, event: None })
     }
 
-    /// A quote with what has become of it.
+    /// A quote with its fee and its delivery.
     pub fn with_fee(found: QuoteWithFee) -> Result<Self, Problem> {
         let QuoteWithFee { quote, fee, event } = found;
         let lines = serde_json::from_value(quote.lines);

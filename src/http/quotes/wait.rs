@@ -1,6 +1,6 @@
-//! Waiting until something has become of a quote.
+//! Waiting until a quote is no longer pending.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use sea_orm::DbErr;
 use tokio::time::{Instant, sleep_until};
@@ -11,24 +11,23 @@ use crate::{
     quotes::{self, Status},
 };
 
-/// The first pause between two looks. A worker of this process ends it early, one of another process cannot.
+/// The first pause between two polls. A worker of this process ends it early; one of another process cannot.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Returns when quote `id` is no longer pending, or is not there, or `limit` has passed, or the server stops.
+/// Returns when quote `id` is no longer pending or does not exist, after `limit`, or when the server stops.
 pub(super) async fn until_not_pending(state: &AppState, id: Uuid, limit: Duration) -> Result<(), DbErr> {
     let deadline = Instant::now() + limit;
     let mut pause = PAUSE_MIN;
     loop {
-        // Before the look, so that nothing settled between the look and the pause is missed.
-        let mut settled = pin!(state.settled.notified());
-        settled.as_mut().enable();
+        // Registered before the poll, so that no signal between the poll and the pause is missed.
+        let mut settled = state.settled.listen();
         let is_pending = quotes::status(state.db.connection(), id).await? == Some(Status::Pending);
         if !is_pending || Instant::now() >= deadline {
             return Ok(());
         }
         tokio::select! {
-            () = settled => {}
+            () = settled.heard() => {}
             () = sleep_until(deadline.min(Instant::now() + pause)) => pause = PAUSE_MAX.min(pause * 2),
             () = state.drain.cancelled() => return Ok(()),
         }

@@ -41,7 +41,6 @@ struct Row {
     updated_at: DateTime<Utc>,
 }
 
-/// Counts unsettled quotes and events.
 pub(super) async fn unsettled(db: &impl ConnectionTrait) -> Result<Unsettled, DbErr> {
     let live = [EventStatus::Pending, EventStatus::Leased];
     let events = outbox_event::Entity::find().filter(outbox_event::Column::Status.is_in(live)).count(db).await?;

@@ -18,7 +18,6 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    /// Connects to the broker at `port`.
     pub(super) async fn find(port: u16) -> anyhow::Result<Self> {
         let (address, proxy) = (format!("127.0.0.1:{port}"), BrokerProxy::before(port).await?);
         let (brokers, through_proxy) = (address.clone(), proxy.addr().to_string());
@@ -37,7 +36,6 @@ impl Broker {
         Ok(Self { address, proxy, began_at: Arc::new(began_at) })
     }
 
-    /// The address for the processes.
     pub(super) fn addr(&self) -> SocketAddr {
         self.proxy.addr()
     }

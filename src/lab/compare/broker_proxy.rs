@@ -25,7 +25,6 @@ pub(super) struct BrokerProxy {
 type Names = (Vec<Vec<u8>>, Vec<u8>);
 
 impl BrokerProxy {
-    /// Forwards to the local broker at `port`.
     pub(super) async fn before(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((HOSTS[0], 0)).await?;
         let addr = listener.local_addr()?;

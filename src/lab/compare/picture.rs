@@ -36,7 +36,6 @@ const RED: RGBColor = RGBColor(201, 42, 42);
 
 type Sheet<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// One figure.
 struct Column {
     title: &'static str,
     unit: &'static str,

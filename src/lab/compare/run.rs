@@ -16,9 +16,7 @@ use super::{
 };
 use crate::lab::testbed::{self, Fleet, Sample, TestDatabase};
 
-/// Submissions of the calm phase.
 const CALM_QUOTES: u32 = 100;
-/// Clients of the rush.
 const RUSH_CLIENTS: u32 = 16;
 /// The longest that a client waits for an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -69,7 +67,6 @@ pub(super) async fn measure(
     Ok(row)
 }
 
-/// Everything that the run of a design needs.
 struct Experiment<'a> {
     plan: &'a Comparison,
     timing: Timing,

@@ -147,7 +147,6 @@ pub(super) fn time(milliseconds: Option<f64>) -> String {
     }
 }
 
-/// The number, or a dash if there is none.
 pub(super) fn number(number: Option<f64>, decimals: usize) -> String {
     number.map_or_else(|| "–".to_owned(), |number| format!("{number:.decimals$}"))
 }

@@ -74,7 +74,6 @@ impl Page {
     /// Pages of an ingress or of maintenance; [`Page::Forbidden`] has a rate of its own.
     pub const ALL: [Self; 4] = [Self::NotFound, Self::Ok, Self::Redirect, Self::Maintenance];
 
-    /// The page.
     pub fn answer(self) -> Response {
         let status = match self {
             Self::NotFound => StatusCode::NOT_FOUND,

@@ -10,7 +10,6 @@ use super::answers::{Cut, Page, Poison};
 use super::faults::Faults;
 use super::locked;
 
-/// A fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     Hang,
@@ -26,9 +25,7 @@ pub(super) enum Fault {
     Storm(Duration),
 }
 
-/// The delay and fault of one call.
 pub(super) struct CallPlan {
-    /// How long the call takes.
     pub wait: Duration,
     pub fault: Option<Fault>,
 }

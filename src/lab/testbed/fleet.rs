@@ -101,12 +101,10 @@ impl Fleet {
         self.members.iter().map(|member| member.base_url.as_str())
     }
 
-    /// The number of processes.
     pub(crate) fn size(&self) -> usize {
         self.members.len()
     }
 
-    /// The role of the process at `place`.
     pub(crate) fn role(&self, place: usize) -> Role {
         self.members[place].role
     }

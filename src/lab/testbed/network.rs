@@ -30,13 +30,13 @@ const COMMIT_WAIT: Duration = Duration::from_millis(100);
 /// A TCP proxy in front of a database. It runs on the runtime that started it, and closes all connections on drop.
 pub(crate) struct Network {
     addr: SocketAddr,
-    conditions: watch::Sender<Conditions>,
+    state: watch::Sender<State>,
     commits_cut: Arc<AtomicU32>,
 }
 
 /// The state of the network.
 #[derive(Clone, Copy)]
-struct Conditions {
+struct State {
     /// Delay of each message to the server.
     delay: Duration,
     /// The share of commits at which the connection is cut.
@@ -55,9 +55,9 @@ enum Direction {
 
 /// What the two directions of one connection share.
 struct Link {
-    conditions: watch::Receiver<Conditions>,
+    state: watch::Receiver<State>,
     /// Whether answers are dropped.
-    answers_blocked: AtomicBool,
+    muted: AtomicBool,
     commits_cut: Arc<AtomicU32>,
 }
 
@@ -66,31 +66,29 @@ impl Network {
     pub(crate) async fn start(target: String) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
-        let conditions =
-            watch::Sender::new(Conditions { delay: Duration::ZERO, cut_commits: 0.0, silent: false, cuts: 0 });
+        let state = watch::Sender::new(State { delay: Duration::ZERO, cut_commits: 0.0, silent: false, cuts: 0 });
         let commits_cut = Arc::default();
-        tokio::spawn(listen(listener, target, conditions.subscribe(), Arc::clone(&commits_cut)));
-        Ok(Self { addr, conditions, commits_cut })
+        tokio::spawn(listen(listener, target, state.subscribe(), Arc::clone(&commits_cut)));
+        Ok(Self { addr, state, commits_cut })
     }
 
-    /// Where it listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Delays each message to the server.
     pub(crate) fn delay(&self, delay: Duration) {
-        self.conditions.send_modify(|conditions| conditions.delay = delay);
+        self.state.send_modify(|state| state.delay = delay);
     }
 
     /// Resets all open connections.
     pub(crate) fn cut(&self) {
-        self.conditions.send_modify(|conditions| conditions.cuts += 1);
+        self.state.send_modify(|state| state.cuts += 1);
     }
 
     /// Cuts this share of connections at a commit: half of them before the server has read it, half after.
     pub(crate) fn cut_commits(&self, share: f64) {
-        self.conditions.send_modify(|conditions| conditions.cut_commits = share);
+        self.state.send_modify(|state| state.cut_commits = share);
     }
 
     /// Commits at which a connection was cut.
@@ -101,31 +99,23 @@ impl Network {
     /// Swallows all bytes, like a router that lost its flows. Lost bytes cannot be replayed, so the connections are cut
     /// at the end.
     pub(crate) fn silence(&self, silent: bool) {
-        self.conditions.send_modify(|conditions| {
-            conditions.silent = silent;
-            conditions.cuts += u64::from(!silent);
+        self.state.send_modify(|state| {
+            state.silent = silent;
+            state.cuts += u64::from(!silent);
         });
     }
 }
 
-async fn listen(
-    listener: TcpListener,
-    target: String,
-    conditions: watch::Receiver<Conditions>,
-    commits_cut: Arc<AtomicU32>,
-) {
-    let mut dropped = conditions.clone();
+async fn listen(listener: TcpListener, target: String, state: watch::Receiver<State>, commits_cut: Arc<AtomicU32>) {
+    let mut dropped = state.clone();
     let accept = async {
         loop {
             let Ok((client, _)) = listener.accept().await else {
                 sleep(COMMIT_WAIT).await;
                 continue;
             };
-            let link = Link {
-                conditions: conditions.clone(),
-                answers_blocked: AtomicBool::new(false),
-                commits_cut: Arc::clone(&commits_cut),
-            };
+            let link =
+                Link { state: state.clone(), muted: AtomicBool::new(false), commits_cut: Arc::clone(&commits_cut) };
             tokio::spawn(carry(client, target.clone(), link));
         }
     };
@@ -137,8 +127,8 @@ async fn listen(
 
 /// Forwards a connection until it ends.
 async fn carry(mut client: TcpStream, target: String, link: Link) {
-    let mut conditions = link.conditions.clone();
-    let cuts = conditions.borrow().cuts;
+    let mut state = link.state.clone();
+    let cuts = state.borrow().cuts;
     let Ok(mut server) = TcpStream::connect(target).await else {
         let _ = client.set_zero_linger();
         return;
@@ -151,7 +141,7 @@ async fn carry(mut client: TcpStream, target: String, link: Link) {
         let answers = link.pump(Direction::Answer, from_server, to_client);
         tokio::select! {
             ended = async { tokio::try_join!(requests, answers) } => ended.is_ok(),
-            _ = conditions.wait_for(|now| now.cuts != cuts) => false,
+            _ = state.wait_for(|now| now.cuts != cuts) => false,
         }
     };
     if !in_good_order {
@@ -184,17 +174,17 @@ impl Link {
         mut to: WriteHalf<'_>,
     ) -> io::Result<()> {
         while let Some((read_at, bytes)) = chunks.recv().await {
-            let conditions = *self.conditions.borrow();
-            if direction == Direction::Request && !conditions.delay.is_zero() {
-                sleep_until(read_at + conditions.delay).await;
+            let state = *self.state.borrow();
+            if direction == Direction::Request && !state.delay.is_zero() {
+                sleep_until(read_at + state.delay).await;
             }
-            if conditions.silent || (direction == Direction::Answer && self.answers_blocked.load(Ordering::Relaxed)) {
+            if state.silent || (direction == Direction::Answer && self.muted.load(Ordering::Relaxed)) {
                 continue;
             }
             if bytes.is_empty() {
                 return to.shutdown().await;
             }
-            if direction == Direction::Request && is_commit(&bytes) && rand::random::<f64>() < conditions.cut_commits {
+            if direction == Direction::Request && is_commit(&bytes) && rand::random::<f64>() < state.cut_commits {
                 return self.cut_commit(&bytes, to).await;
             }
             to.write_all(&bytes).await?;
@@ -206,7 +196,7 @@ impl Link {
     async fn cut_commit(&self, bytes: &[u8], mut to: WriteHalf<'_>) -> io::Result<()> {
         self.commits_cut.fetch_add(1, Ordering::Relaxed);
         if rand::random() {
-            self.answers_blocked.store(true, Ordering::Relaxed);
+            self.muted.store(true, Ordering::Relaxed);
             to.write_all(bytes).await?;
             sleep(COMMIT_WAIT).await;
         }

@@ -27,11 +27,9 @@ const HANG_UP_MS_MAX: u64 = 40;
 const TRIES: u32 = 12;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// All clients of one run.
 #[derive(Clone, Debug)]
 pub(super) struct Clients {
     pub client: Client,
-    /// The base URL of the API.
     pub api: String,
     /// Part of every customer's name, so that runs do not share customers.
     pub name: String,
@@ -61,7 +59,6 @@ pub(super) struct Submission {
     pub cancelling: Option<Uuid>,
 }
 
-/// The result of a call.
 enum Answer {
     Accepted(Vec<Uuid>),
     /// Final: nothing is stored.
@@ -85,7 +82,6 @@ impl Clients {
     }
 }
 
-/// A client with one submission.
 struct TestClient {
     client: Client,
     api: String,

@@ -52,7 +52,6 @@ pub enum Fault {
 /// How often each fault was injected.
 pub type Counts = BTreeMap<Fault, u32>;
 
-/// The database of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Engine {
     Sqlite,

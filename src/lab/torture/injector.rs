@@ -6,9 +6,9 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    environment::{Environment, Incident},
     fault::{Counts, Fault},
     recovery::{self, Recovery},
+    setup::{Incident, Setup},
 };
 
 /// The pause between two faults, in milliseconds.
@@ -28,21 +28,21 @@ pub(super) struct Injected {
 /// # Errors
 /// If a fault could not be injected or ended: there is no verdict.
 pub(super) async fn inject(
-    environment: &mut Environment<'_>,
+    setup: &mut Setup<'_>,
     time: Duration,
     progress: &impl Fn(&str),
 ) -> anyhow::Result<Injected> {
     let end = Instant::now() + time;
-    let mut rng = StdRng::seed_from_u64(environment.plan.seed);
-    let mut deck = Deck::new(environment);
+    let mut rng = StdRng::seed_from_u64(setup.plan.seed);
+    let mut deck = Deck::new(setup);
     let mut done = Injected::default();
     loop {
         let left = end.saturating_duration_since(Instant::now());
         // Extend the last round rather than add a short one.
         let round = if left < ROUND * 2 { left } else { ROUND };
-        round_of_faults(environment, Instant::now() + round, &mut deck, &mut rng, &mut done.faults, progress).await?;
+        round_of_faults(setup, Instant::now() + round, &mut deck, &mut rng, &mut done.faults, progress).await?;
         progress("all faults have ended");
-        let recovery = recovery::wait(environment).await?;
+        let recovery = recovery::wait(setup).await?;
         progress(&recovery.to_string());
         done.recoveries.push(recovery);
         if Instant::now() >= end {
@@ -52,14 +52,14 @@ pub(super) async fn inject(
 }
 
 async fn round_of_faults(
-    environment: &mut Environment<'_>,
+    setup: &mut Setup<'_>,
     end: Instant,
     deck: &mut Deck,
     rng: &mut StdRng,
     counts: &mut Counts,
     progress: &impl Fn(&str),
 ) -> anyhow::Result<()> {
-    environment.start_background_faults();
+    setup.start_background_faults();
     let mut under_way: Vec<Incident> = Vec::new();
     loop {
         let next = Instant::now() + Duration::from_millis(rng.random_range(PAUSE_MS));
@@ -68,18 +68,18 @@ async fn round_of_faults(
         under_way.sort_unstable();
         for incident in under_way.extract_if(.., |incident| incident.until <= next) {
             sleep_until(incident.until).await;
-            environment.end(incident).await?;
+            setup.end(incident).await?;
         }
         sleep_until(next).await;
         if next >= end {
             break;
         }
-        environment.fleet.restart_ended()?;
+        setup.fleet.restart_ended()?;
         let Some(fault) = deck.draw(rng) else { continue };
         if under_way.iter().any(|incident| incident.fault == fault && fault != Fault::Freeze) {
             continue;
         }
-        if let Some((what, incident)) = environment.begin(fault, rng).await? {
+        if let Some((what, incident)) = setup.begin(fault, rng).await? {
             progress(&what);
             *counts.entry(fault).or_default() += 1;
             under_way.extend(incident);
@@ -90,9 +90,9 @@ async fn round_of_faults(
         if incident.fault == Fault::Freeze {
             sleep_until(incident.until).await;
         }
-        environment.end(incident).await?;
+        setup.end(incident).await?;
     }
-    environment.end_all_faults().await
+    setup.end_all_faults().await
 }
 
 /// Deals each fault once before any fault again, so that a short run has all of them.
@@ -102,9 +102,9 @@ struct Deck {
 }
 
 impl Deck {
-    fn new(environment: &Environment<'_>) -> Self {
-        let faults = environment.plan.faults.iter().copied();
-        let all = faults.filter(|fault| fault.is_incident() && fault.concerns(environment.engine)).collect();
+    fn new(setup: &Setup<'_>) -> Self {
+        let faults = setup.plan.faults.iter().copied();
+        let all = faults.filter(|fault| fault.is_incident() && fault.concerns(setup.engine)).collect();
         Self { all, left: Vec::new() }
     }
 

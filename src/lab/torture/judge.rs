@@ -32,7 +32,6 @@ pub(super) struct ClientBook {
     pub submissions: Vec<Submission>,
 }
 
-/// The results.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Finding {
     pub accepted: usize,

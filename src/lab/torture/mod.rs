@@ -6,12 +6,12 @@
 
 mod clients;
 mod database_faults;
-mod environment;
 mod fault;
 mod ingress;
 mod injector;
 mod judge;
 mod recovery;
+mod setup;
 mod verdict;
 
 use std::{
@@ -33,10 +33,10 @@ use crate::{
 };
 use clients::{Clients, Submission};
 use database_faults::DatabaseFaults;
-use environment::Environment;
 use fault::Engine;
 use ingress::Ingress;
 use judge::{ClientBook, Finding};
+use setup::Setup;
 
 pub use fault::{Counts, Fault};
 pub use ingress::Tally;
@@ -92,30 +92,30 @@ impl Torture {
         let fee_server = SampleFeeServer::start(([127, 0, 0, 1], 0).into(), Faults::default()).await?;
         let ingress = Ingress::start(&fee_server.base_url()).await?;
         let database = TestDatabase::prepare("torture", self.database_url.as_deref(), &out).await?;
-        let mut environment = self.environment(client.clone(), &database, &fee_server, &ingress, &out).await?;
-        environment.fleet.start()?;
-        environment.fleet.ready(&client).await?;
+        let mut setup = self.setup(client.clone(), &database, &fee_server, &ingress, &out).await?;
+        setup.fleet.start()?;
+        setup.fleet.ready(&client).await?;
 
-        let clients = self.clients(client.clone(), environment.fleet.api());
-        let (submissions, done) = tokio::join!(clients.run(), injector::inject(&mut environment, self.time, &progress));
+        let clients = self.clients(client.clone(), setup.fleet.api());
+        let (submissions, done) = tokio::join!(clients.run(), injector::inject(&mut setup, self.time, &progress));
         let mut done = done?;
         // The submissions of the last clients, after the last fault.
         progress("all clients are done; waiting for the fleet to settle");
-        let recovery = recovery::wait(&mut environment).await?;
+        let recovery = recovery::wait(&mut setup).await?;
         progress(&recovery.to_string());
         done.recoveries.push(recovery);
-        let unreadable = recovery::unreadable_lists(&client, environment.fleet.api()).await;
-        if let Some(network) = &environment.network {
+        let unreadable = recovery::unreadable_lists(&client, setup.fleet.api()).await;
+        if let Some(network) = &setup.network {
             done.faults.entry(Fault::CommitCut).and_modify(|count| *count = network.commits_cut());
         }
         let hung_up: u32 = submissions.iter().map(|submission| submission.hung_up).sum();
         done.faults.extend((hung_up > 0).then_some((Fault::HangUp, hung_up)));
 
         // Kill everything, so that only what is really stored remains.
-        environment.fleet.kill()?;
+        setup.fleet.kill()?;
         let finding = self.judge(&database, &fee_server, submissions, &out)?;
         let verdict = verdict::reach(done, self.rest_bound(), ingress.tally(), fee_server.stats(), finding, unreadable);
-        drop(environment);
+        drop(setup);
         database.clear().await?;
         fee_server.stop().await;
         Ok(verdict)
@@ -127,14 +127,14 @@ impl Torture {
         self.rest_bound.unwrap_or_else(|| recovery::bound(wrong_clocks))
     }
 
-    async fn environment<'a>(
+    async fn setup<'a>(
         &'a self,
         client: Client,
         database: &TestDatabase,
         fee_server: &'a SampleFeeServer,
         ingress: &'a Ingress,
         out: &Path,
-    ) -> anyhow::Result<Environment<'a>> {
+    ) -> anyhow::Result<Setup<'a>> {
         let engine = Engine::of(self.database_url.as_deref());
         let conflicts = self.faults.contains(&Fault::Conflict);
         let database_faults = DatabaseFaults::prepare(database.db(), engine, conflicts).await?;
@@ -146,7 +146,7 @@ impl Torture {
             fleet.survive_full_disks();
         }
         let clock = if self.faults.contains(&Fault::Clock) { fake_clock(&mut fleet, out)? } else { None };
-        Ok(Environment { plan: self, engine, client, fleet, fee_server, ingress, network, database_faults, clock })
+        Ok(Setup { plan: self, engine, client, fleet, fee_server, ingress, network, database_faults, clock })
     }
 
     fn clients(&self, client: Client, api: &str) -> Clients {

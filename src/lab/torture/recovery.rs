@@ -16,9 +16,7 @@ use sea_orm::{
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::{
-    COOL_DOWN, LEASE, RETRY_AFTER_MAX, RETRY_INTERVAL_MAX, TICK, clients, environment::Environment, ingress::POISON,
-};
+use super::{COOL_DOWN, LEASE, RETRY_AFTER_MAX, RETRY_INTERVAL_MAX, TICK, clients, ingress::POISON, setup::Setup};
 use crate::database::Database;
 
 /// Rescue, the fee, its void, and settling them: each may wait for a tick.
@@ -31,7 +29,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the test submission waits for its answer.
 const CANARY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How the fleet recovered.
 #[derive(Clone, Debug)]
 pub(super) struct Recovery {
     /// From the end of the last fault; `None` if it did not recover.
@@ -51,16 +48,16 @@ pub(super) fn bound(wrong_clocks: bool) -> Duration {
 ///
 /// # Errors
 /// If a process could not be restarted.
-pub(super) async fn wait(environment: &mut Environment<'_>) -> anyhow::Result<Recovery> {
+pub(super) async fn wait(setup: &mut Setup<'_>) -> anyhow::Result<Recovery> {
     let begun = Instant::now();
     let (mut stored_by, mut refused) = (None, Some("no answer yet".to_owned()));
     let mut waiting = Vec::new();
     loop {
-        environment.fleet.restart_ended()?;
+        setup.fleet.restart_ended()?;
         if refused.is_some() {
-            refused = submit(&environment.client, environment.fleet.api()).await;
+            refused = submit(&setup.client, setup.fleet.api()).await;
         }
-        let db = environment.database_faults.db();
+        let db = setup.database_faults.db();
         // Our own connection may have been cut; then the next round asks again.
         if let Ok(unsettled) = look(db, &mut stored_by).await {
             let took = begun.elapsed();

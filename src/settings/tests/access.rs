@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn without_tokens_only_loopback_is_listened_on() {
+fn without_tokens_only_loopback_addresses_are_allowed() {
     for open in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:0"] {
         assert!(faults(&[("server.bind", open)]).starts_with("server.bind"), "{open}");
     }
@@ -29,7 +29,7 @@ fn tokens_are_parsed_from_the_environment() {
 }
 
 #[test]
-fn each_unfit_token_is_named() {
+fn each_invalid_token_is_reported() {
     let tokens = format!(
         "[{{name = 'a', sha256 = 'abc', role = 'viewer'}},
           {{name = 'b', sha256 = '{SHA256}', role = 'king'}},

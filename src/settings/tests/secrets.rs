@@ -20,13 +20,13 @@ fn secrets_are_shown_nowhere() {
     let token = settings.fee_server.token.expect("token");
     assert_eq!(token.expose_secret(), "hunter2");
 
-    let unfit = faults(&[
+    let invalid = faults(&[
         ("database.url", "oracle://u:hunter2@db"),
         ("fee_server.token", "hunter2 hunter2"),
         ("fee_server.base_url", "http://u:hunter2@fees"),
     ]);
-    assert_eq!(unfit.lines().count(), 3, "{unfit}");
-    assert!(!unfit.contains("hunter2"), "{unfit}");
+    assert_eq!(invalid.lines().count(), 3, "{invalid}");
+    assert!(!invalid.contains("hunter2"), "{invalid}");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_secret_is_read_from_its_file_or_inline_but_not_both() {
 
     let both = [("fee_server.token_file", "token"), ("fee_server.token", "other")];
     let both = load(&both).expect_err("a fault").to_string();
-    assert!(both.contains("is given both here and by fee_server.token_file"), "{both}");
+    assert!(both.contains("is set here and also by fee_server.token_file"), "{both}");
     let unreadable = [("fee_server.token_file", "nowhere"), ("kafka.sasl_password_file", "empty")];
     let unreadable = load(&unreadable).expect_err("a fault").to_string();
     assert!(unreadable.contains("\"nowhere\" cannot be read"), "{unreadable}");

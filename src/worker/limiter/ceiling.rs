@@ -1,4 +1,4 @@
-//! Where a destination was overloaded, and how the limit comes near that again.
+//! The limit at which a destination was overloaded, and how the limit approaches it again.
 
 /// The rise a round trip, as a factor: without a known ceiling, far below one that was met once, and below one.
 const RISE_FREE: f64 = 1.5;
@@ -8,7 +8,7 @@ const RISE: f64 = 1.1;
 const RISE_NEAR: f64 = 0.01;
 /// The least rise, in calls.
 const RISE_MIN: f64 = 0.05;
-/// From which part of a ceiling on the limit rises slowly, and beyond which the ceiling is no more.
+/// From which part of a ceiling the limit rises slowly, and beyond which the ceiling is forgotten.
 const NEAR: f64 = 0.9;
 const BEYOND: f64 = 1.15;
 
@@ -27,8 +27,7 @@ impl Ceiling {
         Self { at, hits: again.map_or(1, |it| it.hits.saturating_add(1)) }
     }
 
-    /// The limit after one more round trip in which nothing spoke against it. `is_settled` if the limit was not lowered
-    /// just now.
+    /// The limit after one more round trip without a sign of overload. `is_settled` if the limit was not lowered just now.
     pub(super) fn rise(known: Option<Self>, limit: f64, is_settled: bool) -> f64 {
         let risen = match known {
             None => limit * RISE_FREE,
@@ -39,7 +38,7 @@ impl Ceiling {
         risen.max(limit + RISE_MIN)
     }
 
-    /// Whether a limit has left it behind.
+    /// Whether a limit is far above it.
     pub(super) fn is_passed(&self, limit: f64) -> bool {
         limit >= self.at * BEYOND
     }

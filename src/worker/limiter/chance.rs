@@ -2,9 +2,9 @@
 
 use super::tally::Tally;
 
-/// More is never taken for chance.
+/// A larger share never counts as chance.
 pub(super) const CHANCE_MAX: f64 = 0.3;
-/// A share that never matters: what it costs is less than to look into it.
+/// A share that never matters: it costs less than an experiment.
 const TOLERATED: f64 = 0.01;
 /// The most calls that the share rests on: it is forgotten slowly.
 const CALLS_MAX: f64 = 5_000.0;
@@ -17,7 +17,7 @@ pub(super) struct Chance {
 }
 
 impl Chance {
-    /// The share that is nothing out of the ordinary: what is known, with one standard error.
+    /// The share that is usual: the known one, plus one standard error.
     pub(super) fn bound(&self) -> f64 {
         let error = if self.calls < 1.0 { 0.0 } else { (self.share() * (1.0 - self.share()) / self.calls).sqrt() };
         (self.share() + error).clamp(TOLERATED, CHANCE_MAX)
@@ -27,7 +27,7 @@ impl Chance {
         self.failures / self.calls.max(1.0)
     }
 
-    /// What is like before adds to it, what is not replaces it.
+    /// A share like the known one adds to it, another one replaces it.
     pub(super) fn learn(&mut self, failures: f64, calls: f64) {
         if calls < 1.0 {
             return;
@@ -44,7 +44,7 @@ impl Chance {
         *self = Self { failures: self.failures * part, calls: self.calls * part };
     }
 
-    /// When less fails than is known it is forgotten: slowly, or faster if it is far less.
+    /// When less fails than is known, the known share falls: slowly, or faster if far less fails.
     pub(super) fn forget(&mut self, recent: &Tally) {
         let (known, now) = (self.share(), recent.share());
         if recent.calls() < 1.0 || now >= known {

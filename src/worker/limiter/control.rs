@@ -16,7 +16,7 @@ use super::{
 const FAILURES_MIN: f64 = 3.0;
 /// How many standard deviations are out of the ordinary.
 const DEVIATIONS: f64 = 2.5;
-/// By how much, as a logarithm, latency may rise above the least known before that is looked into: one half.
+/// By how much, as a logarithm, latency may rise above the least known before an experiment is made: one half.
 const SLOWER: f64 = 0.405;
 /// A success is thought to take so long while none was seen, and a place rests no longer than the other.
 const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(100);
@@ -26,7 +26,7 @@ const KEPT: f64 = 0.7;
 const SETTLED: u32 = 10;
 /// So many are enough to see that all are slow.
 const QUICK: u32 = 3;
-/// More failures are taken for overload so often after a proof; each ten calm round trips give one back.
+/// How often after a proof more failures count as overload without another one; each ten calm round trips give one back.
 const TRUST: u32 = 4;
 /// No window is shorter, whatever the latency.
 const WINDOW_MIN: Duration = Duration::from_millis(5);
@@ -63,13 +63,13 @@ pub(super) struct Control {
     /// Until when places of calls that failed faster stay taken.
     rest: Rest,
     slots: Slots,
-    /// How often more failures are taken for overload without a proof.
+    /// How often more failures still count as overload without a proof.
     trust: u32,
     by_slot: bool,
-    /// The limit is held, because answers are slow.
-    still: bool,
+    /// The limit does not rise, because answers are slow.
+    is_frozen: bool,
     /// An experiment is due as soon as enough is known of the present limit.
-    curious: bool,
+    wants_experiment: bool,
 }
 
 impl Control {
@@ -78,7 +78,7 @@ impl Control {
         Self { max, limit: max, healthy: max, ..Self::default() }
     }
 
-    /// The most calls in the air at `now`: from 1 to the maximum.
+    /// The most calls at once at `now`: from 1 to the maximum.
     pub(super) fn limit(&self, now: Instant) -> f64 {
         self.experiment.as_ref().map_or(self.limit, |experiment| experiment.limit(now))
     }
@@ -116,12 +116,12 @@ impl Control {
         }
     }
 
-    /// Nothing is in the air.
-    pub(super) fn landed(&mut self) {
+    /// No call runs.
+    pub(super) fn run_begins(&mut self) {
         self.in_flight = 0.0;
     }
 
-    /// The circuit was open: what comes back must not be stampeded.
+    /// The circuit was open: a destination that comes back must not be stampeded.
     pub(super) fn restart(&mut self, now: Instant) {
         self.experiment = None;
         self.limit = 1.0;
@@ -135,7 +135,7 @@ impl Control {
     pub(super) fn call_ended(&mut self, sign: Sign, begun: Instant, now: Instant, slot: u64) {
         self.in_flight = (self.in_flight - 1.0).max(0.0);
         if sign == Sign::OutOfResources && self.is_fresh(begun) {
-            self.lack(now);
+            self.out_of_resources(now);
         }
         let succeeded = match sign {
             Sign::Success => Some(true),
@@ -144,7 +144,7 @@ impl Control {
         };
         if !matches!(sign, Sign::Success | Sign::NotSent) {
             let call = Rested { begun, counts: succeeded.is_some() };
-            if self.rest.take(call, self.round_trip.unwrap_or(ROUND_TRIP_UNKNOWN), now) {
+            if self.rest.add(call, self.round_trip.unwrap_or(ROUND_TRIP_UNKNOWN), now) {
                 return;
             }
         }
@@ -182,8 +182,8 @@ impl Control {
         self.end_window(now, slot);
     }
 
-    /// Our own process is at its end: at once, and without a question.
-    fn lack(&mut self, now: Instant) {
+    /// Our own process lacks resources: the limit falls at once, without an experiment.
+    fn out_of_resources(&mut self, now: Instant) {
         self.experiment = None;
         self.doubling_to = None;
         self.limit = (self.limit.min(self.in_flight + 1.0) * 0.7).max(1.0);
@@ -192,40 +192,40 @@ impl Control {
     }
 
     fn fails_more_than(&self, share: f64) -> bool {
-        let (failures, calls) = self.recent_and_in_air();
+        let (failures, calls) = self.recent_and_running();
         let deviation = (calls * share * (1.0 - share)).sqrt();
         failures >= FAILURES_MIN && failures - 0.5 > calls * share + DEVIATIONS * deviation
     }
 
-    /// Failures and calls. At first, before all of a kind have ended, those in the air count as if they succeeded.
-    fn recent_and_in_air(&self) -> (f64, f64) {
-        let in_air = if self.windows > QUICK { 0.0 } else { self.in_flight + as_f64(self.rest.places()) };
-        (self.recent.failures(), self.recent.calls() + in_air)
+    /// Failures and calls. At first, while only the fast ones have ended, running calls count as successes.
+    fn recent_and_running(&self) -> (f64, f64) {
+        let running = if self.windows > QUICK { 0.0 } else { self.in_flight + as_f64(self.rest.places()) };
+        (self.recent.failures(), self.recent.calls() + running)
     }
 
     /// More fails than by chance. Where overload was proven lately that needs no further proof, a few times.
     fn suspect(&mut self, now: Instant) {
         if self.trust > 0 {
             self.trust -= 1;
-            let (failures, calls) = self.recent_and_in_air();
+            let (failures, calls) = self.recent_and_running();
             return self.lower(self.limit, 1.0 - failures / calls.max(1.0), now);
         }
         self.by_slot = false;
-        self.look_into_it(now);
+        self.begin_experiment(now);
     }
 
-    fn look_into_it(&mut self, now: Instant) {
+    fn begin_experiment(&mut self, now: Instant) {
         let in_use = self.limit.min(self.in_flight_max.max(1.0));
         self.doubling_to = None;
-        self.curious = false;
-        self.still = false;
+        self.wants_experiment = false;
+        self.is_frozen = false;
         if in_use < 2.0 {
-            // Nothing can be lowered: what fails one by one fails by chance.
+            // The limit cannot be lowered: calls that fail one at a time fail by chance.
             self.chance.learn(self.recent.failures(), self.recent.calls());
             self.start_anew(now);
             return;
         }
-        // Calls in the air complete what is known of a limit that is new; a steady flow needs no completion.
+        // Running calls complete what is known of a new limit; a steady flow needs no completion.
         let from = if self.windows <= QUICK { self.fresh_from } else { Some(now) };
         let round_trip = self.recent.round_trip().or(self.round_trip).unwrap_or(ROUND_TRIP_UNKNOWN);
         self.experiment = Some(Experiment::begin((self.limit, in_use), self.recent, from, round_trip, now));
@@ -237,13 +237,13 @@ impl Control {
             Verdict::Overload { keep, is_queue } => {
                 self.least = Latency::lesser(self.least, experiment.latency());
                 self.slots.at_once();
-                self.curious = is_queue;
+                self.wants_experiment = is_queue;
                 self.trust = if is_queue { self.trust } else { TRUST };
                 self.lower(experiment.in_use, keep, now);
             }
             Verdict::Chance => {
                 let (failures, calls) = experiment.seen();
-                if failures > (calls + experiment.in_air()) * CHANCE_MAX {
+                if failures > (calls + experiment.running()) * CHANCE_MAX {
                     return self.lower(experiment.in_use, 0.5, now);
                 }
                 self.chance.learn(failures, calls);
@@ -279,7 +279,7 @@ impl Control {
         self.in_flight_max = self.in_flight;
     }
 
-    /// A window is a round trip. At its end the limit rises if it was used and nothing speaks against it.
+    /// A window is a round trip. At its end the limit rises if it was used and there is no sign of overload.
     fn end_window(&mut self, now: Instant, slot: u64) {
         let began = *self.window_began.get_or_insert(now);
         let round_trip = self.round_trip.unwrap_or(ROUND_TRIP_UNKNOWN).max(WINDOW_MIN);
@@ -295,18 +295,18 @@ impl Control {
         self.chance.forget(&self.recent);
         let slower = latency.zip(self.least).map(|(latency, least)| latency.slower_than(&least));
         let is_slow = slower.is_some_and(|(slower, error)| slower > SLOWER.max(3.0 * error));
-        let asked = self.slots.is_due(slot) || self.curious;
-        if is_slow && !self.still {
-            // What was seen while the limit rose belongs to lower ones: it is held for a few windows, then judged.
-            (self.still, self.doubling_to) = (true, None);
+        let asked = self.slots.is_due(slot) || self.wants_experiment;
+        if is_slow && !self.is_frozen {
+            // Answers from while the limit rose belong to lower limits: it is frozen for a few windows, then judged.
+            (self.is_frozen, self.doubling_to) = (true, None);
             return self.start_anew(now);
         }
         let is_known = latency.is_some() || self.recent.failures() >= FAILURES_MIN;
         if used && self.in_flight_max >= 2.0 && is_known && (is_slow || asked) {
             self.by_slot = !is_slow;
-            return self.look_into_it(now);
+            return self.begin_experiment(now);
         }
-        self.still &= is_slow || latency.is_none();
+        self.is_frozen &= is_slow || latency.is_none();
         if !is_slow && self.recent.successes() > 0.0 && self.recent.share() <= CHANCE_MAX {
             if self.doubling_to.is_none() {
                 self.healthy = self.limit;
@@ -332,8 +332,8 @@ impl Control {
             }
         }
         self.unused_since = None;
-        self.curious &= used;
-        if self.doubling_to.is_some() || self.still || (self.curious && used) {
+        self.wants_experiment &= used;
+        if self.doubling_to.is_some() || self.is_frozen || (self.wants_experiment && used) {
             return;
         }
         self.limit = Ceiling::rise(self.ceiling, self.limit, self.windows > QUICK).min(self.max);

@@ -1,11 +1,11 @@
-//! An experiment: fewer calls for a moment. Does what looks like overload get better by that?
+//! An experiment: fewer calls for a moment show whether failures or slow answers come from overload.
 
 use std::time::{Duration, Instant};
 
-use super::tally::{Latency, Tally, calls_to_tell, likelier};
+use super::tally::{Latency, Tally, calls_to_distinguish, likelier};
 
 /// From which share of failures on, which part of the limit is kept during an experiment. The more fails, the more must be
-/// taken away to see a difference, for other workers may go on as before: with these, one of four sees it.
+/// taken away to see a difference, as other workers may go on as before: with these parts, one worker of four sees it.
 const LOWERED: [(f64, f64); 3] = [(0.15, 0.25), (0.05, 0.5), (0.0, 0.7)];
 /// A smaller share of failures is not asked about.
 const SHARE_MIN: f64 = 0.015;
@@ -22,10 +22,10 @@ const LATENCY_PART: f64 = 0.7;
 /// Without a verdict the limit is lowered for so many round trips after the last call of the cohort began; slow calls
 /// are waited for at the old limit.
 const WAIT_ROUND_TRIPS: u32 = 2;
-/// Nobody waits longer than this for a call that came to nothing.
+/// The longest wait for calls that do not end.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// What an experiment says.
+/// The result of an experiment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Verdict {
     /// Fewer calls fail less, or are answered faster, by more than their number: `keep` is the part of the old limit
@@ -35,17 +35,17 @@ pub(super) enum Verdict {
     Chance,
 }
 
-/// An experiment under way. Its cohort are the calls that began since the limit was lowered; calls that are in the air
-/// count for neither side until they have ended, so that slow failures (time-outs) deceive nobody.
+/// A running experiment. Its cohort are the calls that began since the limit was lowered. Running calls count for neither
+/// side until they have ended, so that slow failures (timeouts) do not mislead.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Experiment {
     /// The limit before.
     pub from: f64,
-    /// The limit, or what was in the air if that was less.
+    /// The limit, or the number of running calls if that was less.
     pub in_use: f64,
     /// The part of what was in use that is left.
     part: f64,
-    /// What calls came to at that limit: those that began since then.
+    /// The results of calls at that limit: those that began since then.
     before: Tally,
     before_from: Option<Instant>,
     began: Instant,
@@ -57,7 +57,7 @@ pub(super) struct Experiment {
 }
 
 impl Experiment {
-    /// Begins one at `now`. `in_use` is the limit, or the number of calls in the air if that is lower.
+    /// Begins one at `now`. `in_use` is the limit, or the number of running calls if that is lower.
     pub(super) fn begin(
         (from, in_use): (f64, f64),
         before: Tally,
@@ -126,8 +126,8 @@ impl Experiment {
         (self.in_use * self.part).floor().max(1.0)
     }
 
-    /// More failed before than was known when it began: what was taken away is too little to tell. Answers whether more
-    /// is taken now.
+    /// More failed before than was known when it began: too few calls were taken away to see a difference. Returns whether
+    /// more are taken away now.
     fn deepen(&mut self, now: Instant) -> bool {
         let part = part(&self.before);
         if part >= self.part || self.low() <= 1.0 {
@@ -148,7 +148,7 @@ impl Experiment {
     fn cohort_size(&self) -> f64 {
         let spread = self.before.latency().map_or(0.0, |latency| latency.variance);
         let for_share = if self.asks_for_share() {
-            calls_to_tell(self.before.share(), if_overload(&self.before, self.part), EVIDENCE)
+            calls_to_distinguish(self.before.share(), if_overload(&self.before, self.part), EVIDENCE)
         } else {
             0.0
         };
@@ -160,15 +160,15 @@ impl Experiment {
         if now < self.began + self.settling() {
             return None;
         }
-        let in_air = self.in_air();
-        let complete = self.closed.is_some() && in_air < 1.0;
+        let running = self.running();
+        let complete = self.closed.is_some() && running < 1.0;
         let ended = complete || now > self.began + PATIENCE;
         if self.asks_for_share() {
             let (failures, calls) = (self.cohort.failures(), self.cohort.calls());
             let (fewer, same) = (if_overload(&self.before, self.part), self.before.share());
-            // As if all that are in the air failed, and as if none did.
-            let at_least = likelier(failures + in_air, calls + in_air, fewer, same);
-            let at_most = likelier(failures, calls + in_air, fewer, same);
+            // As if all running calls failed, and as if none did.
+            let at_least = likelier(failures + running, calls + running, fewer, same);
+            let at_most = likelier(failures, calls + running, fewer, same);
             if at_least > EVIDENCE || (ended && at_least > EVIDENCE_LEFT) {
                 return Some(Verdict::Overload { keep: self.before.useful_places(), is_queue: false });
             }
@@ -192,7 +192,7 @@ impl Experiment {
     }
 
     /// Calls of the cohort that have not ended.
-    pub(super) fn in_air(&self) -> f64 {
+    pub(super) fn running(&self) -> f64 {
         (self.begun - self.ignored - self.cohort.calls()).max(0.0)
     }
 
@@ -206,7 +206,7 @@ impl Experiment {
         self.cohort.latency()
     }
 
-    /// What calls came to at the limit before.
+    /// The results of calls at the limit before.
     pub(super) fn before(&self) -> Tally {
         self.before
     }

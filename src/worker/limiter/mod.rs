@@ -1,9 +1,9 @@
-//! How many deliveries may be in the air: adapts to what the destination bears, and not to bad luck.
+//! How many deliveries may run at once: as many as the destination bears.
 //!
-//! A failure alone says nothing. What counts is whether fewer calls fail less, or are answered faster: when more fails than
-//! usual, an experiment takes a part of the calls away and compares (`experiment`). If it was our load, the limit is lowered
-//! to what succeeded; if not, it goes back at once, and that share of failures is remembered as this destination's usual
-//! one (`control`). `docs/adr/0014-overload-is-proven-by-experiment.md` says why.
+//! A failure alone proves no overload. What counts is whether fewer calls fail less, or are answered faster: when more calls
+//! fail than usual, an experiment takes a part of them away and compares (`experiment`). If it was our load, the limit falls to
+//! what succeeded. If not, it goes back at once, and that share of failures is remembered as usual for this destination
+//! (`control`). `docs/adr/0014-overload-is-proven-by-experiment.md` gives the reasons.
 
 mod ceiling;
 mod chance;
@@ -29,8 +29,8 @@ use sign::{Sign, as_f64};
 
 use crate::outbox::Outcome;
 
-/// Seconds between two experiments that nothing has asked for, at first. Counted on the wall clock, so that all workers of
-/// a fleet make them together: what one takes away, another would else take up.
+/// Seconds between two regular experiments, at first. Counted on the wall clock, so that all workers of a fleet make them
+/// together: otherwise another worker takes the places that one gives up.
 const SLOT_SECONDS: u64 = 30;
 /// The limit is low below this part of its maximum, and back above the other.
 const LOW: (f64, f64) = (0.5, 0.9);
@@ -57,20 +57,20 @@ impl Limiter {
         Self { destination, max, state: Mutex::new(state) }
     }
 
-    /// The most deliveries in the air: from 1 to the maximum.
+    /// The most deliveries at once: from 1 to the maximum.
     pub(super) fn limit(&self) -> usize {
         floor(self.lock().control.limit(Instant::now()))
     }
 
-    /// How many more may begin while so many are in the air. Places of calls that failed at once are free again after as
-    /// long as a success takes.
+    /// How many more may begin while `in_flight` run. The place of a call that failed at once stays taken for as long as a
+    /// success takes.
     pub(super) fn places(&self, in_flight: usize) -> usize {
         let (mut state, now) = (self.lock(), Instant::now());
         let taken = in_flight + state.control.resting(now, slot());
         floor(state.control.limit(now)).saturating_sub(taken)
     }
 
-    /// When the next such place is free, if there is one.
+    /// When the next such place is free.
     pub(super) fn rested(&self) -> Option<Instant> {
         let mut state = self.lock();
         state.control.resting(Instant::now(), slot());
@@ -82,12 +82,13 @@ impl Limiter {
         self.lock().control.failure_share()
     }
 
-    /// A run begins: nothing is in the air.
-    pub(super) fn landed(&self) {
-        self.lock().control.landed();
+    /// A run begins, and no delivery runs.
+    pub(super) fn run_begins(&self) {
+        self.lock().control.run_begins();
     }
 
-    /// Begins anew from one delivery at a time: the circuit was open, what comes back must not be stampeded.
+    /// Starts again with one delivery at a time: the circuit was open, and a destination that comes back must not be
+    /// stampeded.
     pub(super) fn restart(&self) {
         self.lock().control.restart(Instant::now());
     }

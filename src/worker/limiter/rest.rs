@@ -1,8 +1,8 @@
 //! Calls that failed faster than a success takes.
 //!
-//! Each keeps its place for as long as a success would have held it, and counts only then: a server that refuses at once is
-//! not called all the more for it, and shares of calls are not distorted by failures that are known before the successes
-//! that began with them.
+//! Each keeps its place for as long as a success would have held it, and counts only then. So a server that refuses at once is
+//! not called more often for that, and shares are not distorted by failures that end before the successes that began with
+//! them.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ pub(super) struct Rested {
     pub counts: bool,
 }
 
-/// Places that rest, by when they are free. Those that are free at the same instant are told apart by a number.
+/// Places that rest, by when they are free. A number distinguishes those that are free at the same instant.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     places: BTreeMap<(Instant, u64), Rested>,
@@ -27,8 +27,8 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// The place of a call that has failed at `now` rests until `round_trip` after its beginning. Answers whether it does.
-    pub(super) fn take(&mut self, call: Rested, round_trip: Duration, now: Instant) -> bool {
+    /// The place of a call that has failed at `now` rests until `round_trip` after its beginning. Returns whether it does.
+    pub(super) fn add(&mut self, call: Rested, round_trip: Duration, now: Instant) -> bool {
         let until = call.begun + round_trip.min(REST_MAX);
         if until <= now {
             return false;

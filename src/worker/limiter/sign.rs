@@ -1,4 +1,4 @@
-//! What the outcome of a call says about load.
+//! What a call's outcome says about load.
 
 use crate::outbox::Outcome;
 
@@ -13,7 +13,7 @@ pub(super) enum Sign {
     OutOfResources,
     /// It failed in a way that has nothing to do with load.
     Nothing,
-    /// It was handed back before it left.
+    /// It was handed back unsent.
     NotSent,
 }
 

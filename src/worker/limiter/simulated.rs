@@ -1,4 +1,4 @@
-//! Workers with an endless backlog before servers that are only computed. Time is a number, chance has a seed.
+//! Workers with an endless backlog before simulated servers. Time is a number, chance has a seed.
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -45,15 +45,15 @@ pub(super) struct Simulation {
     pub slot: f64,
 }
 
-/// What a while came to.
+/// The calls of a time.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct While {
+pub(super) struct Counts {
     pub successes: f64,
     pub failures: f64,
     pub seconds: f64,
 }
 
-impl While {
+impl Counts {
     pub(super) fn per_second(self) -> f64 {
         self.successes / self.seconds
     }
@@ -89,10 +89,10 @@ impl Simulation {
         self.fleet[0].limit(self.instant(self.now))
     }
 
-    /// Lets `seconds` pass.
-    pub(super) fn pass(&mut self, seconds: f64) -> While {
+    /// Simulates `seconds`.
+    pub(super) fn run_for(&mut self, seconds: f64) -> Counts {
         let end = self.now + seconds;
-        let mut passed = While { seconds, ..While::default() };
+        let mut counts = Counts { seconds, ..Counts::default() };
         for worker in 0..self.fleet.len() {
             self.begin(worker);
         }
@@ -109,7 +109,7 @@ impl Simulation {
             };
             self.in_flight[worker] -= 1;
             let sign = if succeeded { Sign::Success } else { Sign::Failure };
-            *(if succeeded { &mut passed.successes } else { &mut passed.failures }) += 1.0;
+            *(if succeeded { &mut counts.successes } else { &mut counts.failures }) += 1.0;
             let (begun, now) = (self.instant(begun as f64 / NANOS), self.instant(self.now));
             self.fleet[worker].call_ended(sign, begun, now, (self.now / self.slot) as u64);
             self.begin(worker);
@@ -118,7 +118,7 @@ impl Simulation {
             }
         }
         self.now = end;
-        passed
+        counts
     }
 
     fn wake_rested(&mut self, worker: usize) {

@@ -1,4 +1,4 @@
-//! When experiments are made that nothing has asked for.
+//! When regular experiments are made.
 
 /// The most slots between two of them.
 const EVERY_MAX: u64 = 32;

@@ -1,4 +1,4 @@
-//! What calls came to, counted, and what two counts say about each other.
+//! Counts of successes and failures, and how two counts compare.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Tally {
         }
     }
 
-    /// Keeps that part of it.
+    /// Keeps only `part` of all counts.
     pub(super) fn fade(&mut self, part: f64) {
         self.successes *= part;
         self.failures *= part;
@@ -62,8 +62,7 @@ impl Tally {
         if all > 0.0 { self.success_seconds / all } else { 1.0 }
     }
 
-    /// Whether failures hold their places much longer than successes do, as time-outs do: to wait for their end costs more
-    /// than it tells.
+    /// Whether failures hold their places much longer than successes do, as timeouts do: waiting for them costs too much.
     pub(super) fn fails_slowly(&self) -> bool {
         self.failure_seconds * self.successes > 2.0 * self.success_seconds * self.failures
     }
@@ -90,7 +89,7 @@ pub(super) struct Latency {
     pub log: f64,
     /// Of the logarithms.
     pub variance: f64,
-    /// Successes that it was taken from.
+    /// Number of successes that it was measured from.
     pub of: f64,
 }
 
@@ -119,8 +118,8 @@ pub(super) fn likelier(failures: f64, calls: f64, this: f64, that: f64) -> f64 {
     failures * (this / that).ln() + (calls - failures) * ((1.0 - this) / (1.0 - that)).ln()
 }
 
-/// Calls that tell a share of `this` from one of `that`, with odds of about e^`evidence` to one, whichever is true.
-pub(super) fn calls_to_tell(this: f64, that: f64, evidence: f64) -> f64 {
+/// Calls that distinguish a share of `this` from one of `that`, with odds of about e^`evidence` to one, whichever is true.
+pub(super) fn calls_to_distinguish(this: f64, that: f64, evidence: f64) -> f64 {
     let if_this = likelier(this, 1.0, this, that);
     let if_that = likelier(that, 1.0, that, this);
     evidence / if_this.min(if_that).max(1e-9)

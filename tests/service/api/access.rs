@@ -25,7 +25,7 @@ async fn submit(api: &Api, authorization: &str) -> Response {
 }
 
 #[tokio::test]
-async fn without_a_right_token_nobody_gets_in() {
+async fn a_missing_or_unknown_token_is_refused() {
     let (_database, api) = api().await;
     let id = uuid::Uuid::now_v7();
     for (method, path) in [
@@ -53,7 +53,7 @@ async fn without_a_right_token_nobody_gets_in() {
 }
 
 #[tokio::test]
-async fn a_submitter_and_an_operator_submit_and_a_viewer_only_reads() {
+async fn only_submitters_and_operators_submit() {
     let (_database, api) = api().await;
     assert_eq!(submit(&api, "Bearer shop-token").await.status(), 201);
     assert_eq!(submit(&api, "bearer boss-token").await.status(), 201);
@@ -76,7 +76,7 @@ async fn a_submitter_and_an_operator_submit_and_a_viewer_only_reads() {
 }
 
 #[tokio::test]
-async fn callers_do_not_share_their_keys() {
+async fn idempotency_keys_are_scoped_to_the_caller() {
     let (_database, api) = api().await;
     for (token, replayed) in [("shop-token", false), ("other-shop-token", false), ("shop-token", true)] {
         let call = api.request(Method::POST, "/v1/quotes").json(&a_quote()).bearer_auth(token);
@@ -88,7 +88,7 @@ async fn callers_do_not_share_their_keys() {
 }
 
 #[tokio::test]
-async fn health_and_documents_need_no_token() {
+async fn health_and_api_documents_need_no_token() {
     let (_database, api) = api().await;
     for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs/"] {
         assert_eq!(api.get(path).await.status(), 200, "{path}");
@@ -97,7 +97,7 @@ async fn health_and_documents_need_no_token() {
 }
 
 #[tokio::test]
-async fn without_configured_tokens_a_page_of_another_site_gets_nothing_done() {
+async fn without_tokens_pages_of_other_sites_are_refused() {
     let database = TestDatabase::migrated(Engine::Sqlite).await;
     let api = Api::start(&database).await;
     for (name, value) in [("Origin", "https://evil.example"), ("Origin", "null"), ("Host", "evil.example")] {

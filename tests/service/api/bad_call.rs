@@ -1,4 +1,4 @@
-//! Whatever is wrong with a call beside its body is said, and nothing is stored.
+//! Invalid calls with a valid body are refused, and nothing is stored.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ async fn api() -> (TestDatabase, Api) {
 }
 
 #[tokio::test]
-async fn another_content_type_is_refused() {
+async fn other_content_types_are_refused() {
     let (_database, api) = api().await;
     for content_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonx")]
     {
@@ -34,7 +34,7 @@ async fn another_content_type_is_refused() {
 }
 
 #[tokio::test]
-async fn an_unfit_key_is_refused() {
+async fn an_invalid_idempotency_key_is_refused() {
     let (_database, api) = api().await;
     for key in ["", " ", "two words", "t\tab", "schlüssel", &"k".repeat(256)] {
         let call = api.request(Method::POST, "/v1/quotes").json(&a_quote());
@@ -53,7 +53,7 @@ async fn an_unfit_key_is_refused() {
 }
 
 #[tokio::test]
-async fn unfit_paths_and_parameters_are_refused() {
+async fn invalid_paths_and_parameters_are_refused() {
     let (_database, api) = api().await;
     let id = uuid::Uuid::now_v7();
     for path in [
@@ -91,7 +91,7 @@ async fn unfit_paths_and_parameters_are_refused() {
 }
 
 #[tokio::test]
-async fn unknown_routes_and_wrong_methods_are_problems_too() {
+async fn unknown_routes_and_methods_are_answered_with_problems() {
     let (_database, api) = api().await;
     for path in ["/nowhere", "/v1", "/v1/quotes/", "/v1/quotes:bulk", "/v1/quotes/1/2/3", "/docs/nothing.js"] {
         let answer = api.get(path).await;
@@ -137,7 +137,7 @@ async fn what_a_database_refuses_is_the_callers_fault() {
         for path in ["/v1/destinations/%00/pause", "/v1/destinations/fee-server%00/resume", "/v1/outbox/%00/retry"] {
             assert_eq!(api.post(path, &json!({})).await.status(), 400, "{engine:?} {path}");
         }
-        // What is text, or a cursor of somebody's own making, finds nothing.
+        // Valid text finds nothing, and so does a made-up cursor.
         for path in [
             "/v1/quotes?customer_id=%F0%9F%92%A9%EF%BF%BF",
             "/v1/outbox?destination=%ED%A0%80",

@@ -41,7 +41,7 @@ async fn refused(api: &Api, path: &str, body: impl Into<Body>) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_bad_body_is_answered_with_every_fault_at_once() {
+async fn an_invalid_body_gets_all_errors_at_once() {
     let (_database, api) = api().await;
     let body = json!({
         "customer_id": 42,
@@ -61,7 +61,7 @@ async fn a_bad_body_is_answered_with_every_fault_at_once() {
 }
 
 #[tokio::test]
-async fn each_field_is_held_to_its_bounds() {
+async fn every_limit_of_a_field_is_enforced() {
     let (_database, api) = api().await;
     let cases: &[(&str, Value)] = &[
         ("/customer_id", json!("")),
@@ -98,7 +98,7 @@ async fn each_field_is_held_to_its_bounds() {
 }
 
 #[tokio::test]
-async fn a_sum_beyond_64_bits_is_a_fault_of_the_lines() {
+async fn a_sum_beyond_64_bits_is_an_error_of_the_lines() {
     let (_database, api) = api().await;
     let line = json!({"description": "dear", "quantity": 1_000_000, "unit_price_minor": 1_000_000_000_000_u64});
     let mut quote = a_quote();
@@ -109,7 +109,7 @@ async fn a_sum_beyond_64_bits_is_a_fault_of_the_lines() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_object_is_a_fault_of_the_whole() {
+async fn a_body_that_is_not_an_object_has_one_error_at_its_root() {
     let (_database, api) = api().await;
     for body in [json!([]), json!(null), json!(1), json!("x"), json!(true)] {
         assert_eq!(pointers(&api, "/v1/quotes", &body).await, [""], "{body}");
@@ -120,7 +120,7 @@ async fn a_body_that_is_no_object_is_a_fault_of_the_whole() {
 }
 
 #[tokio::test]
-async fn a_batch_has_1_to_1000_quotes_and_names_the_faults_of_each() {
+async fn a_batch_has_1_to_1000_quotes_and_reports_errors_by_quote() {
     let (_database, api) = api().await;
     assert_eq!(pointers(&api, "/v1/quotes:batch", &json!({"quotes": []})).await, ["/quotes"]);
     let many = json!({"quotes": vec![a_quote(); 1_001]});
@@ -134,16 +134,16 @@ async fn a_batch_has_1_to_1000_quotes_and_names_the_faults_of_each() {
 }
 
 #[tokio::test]
-async fn endless_faults_are_cut_off_and_counted() {
+async fn errors_beyond_1000_are_only_counted() {
     let (_database, api) = api().await;
     let answer = api.post("/v1/quotes:batch", &json!({"quotes": vec![json!({"a": 1, "b": 1}); 1_000]})).await;
     let problem: Value = answer.json().await.unwrap();
     assert_eq!(problem["errors"].as_array().unwrap().len(), 1_000);
-    assert_eq!(problem["detail"], "5000 faults, of which the first 1000; nothing was stored");
+    assert_eq!(problem["detail"], "5000 errors, the first 1000 are listed; nothing was stored");
 }
 
 #[tokio::test]
-async fn what_is_no_json_is_refused_with_its_place() {
+async fn malformed_json_is_refused_with_its_position() {
     let (_database, api) = api().await;
     let (status, problem) = refused(&api, "/v1/quotes", "{\n  \"customer_id\": \"a\",\n  oops\n}").await;
     assert_eq!((status, &problem["type"]), (400, &json!("/problems/malformed-json")));
@@ -151,7 +151,7 @@ async fn what_is_no_json_is_refused_with_its_place() {
     let twice = a_quote().to_string().replacen('{', "{\"currency\":\"USD\",", 1);
     let (status, problem) = refused(&api, "/v1/quotes", twice).await;
     assert_eq!((status, &problem["type"]), (400, &json!("/problems/malformed-json")));
-    assert!(problem["detail"].as_str().unwrap().starts_with("the key \"currency\" stands twice"), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().starts_with("the key \"currency\" is repeated"), "{problem}");
     for body in ["", "{", "\u{feff}{}", "{}{}", "NaN", "{\"customer_id\": 1e999}"] {
         assert_eq!(refused(&api, "/v1/quotes", body).await.0, 400, "{body}");
     }
@@ -160,14 +160,14 @@ async fn what_is_no_json_is_refused_with_its_place() {
 }
 
 #[tokio::test]
-async fn a_body_may_be_as_large_as_its_limit_and_not_larger() {
+async fn the_limit_of_the_body_is_exact() {
     let (_database, api) = api().await;
     for (path, limit) in [("/v1/quotes", 256 * 1024), ("/v1/quotes:batch", 8 * 1024 * 1024)] {
         let largest = format!("{{}}{}", " ".repeat(limit - 2));
         assert_eq!(refused(&api, path, largest.clone()).await.0, 422, "{path}");
         let (status, problem) = refused(&api, path, largest + " ").await;
         assert_eq!((status, &problem["type"]), (413, &json!("/problems/body-too-large")), "{path}");
-        // Also one whose length nobody tells, and one that goes far beyond.
+        // Also one without Content-Length, and one that is much larger.
         let mut stream = head(&api, path, "Transfer-Encoding: chunked\r\nConnection: close").await;
         let mebibyte = [format!("{:x}\r\n", 1024 * 1024).as_bytes(), &vec![b' '; 1024 * 1024], b"\r\n"].concat();
         for _ in 0..10 {
@@ -179,7 +179,7 @@ async fn a_body_may_be_as_large_as_its_limit_and_not_larger() {
 }
 
 #[tokio::test]
-async fn a_cancellation_takes_no_other_body_than_a_reason() {
+async fn a_cancellation_accepts_only_a_reason() {
     let (_database, api) = api().await;
     let id = api.submit().await["id"].as_str().unwrap().to_owned();
     let path = format!("/v1/quotes/{id}/cancel");
@@ -203,7 +203,7 @@ async fn a_cancellation_takes_no_other_body_than_a_reason() {
 }
 
 #[tokio::test]
-async fn a_call_that_breaks_off_stores_nothing() {
+async fn an_interrupted_request_stores_nothing() {
     let (_database, api) = api().await;
     let mut stream = head(&api, "/v1/quotes", "Content-Length: 9999").await;
     stream.write_all(a_quote().to_string().as_bytes()).await.unwrap();

@@ -21,7 +21,7 @@ async fn the_api_describes_itself() {
 }
 
 #[tokio::test]
-async fn every_reference_in_the_description_leads_somewhere() {
+async fn every_reference_in_the_document_resolves() {
     let document = serde_json::to_value(feebox::http::openapi()).unwrap();
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"#").skip(1) {
@@ -31,7 +31,7 @@ async fn every_reference_in_the_description_leads_somewhere() {
 }
 
 #[tokio::test]
-async fn the_page_loads_nothing_from_other_hosts() {
+async fn the_api_page_loads_nothing_from_other_hosts() {
     let (_database, api) = api().await;
     let answer = api.get("/docs").await;
     assert_eq!((answer.status().as_u16(), answer.headers()["location"].to_str().unwrap()), (303, "/docs/"));
@@ -62,7 +62,7 @@ async fn the_page_loads_nothing_from_other_hosts() {
 }
 
 #[tokio::test]
-async fn every_answer_has_the_headers_that_harden_it() {
+async fn every_answer_has_security_headers() {
     let (_database, api) = api().await;
     let refused = api.post("/v1/quotes", &Value::Null).await;
     let stored = api.post("/v1/quotes", &a_quote()).await;
@@ -85,7 +85,7 @@ async fn the_dashboard_loads_nothing_from_other_hosts() {
         assert!(policy.starts_with("default-src 'self'; ") && !policy.contains("unsafe"), "{policy}");
         let text = answer.text().await.unwrap();
         assert!(!text.contains("http://") && !text.contains("https://"), "{path}");
-        // What an event or a quote says is never taken for markup.
+        // Text of events and quotes never becomes markup.
         assert!(!text.contains("innerHTML"), "{path}");
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{Api, Engine, TestDatabase, a_quote, http_client, open};
 
 #[tokio::test]
-async fn it_is_ready_when_no_migration_pends() {
+async fn readiness_fails_while_migrations_are_pending() {
     for engine in Engine::ALL {
         let database = TestDatabase::create(engine).await;
         let api = Api::start(&database).await;
@@ -27,7 +27,7 @@ async fn it_is_ready_when_no_migration_pends() {
         Migrator::up(&connection, None).await.unwrap();
         assert_eq!(api.get("/readyz").await.status(), 200, "{engine:?}");
 
-        // A newer version has migrated this database further: no reason to stop.
+        // A newer version has migrated this database further, which does no harm.
         let insert = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29991231_000001_newer', 1)";
         connection.execute_unprepared(insert).await.unwrap();
         assert_eq!(api.get("/readyz").await.status(), 200, "{engine:?}");
@@ -35,7 +35,7 @@ async fn it_is_ready_when_no_migration_pends() {
 }
 
 #[tokio::test]
-async fn metrics_count_what_was_stored() {
+async fn metrics_count_stored_quotes() {
     let database = TestDatabase::migrated(Engine::Sqlite).await;
     let api = Api::start(&database).await;
     api.submit().await;
@@ -50,7 +50,7 @@ async fn metrics_count_what_was_stored() {
 }
 
 #[tokio::test]
-async fn a_worker_answers_its_health_and_nothing_else() {
+async fn a_worker_serves_only_health_and_metrics() {
     let database = TestDatabase::migrated(Engine::Sqlite).await;
     let router =
         http::worker_router(open(database.url()).await, feebox::telemetry::install_metrics(), Health::default());

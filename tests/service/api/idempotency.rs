@@ -11,7 +11,7 @@ use crate::support::{Api, Engine, TestDatabase, a_quote};
 const ROUNDS: i64 = 50;
 
 #[tokio::test]
-async fn a_repeated_key_gets_the_first_answer_again() {
+async fn a_repeated_key_gets_the_first_answer() {
     for engine in Engine::ALL {
         let database = TestDatabase::migrated(engine).await;
         let api = Api::start(&database).await;
@@ -20,7 +20,7 @@ async fn a_repeated_key_gets_the_first_answer_again() {
         assert!(!first.headers().contains_key("idempotency-replayed"));
         let location = first.headers()["location"].clone();
         let first = first.text().await.unwrap();
-        // Whatever has become of it since, the answer is the same, byte by byte.
+        // The quote has changed since, but the answer is the same, byte by byte.
         api.execute("UPDATE quote SET status = 'rejected', status_reason = 'so it is'").await;
         let again = api.post_with_key("/v1/quotes", &a_quote(), "key").await;
         assert_eq!(again.status(), 201, "{engine:?}");
@@ -28,7 +28,7 @@ async fn a_repeated_key_gets_the_first_answer_again() {
         assert_eq!(again.headers()["location"], location);
         assert_eq!(again.text().await.unwrap(), first, "{engine:?}");
         assert_eq!(api.stored().await, (1, 1), "{engine:?}");
-        // White space and the order of fields mean nothing.
+        // White space and the order of fields do not matter.
         let spaced = serde_json::to_string_pretty(&a_quote()).unwrap();
         let call = api.request(reqwest::Method::POST, "/v1/quotes").body(spaced);
         let call = call.header("Content-Type", "application/json").header("Idempotency-Key", "key");
@@ -48,14 +48,14 @@ async fn a_repeated_key_with_another_body_is_refused() {
         let answer = api.post_with_key("/v1/quotes", &other, "key").await;
         assert_eq!(answer.status(), 422, "{engine:?}");
         assert_eq!(answer.json::<Value>().await.unwrap()["type"], "/problems/key-reused");
-        // Keys differ by case, also where the database's texts by default do not.
+        // Keys are case-sensitive, even where the database's collation is not.
         assert_eq!(api.post_with_key("/v1/quotes", &other, "KEY").await.status(), 201, "{engine:?}");
         assert_eq!(api.stored().await, (2, 2), "{engine:?}");
     }
 }
 
 #[tokio::test]
-async fn a_batch_has_one_key_and_a_bad_body_spends_none() {
+async fn a_batch_uses_one_key_and_an_invalid_body_uses_none() {
     for engine in Engine::ALL {
         let database = TestDatabase::migrated(engine).await;
         let api = Api::start(&database).await;
@@ -71,10 +71,10 @@ async fn a_batch_has_one_key_and_a_bad_body_spends_none() {
 }
 
 #[tokio::test]
-async fn two_submitters_with_one_key_at_once_store_one_quote() {
+async fn two_concurrent_requests_with_one_key_store_one_quote() {
     for engine in Engine::ALL {
         let database = TestDatabase::migrated(engine).await;
-        // Two processes, as far as submission can tell.
+        // For the submission these are two processes.
         let servers = [Api::start(&database).await, Api::start(&database).await].map(Arc::new);
         for round in 1..=ROUNDS {
             let barrier = Arc::new(Barrier::new(4));

@@ -9,16 +9,16 @@ use uuid::Uuid;
 use crate::support::{Api, Desk, desk_tests};
 
 desk_tests!(
-    roles_are_kept_apart,
-    events_are_listed_in_pages_and_filtered,
+    each_role_may_do_only_what_it_should,
+    events_are_listed_by_page_and_filter,
     an_event_is_shown_and_explained,
-    a_dead_event_is_retried_and_the_log_tells_by_whom,
-    many_are_retried,
-    an_event_is_given_up,
-    the_log_tells_of_quotes_that_an_operator_cancelled,
+    retrying_a_dead_event_is_logged_with_the_operator,
+    a_bulk_retry_revives_matching_events,
+    an_event_is_cancelled,
+    cancelling_a_quote_as_operator_is_logged,
     a_destination_is_paused_and_resumed,
-    stats_and_timeline_are_told,
-    what_is_wrong_is_said_at_once,
+    stats_and_timeline_are_readable,
+    invalid_requests_get_all_errors_at_once,
 );
 
 const TOKENS: [(&str, &str, Role); 3] = [
@@ -27,7 +27,7 @@ const TOKENS: [(&str, &str, Role); 3] = [
     ("boss", "boss-token", Role::Operator),
 ];
 
-async fn roles_are_kept_apart(desk: Desk) {
+async fn each_role_may_do_only_what_it_should(desk: Desk) {
     let api = desk.api().await;
     let (quote_id, event) = desk.submit().await;
     let reads = [
@@ -60,7 +60,7 @@ async fn roles_are_kept_apart(desk: Desk) {
     }
 }
 
-async fn events_are_listed_in_pages_and_filtered(desk: Desk) {
+async fn events_are_listed_by_page_and_filter(desk: Desk) {
     let api = desk.api().await;
     let (_, dead) = desk.submit_refused().await;
     desk.submit_many(4).await;
@@ -104,7 +104,7 @@ async fn an_event_is_shown_and_explained(desk: Desk) {
     }
 }
 
-async fn a_dead_event_is_retried_and_the_log_tells_by_whom(desk: Desk) {
+async fn retrying_a_dead_event_is_logged_with_the_operator(desk: Desk) {
     let api = desk.api().await;
     let (quote_id, event) = desk.submit_refused().await;
     let retry = format!("/v1/outbox/{event}/retry");
@@ -121,7 +121,7 @@ async fn a_dead_event_is_retried_and_the_log_tells_by_whom(desk: Desk) {
     assert!(problem["detail"].as_str().unwrap().contains("delivered already"), "{problem}");
 }
 
-async fn many_are_retried(desk: Desk) {
+async fn a_bulk_retry_revives_matching_events(desk: Desk) {
     let api = desk.api().await;
     desk.submit_many(3).await;
     desk.fail(Outcome::Refused("422: no".into())).await;
@@ -134,7 +134,7 @@ async fn many_are_retried(desk: Desk) {
     assert_eq!(actions["actions"][0]["details"]["per_second"], 10);
 }
 
-async fn an_event_is_given_up(desk: Desk) {
+async fn an_event_is_cancelled(desk: Desk) {
     let api = desk.api().await;
     let (quote_id, event) = desk.submit().await;
     let cancel = format!("/v1/outbox/{event}/cancel");
@@ -143,7 +143,7 @@ async fn an_event_is_given_up(desk: Desk) {
     assert_eq!(call(&api, Method::POST, &cancel, "boss-token", None).await.0, 409);
 }
 
-async fn the_log_tells_of_quotes_that_an_operator_cancelled(desk: Desk) {
+async fn cancelling_a_quote_as_operator_is_logged(desk: Desk) {
     let api = desk.api().await;
     let [by_operator, by_submitter] = [desk.submit().await.0, desk.submit().await.0];
     let cancel = |id: Uuid| format!("/v1/quotes/{id}/cancel");
@@ -168,7 +168,7 @@ async fn a_destination_is_paused_and_resumed(desk: Desk) {
     assert_eq!(call(&api, Method::POST, "/v1/destinations/moon/pause", "boss-token", None).await.0, 404);
 }
 
-async fn stats_and_timeline_are_told(desk: Desk) {
+async fn stats_and_timeline_are_readable(desk: Desk) {
     let api = desk.api().await;
     let (quote_id, _) = desk.submit().await;
     desk.deliver().await;
@@ -184,7 +184,7 @@ async fn stats_and_timeline_are_told(desk: Desk) {
     assert_eq!(call(&api, Method::GET, &nobody, "eye-token", None).await.0, 404);
 }
 
-async fn what_is_wrong_is_said_at_once(desk: Desk) {
+async fn invalid_requests_get_all_errors_at_once(desk: Desk) {
     let api = desk.api().await;
     let body = json!({
         "status": "gone", "destination": "", "error_contains": 7, "dry_run": "yes", "per_second": 0, "reason": null,

@@ -46,7 +46,7 @@ async fn a_submitted_quote_is_stored_with_its_event_and_can_be_read() {
 }
 
 #[tokio::test]
-async fn a_batch_is_stored_as_one_and_answered_in_its_order() {
+async fn a_batch_is_stored_as_a_whole_and_answered_in_order() {
     for engine in Engine::ALL {
         let (_database, api) = api(engine).await;
         let quotes: Vec<Value> = (0..1_000)
@@ -68,7 +68,7 @@ async fn a_batch_is_stored_as_one_and_answered_in_its_order() {
 }
 
 #[tokio::test]
-async fn the_fee_and_the_reason_show_once_they_are_known() {
+async fn the_fee_and_the_reason_are_shown_once_known() {
     let (_database, api) = api(Engine::Sqlite).await;
     let quote = api.submit().await;
     let id = quote["id"].as_str().unwrap();
@@ -85,7 +85,7 @@ async fn the_fee_and_the_reason_show_once_they_are_known() {
 }
 
 #[tokio::test]
-async fn a_caller_s_trace_goes_on_in_its_event_and_else_one_begins() {
+async fn an_event_continues_the_callers_trace_or_starts_one() {
     let (_database, api) = api(Engine::Sqlite).await;
     let call = api.request(Method::POST, "/v1/quotes").json(&a_quote());
     assert_eq!(call.header("traceparent", TRACE).send().await.unwrap().status(), 201);
@@ -98,7 +98,7 @@ async fn a_caller_s_trace_goes_on_in_its_event_and_else_one_begins() {
 }
 
 #[tokio::test]
-async fn lists_are_newest_first_and_go_on_where_the_page_before_ended() {
+async fn lists_are_newest_first_and_pages_follow_each_other() {
     for engine in Engine::ALL {
         let (_database, api) = api(engine).await;
         let mut ids = Vec::new();
@@ -129,16 +129,16 @@ async fn waiting_ends_as_soon_as_this_process_settles_the_quote() {
     let id = api.submit().await["id"].as_str().unwrap().to_owned();
     let began = Instant::now();
     let waiting = tokio::spawn(api.request(Method::GET, &format!("/v1/quotes/{id}?wait=30")).send());
-    somebody_waits(&api).await;
+    a_call_waits(&api).await;
     confirm(&api).await;
-    api.signals.settled.notify_waiters();
+    api.signals.settled.send();
     let quote: Value = waiting.await.unwrap().unwrap().json().await.unwrap();
     assert_eq!(quote["status"], "confirmed");
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
-async fn waiting_finds_what_another_process_settled() {
+async fn waiting_notices_what_another_process_settled() {
     let (database, api) = api(Engine::Postgres).await;
     let other = Api::start(&database).await;
     let id = api.submit().await["id"].as_str().unwrap().to_owned();
@@ -152,7 +152,7 @@ async fn waiting_finds_what_another_process_settled() {
 }
 
 #[tokio::test]
-async fn waiting_ends_with_its_time_and_with_the_server() {
+async fn waiting_ends_with_its_limit_and_with_the_server() {
     let (_database, api) = api(Engine::Sqlite).await;
     let id = api.submit().await["id"].as_str().unwrap().to_owned();
     let began = Instant::now();
@@ -161,7 +161,7 @@ async fn waiting_ends_with_its_time_and_with_the_server() {
     assert!((1..3).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 
     let waiting = tokio::spawn(api.request(Method::GET, &format!("/v1/quotes/{id}?wait=30")).send());
-    somebody_waits(&api).await;
+    a_call_waits(&api).await;
     let began = Instant::now();
     api.signals.drain.cancel();
     assert_eq!(waiting.await.unwrap().unwrap().status(), 200);
@@ -171,7 +171,7 @@ async fn waiting_ends_with_its_time_and_with_the_server() {
 }
 
 #[tokio::test]
-async fn a_quote_can_be_cancelled_once_and_twice_is_the_same() {
+async fn cancelling_twice_is_one_cancellation() {
     for engine in Engine::ALL {
         let (_database, api) = api(engine).await;
         let id = api.submit().await["id"].as_str().unwrap().to_owned();
@@ -186,7 +186,7 @@ async fn a_quote_can_be_cancelled_once_and_twice_is_the_same() {
             assert_eq!(again.status(), 200, "{engine:?}");
             assert_eq!(again.json::<Value>().await.unwrap(), quote, "{engine:?}");
         }
-        // Nothing was sent, so nothing has to be voided.
+        // Nothing was sent, so nothing must be voided.
         assert_eq!(api.stored().await, (1, 1), "{engine:?}");
     }
 }
@@ -204,7 +204,7 @@ async fn cancelling_a_confirmed_quote_stores_an_event_that_voids_its_fee() {
 }
 
 #[tokio::test]
-async fn what_was_rejected_or_never_was_cannot_be_cancelled() {
+async fn a_rejected_or_unknown_quote_cannot_be_cancelled() {
     let (_database, api) = api(Engine::Sqlite).await;
     let id = api.submit().await["id"].as_str().unwrap().to_owned();
     api.execute("UPDATE quote SET status = 'rejected'").await;
@@ -216,7 +216,7 @@ async fn what_was_rejected_or_never_was_cannot_be_cancelled() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_said_to_be_away() {
+async fn an_unavailable_database_is_answered_with_503() {
     let port = crate::support::free_port();
     let api = Api::start_at(&format!("postgres://nobody@127.0.0.1:{port}/none"), &[]).await;
     let id = Uuid::now_v7();
@@ -229,7 +229,7 @@ async fn a_database_that_is_away_is_said_to_be_away() {
         api.request(Method::POST, &format!("/v1/quotes/{id}/cancel")),
         api.request(Method::GET, "/readyz"),
     ];
-    // All at once: each waits for as long as a connection may take.
+    // Concurrently, because each waits for the connection timeout.
     for call in calls.map(|call| tokio::spawn(call.send())) {
         let answer = call.await.unwrap().unwrap();
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{}", answer.url());
@@ -242,11 +242,10 @@ async fn a_database_that_is_away_is_said_to_be_away() {
     assert_eq!(api.get("/healthz").await.status(), 200);
 }
 
-/// Returns when a call waits to be told that something was settled.
-async fn somebody_waits(api: &Api) {
-    // The lowest bit of its state: it has no method that says so.
-    let waits = || format!("{:?}", api.signals.settled).starts_with("Notify { state: 1,");
-    eventually("a call waits", Duration::from_secs(20), async || waits().then_some(())).await;
+/// Returns when a call waits for a quote to be settled.
+async fn a_call_waits(api: &Api) {
+    let waits = async || (api.signals.settled.listeners() > 0).then_some(());
+    eventually("a call waits", Duration::from_secs(20), waits).await;
 }
 
 async fn list(api: &Api, query: &str) -> (Vec<Value>, Option<String>) {
@@ -308,7 +307,7 @@ async fn a_row_that_cannot_be_read_costs_itself_and_not_its_page() {
         let (read, unreadable) =
             (page["events"].as_array().unwrap().len(), page["unreadable"].as_array().unwrap().len());
         assert_eq!((read, unreadable), (2, 1), "{engine:?}");
-        // Page by page, too.
+        // The same page by page.
         let (mut seen, mut path) = (0, "/v1/quotes?limit=1".to_owned());
         loop {
             let page: Value = api.get(&path).await.json().await.unwrap();

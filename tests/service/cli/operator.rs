@@ -13,11 +13,11 @@ use crate::support::{Desk, Process, desk_tests};
 
 desk_tests!(
     events_are_listed_shown_and_explained,
-    events_are_retried_one_or_many,
-    an_event_is_given_up,
+    one_event_or_many_are_retried,
+    an_event_is_cancelled,
     a_destination_is_paused_and_resumed,
     an_audit_exits_with_3_if_a_promise_is_broken,
-    wrong_usage_exits_with_2_and_failure_with_1,
+    invalid_usage_exits_with_2_and_failure_with_1,
 );
 
 async fn events_are_listed_shown_and_explained(desk: Desk) {
@@ -43,7 +43,7 @@ async fn events_are_listed_shown_and_explained(desk: Desk) {
     assert!(stats.contains("fee-server"), "{stats}");
 }
 
-async fn events_are_retried_one_or_many(desk: Desk) {
+async fn one_event_or_many_are_retried(desk: Desk) {
     let (quote_id, event) = desk.submit_refused().await;
     desk.submit_refused().await;
     let (_, said) = desk.feebox(&format!("outbox retry {event} --reason mended")).await;
@@ -60,7 +60,7 @@ async fn events_are_retried_one_or_many(desk: Desk) {
     assert!(done.iter().all(|action| action.actor == "ann" && action.reason.as_deref() == Some("mended")));
 }
 
-async fn an_event_is_given_up(desk: Desk) {
+async fn an_event_is_cancelled(desk: Desk) {
     let (quote_id, event) = desk.submit().await;
     let (_, said) = desk.feebox(&format!("outbox cancel {event}")).await;
     assert!(said.contains("is cancelled"), "{said}");
@@ -94,7 +94,7 @@ async fn an_audit_exits_with_3_if_a_promise_is_broken(desk: Desk) {
     assert_eq!(said["not_promised"][0]["promise"], 2);
 }
 
-async fn wrong_usage_exits_with_2_and_failure_with_1(desk: Desk) {
+async fn invalid_usage_exits_with_2_and_failure_with_1(desk: Desk) {
     let nobody = Uuid::now_v7();
     for wrong in ["outbox retry", "outbox retry --dry-run", "outbox list --status gone", "audit --created-after now"] {
         assert_eq!(desk.feebox(wrong).await.0, 2, "{wrong}");
@@ -110,7 +110,7 @@ async fn wrong_usage_exits_with_2_and_failure_with_1(desk: Desk) {
 }
 
 impl Desk {
-    /// Types `feebox …` as ann; the exit code and what was said.
+    /// Runs `feebox …` as ann; returns the exit code and the output.
     async fn feebox(&self, arguments: &str) -> (i32, String) {
         let base_url = self.sample.base_url();
         let env = [

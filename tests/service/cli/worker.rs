@@ -11,10 +11,10 @@ use crate::support::{Desk, Process, desk_tests, eventually};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-desk_tests!(once_it_delivers_what_is_due_and_does_what_upkeep_is_due);
+desk_tests!(a_single_run_delivers_due_events_and_runs_due_jobs);
 
-async fn once_it_delivers_what_is_due_and_does_what_upkeep_is_due(desk: Desk) {
-    // Its event is dead, so that it is pending for ever unless the sweeper finds it.
+async fn a_single_run_delivers_due_events_and_runs_due_jobs(desk: Desk) {
+    // Its event is dead, so only the sweeper can end its pending state.
     let (stale, _) = desk.submit().await;
     desk.fail(Outcome::Broken("200 OK with a body that is no fee".into())).await;
     let (due, _) = desk.submit().await;
@@ -35,7 +35,7 @@ async fn once_it_delivers_what_is_due_and_does_what_upkeep_is_due(desk: Desk) {
 }
 
 impl Desk {
-    /// What it says. Its sweeper looks each time, for what is older than the shortest age there is.
+    /// Runs `feebox worker --once` and returns its output. The sweeper runs each time, with the shortest possible age.
     async fn worker_once(&self) -> String {
         let base_url = self.sample.base_url();
         let env = [
@@ -53,7 +53,7 @@ impl Desk {
 
 /// It may be the one in production, whose quotes would be given sample fees.
 #[tokio::test]
-async fn dev_takes_a_database_server_from_the_command_line_alone() {
+async fn dev_accepts_a_database_server_only_from_the_command_line() {
     let server = "postgres://feebox:secret@127.0.0.1:1/production";
     for variable in ["DATABASE_URL", "FEEBOX__DATABASE__URL"] {
         let dev = Process::start(

@@ -14,15 +14,15 @@ use uuid::Uuid;
 use crate::support::{Api, Engine, TestDatabase, TestOutbox, a_quote, on_servers};
 
 on_servers!(
-    transactions_that_deadlock_are_both_done,
-    a_submission_that_fails_for_anothers_sake_is_stored_once,
-    a_keyed_submission_that_fails_for_anothers_sake_is_stored_once,
-    a_cancellation_that_fails_for_anothers_sake_is_done,
-    a_conflict_without_end_is_answered_as_busy_within_seconds,
+    transactions_that_deadlock_both_succeed,
+    a_submission_with_conflicts_is_stored_once,
+    a_submission_with_a_key_and_conflicts_is_stored_once,
+    a_cancellation_with_conflicts_succeeds,
+    a_persistent_conflict_is_answered_as_busy_within_seconds,
 );
 
 /// Each holds one quote's row and wants the other's.
-async fn transactions_that_deadlock_are_both_done(engine: Engine) {
+async fn transactions_that_deadlock_both_succeed(engine: Engine) {
     let outbox = TestOutbox::open(engine).await;
     outbox.submit(2).await;
     let ids: Vec<Uuid> = outbox.events().await.iter().map(|event| event.aggregate_id).collect();
@@ -55,14 +55,14 @@ async fn touch(db: &impl ConnectionTrait, id: Uuid, now: chrono::DateTime<chrono
     change([id], &from, to, Some("touched"), now).exec(db).await.map(drop)
 }
 
-async fn a_submission_that_fails_for_anothers_sake_is_stored_once(engine: Engine) {
+async fn a_submission_with_conflicts_is_stored_once(engine: Engine) {
     let (_database, api) = conflicting(engine, "INSERT", 3).await;
     let answers = join_all((0..4).map(|_| api.submit())).await;
     assert_eq!(answers.len(), 4);
     assert_eq!(api.stored().await, (4, 4));
 }
 
-async fn a_keyed_submission_that_fails_for_anothers_sake_is_stored_once(engine: Engine) {
+async fn a_submission_with_a_key_and_conflicts_is_stored_once(engine: Engine) {
     let (_database, api) = conflicting(engine, "INSERT", 3).await;
     let quote = a_quote();
     let first = api.post_with_key("/v1/quotes", &quote, "one-key").await;
@@ -74,7 +74,7 @@ async fn a_keyed_submission_that_fails_for_anothers_sake_is_stored_once(engine: 
     assert_eq!(api.stored().await, (1, 1));
 }
 
-async fn a_cancellation_that_fails_for_anothers_sake_is_done(engine: Engine) {
+async fn a_cancellation_with_conflicts_succeeds(engine: Engine) {
     let (_database, api) = conflicting(engine, "UPDATE", 3).await;
     let quote = api.submit().await;
     let cancel = format!("/v1/quotes/{}/cancel", quote["id"].as_str().unwrap());
@@ -82,7 +82,7 @@ async fn a_cancellation_that_fails_for_anothers_sake_is_done(engine: Engine) {
     assert_eq!(answer.status(), 200);
 }
 
-async fn a_conflict_without_end_is_answered_as_busy_within_seconds(engine: Engine) {
+async fn a_persistent_conflict_is_answered_as_busy_within_seconds(engine: Engine) {
     let (_database, api) = conflicting(engine, "INSERT", 1_000_000).await;
     let begun = std::time::Instant::now();
     let answer = api.post("/v1/quotes", &a_quote()).await;
@@ -95,7 +95,7 @@ async fn a_conflict_without_end_is_answered_as_busy_within_seconds(engine: Engin
 
 /// Where the default is serializable, readers and writers would fail for each other's sake all the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_whose_default_is_serializable_refuses_no_cancellation() {
+async fn cancelling_works_if_the_default_isolation_is_serializable() {
     let database = TestDatabase::migrated(Engine::Postgres).await;
     let name = url::Url::parse(database.url()).unwrap().path().trim_start_matches('/').to_owned();
     let alter = format!("ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'");

@@ -30,7 +30,7 @@ async fn fails_over(engine: Engine, old: &Server, new: &Server, fence: &[&str]) 
     let (old, new) = (Primary::on(old, engine).await, Primary::on(new, engine).await);
     let name = Proxy::start(old.addr()).await;
     let api = Api::start_at(&old.url_through(name.addr()), &[]).await;
-    // Many sessions, all to the old one.
+    // Many sessions, all with the old primary.
     let accepted = futures_util::future::join_all((0..16).map(|_| api.submit())).await.len();
     assert_eq!(api.get("/readyz").await.status(), StatusCode::OK);
 
@@ -65,7 +65,7 @@ async fn fails_over(engine: Engine, old: &Server, new: &Server, fence: &[&str]) 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_that_was_replaced_is_read_again_from_its_file() {
+async fn a_replaced_password_is_read_again_from_its_file() {
     let server = Server::own_mariadb();
     let primary = Primary::on(&server, Engine::MariaDb).await;
     let directory = tempfile::tempdir().unwrap();
@@ -85,7 +85,7 @@ async fn a_password_that_was_replaced_is_read_again_from_its_file() {
 
     primary.admin.execute_unprepared(&set("second")).await.unwrap();
     std::fs::write(&file, url_with("second") + "\n").unwrap();
-    // Sessions that are open stay; those that follow are refused with the old password.
+    // Open sessions stay open; new ones are refused with the old password.
     primary.admin.execute_unprepared("KILL USER app").await.unwrap();
     for _ in 0..5 {
         db.now(db.connection()).await.unwrap();

@@ -17,10 +17,10 @@ on_each_engine!(
     migrations_go_up_and_down_and_up_again_to_the_same_schema,
     migrating_twice_changes_nothing,
     each_entity_has_the_columns_of_its_table_and_no_others,
-    texts_that_differ_by_a_trailing_blank_are_told_apart,
-    texts_that_differ_by_a_trailing_blank_are_told_apart_after_an_upgrade,
+    texts_that_differ_by_a_trailing_space_are_distinct,
+    texts_that_differ_by_a_trailing_space_are_distinct_after_an_upgrade,
 );
-on_each_engine!(mariadb_text, MariaDb: all_text_is_compared_to_the_last_blank);
+on_each_engine!(mariadb_text, MariaDb: trailing_spaces_are_compared);
 
 /// The migration that has `MariaDB` compare text to the last blank.
 const EXACT_TEXT: &str = "m20261126_000011_exact_text";
@@ -70,7 +70,7 @@ async fn each_entity_has_the_columns_of_its_table_and_no_others(outbox: TestOutb
     assert!(missing.is_empty() && untold.is_empty(), "only the entities: {missing:#?}, only the schema: {untold:#?}");
 }
 
-async fn texts_that_differ_by_a_trailing_blank_are_told_apart(outbox: TestOutbox) {
+async fn texts_that_differ_by_a_trailing_space_are_distinct(outbox: TestOutbox) {
     let line = Line::parse("a thing", 2, 1_250).unwrap();
     let mut ids = vec![];
     for name in ["ada", "ada ", "ada  "] {
@@ -85,7 +85,7 @@ async fn texts_that_differ_by_a_trailing_blank_are_told_apart(outbox: TestOutbox
     }
 }
 
-async fn texts_that_differ_by_a_trailing_blank_are_told_apart_after_an_upgrade(outbox: TestOutbox) {
+async fn texts_that_differ_by_a_trailing_space_are_distinct_after_an_upgrade(outbox: TestOutbox) {
     let connection = outbox.db.connection();
     let mariadb = connection.get_database_backend() == DbBackend::MySql;
     let names: Vec<_> = Migrator::migrations().iter().map(|it| it.name().to_owned()).collect();
@@ -94,7 +94,7 @@ async fn texts_that_differ_by_a_trailing_blank_are_told_apart_after_an_upgrade(o
     Migrator::down(connection, later).await.unwrap();
     let (ada, padded) = (Uuid::from_u128(1), Uuid::from_u128(2));
     store(&outbox, padded, "ada ").await.unwrap();
-    // What the migration is for.
+    // The purpose of the migration.
     assert_eq!(store(&outbox, Uuid::from_u128(3), "ada").await.is_err(), mariadb);
 
     Migrator::up(connection, None).await.unwrap();
@@ -104,7 +104,7 @@ async fn texts_that_differ_by_a_trailing_blank_are_told_apart_after_an_upgrade(o
         store(&outbox, ada, "ada").await.unwrap();
         assert_eq!(quotes_of(&outbox, "ada").await, [ada]);
     }
-    // Two keys that would become one are no reason to lose one of them.
+    // Two keys that differ by a trailing space must both survive.
     assert_eq!(Migrator::down(connection, later).await.is_err(), mariadb);
 }
 
@@ -137,7 +137,7 @@ async fn quotes_of(outbox: &TestOutbox, customer: &str) -> Vec<Uuid> {
 
 /// Texts of two collations cannot be compared with each other: a table that a later migration creates keeps to it, too. What
 /// holds JSON is compared by nobody.
-async fn all_text_is_compared_to_the_last_blank(outbox: TestOutbox) {
+async fn trailing_spaces_are_compared(outbox: TestOutbox) {
     let others = "SELECT CONCAT(table_name, '.', column_name, ' ', collation_name) FROM information_schema.columns \
                   WHERE table_schema = DATABASE() AND table_name <> 'seaql_migrations' \
                   AND collation_name <> 'utf8mb4_nopad_bin' AND column_type <> 'longtext'";

@@ -20,28 +20,28 @@ use crate::support::{
 };
 
 on_each_engine!(
-    a_transaction_in_which_a_statement_failed_stores_nothing,
-    callers_that_go_away_anywhere_in_a_transaction_leave_no_session_in_it,
-    a_commit_whose_caller_goes_away_is_done_or_not_as_a_whole,
+    a_transaction_with_a_failed_statement_stores_nothing,
+    a_caller_that_is_dropped_leaves_no_session_in_a_transaction,
+    a_commit_whose_caller_is_dropped_is_done_as_a_whole_or_not_at_all,
 );
 
-async fn a_transaction_in_which_a_statement_failed_stores_nothing(outbox: TestOutbox) {
+async fn a_transaction_with_a_failed_statement_stores_nothing(outbox: TestOutbox) {
     outbox.submit(1).await;
     let stored = outbox.events().await.remove(0);
     let txn = outbox.db.begin().await.unwrap();
     let now = outbox.db.now(&*txn).await.unwrap();
     let change = change([stored.aggregate_id], &[Status::Pending], Status::Cancelled, None, now);
     change.exec(&*txn).await.unwrap();
-    let failed = quotes::insert(&txn, &[outbox.quote(stored.aggregate_id).await]).await.unwrap_err();
+    let failed = quotes::insert(&txn, [outbox.quote(stored.aggregate_id).await].iter()).await.unwrap_err();
     assert!(quotes::status(&*txn, stored.aggregate_id).await.is_err(), "no statement follows one that failed");
     let committed = txn.commit().await.unwrap_err();
     assert_eq!(committed.to_string(), failed.to_string());
     assert_eq!(outbox.quote(stored.aggregate_id).await.status, Status::Pending);
 }
 
-async fn callers_that_go_away_anywhere_in_a_transaction_leave_no_session_in_it(outbox: TestOutbox) {
+async fn a_caller_that_is_dropped_leaves_no_session_in_a_transaction(outbox: TestOutbox) {
     let db = open(outbox.database.url()).await;
-    // They go away after 0 to 12 ms, which is anywhere between waiting for a session and the commit.
+    // They are dropped after 0 to 12 ms, at any point between waiting for a session and the commit.
     for round in 0..15_u64 {
         let hang_ups = (0..8_u64).map(|caller| {
             let patience = Duration::from_micros((round * 8 + caller) * 100);
@@ -53,13 +53,13 @@ async fn callers_that_go_away_anywhere_in_a_transaction_leave_no_session_in_it(o
     every_call_is_stored(&db, &outbox.db).await;
 }
 
-async fn a_commit_whose_caller_goes_away_is_done_or_not_as_a_whole(outbox: TestOutbox) {
+async fn a_commit_whose_caller_is_dropped_is_done_as_a_whole_or_not_at_all(outbox: TestOutbox) {
     let db = open(outbox.database.url()).await;
     for patience in (0..60_u64).map(|n| Duration::from_micros(n * 50)) {
         let txn = db.begin().await.unwrap();
         let now = db.now(&*txn).await.unwrap();
-        quotes::insert(&txn, &[a_stored_quote(now)]).await.unwrap();
-        quotes::insert(&txn, &[a_stored_quote(now)]).await.unwrap();
+        quotes::insert(&txn, [a_stored_quote(now)].iter()).await.unwrap();
+        quotes::insert(&txn, [a_stored_quote(now)].iter()).await.unwrap();
         timeout(patience, txn.commit()).await.ok();
         let stored = count(&outbox.db).await;
         assert!(stored.is_multiple_of(2), "{stored} are stored of quotes that came in twos");
@@ -68,15 +68,15 @@ async fn a_commit_whose_caller_goes_away_is_done_or_not_as_a_whole(outbox: TestO
 }
 
 on_servers!(
-    a_client_that_hangs_up_while_a_transaction_begins_costs_no_later_call,
-    a_transaction_whose_session_is_cut_before_its_commit_is_run_again,
-    a_read_whose_session_was_cut_is_sent_again,
-    sessions_that_a_router_forgot_cost_callers_few_seconds,
-    a_statement_on_a_session_that_a_router_forgot_is_given_up_within_seconds_and_one_that_waits_for_a_lock_is_not,
+    a_client_that_hangs_up_during_a_begin_disturbs_no_later_request,
+    a_transaction_is_retried_if_its_session_is_cut_before_the_commit,
+    a_read_is_retried_if_its_session_was_cut,
+    sessions_that_a_router_dropped_delay_callers_by_seconds_only,
+    a_statement_on_a_dropped_connection_fails_within_seconds_and_one_that_waits_for_a_lock_does_not,
 );
 
 /// 120 of them, then statements that fail, then 500 calls: each is answered, and what is answered is stored.
-async fn a_client_that_hangs_up_while_a_transaction_begins_costs_no_later_call(engine: Engine) {
+async fn a_client_that_hangs_up_during_a_begin_disturbs_no_later_request(engine: Engine) {
     let (database, proxy, db) = behind_proxy(engine).await;
     let straight = database.open().await;
     for _ in 0..15 {
@@ -90,7 +90,7 @@ async fn a_client_that_hangs_up_while_a_transaction_begins_costs_no_later_call(e
     every_call_is_stored(&db, &straight).await;
 }
 
-async fn a_transaction_whose_session_is_cut_before_its_commit_is_run_again(engine: Engine) {
+async fn a_transaction_is_retried_if_its_session_is_cut_before_the_commit(engine: Engine) {
     let (database, proxy, db) = behind_proxy(engine).await;
     let (runs, proxy) = (&AtomicU32::new(0), &proxy);
     let done: Result<(), DbErr> = db
@@ -98,11 +98,11 @@ async fn a_transaction_whose_session_is_cut_before_its_commit_is_run_again(engin
             let db = &db;
             Box::pin(async move {
                 let now = db.now(&*txn).await?;
-                quotes::insert(&txn, &[a_stored_quote(now)]).await?;
+                quotes::insert(&txn, [a_stored_quote(now)].iter()).await?;
                 if runs.fetch_add(1, Ordering::Relaxed) == 0 {
                     proxy.cut();
                 }
-                quotes::insert(&txn, &[a_stored_quote(now)]).await
+                quotes::insert(&txn, [a_stored_quote(now)].iter()).await
             })
         })
         .await;
@@ -111,7 +111,7 @@ async fn a_transaction_whose_session_is_cut_before_its_commit_is_run_again(engin
     assert_eq!(count(&database.open().await).await, 2, "the run that was cut stored nothing");
 }
 
-async fn a_read_whose_session_was_cut_is_sent_again(engine: Engine) {
+async fn a_read_is_retried_if_its_session_was_cut(engine: Engine) {
     let (_database, proxy, db) = behind_proxy(engine).await;
     for _ in 0..5 {
         join_all((0..8).map(|_| count(&db))).await;
@@ -120,11 +120,11 @@ async fn a_read_whose_session_was_cut_is_sent_again(engine: Engine) {
     }
 }
 
-async fn sessions_that_a_router_forgot_cost_callers_few_seconds(engine: Engine) {
+async fn sessions_that_a_router_dropped_delay_callers_by_seconds_only(engine: Engine) {
     let (_database, proxy, db) = behind_proxy(engine).await;
     join_all((0..8).map(|_| count(&db))).await;
     proxy.forget();
-    // They were used a moment ago, so nobody asks them first: it is the begin that is not answered.
+    // They were just used, so they are not pinged: the begin gets no answer.
     let begun = Instant::now();
     let served = join_all((0..16).map(|_| submit_one(&db))).await;
     println!("{engine:?}: 16 callers served after {:?}", begun.elapsed());
@@ -132,7 +132,7 @@ async fn sessions_that_a_router_forgot_cost_callers_few_seconds(engine: Engine) 
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
-async fn a_statement_on_a_session_that_a_router_forgot_is_given_up_within_seconds_and_one_that_waits_for_a_lock_is_not(
+async fn a_statement_on_a_dropped_connection_fails_within_seconds_and_one_that_waits_for_a_lock_does_not(
     engine: Engine,
 ) {
     let (database, proxy, db) = behind_proxy(engine).await;
@@ -140,7 +140,7 @@ async fn a_statement_on_a_session_that_a_router_forgot_is_given_up_within_second
     let holder = database.open().await.begin().await.unwrap();
     touch(&holder, id).await.unwrap();
     let txn = db.begin().await.unwrap();
-    // Longer than anybody waits before the server is asked whether it works on it.
+    // Longer than the wait before the server is asked about the statement.
     assert!(timeout(Duration::from_secs(4), touch(&txn, id)).await.is_err(), "it waits, and nobody gave it up");
     drop(txn);
     holder.commit().await.unwrap();
@@ -161,14 +161,14 @@ async fn touch(txn: &DatabaseTransaction, id: Uuid) -> Result<(), DbErr> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_that_postgres_closed_while_they_were_idle_cost_no_call() {
+async fn idle_sessions_that_postgres_closed_fail_no_request() {
     let database = TestDatabase::migrated(Engine::Postgres).await;
     sql(&database, &format!("ALTER DATABASE {} SET idle_session_timeout = '1200ms'", name(&database))).await;
     every_call_after_a_pause_is_served(&database).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_that_mariadb_closed_while_they_were_idle_cost_no_call() {
+async fn idle_sessions_that_mariadb_closed_fail_no_request() {
     let server = Server::own_mariadb();
     let database = migrated_on(&server, Engine::MariaDb).await;
     sql(&database, "SET GLOBAL wait_timeout = 1").await;
@@ -181,13 +181,13 @@ async fn every_call_after_a_pause_is_served(database: &TestDatabase) {
         let quote = a_quote();
         let answers = join_all((0..8).map(|_| api.post("/v1/quotes", &quote))).await;
         assert!(answers.iter().all(|answer| answer.status() == 201), "{answers:?}");
-        // The pause itself is what is tested: the server closes what is idle.
+        // The pause is under test: the server closes idle sessions.
         tokio::time::sleep(Duration::from_millis(1_500)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_promises_rest_on_holds_whatever_the_defaults_of_postgres_are() {
+async fn the_promises_do_not_depend_on_the_defaults_of_postgres() {
     let database = TestDatabase::migrated(Engine::Postgres).await;
     let alter = format!("ALTER DATABASE {}", name(&database));
     for default in [
@@ -210,7 +210,7 @@ async fn what_promises_rest_on_holds_whatever_the_defaults_of_postgres_are() {
         let snapshot = db.snapshot().await.unwrap();
         assert_eq!(setting(&*snapshot, "transaction_isolation").await, "repeatable read", "{url}");
     }
-    // Neither is it lowered.
+    // It is not lowered either.
     let admin = sea_orm::Database::connect(Server::shared_postgres().url()).await.unwrap();
     admin.execute_unprepared(&format!("{alter} SET synchronous_commit = remote_apply")).await.unwrap();
     let txn = open(database.url()).await.begin().await.unwrap();
@@ -218,7 +218,7 @@ async fn what_promises_rest_on_holds_whatever_the_defaults_of_postgres_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_promises_rest_on_holds_whatever_the_defaults_of_mariadb_are() {
+async fn the_promises_do_not_depend_on_the_defaults_of_mariadb() {
     let server = Server::own_mariadb();
     let database = migrated_on(&server, Engine::MariaDb).await;
     for default in ["autocommit = 0", "completion_type = 'CHAIN'", "tx_isolation = 'SERIALIZABLE'", "sql_mode = ''"] {

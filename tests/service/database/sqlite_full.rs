@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::support::{Engine, LIMIT, Process, Signal, Stage, a_quote, base_url_of, eventually, http_client};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_is_accepted_around_a_full_disk_is_found_by_others_and_after_a_kill() {
+async fn quotes_accepted_around_a_full_disk_survive_a_kill() {
     let stage = Stage::new(Engine::Sqlite, Faults::default()).await;
     let (url, file) = (format!("--set=database.url={}", stage.database.url()), "--set=server.bind=127.0.0.1:0");
     let serve = Process::start_with_limited_files(&["serve", &url, file, "--set=log.format=json"], &[]);

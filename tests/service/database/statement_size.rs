@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Api, Engine, Server, TestDatabase};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_that_is_larger_than_max_allowed_packet_is_stored() {
+async fn a_batch_larger_than_max_allowed_packet_is_stored() {
     let server = Server::own_mariadb();
     let database = limited(&server, 1024 * 1024).await;
     let api = Api::start(&database).await;
@@ -19,7 +19,7 @@ async fn a_batch_that_is_larger_than_max_allowed_packet_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_quote_that_is_larger_than_max_allowed_packet_is_too_large_and_the_setting_is_named() {
+async fn a_quote_larger_than_max_allowed_packet_is_refused_with_the_name_of_the_setting() {
     let server = Server::own_mariadb();
     let database = limited(&server, 64 * 1024).await;
     let api = Api::start(&database).await;
@@ -29,7 +29,7 @@ async fn a_quote_that_is_larger_than_max_allowed_packet_is_too_large_and_the_set
     assert_eq!(problem["type"], "/problems/too-large-for-database");
     assert!(problem["detail"].as_str().unwrap().contains("max_allowed_packet = 65536"), "{problem}");
     assert_eq!(api.stored().await, (0, 0));
-    // Nobody else pays for it.
+    // Other quotes are not affected.
     api.submit().await;
 }
 

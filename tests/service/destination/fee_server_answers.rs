@@ -77,7 +77,7 @@ async fn a_fee_is_taken_with_200_and_with_201() {
 }
 
 #[tokio::test]
-async fn a_fee_server_is_told_the_quote_the_key_the_token_and_the_trace() {
+async fn a_fee_server_gets_the_quote_the_key_the_token_and_the_trace() {
     let attempted = answered(|quote_id| Reply::Answer(201, &[], a_fee(quote_id).to_string())).await;
     let request = attempted.server.requests().remove(0);
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
@@ -141,7 +141,7 @@ async fn refused_credentials_open_the_circuit_and_kill_nothing() {
 }
 
 #[tokio::test]
-async fn a_retry_after_holds_everybody_back_and_spends_no_attempt() {
+async fn a_retry_after_holds_all_events_back_and_spends_no_attempt() {
     for answer in [status(429, &["retry-after: 120"]).await, status(503, &["Retry-After: 120"]).await] {
         assert_eq!((answer.event.status, answer.event.attempts), (Pending, 0));
         let wait = answer.outbox.fee_server().await.not_before.unwrap() - answer.outbox.now().await;
@@ -160,7 +160,7 @@ async fn a_retry_after_may_be_a_date() {
 }
 
 #[tokio::test]
-async fn what_left_nothing_behind_is_tried_again_without_a_look_up() {
+async fn a_call_without_effect_is_tried_again_without_a_look_up() {
     for retriable in [425, 429, 501] {
         let attempted = status(retriable, &[]).await;
         assert_eq!((attempted.event.status, attempted.event.attempts), (Pending, 1), "{retriable}");
@@ -169,7 +169,7 @@ async fn what_left_nothing_behind_is_tried_again_without_a_look_up() {
 }
 
 #[tokio::test]
-async fn a_server_that_nobody_runs_or_finds_left_nothing_behind() {
+async fn a_call_to_a_server_that_does_not_run_or_resolve_has_no_effect() {
     for base_url in [format!("http://127.0.0.1:{}", free_port()), "http://fees.invalid".into()] {
         let outbox = TestOutbox::open(Engine::Sqlite).await;
         outbox.submit(1).await;

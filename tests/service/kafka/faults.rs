@@ -58,7 +58,7 @@ async fn a_batch_that_fails_in_part_holds_back_only_the_quotes_that_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_we_may_not_write_makes_events_dead_and_blocks_nobody_for_ever() {
+async fn a_topic_without_write_access_makes_events_dead_and_blocks_no_others() {
     let mock = mock(1);
     let relayed = Relayed::to(&mock.bootstrap_servers(), SHORT_LEASE).await;
     let recorded = relayed.record(1).await;

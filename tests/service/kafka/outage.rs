@@ -8,7 +8,7 @@ use super::{QUOTES, Relayed, SHORT_LEASE, ids, read_of};
 use crate::support::{Proxy, Server, TestOutbox, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_was_away_gets_everything_once_and_in_order() {
+async fn a_broker_that_was_unavailable_gets_everything_once_and_in_order() {
     let broker = Server::own_kafka();
     let relayed = Relayed::to(broker.url(), SHORT_LEASE).await;
     let before = relayed.record(3).await;

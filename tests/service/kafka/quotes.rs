@@ -20,10 +20,10 @@ use crate::support::{ANN, TestOutbox, attempt, new_quote, on_each_engine};
 on_each_engine!(
     a_quote_is_confirmed_when_kafka_has_it,
     a_quote_that_kafka_refuses_is_rejected_and_comes_back_with_its_event,
-    what_kafka_was_never_told_of_needs_no_cancellation,
-    what_kafka_may_have_been_told_of_is_cancelled_behind_it,
+    a_quote_that_never_reached_kafka_needs_no_cancellation,
+    a_quote_that_may_have_reached_kafka_is_cancelled_after_it,
     giving_up_the_event_gives_up_the_quote,
-    mere_news_moves_no_quote,
+    a_relayed_event_changes_no_quote,
     the_audit_names_a_quote_that_nothing_hands_over,
 );
 
@@ -55,7 +55,7 @@ async fn a_quote_that_kafka_refuses_is_rejected_and_comes_back_with_its_event(ou
     assert_eq!(outbox.quote(quote).await.status, Status::Confirmed);
 }
 
-async fn what_kafka_was_never_told_of_needs_no_cancellation(outbox: TestOutbox) {
+async fn a_quote_that_never_reached_kafka_needs_no_cancellation(outbox: TestOutbox) {
     let shop = Shop::open(&outbox);
     let quote = shop.submit().await;
     shop.submission.cancel(quote, None, None).await.unwrap();
@@ -63,7 +63,7 @@ async fn what_kafka_was_never_told_of_needs_no_cancellation(outbox: TestOutbox) 
     shop.audit_is_silent().await;
 }
 
-async fn what_kafka_may_have_been_told_of_is_cancelled_behind_it(outbox: TestOutbox) {
+async fn a_quote_that_may_have_reached_kafka_is_cancelled_after_it(outbox: TestOutbox) {
     let shop = Shop::open(&outbox);
     for outcome in [stored(), Outcome::Unknown("MessageTimedOut".into())] {
         let quote = shop.submit().await;
@@ -91,7 +91,7 @@ async fn giving_up_the_event_gives_up_the_quote(outbox: TestOutbox) {
 }
 
 /// The same event is the fate of one quote and mere news of another: one that has its fee made.
-async fn mere_news_moves_no_quote(outbox: TestOutbox) {
+async fn a_relayed_event_changes_no_quote(outbox: TestOutbox) {
     let shop = Shop::open(&outbox);
     let telling = Submission::new(
         outbox.db.clone(),

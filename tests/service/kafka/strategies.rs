@@ -13,10 +13,10 @@ use feebox::settings::{self, Settings, SweepAction};
 use feebox::strategy::{self, Configured};
 use feebox::submission::{Listener, ListenerError, Submission, SubmissionError, Submitted};
 use feebox::sweeper::sweep;
+use feebox::worker::Signal;
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Error};
 use sea_orm::EntityTrait;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{QUOTES, Record, TRACE, read_of, settings_for};
@@ -60,7 +60,7 @@ async fn after_commit_the_record_is_the_one_that_the_outbox_would_send() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_transaction_a_quote_is_confirmed_when_it_is_accepted_and_refused_while_the_broker_is_away() {
+async fn in_transaction_a_quote_is_confirmed_when_it_is_accepted_and_refused_while_the_broker_is_unavailable() {
     let broker = Server::own_kafka();
     let direct = Direct::start("in-transaction", broker.url()).await;
     let quote = direct.submit().await.unwrap();
@@ -89,7 +89,7 @@ async fn a_rollback_after_the_call_leaves_a_ghost_unless_the_call_comes_after_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_commit_a_topic_that_we_may_not_write_cancels_the_quote_and_tells_nobody() {
+async fn after_commit_a_topic_without_write_access_cancels_the_quote_and_relays_nothing() {
     let mock = MockCluster::new(1).unwrap();
     mock.create_topic(QUOTES, 1, 1).unwrap();
     let direct = Direct::start("after-commit", &mock.bootstrap_servers()).await;
@@ -103,7 +103,7 @@ async fn after_commit_a_topic_that_we_may_not_write_cancels_the_quote_and_tells_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_commit_a_broker_that_is_away_cancels_the_quote_and_the_brokers_learn_of_it() {
+async fn after_commit_an_unavailable_broker_cancels_the_quote_and_the_cancellation_is_relayed() {
     let broker = Server::own_kafka();
     let direct = Direct::start("after-commit", broker.url()).await;
     direct.submit().await.unwrap();
@@ -121,7 +121,7 @@ async fn after_commit_a_broker_that_is_away_cancels_the_quote_and_the_brokers_le
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_commit_a_record_whose_acknowledgement_is_lost_for_good_is_cancelled_behind_it() {
+async fn after_commit_a_record_whose_acknowledgement_is_lost_for_good_is_cancelled_after_it() {
     let broker = Server::shared_kafka();
     let proxy = Proxy::before_kafka(broker.addr()).await;
     let direct = Direct::start("after-commit", &proxy.addr().to_string()).await;
@@ -138,7 +138,7 @@ async fn after_commit_a_record_whose_acknowledgement_is_lost_for_good_is_cancell
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_commit_a_record_that_arrives_behind_its_cancellation_is_cancelled_once_more() {
+async fn after_commit_a_record_that_arrives_after_its_cancellation_is_cancelled_once_more() {
     let broker = Server::shared_kafka();
     let proxy = Proxy::before_kafka(broker.addr()).await;
     let mut direct = Direct::start("after-commit", &proxy.addr().to_string()).await;
@@ -246,7 +246,7 @@ impl Direct {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let outbox = TestOutbox::open(Engine::Sqlite).await;
         let settings = settings_for(brokers, &[SETTINGS, &[("submission.strategy", strategy)]].concat());
-        let strategy = strategy::configured(&settings, &outbox.db, &Arc::<Notify>::default()).unwrap();
+        let strategy = strategy::configured(&settings, &outbox.db, &Signal::default()).unwrap();
         let submission = Submission::new(outbox.db.clone(), Arc::clone(&strategy.handover), vec![]);
         Direct { outbox, settings, strategy, submission }
     }

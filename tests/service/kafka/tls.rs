@@ -40,7 +40,7 @@ async fn a_broker_is_reached_that_speaks_tls_and_wants_a_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_one_side_does_not_trust_the_other_nothing_is_sent_and_why_is_said() {
+async fn without_trust_between_the_sides_nothing_is_sent_and_the_reason_is_logged() {
     let broker = Server::shared_kafka();
     // So that there is a topic to find nothing in.
     let unsecured = Relayed::to(broker.url(), SHORT_LEASE).await;

@@ -98,7 +98,7 @@ async fn a_fee_that_cannot_be_stored_leaves_its_quote_to_an_operators_retry(outb
 }
 
 async fn a_result_that_breaks_a_constraint_is_found_among_others(outbox: TestOutbox) {
-    one_among_many(outbox, Trouble::Constraint, "a constraint does not allow a value").await;
+    one_among_many(outbox, Trouble::Constraint, "a value violates a constraint").await;
 }
 
 async fn a_result_that_fails_for_an_unknown_reason_is_found_among_others(outbox: TestOutbox) {
@@ -171,7 +171,7 @@ async fn a_result_that_cannot_be_stored_drops_no_delivery_in_the_air(outbox: Tes
         // The first one's lease ends while the second is in the air.
         lease_ends_within(Duration::from_secs(1)).await;
         outbox.submit(1).await;
-        signals.wake.notify_one();
+        signals.wake.send();
         lease_ends_within(Duration::ZERO).await;
         told.cancel();
     };

@@ -57,7 +57,7 @@ async fn expired_leases_are_delivered(outbox: TestOutbox, round_trip: Duration) 
     let begun = Instant::now();
     let watching = async {
         let fresh = outbox.submit(1).await[0];
-        signals.wake.notify_one();
+        signals.wake.send();
         eventually("the fresh quote is delivered", LIMIT, async || {
             (outbox.event(fresh).await.status == Status::Delivered).then_some(())
         })
@@ -104,7 +104,7 @@ async fn a_database_that_falls_silent_while_settling_repeats_no_delivery(outbox:
     outbox.submit(EVENTS).await;
     let (proxy, db) = through_a_proxy(&outbox).await;
     let told = CancellationToken::new();
-    let cue = Cue::AnswerWhenTold(told.clone(), delivered());
+    let cue = Cue::AnswerAfter(told.clone(), delivered());
     let scripted = Arc::new(Scripted::new(&FEE_SERVER, move |_| cue.clone()));
     let worker = worker(&outbox, db, &scripted, LEASE, Signals::default());
     let silence = async {
@@ -151,7 +151,7 @@ async fn a_worker_whose_run_failed_runs_again_by_itself(outbox: TestOutbox) {
     let signals = Signals::default();
     let worker = worker(&outbox, db, &scripted, Duration::from_secs(3), signals.clone());
     proxy.black_hole();
-    signals.wake.notify_one();
+    signals.wake.send();
     let watching = async {
         // Longer than a run waits for the database.
         tokio::time::sleep(Duration::from_millis(1_500)).await;

@@ -1,4 +1,4 @@
-//! Faults of the process itself: nobody reads its log, it may open few files, a task of it panics. Quotes and events are
+//! Faults of the process itself: its log is not read, it may open few files, a task of it panics. Quotes and events are
 //! not to pay for them.
 
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const DISK_IS_FULL: [&str; 4] = ["bash", "-c", r#"exec "$@" 2> /dev/full"#, "bas
 const READER_SLEEPS: [&str; 4] = ["bash", "-c", r#"exec "$@" 2> >(exec sleep 60 > /dev/null 2>&1)"#, "bash"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_nobody_reads_costs_lines_alone() {
+async fn a_log_that_is_not_read_costs_lines_alone() {
     works_without_log(&NOBODY_READS).await;
 }
 
@@ -88,7 +88,7 @@ async fn a_job_that_panics_costs_its_own_run_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_with_few_descriptors_answers_whoever_comes() {
+async fn a_service_with_few_descriptors_answers_every_client() {
     for limit in ["--nofile=64:64", "--nofile=100:100"] {
         let stage = Stage::new(Engine::Sqlite, Faults::default()).await;
         let settings = [("server.bind", "127.0.0.1:0")];

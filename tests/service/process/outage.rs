@@ -1,7 +1,7 @@
-//! The fee server is away for long, beside the times that retries and the circuit go by: quotes are taken as ever, nothing
+//! The fee server is unavailable for long, beside the times that retries and the circuit go by: quotes are taken as ever, nothing
 //! dies, the dead server is left alone, and when it comes back it is not trampled down.
 //!
-//! Ten minutes of the default settings, told in seconds: cool-down 15 s as 500 ms, waits of 1 s to 10 min as 200 ms to 2 s.
+//! Ten minutes of the default settings, in seconds: cool-down 15 s as 500 ms, waits of 1 s to 10 min as 200 ms to 2 s.
 
 use std::time::{Duration, Instant};
 

@@ -12,9 +12,9 @@ use feebox::settings::{self, Settings, Sources, SweepAction};
 use feebox::strategy::{self, Configured};
 use feebox::submission::{Listener, ListenerError, Submission, SubmissionError, Submitted};
 use feebox::sweeper::sweep;
+use feebox::worker::Signal;
 use reqwest::StatusCode;
 use sea_orm::{ConnectionTrait, EntityTrait};
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::support::{Engine, TestOutbox, eventually, new_quote, on_each_engine};
@@ -227,7 +227,7 @@ impl Design {
         ];
         overrides.extend(settings[1..].iter().filter_map(|setting| setting.split_once('=')));
         let settings = Settings::load(&Sources::overrides(overrides)).unwrap();
-        let strategy = strategy::configured(&settings, &outbox.db, &Arc::<Notify>::default()).unwrap();
+        let strategy = strategy::configured(&settings, &outbox.db, &Signal::default()).unwrap();
         let submission = Submission::new(outbox.db.clone(), Arc::clone(&strategy.handover), vec![]);
         Design { submission, outbox: outbox.db.clone(), settings, strategy, fee_server }
     }

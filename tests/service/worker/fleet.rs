@@ -107,20 +107,20 @@ async fn a_frozen_worker_is_replaced_and_changes_nothing_later(engine: Engine) {
 }
 
 fn is_lost_lease(line: &str) -> bool {
-    line.contains("came after its lease had ended: changed nothing")
+    line.contains("came after its lease had ended and changed nothing")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clocks_that_are_wrong_steal_nothing_on_postgres() {
-    clocks_that_are_wrong_steal_nothing(Engine::Postgres).await;
+async fn wrong_clocks_steal_no_lease_on_postgres() {
+    wrong_clocks_steal_no_lease(Engine::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clocks_that_are_wrong_steal_nothing_on_mariadb() {
-    clocks_that_are_wrong_steal_nothing(Engine::MariaDb).await;
+async fn wrong_clocks_steal_no_lease_on_mariadb() {
+    wrong_clocks_steal_no_lease(Engine::MariaDb).await;
 }
 
-async fn clocks_that_are_wrong_steal_nothing(engine: Engine) {
+async fn wrong_clocks_steal_no_lease(engine: Engine) {
     // Each call spans a tick or two, at which a worker that trusts its clock would take the others' leases for old.
     let faults = Faults { latency: Duration::from_millis(1_500), no_idempotency: true, ..Faults::default() };
     let stage = Stage::new(engine, faults).await;
@@ -208,7 +208,7 @@ async fn a_while_without_the_database_is_survived(engine: Engine, while_: Durati
     stage.fee_server.set_faults(bad_weather());
     network.black_hole();
     tokio::time::sleep(while_).await;
-    // What was swallowed is gone for good: whoever asked is never answered.
+    // A swallowed request is gone for good: it is never answered.
     network.resume();
     let back = Instant::now();
     stage.drained().await;

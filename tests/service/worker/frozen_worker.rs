@@ -50,16 +50,16 @@ async fn a_worker_frozen_between_look_up_and_call_does_not_call_after_its_lease(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_frozen_inside_a_transaction_holds_up_nobody_for_long_on_postgres() {
-    a_worker_frozen_inside_a_transaction_holds_up_nobody_for_long(Engine::Postgres).await;
+async fn a_worker_frozen_inside_a_transaction_does_not_hold_up_others_for_long_on_postgres() {
+    a_worker_frozen_inside_a_transaction_does_not_hold_up_others_for_long(Engine::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_frozen_inside_a_transaction_holds_up_nobody_for_long_on_mariadb() {
-    a_worker_frozen_inside_a_transaction_holds_up_nobody_for_long(Engine::MariaDb).await;
+async fn a_worker_frozen_inside_a_transaction_does_not_hold_up_others_for_long_on_mariadb() {
+    a_worker_frozen_inside_a_transaction_does_not_hold_up_others_for_long(Engine::MariaDb).await;
 }
 
-async fn a_worker_frozen_inside_a_transaction_holds_up_nobody_for_long(engine: Engine) {
+async fn a_worker_frozen_inside_a_transaction_does_not_hold_up_others_for_long(engine: Engine) {
     // Its failure makes the worker write to the destination's row, for which everybody whose delivery fails must wait.
     let failing = Faults { fail_rate: 1.0, no_idempotency: true, ..Faults::default() };
     let stage = Stage::new(engine, failing.clone()).await;
@@ -72,7 +72,7 @@ async fn a_worker_frozen_inside_a_transaction_holds_up_nobody_for_long(engine: E
     let ours = stage.db.begin().await.unwrap();
     destination::Entity::find().lock_exclusive().one(&*ours).await.unwrap();
     stage.submit(1).await;
-    somebody_waits_for_a_row(&stage).await;
+    a_session_waits_for_a_row(&stage).await;
     frozen.signal(Signal::Stop);
     ours.rollback().await.unwrap();
     let freeze = Instant::now();
@@ -80,7 +80,7 @@ async fn a_worker_frozen_inside_a_transaction_holds_up_nobody_for_long(engine: E
     // Now the row is locked for a worker that stands still, and another's failures wait for it.
     stage.submit(20).await;
     other.signal(Signal::Continue);
-    somebody_waits_for_a_row(&stage).await;
+    a_session_waits_for_a_row(&stage).await;
     stage.fee_server.set_faults(Faults { no_idempotency: true, ..Faults::default() });
     let free = eventually("the rows are free", LIMIT, async || {
         let delivered = stage.events().await.iter().filter(|event| event.status == Status::Delivered).count();
@@ -96,13 +96,13 @@ async fn a_worker_frozen_inside_a_transaction_holds_up_nobody_for_long(engine: E
     stage.books().await.assert_sound();
 }
 
-async fn somebody_waits_for_a_row(stage: &Stage) {
+async fn a_session_waits_for_a_row(stage: &Stage) {
     let waiting = match stage.database.engine() {
         Engine::Postgres => {
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         }
         _ => {
-            // Its own view of locks is a snapshot that is not renewed for whoever asks often.
+            // Its own view of locks is a snapshot that is not renewed for frequent readers.
             "SELECT count(*) FROM information_schema.processlist \
              WHERE db = DATABASE() AND info LIKE '%destination%FOR UPDATE' AND id <> CONNECTION_ID()"
         }

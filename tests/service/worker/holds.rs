@@ -144,7 +144,7 @@ async fn a_worker_begins_by_itself_when_the_wait_is_over(outbox: TestOutbox) {
     }));
     let settings = settings::Worker { concurrency: 1, batch_size: 1, ..worker_settings() };
     let worker = outbox.worker_told("a", &destination, settings, signals.clone());
-    signals.wake.notify_one();
+    signals.wake.send();
     let watching = async {
         eventually("the other is delivered", LIMIT, async || {
             (outbox.event(events[1]).await.status == Status::Delivered).then_some(())
@@ -176,9 +176,9 @@ async fn a_wait_is_written_down_past_a_batch_that_is_slow_to_settle(engine: Engi
     let destination = Arc::new(Scripted::new(&FEE_SERVER, move |event| {
         let wait = Outcome::RetryAfter("429".into(), Duration::from_mins(1));
         if event.id == slow {
-            Cue::AnswerWhenTold(delivers.clone(), delivered())
+            Cue::AnswerAfter(delivers.clone(), delivered())
         } else {
-            Cue::AnswerWhenTold(asks.clone(), wait)
+            Cue::AnswerAfter(asks.clone(), wait)
         }
     }));
     let worker = outbox.worker("a", &destination, worker_settings());
@@ -247,7 +247,7 @@ fn scripted(script: impl Fn(usize) -> (CancellationToken, Outcome<()>) + Send + 
     let calls = std::sync::atomic::AtomicUsize::new(0);
     Arc::new(Scripted::new(&FEE_SERVER, move |_| {
         let (token, outcome) = script(calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-        Cue::AnswerWhenTold(token, outcome)
+        Cue::AnswerAfter(token, outcome)
     }))
 }
 

@@ -17,21 +17,21 @@ use crate::support::{Engine, LIMIT, Signal, Stage, eventually};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_is_told_to_stop_hands_back_what_it_has_not_sent_on_postgres() {
-    a_worker_that_is_told_to_stop_hands_back_what_it_has_not_sent(Engine::Postgres).await;
+async fn a_worker_that_is_stopped_hands_back_unsent_events_on_postgres() {
+    a_worker_that_is_stopped_hands_back_unsent_events(Engine::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_is_told_to_stop_hands_back_what_it_has_not_sent_on_mariadb() {
-    a_worker_that_is_told_to_stop_hands_back_what_it_has_not_sent(Engine::MariaDb).await;
+async fn a_worker_that_is_stopped_hands_back_unsent_events_on_mariadb() {
+    a_worker_that_is_stopped_hands_back_unsent_events(Engine::MariaDb).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_is_told_to_stop_hands_back_what_it_has_not_sent_on_sqlite() {
-    a_worker_that_is_told_to_stop_hands_back_what_it_has_not_sent(Engine::Sqlite).await;
+async fn a_worker_that_is_stopped_hands_back_unsent_events_on_sqlite() {
+    a_worker_that_is_stopped_hands_back_unsent_events(Engine::Sqlite).await;
 }
 
-async fn a_worker_that_is_told_to_stop_hands_back_what_it_has_not_sent(engine: Engine) {
+async fn a_worker_that_is_stopped_hands_back_unsent_events(engine: Engine) {
     let faults = Faults { latency: Duration::from_millis(700), no_idempotency: true, ..Faults::default() };
     let stage = Stage::new(engine, faults).await;
     stage.submit(200).await;
@@ -138,7 +138,7 @@ async fn an_event_that_kills_its_workers_ends_dead_and_the_others_are_delivered(
     assert_eq!(events.iter().filter(|event| event.status == Status::Delivered).count(), 59);
 }
 
-/// A fee server to which the quote `poison` is fatal, or rather to whoever calls it for that quote: `deaths` tells.
+/// A fee server that kills its caller when it is called for the quote `poison`, and counts that in `deaths`.
 async fn fatal_fee_server(poison: Uuid, deaths: watch::Sender<u32>) -> String {
     let make_fee = async move |Json(request): Json<Value>| {
         if request["quote_id"] == json!(poison) {

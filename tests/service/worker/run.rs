@@ -24,7 +24,7 @@ on_each_engine!(
     a_run_delivers_all_that_is_due_whatever_the_batch_size,
     a_run_keeps_places_filled_without_waiting_for_the_slowest,
     a_run_goes_on_claiming_when_its_batches_are_small,
-    a_run_never_has_more_in_the_air_than_it_may,
+    a_run_never_has_more_running_deliveries_than_it_may,
     a_run_delivers_the_later_events_of_a_quote_too,
     a_run_goes_on_after_the_probe_that_closed_the_circuit,
     a_run_ends_when_the_circuit_opens_and_spends_no_attempts_on_what_waits,
@@ -74,7 +74,7 @@ async fn a_run_goes_on_claiming_when_its_batches_are_small(outbox: TestOutbox) {
     let script: Vec<_> = slow.into_iter().zip(told.clone()).collect();
     let scripted = Arc::new(Scripted::new(&FEE_SERVER, move |event| {
         let line = script.iter().find(|(id, _)| *id == event.id);
-        line.map_or(Cue::Answer(delivered()), |(_, told)| Cue::AnswerWhenTold(told.clone(), delivered()))
+        line.map_or(Cue::Answer(delivered()), |(_, told)| Cue::AnswerAfter(told.clone(), delivered()))
     }));
     let worker = outbox.worker("a", &scripted, sized(1, 2));
     let watching = async {
@@ -91,10 +91,10 @@ async fn a_run_goes_on_claiming_when_its_batches_are_small(outbox: TestOutbox) {
     assert_eq!(report.unwrap().delivered, 7);
 }
 
-async fn a_run_never_has_more_in_the_air_than_it_may(outbox: TestOutbox) {
+async fn a_run_never_has_more_running_deliveries_than_it_may(outbox: TestOutbox) {
     outbox.submit(10).await;
     let told = CancellationToken::new();
-    let cue = Cue::AnswerWhenTold(told.clone(), delivered());
+    let cue = Cue::AnswerAfter(told.clone(), delivered());
     let scripted = Arc::new(Scripted::new(&FEE_SERVER, move |_| cue.clone()));
     let worker = outbox.worker("a", &scripted, sized(500, 4));
     let watching = async {
@@ -156,7 +156,7 @@ async fn a_run_takes_along_what_becomes_due_when_it_is_woken(outbox: TestOutbox)
     let watching = async {
         begun(&scripted, 1).await;
         let later = outbox.submit(1).await;
-        signals.wake.notify_one();
+        signals.wake.send();
         begun(&scripted, 2).await;
         assert_eq!(scripted.calls()[1].event.id, later[0]);
         told.cancel();
@@ -179,7 +179,7 @@ async fn a_run_rescues_also_while_it_never_ends(outbox: TestOutbox) {
         let claim = outbox.claim_of(&FEE_SERVER, "dead-worker", 1, Duration::from_millis(1)).await;
         assert_eq!(claim.events.len(), 1);
         eventually("it is rescued and delivered", LIMIT, async || {
-            signals.wake.notify_one();
+            signals.wake.send();
             (outbox.event(left_behind).await.status == Status::Delivered).then_some(())
         })
         .await;
@@ -239,11 +239,11 @@ fn sized(batch_size: usize, concurrency: usize) -> settings::Worker {
     settings::Worker { batch_size, concurrency, ..worker_settings() }
 }
 
-/// Delivers all at once but `slow`, which waits to be told.
+/// Delivers all at once but `slow`, which waits for the token.
 fn slow_one(slow: Uuid, told: &CancellationToken) -> Arc<Scripted> {
     let told = told.clone();
     Arc::new(Scripted::new(&FEE_SERVER, move |event| {
-        if event.id == slow { Cue::AnswerWhenTold(told.clone(), delivered()) } else { Cue::Answer(delivered()) }
+        if event.id == slow { Cue::AnswerAfter(told.clone(), delivered()) } else { Cue::Answer(delivered()) }
     }))
 }
 

@@ -4,13 +4,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use feebox::database::Database;
-use feebox::upkeep::Upkeep;
+use feebox::upkeep::{Job, Upkeep};
+use sea_orm::DbErr;
 
 use crate::support::{Engine, TestDatabase};
 
 /// The job is due at each new year: none comes while the test runs.
 const YEAR: Duration = Duration::from_hours(366 * 24);
+
+/// Counts how often it is done.
+struct Counted(Arc<AtomicI64>);
+
+#[async_trait]
+impl Job for Counted {
+    fn name(&self) -> &'static str {
+        "job"
+    }
+
+    fn schedule(&self) -> &'static str {
+        "0 0 0 1 1 *"
+    }
+
+    async fn run(&self) -> Result<i64, DbErr> {
+        Ok(self.0.fetch_add(1, Ordering::SeqCst))
+    }
+}
 
 /// Three processes with a job each, the same one, and how often it was done.
 struct Fleet {
@@ -35,12 +55,8 @@ impl Fleet {
     /// Starts the processes, anew if they ran before.
     fn start(&mut self) {
         let start = |(number, db): (usize, &Database)| {
-            let done = Arc::clone(&self.done);
-            let work = move || {
-                let done = Arc::clone(&done);
-                async move { Ok(done.fetch_add(1, Ordering::SeqCst)) }
-            };
-            Arc::new(Upkeep::new(db.clone(), "job", format!("process {number}"), "0 0 0 1 1 *", work).unwrap())
+            let job = Box::new(Counted(Arc::clone(&self.done)));
+            Arc::new(Upkeep::new(db.clone(), format!("process {number}"), job).unwrap())
         };
         self.upkeeps = self.databases.iter().enumerate().map(start).collect();
     }

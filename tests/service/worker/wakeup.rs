@@ -1,4 +1,5 @@
-//! How soon a worker learns what another process has stored: at once where the database tells, else by its ticks.
+//! How soon a worker learns what another process has stored: at once where the database has notifications, else by its
+//! ticks.
 
 use std::time::{Duration, Instant};
 
@@ -69,7 +70,7 @@ async fn behind_a_transaction_pooler_ticks_alone_are_enough() {
     let books = stage.books().await;
     println!("ticks alone, PgBouncer: fees after {lags:.0?}; then {books}");
     for worker in &workers {
-        worker.wait_for_line(LIMIT, |line| line.contains("by its cron ticks")).await;
+        worker.wait_for_line(LIMIT, |line| line.contains("on the next cron tick")).await;
         assert_eq!(lines_about_ticks(worker), 1);
     }
     books.assert_sound();
@@ -77,7 +78,7 @@ async fn behind_a_transaction_pooler_ticks_alone_are_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transaction_pooler_that_nobody_has_told_of_is_found_out() {
+async fn a_transaction_pooler_that_is_not_configured_is_detected() {
     let stage = Stage::new(Engine::Postgres, Faults::default()).await;
     let (_pooler, url) = pooler_before(&stage);
     let worker = stage.worker(&[("database.url", &url)]).await;
@@ -91,7 +92,7 @@ fn pooler_before(stage: &Stage) -> (Server, String) {
 }
 
 fn lines_about_ticks(worker: &Process) -> usize {
-    worker.lines().iter().filter(|line| line.contains("cron ticks")).count()
+    worker.lines().iter().filter(|line| line.contains("next cron tick")).count()
 }
 
 /// Submits five quotes, one when the other has its fee; returns how long each took for it, the shortest time first.

@@ -20,7 +20,6 @@ pub(super) struct Call {
     pub body: Vec<u8>,
 }
 
-/// The kind of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestKind {
     Fee(Uuid),

@@ -42,13 +42,12 @@ pub(super) struct Ingress {
 struct Inner {
     target: Url,
     client: Client,
-    behaviour: watch::Sender<Behaviour>,
+    mode: watch::Sender<Mode>,
     record: Mutex<Record>,
 }
 
-/// How it answers.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Behaviour {
+pub(super) struct Mode {
     /// The page that answers every call.
     pub page: Option<Page>,
     /// Answers 429 with this Retry-After, in seconds, to every call that changes something.
@@ -59,7 +58,6 @@ pub(super) struct Behaviour {
     pub poison: bool,
 }
 
-/// An answer of the ingress itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     /// No route, as during a deployment.
@@ -78,8 +76,8 @@ impl Ingress {
     /// Listens on a free local port and forwards to the fee server at `target`.
     pub async fn start(target: &str) -> anyhow::Result<Self> {
         let client = Client::builder().timeout(PATIENCE).no_proxy().tcp_nodelay(true).build()?;
-        let (target, behaviour) = (target.parse()?, watch::Sender::new(Behaviour::default()));
-        let inner = Arc::new(Inner { target, client, behaviour, record: Mutex::default() });
+        let (target, mode) = (target.parse()?, watch::Sender::new(Mode::default()));
+        let inner = Arc::new(Inner { target, client, mode, record: Mutex::default() });
         let serving = Arc::clone(&inner);
         let listener = Listener::open(move |stream| serve(Arc::clone(&serving), stream)).await?;
         Ok(Self { inner, listener })
@@ -95,8 +93,8 @@ impl Ingress {
     }
 
     /// Answers differently from now on.
-    pub fn change(&self, change: impl FnOnce(&mut Behaviour)) {
-        self.inner.behaviour.send_modify(change);
+    pub fn change(&self, change: impl FnOnce(&mut Mode)) {
+        self.inner.mode.send_modify(change);
     }
 
     /// Cuts all connections, and refuses new ones until [`open`](Self::open).
@@ -104,7 +102,6 @@ impl Ingress {
         self.listener.shut(true);
     }
 
-    /// Opens the port again.
     pub fn open(&self) {
         self.listener.shut(false);
     }
@@ -114,13 +111,11 @@ impl Ingress {
         locked(&self.inner.record).freeze_ended();
     }
 
-    /// What was seen so far.
     pub fn tally(&self) -> Tally {
         locked(&self.inner.record).tally()
     }
 }
 
-/// Answers the calls of one connection.
 async fn serve(inner: Arc<Inner>, mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
@@ -143,23 +138,23 @@ async fn serve(inner: Arc<Inner>, mut stream: TcpStream) -> io::Result<()> {
 
 impl Inner {
     async fn answer(&self, call: Call, kind: RequestKind) -> Reply {
-        let behaviour = *self.behaviour.borrow();
-        if let Some(page) = behaviour.page {
+        let mode = *self.mode.borrow();
+        if let Some(page) = mode.page {
             locked(&self.record).pages += 1;
             return page.reply_to(kind);
         }
-        if let (Some(seconds), RequestKind::Fee(_) | RequestKind::Void(_)) = (behaviour.retry_after, kind) {
+        if let (Some(seconds), RequestKind::Fee(_) | RequestKind::Void(_)) = (mode.retry_after, kind) {
             locked(&self.record).throttled += 1;
             return Reply::json(429, r#"{"detail":"slow down"}"#).with("retry-after", &seconds.to_string());
         }
-        if let (true, RequestKind::Fee(_)) = (behaviour.poison, kind)
+        if let (true, RequestKind::Fee(_)) = (mode.poison, kind)
             && let Some(reply) = call.content().and_then(|content| poison::answer(&content))
         {
             locked(&self.record).poisonous += 1;
             return reply;
         }
         let reply = self.forward(call).await;
-        if reply.ending == Ending::Whole && !reply.body.is_empty() && rand::random::<f64>() < behaviour.cut_rate {
+        if reply.ending == Ending::Whole && !reply.body.is_empty() && rand::random::<f64>() < mode.cut_rate {
             locked(&self.record).cut += 1;
             return cut(reply);
         }

@@ -4,7 +4,6 @@ use std::{fmt::Write as _, io};
 
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-/// An answer to the client.
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     pub status: u16,
@@ -15,7 +14,6 @@ pub(super) struct Reply {
     pub ending: Ending,
 }
 
-/// How an answer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     /// Complete; the connection can serve another call.

@@ -52,7 +52,7 @@ async fn by_default_calls_are_forwarded() {
 async fn a_page_answers_every_call() {
     let stage = Stage::open().await;
     for page in Page::ALL {
-        stage.ingress.change(|behaviour| behaviour.page = Some(page));
+        stage.ingress.change(|mode| mode.page = Some(page));
         let answers = [stage.fee("ann").await, stage.list().await].map(|answer| answer.expect("an answer").status());
         assert_eq!(answers[0], answers[1]);
         assert_ne!(answers[0], StatusCode::CREATED);
@@ -63,7 +63,7 @@ async fn a_page_answers_every_call() {
 #[tokio::test]
 async fn calls_that_change_something_are_throttled() {
     let stage = Stage::open().await;
-    stage.ingress.change(|behaviour| behaviour.retry_after = Some(2));
+    stage.ingress.change(|mode| mode.retry_after = Some(2));
     let answer = stage.fee("ann").await.expect("an answer");
     assert_eq!(
         (answer.status(), &answer.headers()["retry-after"]),
@@ -75,7 +75,7 @@ async fn calls_that_change_something_are_throttled() {
 #[tokio::test]
 async fn poison_gets_its_own_answer_and_leaves_no_fee() {
     let stage = Stage::open().await;
-    stage.ingress.change(|behaviour| behaviour.poison = true);
+    stage.ingress.change(|mode| mode.poison = true);
     for kind in KINDS {
         let answer = stage.fee(&format!("{POISON}{kind}-1")).await.expect("an answer");
         let status = answer.status();
@@ -89,7 +89,7 @@ async fn poison_gets_its_own_answer_and_leaves_no_fee() {
 #[tokio::test]
 async fn a_cut_answer_is_never_complete_but_its_fee_is_made() {
     let stage = Stage::open().await;
-    stage.ingress.change(|behaviour| behaviour.cut_rate = 1.0);
+    stage.ingress.change(|mode| mode.cut_rate = 1.0);
     for _ in 0..20 {
         let answer = stage.fee("ann").await.expect("a head");
         let whole = answer.status() == StatusCode::CREATED && answer.json::<Value>().await.is_ok();

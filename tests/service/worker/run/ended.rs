@@ -17,8 +17,8 @@ use crate::support::{TestOutbox, delivered, eventually, on_each_engine, refused,
 on_each_engine!(
     a_panic_is_an_attempt_with_an_unknown_outcome,
     a_delivery_that_outlasts_its_lease_is_dropped_and_settled_as_unknown,
-    a_drain_finishes_what_is_in_the_air_and_hands_the_rest_back,
-    a_cut_off_ends_what_is_in_the_air_as_unknown,
+    a_drain_finishes_running_deliveries_and_hands_the_rest_back,
+    a_cut_off_ends_running_deliveries_as_unknown,
     a_drained_worker_claims_nothing,
     a_report_counts_what_each_event_became,
     an_idle_run_reports_nothing,
@@ -49,10 +49,10 @@ async fn a_delivery_that_outlasts_its_lease_is_dropped_and_settled_as_unknown(ou
     assert!(scripted.calls()[0].ended.is_none());
 }
 
-async fn a_drain_finishes_what_is_in_the_air_and_hands_the_rest_back(outbox: TestOutbox) {
+async fn a_drain_finishes_running_deliveries_and_hands_the_rest_back(outbox: TestOutbox) {
     let stored = outbox.submit(9).await;
     let told = CancellationToken::new();
-    let cue = Cue::AnswerWhenTold(told.clone(), delivered());
+    let cue = Cue::AnswerAfter(told.clone(), delivered());
     let scripted = Arc::new(Scripted::new(&FEE_SERVER, move |_| cue.clone()));
     let signals = Signals::default();
     let worker = outbox.worker_told("a", &scripted, sized(500, 3), signals.clone());
@@ -75,7 +75,7 @@ async fn a_drain_finishes_what_is_in_the_air_and_hands_the_rest_back(outbox: Tes
     assert_eq!(outbox.claim("b", 10).await.len(), 6);
 }
 
-async fn a_cut_off_ends_what_is_in_the_air_as_unknown(outbox: TestOutbox) {
+async fn a_cut_off_ends_running_deliveries_as_unknown(outbox: TestOutbox) {
     let event = outbox.submit(1).await[0];
     let scripted = slow_one(event, &CancellationToken::new());
     let signals = Signals::default();

@@ -1,13 +1,13 @@
-//! What a worker says about its work: one line and a few counts for each settled event.
+//! One log line and a few counts for each attempt that ended.
 
-use std::{any::Any, error::Error};
+use std::error::Error;
 
 use crate::{
     outbox::{Attempt, Disposition, Settled},
     telemetry::{metrics, trace_context::TraceContext},
 };
 
-/// Tells about an attempt that this worker made, and that was written down.
+/// An attempt of this worker was settled.
 pub(super) fn settled<R>(settled: Settled<'_, R>) {
     let (attempt, _) = settled;
     if !attempt.outcome.is_unsent() {
@@ -16,12 +16,12 @@ pub(super) fn settled<R>(settled: Settled<'_, R>) {
     ended(settled);
 }
 
-/// Tells about an attempt of a worker that left no result, whatever its destination. How long it took, nobody knows.
+/// An attempt of a worker that left no result was rescued. How long it took is unknown.
 pub(super) fn rescued(rescued: Settled<'_, ()>) {
     ended(rescued);
 }
 
-/// No payload and no secret is in it.
+/// No payload and no secret is logged.
 fn ended<R>((attempt, became): Settled<'_, R>) {
     let event = &attempt.event;
     let (destination, outcome) = (event.destination.as_str(), attempt.outcome.name());
@@ -36,36 +36,31 @@ fn ended<R>((attempt, became): Settled<'_, R>) {
         }
         Disposition::Pending(due_at) => {
             tracing::warn!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome, error,
-                %due_at, "to be tried again");
+                %due_at, "delivery failed and will be retried");
         }
         Disposition::Dead(why) => {
             tracing::error!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome, error,
-                why, "dead: an operator can retry it");
+                why, "event is dead: an operator can retry it");
         }
         Disposition::Cancelled => {
             tracing::info!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome, error,
-                "cancelled while it was being delivered");
+                "event was cancelled while it was being delivered");
         }
         Disposition::AlreadySettled(became) => ended((attempt, became)),
         Disposition::LeaseLost(holder) => {
             metrics::lease_lost(1);
             tracing::warn!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome,
-                lease = %event.lease_token, holder, "came after its lease had ended: changed nothing");
+                lease = %event.lease_token, holder, "result came after its lease had ended and changed nothing");
         }
     }
 }
 
-/// Tells about a result that could not be stored before its lease ended. Whoever takes the event next looks first.
+/// A result could not be stored before its lease ended. The next attempt looks first.
 pub(super) fn not_stored<R>(attempt: &Attempt<R>) {
     let (event, outcome) = (&attempt.event, attempt.outcome.name());
     metrics::lease_lost(1);
     tracing::error!(event = %event.id, quote = %event.aggregate_id, destination = event.destination.as_str(), attempt = event.attempt,
-        outcome, lease = %event.lease_token, "could not be settled before its lease ended: it is attempted again");
-}
-
-/// What a panic says.
-pub(super) fn panic(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
+        outcome, lease = %event.lease_token, "result could not be settled before its lease ended: the event is attempted again");
 }
 
 /// An error and its causes, in one line.

@@ -11,7 +11,7 @@ use super::{
     LEASE, RETRY_AFTER_MAX, Torture,
     database_faults::DatabaseFaults,
     fault::{Engine, Fault},
-    ingress::{Behaviour, Ingress, Page},
+    ingress::{Ingress, Mode, Page},
 };
 use crate::{
     lab::sample_fee_server::{Faults, SampleFeeServer},
@@ -26,8 +26,7 @@ const ANSWERS_CUT: f64 = 0.1;
 /// Jumps of a clock: back and ahead, by less than a lease and by more than any setting permits.
 const JUMPS: [&str; 5] = ["-10m", "-2s", "+1h", "+1y", "-1d"];
 
-/// The fleet and everything around it.
-pub(super) struct Environment<'a> {
+pub(super) struct Setup<'a> {
     pub plan: &'a Torture,
     pub engine: Engine,
     pub client: Client,
@@ -49,31 +48,26 @@ pub(super) struct Incident {
     pub place: usize,
 }
 
-impl Environment<'_> {
+impl Setup<'_> {
     /// Starts the faults that affect single calls all the time.
     pub fn start_background_faults(&self) {
         let on = |fault| self.plan.faults.contains(&fault);
-        self.fee_server.set_faults(if on(Fault::Failures) {
-            self.plan.fee_server.clone()
-        } else {
-            self.without_faults()
-        });
+        self.fee_server.set_faults(if on(Fault::Failures) { self.plan.fee_server.clone() } else { self.no_faults() });
         let cut_rate = if on(Fault::CutAnswers) { ANSWERS_CUT } else { 0.0 };
-        self.ingress
-            .change(|behaviour| *behaviour = Behaviour { cut_rate, poison: on(Fault::Poison), ..Behaviour::default() });
+        self.ingress.change(|mode| *mode = Mode { cut_rate, poison: on(Fault::Poison), ..Mode::default() });
     }
 
     /// Ends all faults but poison.
     pub async fn end_all_faults(&mut self) -> anyhow::Result<()> {
-        self.fee_server.set_faults(self.without_faults());
+        self.fee_server.set_faults(self.no_faults());
         self.fee_server.up().await?;
         let poison = self.plan.faults.contains(&Fault::Poison);
-        self.ingress.change(|behaviour| *behaviour = Behaviour { poison, ..Behaviour::default() });
+        self.ingress.change(|mode| *mode = Mode { poison, ..Mode::default() });
         self.ingress.open();
         self.fleet.restart_ended()
     }
 
-    fn without_faults(&self) -> Faults {
+    fn no_faults(&self) -> Faults {
         let Faults { latency, jitter, no_idempotency, no_lookup, .. } = self.plan.fee_server;
         Faults { latency, jitter, no_idempotency, no_lookup, ..Faults::default() }
     }
@@ -116,13 +110,13 @@ impl Environment<'_> {
             Fault::Pages => {
                 let incident = lasts(soon(rng, 1_000..4_000));
                 let page = Page::ALL.choose(rng).copied();
-                self.ingress.change(|behaviour| behaviour.page = page);
+                self.ingress.change(|mode| mode.page = page);
                 (format!("let the ingress answer {page:?}"), incident)
             }
             Fault::Throttle => {
                 let incident = lasts(soon(rng, 1_000..4_000));
                 let seconds = rng.random_range(1..=RETRY_AFTER_MAX.as_secs());
-                self.ingress.change(|behaviour| behaviour.retry_after = Some(seconds));
+                self.ingress.change(|mode| mode.retry_after = Some(seconds));
                 (format!("throttled calls, Retry-After: {seconds}"), incident)
             }
             Fault::DiskFull => {
@@ -191,7 +185,6 @@ impl Environment<'_> {
         Ok(Some(begun))
     }
 
-    /// Ends an incident.
     pub async fn end(&mut self, incident: Incident) -> anyhow::Result<()> {
         let Incident { fault, place, .. } = incident;
         match (fault, &self.network) {
@@ -208,8 +201,8 @@ impl Environment<'_> {
                 self.ingress.open();
                 self.fee_server.up().await?;
             }
-            (Fault::Pages, _) => self.ingress.change(|behaviour| behaviour.page = None),
-            (Fault::Throttle, _) => self.ingress.change(|behaviour| behaviour.retry_after = None),
+            (Fault::Pages, _) => self.ingress.change(|mode| mode.page = None),
+            (Fault::Throttle, _) => self.ingress.change(|mode| mode.retry_after = None),
             (Fault::DiskFull, _) => self.fleet.limit_files(place, None)?,
             (Fault::Conflict, _) => self.database_faults.conflicts(false).await?,
             (Fault::ReadOnly, _) => self.database_faults.read_only(false).await?,

@@ -1,0 +1,62 @@
+//! Claiming events as they can be sent.
+
+use std::time::Instant;
+
+use sea_orm::DbErr;
+
+use super::Run;
+use crate::{
+    destination::Destination,
+    outbox::{self, Claim, ClaimRequest, Hold},
+    worker::hold::Clearance,
+};
+
+/// What a claim asked for and got, and when it began.
+pub(super) struct Claimed {
+    pub wanted: usize,
+    pub begun: Instant,
+    pub claim: Result<Claim, DbErr>,
+}
+
+impl<D: Destination> Run<'_, D> {
+    /// Claims when fewer events wait than can be started, and no more than that: a lease runs from its claim.
+    pub(super) fn begin_claim(&mut self) {
+        let worker = self.worker;
+        let limit = worker.limiter.limit();
+        let wanted = (worker.settings.batch_size).min(limit.saturating_mul(2)).saturating_sub(self.waiting.len());
+        let wanted = wanted.min(self.claims.size());
+        let enough = wanted == 0 || self.waiting.len() > limit / 2 || self.is_full_of_results();
+        let may_claim = !self.supply.is_exhausted() && !self.is_held() && !worker.signals.drain.is_cancelled();
+        if enough || !may_claim || self.claiming.is_running() || !self.claims.is_due() {
+            return;
+        }
+        self.supply.claim_began();
+        self.claiming.start(async move {
+            let (begun, lease) = (Instant::now(), worker.settings.lease);
+            let (destination, name) = (worker.destination.name(), &*worker.name);
+            let request = ClaimRequest { destination, worker: name, limit: wanted, lease };
+            // Half of the lease is left to send.
+            let claim = outbox::claim(&worker.db, &request);
+            let claim = worker.in_time_of(&worker.claim_size, lease / 2, claim).await;
+            Claimed { wanted, begun, claim }
+        });
+    }
+
+    pub(super) fn claimed(&mut self, Claimed { wanted, begun, claim }: Claimed) {
+        let Some(claim) = self.claims.ended(wanted, claim) else { return };
+        let probe = claim.events.iter().any(|event| event.probe);
+        let open = matches!(claim.hold, Some(Hold::CircuitOpen(_)));
+        if probe || open {
+            self.worker.limiter.restart();
+        }
+        if let Some(wait) = claim.hold_remaining {
+            // The probe of another worker may close a circuit long before its lease ends.
+            self.worker.hold.ends_in(if open { wait.min(self.worker.policy.circuit.cool_down) } else { wait });
+        }
+        self.supply.claim_ended(claim.is_full && !probe);
+        self.worker.watch_backlog(&claim, self.deliveries.len());
+        self.report.claimed += claim.events.len();
+        self.waiting.extend(claim.events);
+        self.clearance = Clearance::as_of(begun);
+    }
+}
