@@ -1,4 +1,4 @@
-//! Whether a fee server was ever seen to answer a look-up, for the whole fleet.
+//! Whether a fee server has ever answered a look-up with a list, for the whole fleet.
 
 use sea_orm_migration::prelude::*;
 

@@ -29,7 +29,7 @@ pub struct EventFilter {
     pub before: Option<Uuid>,
 }
 
-/// Events, newest first by the database's clock, at most `limit`. One that cannot be read is named in its place.
+/// Events, newest first by the database's clock, at most `limit`. An unreadable event is listed by its id.
 ///
 /// # Errors
 /// Any database error.
@@ -69,7 +69,7 @@ async fn scans(db: &impl ConnectionTrait, filter: &EventFilter) -> Result<Vec<Sc
 }
 
 /// The indexes over a status of `PostgreSQL` and `SQLite` hold rows in another order than that of ids. Public so that databases
-/// can be asked for their plan. They are few unless a backlog has grown.
+/// can be asked for their plan. They are few unless there is a backlog.
 #[must_use]
 pub fn waiting(status: EventStatus, destination: &str, filter: &EventFilter) -> Scan {
     let order = if status == EventStatus::Leased { Column::LeasedUntil } else { Column::DueAt };
@@ -78,11 +78,11 @@ pub fn waiting(status: EventStatus, destination: &str, filter: &EventFilter) -> 
         rows = rows.order_by_asc(Column::Destination);
     }
     let kept = kept(filter).add_option(filter.before.map(|before| Expr::col(Column::Id).lt(before)));
-    // Something is kept, always: the rows are sorted.
+    // The condition makes this a scan with its own order: the index is not ordered by id.
     Scan::of(rows.order_by_asc(order)).keeping(kept.add(Expr::col(Column::Status).eq(status.to_value())))
 }
 
-/// The newest events, whatever has become of them. Public so that databases can be asked for their plan.
+/// The newest events of any status. Public so that tests can ask databases for their plans.
 #[must_use]
 pub fn newest(filter: &EventFilter) -> Scan {
     let status = filter.status.map(|status| Expr::col(Column::Status).eq(status.to_value()));
@@ -91,7 +91,7 @@ pub fn newest(filter: &EventFilter) -> Scan {
     Scan::of(before(selected(), filter).order_by_desc(Column::Id)).keeping(kept)
 }
 
-/// Along an index over events of one status: those for one destination, in the order of ids. Public so that databases can be
+/// The events of one status for one destination, along an index that is ordered by id. Public so that databases can be
 /// asked for their plan.
 #[must_use]
 pub fn with_status(backend: DbBackend, status: EventStatus, destination: &str, filter: &EventFilter) -> Scan {
@@ -100,7 +100,7 @@ pub fn with_status(backend: DbBackend, status: EventStatus, destination: &str, f
     Scan::of(rows).by_index("outbox_event_dead").keeping(kept(filter))
 }
 
-/// A quote has a handful. Public so that databases can be asked for their plan.
+/// A quote has a handful. Public so that tests can ask databases for their plans.
 #[must_use]
 pub fn of_one_quote(backend: DbBackend, quote_id: Uuid, filter: &EventFilter) -> Scan {
     let rows = with_value(selected(), backend, Column::AggregateId, quote_id)
@@ -110,7 +110,7 @@ pub fn of_one_quote(backend: DbBackend, quote_id: Uuid, filter: &EventFilter) ->
     let destination = filter.destination.as_ref().map(|name| Expr::col(Column::Destination).eq(name));
     let older = filter.before.map(|before| Expr::col(Column::Id).lt(before));
     let kept = kept(filter).add_option(status).add_option(destination).add_option(older);
-    // Something is kept, always: the rows are sorted.
+    // The condition makes this a scan with its own order: the index is not ordered by id.
     Scan::of(rows).by_index("outbox_event_order").keeping(kept.add(Expr::col(Column::AggregateId).eq(quote_id)))
 }
 

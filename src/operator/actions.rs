@@ -108,7 +108,7 @@ pub async fn list(db: &impl ConnectionTrait, filter: &ActionFilter, limit: u64) 
     Ok(Page { rows, next })
 }
 
-/// The index that a list of actions follows. Public so that databases can be asked for their plan.
+/// The index that a list of actions follows. Public so that tests can ask databases for their plans.
 #[must_use]
 pub fn scan(backend: DbBackend, filter: &ActionFilter) -> Scan {
     let mut rows = Entity::find().select_only().columns([Column::Id, Column::Action]);
@@ -121,7 +121,7 @@ pub fn scan(backend: DbBackend, filter: &ActionFilter) -> Scan {
     }
     rows = rows.order_by_desc(Column::Id);
     if backend == DbBackend::MySql {
-        // It has no partial index: a page may end within a bulk.
+        // MariaDB has no partial indexes: a page can end within a bulk.
         return Scan::of(rows).keeping(Condition::all().add(Expr::col(Column::Action).ne(REVIVE)));
     }
     // Spelled out: a partial index is used only if its condition can be read.

@@ -50,7 +50,7 @@ pub use claim::{Claim, ClaimRequest, LeasedEvent, claim};
 pub(crate) use claim::{an_earlier_unfinished_event, status_in};
 pub use destinations::{
     CircuitOpening, DestinationState, Hold, OpenCircuit, Pause, circuit_openings, destination, destinations,
-    ensure_destinations, has_look_ups, hold, hold_now, note_look_ups, set_pause,
+    ensure_destinations, has_look_ups, hold, hold_now, record_look_ups, set_pause,
 };
 pub use event::{Event, EventStatus, get, of_aggregate};
 pub use failure::Failure;

@@ -64,7 +64,7 @@ pub async fn get(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<QuoteWith
     Ok(found.pop())
 }
 
-/// Quotes, newest first by the database's clock, at most `limit`. In place of an unreadable one comes its id.
+/// Quotes, newest first by the database's clock, at most `limit`. An unreadable quote is listed by its id.
 ///
 /// # Errors
 /// Any database error.
@@ -78,7 +78,7 @@ pub async fn list(
     Ok(Page { rows, next })
 }
 
-/// The index that a list of quotes follows. Public so that databases can be asked for their plan.
+/// The index that a list of quotes follows. Public so that tests can ask databases for their plans.
 ///
 /// Ids begin with the time of submission, by the database's clock: their order is the order of time.
 #[must_use]
@@ -113,7 +113,7 @@ pub fn scan(backend: DbBackend, filter: &QuoteFilter) -> Scan {
     if customer_id.is_some() { scan.by_index("quote_customer") } else { scan }
 }
 
-/// Submitted before `at`, or then with a smaller id than `before`.
+/// Submitted before `at`, or at `at` with a smaller id than `before`.
 fn older(at: &SelectStatement, before: Uuid) -> Condition {
     let submitted_at = || Expr::col((Entity, Column::SubmittedAt));
     let at = || Expr::SubQuery(None, Box::new(at.clone().into()));

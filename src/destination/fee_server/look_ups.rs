@@ -1,6 +1,6 @@
-//! Whether this fee server was ever seen to answer a look-up with a list. Then a 404 comes from something in between.
+//! Whether this fee server has ever answered a look-up with a list. Then a 404 comes from a proxy in between.
 //!
-//! The fleet remembers it in the row of the destination: a process that was just started knows it, too.
+//! The destination's row records it for the whole fleet, so a new process knows it too.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -15,43 +15,43 @@ use crate::{
     quotes::FEE_SERVER,
 };
 
-/// How long the database may take.
+/// The time limit of a database call.
 const DATABASE_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct LookUps {
     base_url: String,
     seen: AtomicBool,
-    /// The fleet knows it.
-    noted: AtomicBool,
+    /// The destination's row records it.
+    recorded: AtomicBool,
 }
 
 impl LookUps {
     pub(super) fn at(base_url: &str) -> Self {
-        Self { base_url: base_url.into(), seen: AtomicBool::default(), noted: AtomicBool::default() }
+        Self { base_url: base_url.into(), seen: AtomicBool::default(), recorded: AtomicBool::default() }
     }
 
-    /// Notes that a list came. What follows from the list waits for that, so that a process that dies after it leaves a fleet
-    /// that knows. Costs statements at the first list of a process, and of a fleet if nobody noted it.
+    /// Records that a list came. The caller acts on the list only afterwards, so that the fleet knows it even if this process
+    /// dies. The first list of a process costs a statement, and the first list of a fleet two.
     ///
     /// # Errors
-    /// Any database error; the next list is noted.
+    /// Any database error. The next list tries again.
     pub(super) async fn saw_list(&self, fleet: Option<&Database>) -> Result<(), DbErr> {
         self.seen.store(true, Ordering::Relaxed);
-        let Some(db) = fleet.filter(|_| !self.noted.load(Ordering::Relaxed)) else { return Ok(()) };
+        let Some(db) = fleet.filter(|_| !self.recorded.load(Ordering::Relaxed)) else { return Ok(()) };
         let (db, base_url) = (db.connection(), self.base_url.as_str());
         within(DATABASE_LIMIT, async {
             if !outbox::has_look_ups(db, FEE_SERVER.as_str(), base_url).await? {
-                outbox::note_look_ups(db, FEE_SERVER.as_str(), base_url).await?;
+                outbox::record_look_ups(db, FEE_SERVER.as_str(), base_url).await?;
             }
             Ok(())
         })
         .await?;
-        self.noted.store(true, Ordering::Relaxed);
+        self.recorded.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Whether a list ever came, in this process or in another one. Costs a statement as long as none did.
+    /// Whether this process or another one has ever seen a list. Costs a statement until one has.
     ///
     /// # Errors
     /// Any database error.
@@ -64,7 +64,7 @@ impl LookUps {
         let known = within(DATABASE_LIMIT, known).await?;
         if known {
             self.seen.store(true, Ordering::Relaxed);
-            self.noted.store(true, Ordering::Relaxed);
+            self.recorded.store(true, Ordering::Relaxed);
         }
         Ok(known)
     }

@@ -110,7 +110,7 @@ impl FeeServer {
         Self { relay, ..self }
     }
 
-    /// Shares with the other processes of `db` what it learns about the fee server.
+    /// Shares what this process learns about the fee server with the other processes of `db`.
     #[must_use]
     pub fn sharing(self, db: &Database) -> Self {
         Self { fleet: Some(db.clone()), ..self }

@@ -15,5 +15,5 @@ pub(super) use health::{Blame, DestinationHealth};
 pub(super) use openings::forget;
 pub use openings::{CircuitOpening, circuit_openings};
 pub use state::{
-    DestinationState, OpenCircuit, Pause, destination, destinations, has_look_ups, note_look_ups, set_pause,
+    DestinationState, OpenCircuit, Pause, destination, destinations, has_look_ups, record_look_ups, set_pause,
 };

@@ -67,16 +67,16 @@ pub async fn destination(db: &impl ConnectionTrait, name: &str) -> Result<Option
     Ok(Entity::find_by_id(name).one(db).await?.map(DestinationState::from))
 }
 
-/// Notes for the fleet that look-ups at `base_url` are answered with lists.
+/// Records for the fleet that the server at `base_url` answers look-ups with lists.
 ///
 /// # Errors
-/// Any database error; then nothing is noted.
-pub async fn note_look_ups(db: &impl ConnectionTrait, name: &str, base_url: &str) -> Result<(), DbErr> {
+/// Any database error; then nothing is recorded.
+pub async fn record_look_ups(db: &impl ConnectionTrait, name: &str, base_url: &str) -> Result<(), DbErr> {
     let seen = ActiveModel { lists_fees_at: Set(Some(base_url.into())), ..Default::default() };
     Entity::update_many().set(seen).filter(Column::Name.eq(name)).exec(db).await.map(drop)
 }
 
-/// Whether the fleet has ever seen a look-up at `base_url` answered with a list.
+/// Whether the fleet has recorded that the server at `base_url` answers look-ups with lists.
 ///
 /// # Errors
 /// Any database error.
