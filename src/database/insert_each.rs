@@ -88,14 +88,16 @@ impl InsertEach {
 
     fn sql(&self, backend: DbBackend) -> String {
         let Self { table, if_taken, .. } = self;
-        let also = |part: fn(&(&'static str, &'static str)) -> &'static str| {
-            self.also.iter().map(|it| format!(", {}", part(it))).collect::<String>()
-        };
-        let names = self.each(|name, _| name.to_owned()) + &also(|(name, _)| name);
+        // Some names are words of the language.
+        let quoted = |name: &str| if backend == DbBackend::MySql { format!("`{name}`") } else { format!("\"{name}\"") };
+        let names = self.columns.iter().map(|Column(name, _)| *name).chain(self.also.iter().map(|(name, _)| *name));
+        let names = names.map(quoted).collect::<Vec<_>>().join(", ");
+        let also = self.also.iter().map(|(_, value)| format!(", {value}")).collect::<String>();
         let values = self.each(|name, kind| match (kind, backend) {
-            (Type::Uuid, DbBackend::MySql) => format!("UNHEX(v.{name})"),
-            _ => format!("v.{name}"),
-        }) + &also(|(_, value)| value);
+            (Type::Uuid, DbBackend::MySql) => format!("UNHEX(v.{})", quoted(name)),
+            _ => format!("v.{}", quoted(name)),
+        }) + &also;
+        let returned = |key: &[&str]| key.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
         let (insert, end) = match (if_taken, backend) {
             (IfTaken::Fail, _) => ("INSERT", String::new()),
             (IfTaken::Skip, DbBackend::MySql) => {
@@ -103,25 +105,25 @@ impl InsertEach {
             }
             (IfTaken::Skip, _) => ("INSERT", " ON CONFLICT DO NOTHING".to_owned()),
             (IfTaken::SkipAndReturn(key), DbBackend::MySql) => {
-                ("INSERT IGNORE", format!(" RETURNING {}", key.join(", ")))
+                ("INSERT IGNORE", format!(" RETURNING {}", returned(key)))
             }
             (IfTaken::SkipAndReturn(key), _) => {
-                ("INSERT", format!(" ON CONFLICT DO NOTHING RETURNING {}", key.join(", ")))
+                ("INSERT", format!(" ON CONFLICT DO NOTHING RETURNING {}", returned(key)))
             }
         };
         let rows = match backend {
             DbBackend::Postgres => {
-                let columns = self.each(|name, kind| format!("{name} {}", postgres(kind)));
+                let columns = self.each(|name, kind| format!("{} {}", quoted(name), postgres(kind)));
                 format!("jsonb_to_recordset($1::jsonb) AS v({columns})")
             }
             DbBackend::MySql => {
-                let columns = self.each(|name, kind| format!("{name} {} PATH '$.{name}'", mariadb(kind)));
+                let columns = self.each(|name, kind| format!("{} {} PATH '$.{name}'", quoted(name), mariadb(kind)));
                 format!("JSON_TABLE(?, '$[*]' COLUMNS({columns})) AS v")
             }
             _ => {
                 let columns = self.each(|name, kind| match kind {
-                    Type::Uuid => format!("unhex(value ->> '{name}') AS {name}"),
-                    _ => format!("value ->> '{name}' AS {name}"),
+                    Type::Uuid => format!("unhex(value ->> '{name}') AS {}", quoted(name)),
+                    _ => format!("value ->> '{name}' AS {}", quoted(name)),
                 });
                 // Without a condition the grammar takes the conflict that follows for one of a join.
                 format!("(SELECT {columns} FROM json_each(?)) AS v WHERE true")

@@ -95,7 +95,7 @@ fn left_without_result(row: Model) -> Attempt<()> {
     let error = format!("{holder} left no result before its lease ended");
     let (token, attempt) = (row.lease_token.unwrap_or_default(), row.attempts);
     let event = LeasedEvent::new(row, attempt, token, Instant::now(), false);
-    Attempt { event, outcome: Outcome::Unknown(error), took: Duration::ZERO }
+    Attempt { event, outcome: Outcome::Unknown(error), took: Duration::ZERO, is_overtaken: false }
 }
 
 fn next(event: &LeasedEvent, withdrawn: bool, policy: &Policy, now: DateTime<Utc>) -> Disposition {

@@ -27,6 +27,8 @@ pub struct Attempt<R> {
     pub outcome: Outcome<R>,
     /// How long it took.
     pub took: Duration,
+    /// A call that began later has succeeded: if this one failed, then not because its destination is down.
+    pub is_overtaken: bool,
 }
 
 impl<R> Attempt<R> {

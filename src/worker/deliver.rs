@@ -39,7 +39,10 @@ pub(super) async fn deliver<D: Destination>(
             outcome.unwrap_or_else(|panic| Outcome::Unknown(format!("the delivery panicked: {panic}")))
         }
     };
-    Delivered { attempt: Attempt { event, outcome: outcome.printable(), took: begun.elapsed() }, begun }
+    Delivered {
+        attempt: Attempt { event, outcome: outcome.printable(), took: begun.elapsed(), is_overtaken: false },
+        begun,
+    }
 }
 
 async fn hand_over<D: Destination>(destination: &D, event: &LeasedEvent, end: Instant) -> Outcome<D::Receipt> {

@@ -46,6 +46,8 @@ struct Run<'a, D: Destination> {
     deliveries: JoinSet<Delivered<D::Receipt>>,
     /// Events that failed since the last success.
     failed_in_a_row: HashSet<Uuid>,
+    /// When the youngest call that succeeded began.
+    latest_success: Option<Instant>,
     finished: Vec<Attempt<D::Receipt>>,
     /// Results that may begin a hold: settled beside the others, and no call begins before that.
     urgent: Vec<Attempt<D::Receipt>>,
@@ -101,6 +103,7 @@ impl<'a, D: Destination> Run<'a, D> {
             waiting: VecDeque::new(),
             deliveries: JoinSet::new(),
             failed_in_a_row: HashSet::new(),
+            latest_success: None,
             finished: Vec::new(),
             urgent: Vec::new(),
             settles: Pace::new("settle", &worker.settle_size, now, pause_max),

@@ -157,6 +157,9 @@ impl<'a> DestinationHealth<'a> {
                     probe = Probe::Inconclusive;
                 }
             }
+            // Calls that began together end far apart if some of them time out: that they end in a row says nothing.
+            Outcome::Unreachable(_) | Outcome::Retry(_) | Outcome::Unknown(_)
+                if attempt.is_overtaken && !event.probe => {}
             Outcome::Unreachable(_) => {
                 self.fail(None, outcome);
                 blame = if event.probe { Blame::Destination } else { Blame::Event };

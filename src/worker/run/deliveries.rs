@@ -7,6 +7,7 @@ use tokio::task::JoinError;
 use super::Run;
 use crate::{
     destination::Destination,
+    outbox::Outcome,
     worker::deliver::{Delivered, deliver},
 };
 
@@ -37,8 +38,12 @@ impl<D: Destination> Run<'_, D> {
 
     pub(super) fn delivered(&mut self, delivered: Result<Delivered<D::Receipt>, JoinError>) {
         match delivered {
-            Ok(Delivered { attempt, begun }) => {
+            Ok(Delivered { mut attempt, begun }) => {
                 self.worker.limiter.learn(&attempt.outcome, begun);
+                if matches!(attempt.outcome, Outcome::Delivered(_) | Outcome::Refused(_)) {
+                    self.latest_success = self.latest_success.max(Some(begun));
+                }
+                attempt.is_overtaken = self.latest_success.is_some_and(|success| begun < success);
                 self.keep(attempt);
             }
             // A delivery catches its own panics. Its event is rescued when its lease has run out.

@@ -68,6 +68,7 @@ impl<D: Destination> Run<'_, D> {
     }
 
     pub(super) fn hand_back(&mut self, event: LeasedEvent, why: &str) {
-        self.finished.push(Attempt { event, outcome: Outcome::NotSent(why.into()), took: Duration::ZERO });
+        let outcome = Outcome::NotSent(why.into());
+        self.finished.push(Attempt { event, outcome, took: Duration::ZERO, is_overtaken: false });
     }
 }

@@ -27,6 +27,7 @@ impl<D: Destination> Run<'_, D> {
         let urgent = match &attempt.outcome {
             Outcome::RetryAfter(_, wait) => self.worker.hold.lengthen((*wait).min(policy.retry_after_max)),
             Outcome::Unauthorised(_) | Outcome::Forbidden(_) => true,
+            Outcome::Retry(_) | Outcome::Unreachable(_) | Outcome::Unknown(_) if attempt.is_overtaken => false,
             Outcome::Retry(_)
             | Outcome::Unreachable(_)
             | Outcome::Unknown(_)

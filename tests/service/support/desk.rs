@@ -129,7 +129,7 @@ impl Desk {
     }
 
     pub async fn settle(&self, event: LeasedEvent, outcome: Outcome<Receipt>) {
-        let attempts = [Attempt { event, outcome, took: Duration::from_millis(7) }];
+        let attempts = [Attempt { event, outcome, took: Duration::from_millis(7), is_overtaken: false }];
         let txn = self.db.begin().await.unwrap();
         let clock = self.db.clock();
         let settling = outbox::settle(&txn, clock, &FEE_SERVER, "worker-1", &self.policy, &attempts).await.unwrap();

@@ -278,7 +278,7 @@ pub fn new_quote() -> NewQuote {
 }
 
 pub fn attempt<R>(event: &LeasedEvent, outcome: Outcome<R>) -> Attempt<R> {
-    Attempt { event: event.clone(), outcome, took: Duration::from_millis(3) }
+    Attempt { event: event.clone(), outcome, took: Duration::from_millis(3), is_overtaken: false }
 }
 
 pub fn delivered() -> Outcome<()> {
