@@ -123,10 +123,10 @@ pub async fn page(db: &impl ConnectionTrait, scans: &[Scan], limit: u64) -> Resu
     }
     if scans.len() > 1 {
         rows.sort_unstable_by(|one, next| next.cmp(one));
-    }
-    if let Some(floor) = floor {
-        // Some scans end here: older rows of the others would leave gaps.
-        rows.retain(|id| *id >= floor);
+        if let Some(floor) = floor {
+            // A scan ends here: older rows of the others would leave gaps.
+            rows.retain(|id| *id >= floor);
+        }
     }
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     if rows.len() <= limit {
