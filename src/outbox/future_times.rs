@@ -136,6 +136,7 @@ async fn repair_due_times(db: &Database, destination: &str, now: DateTime<Utc>) 
             .filter(Column::Status.eq(Status::Pending))
             .filter(Column::DueAt.gt(after(now, SKEW_MAX)));
         changed += update.exec(db.connection()).await?.rows_affected;
+        crash::point("after-bring-back");
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use entity::outbox_event::{self, Status};
 use feebox::lab::sample_fee_server::Faults;
+use feebox::outbox;
+use feebox::quotes::FEE_SERVER;
 use reqwest::{Response, StatusCode};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
@@ -138,6 +140,7 @@ async fn bringing_back_dies(engine: Engine, moment: &str) {
     let stage = Stage::new(engine, look_ups_alone()).await;
     let (due, leased) = (stage.submit(1).await[0], stage.submit(1).await[0]);
     let connection = stage.db.connection();
+    outbox::ensure_destinations(&stage.db, &[&FEE_SERVER]).await.unwrap();
     let ahead = stage.db.now(connection).await.unwrap() + Duration::from_hours(30 * 24);
     let of = |quote| outbox_event::Entity::update_many().filter(outbox_event::Column::AggregateId.eq(quote));
     let wait = outbox_event::ActiveModel { due_at: Set(ahead), ..Default::default() };
