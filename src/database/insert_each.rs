@@ -1,5 +1,7 @@
 //! One statement that stores many rows.
 
+use std::fmt::Write as _;
+
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement};
 
 use super::{
@@ -51,7 +53,9 @@ impl InsertEach {
         for values in self.values(backend, txn.statement_bytes(), rows) {
             let statement = Statement::from_sql_and_values(backend, &sql, [values.into()]);
             match self.if_taken {
-                IfTaken::Fail | IfTaken::Skip => drop(txn.execute_raw(statement).await?),
+                IfTaken::Fail | IfTaken::Skip => {
+                    txn.execute_raw(statement).await?;
+                }
                 IfTaken::SkipAndReturn(_) => stored.extend(txn.query_all_raw(statement).await?),
             }
         }
@@ -68,7 +72,8 @@ impl InsertEach {
                     if row.len() > 1 {
                         row.push(',');
                     }
-                    row.push_str(&format!("\"{name}\":{value}"));
+                    // Writing to a text does not fail.
+                    let _ = write!(row, "\"{name}\":{value}");
                 }
             }
             row.push('}');
@@ -92,11 +97,12 @@ impl InsertEach {
         let quoted = |name: &str| if backend == DbBackend::MySql { format!("`{name}`") } else { format!("\"{name}\"") };
         let names = self.columns.iter().map(|Column(name, _)| *name).chain(self.also.iter().map(|(name, _)| *name));
         let names = names.map(quoted).collect::<Vec<_>>().join(", ");
-        let also = self.also.iter().map(|(_, value)| format!(", {value}")).collect::<String>();
-        let values = self.each(|name, kind| match (kind, backend) {
+        let values = self.columns.iter().map(|Column(name, kind)| match (kind, backend) {
             (Type::Uuid, DbBackend::MySql) => format!("UNHEX(v.{})", quoted(name)),
             _ => format!("v.{}", quoted(name)),
-        }) + &also;
+        });
+        let values =
+            values.chain(self.also.iter().map(|(_, value)| (*value).to_owned())).collect::<Vec<_>>().join(", ");
         let returned = |key: &[&str]| key.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
         let (insert, end) = match (if_taken, backend) {
             (IfTaken::Fail, _) => ("INSERT", String::new()),

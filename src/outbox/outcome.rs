@@ -1,4 +1,4 @@
-//! What an attempt came to.
+//! How an attempt ended.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::printable::printable;
 /// How much of an error's text is kept, in characters.
 pub(super) const ERROR_LENGTH_MAX: usize = 500;
 
-/// What an attempt came to. An outcome is a result, never an error: `Err` is for failures on our side.
+/// How an attempt ended. An outcome is a result, never an error: `Err` is for failures on our side.
 ///
 /// `R` is what the destination returns for a delivery, for example the fee.
 #[derive(Clone, Debug, PartialEq, Eq)]

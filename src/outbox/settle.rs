@@ -23,7 +23,7 @@ use crate::{
 pub struct Attempt<R> {
     /// What was to be delivered.
     pub event: LeasedEvent,
-    /// What it came to.
+    /// How it ended.
     pub outcome: Outcome<R>,
     /// How long it took.
     pub took: Duration,

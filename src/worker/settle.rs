@@ -76,8 +76,8 @@ pub(super) async fn settle<D: Destination>(
 ) -> Settlement<D::Receipt> {
     let attempts = attempts.into_iter().map(checked).collect();
     let settlement = Settlement { settled: Vec::new(), left: Vec::new(), held: None, unblocks: false };
-    let mut settling = Batches { worker, settlement, batches: vec![attempts], suspects: Vec::new() };
-    while let Some(batch) = settling.batches.pop() {
+    let mut settling = Batches { worker, settlement, untried: vec![attempts], suspects: Vec::new() };
+    while let Some(batch) = settling.untried.pop() {
         settling.try_to_store(batch).await;
     }
     settling.judge_suspects().await;
@@ -115,7 +115,7 @@ struct Batches<'a, D: Destination> {
     worker: &'a Worker<D>,
     settlement: Settlement<D::Receipt>,
     /// What is still to be tried, the next one last.
-    batches: Vec<Vec<Attempt<D::Receipt>>>,
+    untried: Vec<Vec<Attempt<D::Receipt>>>,
     /// Attempts that failed alone, for a reason that blames no value.
     suspects: Vec<Attempt<D::Receipt>>,
 }
@@ -135,7 +135,7 @@ impl<D: Destination> Batches<'_, D> {
             }
             Remedy::Isolate(_) | Remedy::Suspect if size > 1 => {
                 tracing::warn!(results = size, error = why, "could not settle together, trying each half");
-                self.batches.extend(split(batch));
+                self.untried.extend(split(batch));
             }
             Remedy::Isolate(text) => self.condemn(batch, text, &why).await,
             Remedy::Suspect => {
@@ -152,7 +152,7 @@ impl<D: Destination> Batches<'_, D> {
     fn leave(&mut self, batch: Vec<Attempt<D::Receipt>>) {
         let left = &mut self.settlement.left;
         left.extend(batch);
-        left.extend(self.batches.drain(..).flatten());
+        left.extend(self.untried.drain(..).flatten());
     }
 
     async fn judge_suspects(&mut self) {

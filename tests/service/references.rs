@@ -47,8 +47,8 @@ fn exists(reference: &str) -> Option<bool> {
     {
         return None;
     }
-    let text = fs::read_to_string(path).unwrap_or_default();
-    Some(test.map_or(!text.is_empty(), |test| text.contains(test)))
+    let source = fs::read_to_string(path).unwrap_or_default();
+    Some(test.map_or(!source.is_empty(), |test| source.contains(test)))
 }
 
 /// Whether the module at `place` has a function or a module `name`.

@@ -46,7 +46,7 @@ impl Expectation {
             Kind::Json => parse::<FeeAnswer>(answer.json()).map_err(|why| format!("a body that is no fee ({why})")),
             Kind::CutJson => Err("a body that ends before its JSON does".into()),
             Kind::LongJson => Err("a body that is too long".into()),
-            Kind::Other => Err("a body that is no JSON".into()),
+            Kind::Other => Err("a body that is not JSON".into()),
         };
         fee.and_then(|fee| self.check(fee)).map_err(|why| answer.not_taken(&why))
     }

@@ -139,7 +139,7 @@ impl Destination for Kafka {
 fn accepted((attempt, became): Settled<'_, KafkaReceipt>) -> Option<Accepted<'_>> {
     let event = &attempt.event;
     let is_accepted = *became == Disposition::Delivered && is_handover(&event.event_type);
-    is_accepted.then(|| Accepted {
+    is_accepted.then_some(Accepted {
         quote_id: event.aggregate_id,
         key: event.id,
         fee: None,

@@ -55,7 +55,7 @@ impl Producers {
         match Producer::new(&self.config) {
             Ok(producer) => *current = Arc::new(producer),
             Err(error) => {
-                tracing::error!(%error, "could not create a new Kafka producer, the next delivery tries again")
+                tracing::error!(%error, "could not create a new Kafka producer, the next delivery tries again");
             }
         }
     }

@@ -129,6 +129,7 @@ const SETTLE: &str = "WITH made AS (SELECT * FROM unnest($1::uuid[], $2::uuid[],
 
 /// One fee, as far as it is looked at.
 #[derive(serde::Deserialize)]
+#[expect(clippy::struct_field_names, reason = "as the fee server writes it")]
 struct Fee {
     fee_id: String,
     quote_id: Uuid,

@@ -46,7 +46,7 @@ pub struct Bench {
     pub events: usize,
     /// Calls in flight while it is drained.
     pub concurrency: usize,
-    /// Where files go.
+    /// Where `bench.json`, `bench.md` and the processes' logs go.
     pub out: PathBuf,
 }
 
@@ -64,8 +64,7 @@ impl Bench {
                 for round in 1..=self.rounds {
                     for (place, contestant) in self.contestants()?.iter().enumerate() {
                         let stage =
-                            Stage::prepare(&format!("{place}_{round}"), server, &self.binary(contestant)?, &out)
-                                .await?;
+                            Stage::prepare(&format!("{place}_{round}"), server, &binary(contestant)?, &out).await?;
                         let sample = question.ask(self, contestant, &stage).await;
                         stage.clear().await?;
                         let what = || format!("{question:?} by {} on {}", contestant.name(), kind(server));
@@ -78,7 +77,10 @@ impl Bench {
                 }
             }
         }
-        Ok(Report::of(&samples))
+        let report = Report::of(&samples);
+        std::fs::write(out.join("bench.json"), serde_json::to_string_pretty(&report)?)?;
+        std::fs::write(out.join("bench.md"), format!("{report}\n"))?;
+        Ok(report)
     }
 
     /// Those that are measured, the measure of the others first.
@@ -87,13 +89,13 @@ impl Bench {
         let beside = self.beside.clone().map(|binary| Contestant::Feebox { name: "beside", binary });
         Ok([Contestant::ByHand, Contestant::ByHandTogether].into_iter().chain(beside).chain([own]).collect())
     }
+}
 
-    /// Whose schema a contestant finds.
-    fn binary(&self, contestant: &Contestant) -> anyhow::Result<PathBuf> {
-        match contestant {
-            Contestant::Feebox { binary, .. } => Ok(Path::new(binary).canonicalize()?),
-            Contestant::ByHand | Contestant::ByHandTogether => Ok(std::env::current_exe()?),
-        }
+/// Whose schema a contestant finds.
+fn binary(contestant: &Contestant) -> anyhow::Result<PathBuf> {
+    match contestant {
+        Contestant::Feebox { binary, .. } => Ok(Path::new(binary).canonicalize()?),
+        Contestant::ByHand | Contestant::ByHandTogether => Ok(std::env::current_exe()?),
     }
 }
 

@@ -77,13 +77,13 @@ async fn submissions(stage: &Stage, callers: usize, time: Duration) -> anyhow::R
     // Connections and caches that a running service has.
     caller::submit_side_by_side(serve.address, callers, Duration::from_secs(1)).await?;
     stage.tidy().await?;
-    let (serve_cpu, server_cpu) = (serve.cpu_seconds(), stage.server().cpu_seconds());
+    let (own_cpu, server_cpu) = (serve.cpu_seconds(), stage.server().cpu_seconds());
     let log = stage.log_bytes().await?;
     let accepted = caller::submit_side_by_side(serve.address, callers, time).await?;
     let count = accepted.len();
     let mut sample = Sample::of_durations(accepted.iter().map(|it| it.took));
     sample.per_second(count, time);
-    sample.each(Figure::FeeboxCpuMs, (serve.cpu_seconds() - serve_cpu) * 1e3, count);
+    sample.each(Figure::FeeboxCpuMs, (serve.cpu_seconds() - own_cpu) * 1e3, count);
     sample.each_if(Figure::DatabaseCpuMs, server_cpu, stage.server().cpu_seconds(), 1e3, count);
     sample.each_if(Figure::LogBytes, log, stage.log_bytes().await?, 1.0, count);
     // What was answered is stored.
@@ -144,14 +144,14 @@ async fn wake_up(stage: &Stage, time: Duration) -> anyhow::Result<Sample> {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let waited = |it: &Accepted| -> anyhow::Result<Duration> {
+    let wait_of = |it: &Accepted| -> anyhow::Result<Duration> {
         let asked = made.get(&it.quote_id).context("a quote without a fee")?;
         Ok(asked.duration_since(it.at).unwrap_or_default())
     };
-    let waited: Vec<_> = accepted.iter().map(waited).collect::<Result<_, _>>()?;
+    let waits: Vec<_> = accepted.iter().map(wait_of).collect::<Result<_, _>>()?;
     anyhow::ensure!(wanted > 0, "nothing was submitted");
     drop((serve, worker));
-    Ok(Sample::of_durations(waited.into_iter()))
+    Ok(Sample::of_durations(waits.into_iter()))
 }
 
 async fn drain(stage: &Stage, bench: &Bench, fail_rate: f64, by_hand: bool) -> anyhow::Result<Sample> {
@@ -197,7 +197,7 @@ async fn idle(stage: &Stage, time: Duration) -> anyhow::Result<Option<Sample>> {
     if !stage.is_postgres() {
         return Ok(None);
     }
-    // Ticks are told apart: one an hour.
+    // Ticks are not counted: there is one an hour.
     let worker = stage.start("worker", &["worker.schedule=0 0 * * * *".to_owned()]).await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (before, cpu) = (stage.number(COUNTED).await?, worker.cpu_seconds());

@@ -112,8 +112,10 @@ impl Stage {
         let row = db.connection().query_one_raw(Statement::from_string(backend, question)).await?;
         let row = row.context("no number")?;
         db.close().await?;
-        let whole = row.try_get::<i64>("", "number").map(|number| number as f64);
-        Ok(whole.or_else(|_| row.try_get("", "number"))?)
+        if let Ok(whole) = row.try_get::<i64>("", "number") {
+            return Ok(i32::try_from(whole).map(f64::from)?);
+        }
+        Ok(row.try_get("", "number")?)
     }
 
     pub(super) async fn execute(&self, sql: &str) -> anyhow::Result<()> {

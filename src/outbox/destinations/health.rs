@@ -134,7 +134,7 @@ impl<'a> DestinationHealth<'a> {
                 probe = Probe::Succeeded;
             }
             Outcome::NotSent(_) | Outcome::OutOfResources(_) => {
-                (probe, blame) = (Probe::Inconclusive, Blame::Destination)
+                (probe, blame) = (Probe::Inconclusive, Blame::Destination);
             }
             Outcome::RetryAfter(_, wait) => {
                 self.retry_after = self.retry_after.max(Some(*wait));

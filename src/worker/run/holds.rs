@@ -52,7 +52,9 @@ impl<D: Destination> Run<'_, D> {
         let may_go = |event: &LeasedEvent| event.probe && matches!(held, Hold::CircuitOpen(_));
         let (probes, others) = mem::take(&mut self.waiting).into_iter().partition(may_go);
         self.waiting = probes;
-        others.into_iter().for_each(|event| self.hand_back(event, HELD));
+        for event in others {
+            self.hand_back(event, HELD);
+        }
     }
 
     /// Nothing more is sent by a worker that is drained, or under a hold.
@@ -64,7 +66,9 @@ impl<D: Destination> Run<'_, D> {
         } else {
             return;
         };
-        mem::take(&mut self.waiting).into_iter().for_each(|event| self.hand_back(event, why));
+        for event in mem::take(&mut self.waiting) {
+            self.hand_back(event, why);
+        }
     }
 
     pub(super) fn hand_back(&mut self, event: LeasedEvent, why: &str) {

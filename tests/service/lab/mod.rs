@@ -1,5 +1,6 @@
-//! The laboratory: `compare` and `torture`.
+//! The laboratory: `bench`, `compare` and `torture`.
 
+mod bench;
 mod compare;
 mod torture;
 mod torture_judge;

@@ -1,4 +1,4 @@
-//! SettleReport and rescuing while the database is far away, silent, or loses its answers.
+//! Settling and rescuing while the database is far away, silent, or loses its answers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

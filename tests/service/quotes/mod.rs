@@ -2,4 +2,5 @@
 
 mod cancel;
 mod relay;
+mod shared_transactions;
 mod sweeper;

@@ -106,6 +106,10 @@ async fn a_report_counts_what_each_event_became(outbox: TestOutbox) {
     outbox.submit(1).await;
     outbox.claim("dead-worker", 1).await;
     outbox.advance(TestOutbox::LEASE * 2);
+    let scripted = Arc::new(Scripted::new(&FEE_SERVER, |_| Cue::Answer(delivered())));
+    let report = outbox.worker("a", &scripted, worker_settings()).run_once().await.unwrap();
+    assert_eq!(report, Report { claimed: 1, delivered: 1, rescued: 1, ..Report::default() });
+    // By itself: MariaDB's SKIP LOCKED may pass over an expired lease beside a claim, until the next run.
     let stored = outbox.submit(4).await;
     let outcomes = [delivered(), retry(), refused(), Outcome::Unknown("no answer".into())];
     let script: Vec<_> = stored.into_iter().zip(outcomes).collect();
@@ -114,10 +118,10 @@ async fn a_report_counts_what_each_event_became(outbox: TestOutbox) {
         Cue::Answer(line.map_or_else(delivered, |(_, outcome)| outcome.clone()))
     }));
     let report = outbox.worker("a", &scripted, worker_settings()).run_once().await.unwrap();
-    assert_eq!(report, Report { claimed: 5, delivered: 2, retried: 2, dead: 1, rescued: 1, ..Report::default() });
+    assert_eq!(report, Report { claimed: 4, delivered: 1, retried: 2, dead: 1, ..Report::default() });
     assert_eq!(
         report.to_string(),
-        "claimed 5, delivered 2, to retry 2, dead 1, cancelled 0, handed back 0, lost leases 0, rescued 1"
+        "claimed 4, delivered 1, to retry 2, dead 1, cancelled 0, handed back 0, lost leases 0, rescued 0"
     );
 }
 

@@ -1,0 +1,35 @@
+//! `feebox bench` with small numbers: it asks every question and checks what it counts.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Process, Server};
+
+const LIMIT: Duration = Duration::from_mins(5);
+
+#[tokio::test]
+async fn each_question_is_measured_beside_what_is_written_by_hand() {
+    let postgres = Server::own_postgres();
+    let questions = ["submissions", "lone-caller", "wake-up", "drain", "drain-with-failures"];
+    let mut arguments = vec!["bench", "--rounds", "1", "--time", "500ms", "--events", "500", "--out", "out"];
+    arguments.extend(["--server", postgres.url(), "--server", "sqlite:"]);
+    arguments.extend(questions.iter().flat_map(|question| ["--question", *question]));
+    let bench = Process::start(&arguments, &[]);
+    assert!(bench.wait(LIMIT).await.success(), "{:#?}", bench.lines());
+    let report = std::fs::read_to_string(bench.directory().join("out/bench.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    for question in questions {
+        for database in ["PostgreSQL", "SQLite"] {
+            let by_feebox = |row: &&Value| {
+                row["question"] == question && row["database"] == database && row["contestant"] == "feebox"
+            };
+            let row = rows.iter().find(by_feebox).unwrap_or_else(|| panic!("{question} on {database}: {report:#}"));
+            let figures = row["figures"].as_object().unwrap();
+            assert!(figures.values().all(|figure| figure["median"].as_f64().unwrap() >= 0.0), "{row}");
+        }
+    }
+    let ratio = rows.iter().find_map(|row| row["ratios"]["by hand, together"]["per_second"].as_f64());
+    assert!(ratio.is_some_and(|ratio| ratio > 0.0), "{report:#}");
+}
