@@ -102,8 +102,8 @@ impl<'a> DestinationHealth<'a> {
         };
         if attempts.iter().any(in_doubt) {
             let delivered = |attempt: &Attempt<R>| matches!(attempt.outcome, Outcome::Delivered(_));
-            health.delivered_recently = attempts.iter().any(delivered)
-                || delivered_between(txn, name, now - policy.circuit.cool_down, now).await?;
+            let lately = delivered_lately(txn.get_database_backend(), name, now - policy.circuit.cool_down, now);
+            health.delivered_recently = attempts.iter().any(delivered) || txn.query_one(&lately).await?.is_some();
         }
         Ok(health)
     }
@@ -312,19 +312,8 @@ async fn forget_failures(txn: &DatabaseTransaction, name: &str) -> Result<(), Db
         .map(drop)
 }
 
-/// Whether an event of `name` was delivered after `since`, and not after `now`.
-async fn delivered_between(
-    db: &impl ConnectionTrait,
-    name: &str,
-    since: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
-    let question = delivered_lately(db.get_database_backend(), name, since, now);
-    Ok(db.query_one(&question).await?.is_some())
-}
-
-/// The query of [`delivered_between`]. It reads the events that settled last, and no more than [`SETTLED_SEARCHED_MAX`]. Public so
-/// that tests can ask databases for their plans.
+/// The query for an event of `name` that was delivered after `since`, and not after `now`. It reads the events that settled
+/// last, and no more than [`SETTLED_SEARCHED_MAX`]. Public so that tests can ask databases for their plans.
 #[must_use]
 pub fn delivered_lately(backend: DbBackend, name: &str, since: DateTime<Utc>, now: DateTime<Utc>) -> SelectStatement {
     // As the index is: partial over both where the database has that, and led by the status on MariaDB.
