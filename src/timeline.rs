@@ -99,7 +99,7 @@ pub async fn timeline(db: &Database, id: Uuid) -> Result<Option<Vec<TimelineEntr
     // Stable: what happened at once stays in this order, that of cause and effect.
     let mut entries = vec![submitted(&quote)];
     let filter = ActionFilter { quote_id: Some(id), before: None };
-    entries.extend(actions::list(&*txn, &filter, ACTIONS_MAX).await?.into_iter().rev().map(of_action));
+    entries.extend(actions::list(&*txn, &filter, ACTIONS_MAX).await?.rows.into_iter().rev().map(of_action));
     entries.extend(actions::pauses(&*txn, &names, born, ended, ACTIONS_MAX).await?.into_iter().map(of_action));
     entries.extend(cancelled(&quote));
     entries.extend(events.iter().flat_map(of_event));

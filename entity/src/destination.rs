@@ -39,6 +39,9 @@ pub struct Model {
     pub failing_since: Option<DateTimeUtc>,
     /// When the last pause or open circuit ended: `retry.give_up_after` counts from here at the earliest.
     pub callable_since: Option<DateTimeUtc>,
+    /// The base URL that last answered a look-up with a list. A 404 from there does not mean that it has no look-up.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub lists_fees_at: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -17,6 +17,8 @@ mod m20261125_000009_circuit_opening;
 mod m20261126_000010_failing_event;
 mod m20261126_000011_exact_text;
 mod m20261126_000012_prune_mark;
+mod m20261126_000013_list_indexes;
+mod m20261126_000014_look_ups;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -39,6 +41,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000010_failing_event::Migration),
             Box::new(m20261126_000011_exact_text::Migration),
             Box::new(m20261126_000012_prune_mark::Migration),
+            Box::new(m20261126_000013_list_indexes::Migration),
+            Box::new(m20261126_000014_look_ups::Migration),
         ]
     }
 }

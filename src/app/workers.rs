@@ -55,7 +55,7 @@ impl Workers {
     /// # Errors
     /// A destination's client cannot be built.
     pub fn new(settings: &Settings, db: &Database, name: &str, signals: &Signals) -> Result<Self, StartError> {
-        let fee_server = FeeServer::new(&settings.fee_server, settings.worker.concurrency)?;
+        let fee_server = FeeServer::new(&settings.fee_server, settings.worker.concurrency)?.sharing(db);
         let fee_server = fee_server.relaying(Relay::new(settings));
         let mut workers = Self { all: Vec::new() };
         workers.all.push(Arc::new(worker_for(settings, db, name, fee_server, signals.clone())));

@@ -36,8 +36,7 @@ impl<T> Listed<T> {
 }
 
 /// Whether the database returned a row that cannot be read. A retry would fail too.
-#[must_use]
-pub fn is_unreadable(error: &DbErr) -> bool {
+fn is_unreadable(error: &DbErr) -> bool {
     match error {
         DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } | DbErr::ConvertFromU64(_) => true,
         DbErr::Query(RuntimeErr::SqlxError(error)) | DbErr::Exec(RuntimeErr::SqlxError(error)) => matches!(
@@ -53,20 +52,37 @@ pub fn is_unreadable(error: &DbErr) -> bool {
 ///
 /// # Errors
 /// Those of `work`.
-pub async fn reading<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+async fn reading<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
     caught(work).await.unwrap_or_else(|panic| Err(DbErr::Type(format!("the driver cannot represent a value: {panic}"))))
 }
 
-/// The row `id` of a list, which was read by itself; `None` if it no longer exists.
+/// The rows that `all` reads in one statement. If one of them is unreadable, each row of `ids` is read by itself with `one`,
+/// and an unreadable row is listed by its id. Rows that no longer exist are left out.
 ///
 /// # Errors
-/// Any database error, unless the row is unreadable.
-pub fn listed<T>(id: Uuid, read: Result<Option<T>, DbErr>) -> Result<Option<Listed<T>>, DbErr> {
-    match read {
-        Err(error) if is_unreadable(&error) => {
-            tracing::error!(%id, %error, "skipped an unreadable row");
-            Ok(Some(Listed::Unreadable(id)))
-        }
-        read => Ok(read?.map(Listed::Read)),
+/// Any database error, unless a row is unreadable.
+pub async fn read_rows<T, One>(
+    all: impl Future<Output = Result<Vec<T>, DbErr>>,
+    ids: impl Future<Output = Result<Vec<Uuid>, DbErr>>,
+    one: impl Fn(Uuid) -> One,
+) -> Result<Vec<Listed<T>>, DbErr>
+where
+    One: Future<Output = Result<Option<T>, DbErr>>,
+{
+    match reading(all).await {
+        Err(error) if is_unreadable(&error) => {}
+        read => return Ok(read?.into_iter().map(Listed::Read).collect()),
     }
+    let ids = ids.await?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        match reading(one(id)).await {
+            Err(error) if is_unreadable(&error) => {
+                tracing::error!(%id, %error, "skipped an unreadable row");
+                found.push(Listed::Unreadable(id));
+            }
+            read => found.extend(read?.map(Listed::Read)),
+        }
+    }
+    Ok(found)
 }

@@ -17,7 +17,10 @@ use super::{
     input::Query,
     problem::Problem,
 };
-use crate::operator::{ActionFilter, ActionView, actions};
+use crate::{
+    database::Page,
+    operator::{ActionFilter, ActionView, actions},
+};
 
 const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 200;
@@ -27,7 +30,7 @@ const LIMIT_MAX: u64 = 200;
 struct ActionPage {
     /// Newest first.
     actions: Vec<ActionView>,
-    /// The `cursor` of the next page; null on the last page.
+    /// The `cursor` of the next page; null on the last page. Other pages can have fewer rows than `limit`.
     #[schema(required)]
     next: Option<String>,
 }
@@ -60,7 +63,6 @@ async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery) -> Result<
     };
     let limit = query.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
     query.finish()?;
-    let mut found = actions::list(state.db.connection(), &filter, limit + 1).await?;
-    let next = cursor::cut(&mut found, limit, |action| action.id);
-    Ok(Json(ActionPage { actions: found.into_iter().map(Into::into).collect(), next }))
+    let Page { rows, next } = actions::list(state.db.connection(), &filter, limit).await?;
+    Ok(Json(ActionPage { actions: rows.into_iter().map(Into::into).collect(), next: next.map(cursor::after) }))
 }

@@ -20,17 +20,6 @@ pub(super) fn parse(cursor: &str) -> Result<Uuid, String> {
     last.ok_or_else(|| "is not a cursor; send the `next` value of the previous page".to_owned())
 }
 
-/// Cuts `found`, which was read with one row more than `limit`, to `limit` rows. Returns the next page's cursor, if there
-/// is one.
-pub(super) fn cut<T>(found: &mut Vec<T>, limit: u64, id: impl Fn(&T) -> Uuid) -> Option<String> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    if found.len() <= limit {
-        return None;
-    }
-    found.truncate(limit);
-    found.last().map(|last| after(id(last)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,12 +1,17 @@
 //! Lists of events.
 
 use entity::outbox_event::{Column, Entity};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{
+    ActiveEnum, ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
+    sea_query::{Expr, ExprTrait},
+};
 use uuid::Uuid;
 
+use super::stats::known_names;
 use crate::{
-    database::{Listed, is_unreadable, listed, reading},
-    outbox::{self, Event, EventStatus, status_in},
+    database::{Listed, Page, Scan, padded, page, read_rows, with_value},
+    outbox::{self, Event, EventStatus, destinations, status_in},
 };
 
 /// Which events a list shows.
@@ -24,41 +29,104 @@ pub struct EventFilter {
     pub before: Option<Uuid>,
 }
 
-/// Events, newest first by the database's clock, at most `limit`. One that cannot be read is named in its place.
+/// Events, newest first by the database's clock, at most `limit`. An unreadable event is listed by its id.
 ///
 /// # Errors
 /// Any database error.
-pub async fn list(db: &impl ConnectionTrait, filter: &EventFilter, limit: u64) -> Result<Vec<Listed<Event>>, DbErr> {
-    let page = selected(filter, limit);
-    match reading(page.clone().all(db)).await {
-        Err(error) if is_unreadable(&error) => {}
-        read => return Ok(read?.into_iter().map(Listed::Read).collect()),
-    }
-    let ids: Vec<Uuid> = page.select_only().column(Column::Id).into_tuple().all(db).await?;
-    let mut found = Vec::with_capacity(ids.len());
-    for id in ids {
-        found.extend(listed(id, reading(outbox::get(db, id)).await)?);
-    }
-    Ok(found)
+pub async fn list(db: &impl ConnectionTrait, filter: &EventFilter, limit: u64) -> Result<Page<Listed<Event>>, DbErr> {
+    let Page { rows: ids, next } = page(db, &scans(db, filter).await?, limit).await?;
+    let all = Entity::find().filter(Column::Id.is_in(padded(ids.clone()))).order_by_desc(Column::Id).all(db);
+    let rows = read_rows(all, async { Ok(ids) }, |id| outbox::get(db, id)).await?;
+    Ok(Page { rows, next })
 }
 
+/// The indexes that a list of events follows.
+///
 /// Ids begin with the time at which the event was stored, by the database's clock: their order is the order of time.
-fn selected(filter: &EventFilter, limit: u64) -> Select<Entity> {
-    let mut query = Entity::find().order_by_desc(Column::Id).limit(limit);
-    if let Some(status) = filter.status {
-        query = query.filter(status_in(&[status]));
-    }
-    if let Some(destination) = &filter.destination {
-        query = query.filter(Column::Destination.eq(destination));
-    }
-    if let Some(event_type) = &filter.event_type {
-        query = query.filter(Column::EventType.eq(event_type));
-    }
+async fn scans(db: &impl ConnectionTrait, filter: &EventFilter) -> Result<Vec<Scan>, DbErr> {
+    let backend = db.get_database_backend();
     if let Some(quote_id) = filter.quote_id {
-        query = query.filter(Column::AggregateId.eq(quote_id));
+        return Ok(vec![of_one_quote(backend, quote_id, filter)]);
     }
-    if let Some(before) = filter.before {
-        query = query.filter(Column::Id.lt(before));
+    let Some(status) = filter.status else { return Ok(vec![newest(filter)]) };
+    let names = match &filter.destination {
+        Some(name) => vec![name.clone()],
+        None => known_names(destinations(db).await?.iter()),
+    };
+    if backend == DbBackend::MySql || matches!(status, EventStatus::Dead | EventStatus::Cancelled) {
+        return Ok(names.iter().map(|name| with_status(backend, status, name, filter)).collect());
     }
-    query
+    if status == EventStatus::Delivered {
+        return Ok(vec![newest(filter)]);
+    }
+    let few: Vec<_> = names.iter().map(|name| waiting(status, name, filter)).collect();
+    for scan in &few {
+        if db.query_one(&scan.end()).await?.is_some() {
+            return Ok(vec![newest(filter)]);
+        }
+    }
+    Ok(few)
+}
+
+/// The indexes over a status of `PostgreSQL` and `SQLite` hold rows in another order than that of ids. Public so that databases
+/// can be asked for their plan. They are few unless there is a backlog.
+#[must_use]
+pub fn waiting(status: EventStatus, destination: &str, filter: &EventFilter) -> Scan {
+    let order = if status == EventStatus::Leased { Column::LeasedUntil } else { Column::DueAt };
+    let mut rows = selected().filter(status_in(&[status])).filter(Column::Destination.eq(destination));
+    if status == EventStatus::Pending {
+        rows = rows.order_by_asc(Column::Destination);
+    }
+    let kept = kept(filter).add_option(filter.before.map(|before| Expr::col(Column::Id).lt(before)));
+    // The condition makes this a scan with its own order: the index is not ordered by id.
+    Scan::of(rows.order_by_asc(order)).keeping(kept.add(Expr::col(Column::Status).eq(status.to_value())))
+}
+
+/// The newest events of any status. Public so that tests can ask databases for their plans.
+#[must_use]
+pub fn newest(filter: &EventFilter) -> Scan {
+    let status = filter.status.map(|status| Expr::col(Column::Status).eq(status.to_value()));
+    let destination = filter.destination.as_ref().map(|name| Expr::col(Column::Destination).eq(name));
+    let kept = kept(filter).add_option(status).add_option(destination);
+    Scan::of(before(selected(), filter).order_by_desc(Column::Id)).keeping(kept)
+}
+
+/// The events of one status for one destination, along an index that is ordered by id. Public so that databases can be
+/// asked for their plan.
+#[must_use]
+pub fn with_status(backend: DbBackend, status: EventStatus, destination: &str, filter: &EventFilter) -> Scan {
+    let rows = before(selected().filter(status_in(&[status])), filter);
+    let rows = with_value(rows, backend, Column::Destination, destination).order_by_desc(Column::Id);
+    Scan::of(rows).by_index("outbox_event_dead").keeping(kept(filter))
+}
+
+/// A quote has a handful. Public so that tests can ask databases for their plans.
+#[must_use]
+pub fn of_one_quote(backend: DbBackend, quote_id: Uuid, filter: &EventFilter) -> Scan {
+    let rows = with_value(selected(), backend, Column::AggregateId, quote_id)
+        .order_by_desc(Column::Destination)
+        .order_by_desc(Column::Sequence);
+    let status = filter.status.map(|status| Expr::col(Column::Status).eq(status.to_value()));
+    let destination = filter.destination.as_ref().map(|name| Expr::col(Column::Destination).eq(name));
+    let older = filter.before.map(|before| Expr::col(Column::Id).lt(before));
+    let kept = kept(filter).add_option(status).add_option(destination).add_option(older);
+    // The condition makes this a scan with its own order: the index is not ordered by id.
+    Scan::of(rows).by_index("outbox_event_order").keeping(kept.add(Expr::col(Column::AggregateId).eq(quote_id)))
+}
+
+fn selected() -> Select<Entity> {
+    let columns = [Column::Id, Column::AggregateId, Column::Destination, Column::EventType, Column::Status];
+    Entity::find().select_only().columns(columns)
+}
+
+fn before(rows: Select<Entity>, filter: &EventFilter) -> Select<Entity> {
+    match filter.before {
+        Some(before) => rows.filter(Column::Id.lt(before)),
+        None => rows,
+    }
+}
+
+fn kept(filter: &EventFilter) -> Condition {
+    Condition::all()
+        .add_option(filter.event_type.as_ref().map(|event_type| Expr::col(Column::EventType).eq(event_type)))
 }

@@ -79,10 +79,7 @@ pub async fn stats(db: &Database) -> Result<Stats, DbErr> {
     let at = db.now(connection).await?;
     let mut stats: Vec<_> = destinations(connection).await?.into_iter().map(DestinationStats::of).collect();
     // Also destinations for which no worker has made a row yet.
-    let mut names: Vec<_> = stats.iter().map(|stats| stats.state.name.clone()).collect();
-    names.extend(DESTINATIONS.map(ToString::to_string));
-    names.sort_unstable();
-    names.dedup();
+    let names = known_names(stats.iter().map(|stats| &stats.state));
     // One statement for each destination and status: so each is bounded, and reads one index.
     for (name, status) in names.iter().flat_map(|name| UNSETTLED.map(|status| (name, status))) {
         let (count, oldest_due_at) = unsettled(connection, name, status).await?;
@@ -104,6 +101,15 @@ pub async fn stats(db: &Database) -> Result<Stats, DbErr> {
     let (unsettled_counted_max, settled_counted_max) = (UNSETTLED_COUNTED_MAX, SETTLED_COUNTED_MAX);
     let headline = headline::of(&stats);
     Ok(Stats { headline, destinations: stats, unsettled_counted_max, settled_counted_max, at })
+}
+
+/// The names of all destinations, also of those that have no row yet.
+pub(super) fn known_names<'a>(states: impl Iterator<Item = &'a DestinationState>) -> Vec<String> {
+    let mut names: Vec<_> = states.map(|state| state.name.clone()).collect();
+    names.extend(DESTINATIONS.map(ToString::to_string));
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Counts the events, and sets the gauges.

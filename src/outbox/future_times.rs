@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{Failure, claim::status_in, destinations::without_wrong_clocks};
 use crate::{
     clock::{LEASE_MAX, SKEW_MAX, WAIT_MAX, after, is_beyond},
+    crash,
     database::Database,
 };
 
@@ -135,6 +136,7 @@ async fn repair_due_times(db: &Database, destination: &str, now: DateTime<Utc>) 
             .filter(Column::Status.eq(Status::Pending))
             .filter(Column::DueAt.gt(after(now, SKEW_MAX)));
         changed += update.exec(db.connection()).await?.rows_affected;
+        crash::point("after-bring-back");
     }
 }
 
@@ -172,6 +174,7 @@ async fn change_all(
         }
         let update = Entity::update_many().set(to.clone()).filter(Column::Id.is_in(ids)).filter(beyond.clone());
         changed += update.exec(db.connection()).await?.rows_affected;
+        crash::point("after-bring-back");
     }
 }
 

@@ -51,7 +51,7 @@ pub use claim::{Claim, ClaimRequest, LeasedEvent, claim};
 pub(crate) use claim::{an_earlier_unfinished_event, status_in};
 pub use destinations::{
     CircuitOpening, DestinationState, Hold, OpenCircuit, Pause, circuit_openings, destination, destinations,
-    ensure_destinations, hold, hold_now, set_pause,
+    ensure_destinations, has_look_ups, hold, hold_now, record_look_ups, set_pause,
 };
 pub use event::{Event, EventStatus, get, of_aggregate};
 pub use failure::Failure;
@@ -73,8 +73,10 @@ pub use withdraw::{Withdrawn, give_up, withdraw};
 pub mod statements {
     pub use super::{
         claim::{due, leased},
+        destinations::delivered_lately,
         locked::locked,
         poll::work_due,
+        record::last_sequences,
         rescue::expired,
         retention::prunable,
     };

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     clock::after,
+    crash,
     database::{Database, DatabaseTransaction},
 };
 
@@ -40,7 +41,12 @@ pub struct Rescued {
 /// # Errors
 /// Any database error; then nothing is changed.
 pub async fn rescue(db: &Database, worker: &str, policy: &Policy, limit: usize) -> Result<Rescued, DbErr> {
-    db.transaction(|txn| Box::pin(async move { rescue_in(&txn, db, worker, policy, limit).await })).await
+    let rescued =
+        db.transaction(|txn| Box::pin(async move { rescue_in(&txn, db, worker, policy, limit).await })).await?;
+    if !rescued.ended.is_empty() {
+        crash::point("after-rescue-commit");
+    }
+    Ok(rescued)
 }
 
 async fn rescue_in(
@@ -68,6 +74,7 @@ async fn rescue_in(
         ended.push((attempt, disposition));
     }
     write_down(txn, rows).await?;
+    crash::point("before-rescue-commit");
     Ok(Rescued { ended, is_full })
 }
 

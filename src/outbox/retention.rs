@@ -8,7 +8,10 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{claim::status_in, destinations, future_times};
-use crate::database::{Database, prune_mark};
+use crate::{
+    crash,
+    database::{Database, prune_mark},
+};
 
 /// Rows per transaction: locks are held for milliseconds, and replicas keep up.
 const BATCH_SIZE: u64 = 1_000;
@@ -26,6 +29,7 @@ pub async fn prune(db: &Database, settled_before: DateTime<Utc>) -> Result<u64, 
     future_times::repair_settled_times(db, now).await?;
     destinations::forget(db.connection(), settled_before, now).await?;
     let settled_before = prune_mark::advance(db, EVENTS, settled_before, now).await?;
+    crash::point("after-prune-mark");
     let mut pruned = 0;
     for query in prunable(db.connection().get_database_backend(), settled_before, BATCH_SIZE) {
         loop {
@@ -39,6 +43,7 @@ pub async fn prune(db: &Database, settled_before: DateTime<Utc>) -> Result<u64, 
                 Box::pin(async move { Entity::delete_many().filter(Column::Id.is_in(ids.clone())).exec(&*txn).await })
             });
             pruned += deleted.await?.rows_affected;
+            crash::point("after-prune-batch");
         }
     }
     Ok(pruned)

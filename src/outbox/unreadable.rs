@@ -6,7 +6,7 @@ use entity::outbox_event::{ActiveModel, Column, Entity, Model, Status};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, Select};
 use uuid::Uuid;
 
-use crate::database::{DatabaseTransaction, Listed, is_unreadable, listed, reading};
+use crate::database::{DatabaseTransaction, Listed, read_rows};
 
 /// What could be read, and how many rows could not.
 pub(super) struct Readable {
@@ -20,20 +20,15 @@ pub(super) async fn readable(
     select: Select<Entity>,
     now: DateTime<Utc>,
 ) -> Result<Readable, DbErr> {
-    match reading(select.clone().all(txn)).await {
-        Err(error) if is_unreadable(&error) => {}
-        read => return Ok(Readable { rows: read?, given_up: 0 }),
-    }
-    let ids: Vec<Uuid> = select.select_only().column(Column::Id).into_tuple().all(txn).await?;
-    let (mut rows, mut given_up) = (Vec::with_capacity(ids.len()), 0);
-    for id in ids {
-        match listed(id, reading(Entity::find_by_id(id).one(txn)).await)? {
-            Some(Listed::Read(row)) => rows.push(row),
-            Some(Listed::Unreadable(id)) => {
+    let ids = select.clone().select_only().column(Column::Id).into_tuple().all(txn);
+    let (mut rows, mut given_up) = (Vec::new(), 0);
+    for found in read_rows(select.all(txn), ids, |id| Entity::find_by_id(id).one(txn)).await? {
+        match found {
+            Listed::Read(row) => rows.push(row),
+            Listed::Unreadable(id) => {
                 give_up(txn, id, now).await?;
                 given_up += 1;
             }
-            None => {}
         }
     }
     Ok(Readable { rows, given_up })

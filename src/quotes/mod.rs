@@ -38,7 +38,10 @@ pub use row::insert;
 
 /// The hot statements as they are sent, for tests that ask databases for their plans.
 pub mod statements {
-    pub use super::{read::handovers, row::change};
+    pub use super::{
+        read::{handovers, scan},
+        row::change,
+    };
 }
 
 /// Whether an event of this type hands its quote over. The quote's status depends on it if it goes to the quote's own

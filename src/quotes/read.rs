@@ -6,11 +6,15 @@ use entity::{
     fee_record, outbox_event,
     quote::{Column, Entity},
 };
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{
+    ActiveEnum, ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
+    sea_query::{Expr, ExprTrait, Query, SelectStatement},
+};
 use uuid::Uuid;
 
 use super::{QUOTE_SUBMITTED, Quote, QuoteDestination, Status};
-use crate::database::{Listed, is_unreadable, listed, reading};
+use crate::database::{Listed, Page, Scan, page, read_rows, with_value};
 
 /// A quote with its fee and its event.
 #[derive(Clone, Debug)]
@@ -60,7 +64,7 @@ pub async fn get(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<QuoteWith
     Ok(found.pop())
 }
 
-/// Quotes, newest first by the database's clock, at most `limit`. In place of an unreadable one comes its id.
+/// Quotes, newest first by the database's clock, at most `limit`. An unreadable quote is listed by its id.
 ///
 /// # Errors
 /// Any database error.
@@ -68,34 +72,53 @@ pub async fn list(
     db: &impl ConnectionTrait,
     filter: &QuoteFilter,
     limit: u64,
-) -> Result<Vec<Listed<QuoteWithFee>>, DbErr> {
-    let page = selected(filter, limit);
-    let read = async { with_fees(db, page.clone().all(db).await?).await };
-    match reading(read).await {
-        Err(error) if is_unreadable(&error) => {}
-        read => return Ok(read?.into_iter().map(Listed::Read).collect()),
-    }
-    let ids: Vec<Uuid> = page.select_only().column(Column::Id).into_tuple().all(db).await?;
-    let mut found = Vec::with_capacity(ids.len());
-    for id in ids {
-        found.extend(listed(id, reading(get(db, id)).await)?);
-    }
-    Ok(found)
+) -> Result<Page<Listed<QuoteWithFee>>, DbErr> {
+    let Page { rows: ids, next } = page(db, &[scan(db.get_database_backend(), filter)], limit).await?;
+    let rows = read_rows(by_ids(db, &ids), async { Ok(ids.clone()) }, |id| get(db, id)).await?;
+    Ok(Page { rows, next })
 }
 
+/// The index that a list of quotes follows. Public so that tests can ask databases for their plans.
+///
 /// Ids begin with the time of submission, by the database's clock: their order is the order of time.
-fn selected(filter: &QuoteFilter, limit: u64) -> Select<Entity> {
-    let mut query = Entity::find().order_by_desc(Column::Id).limit(limit);
-    if let Some(status) = filter.status {
-        query = query.filter(Column::Status.eq(status));
+#[must_use]
+pub fn scan(backend: DbBackend, filter: &QuoteFilter) -> Scan {
+    let rows = Entity::find().select_only().columns([Column::Id, Column::Status, Column::CustomerId]);
+    let with_status = |status: Status| Expr::col(Column::Status).eq(status.to_value());
+    let of = |customer_id: &str| Expr::col(Column::CustomerId).eq(customer_id);
+    let (status, customer_id) = (filter.status, filter.customer_id.as_deref());
+    let has_index = |status: &Status| *status != Status::Confirmed || backend == DbBackend::MySql;
+    if let Some(status) = status.filter(has_index) {
+        let mut rows = rows
+            .column(Column::SubmittedAt)
+            // Spelled out: a partial index is used only if its condition can be read.
+            .filter(Expr::col((Entity, Column::Status)).eq(Expr::cust(format!("'{}'", status.to_value()))))
+            .order_by_desc(Column::SubmittedAt)
+            .order_by_desc(Column::Id);
+        if let Some(before) = filter.before {
+            let at = Query::select().column(Column::SubmittedAt).from(Entity).and_where(Column::Id.eq(before)).take();
+            rows = rows.filter(older(&at, before));
+        }
+        let kept = Condition::all().add_option(customer_id.map(of));
+        return Scan::of(rows).by_index("quote_pending").keeping(kept).ordered_by(&["submitted_at", "id"]);
     }
-    if let Some(customer_id) = &filter.customer_id {
-        query = query.filter(Column::CustomerId.eq(customer_id));
-    }
+    let mut rows = match customer_id {
+        Some(id) => with_value(rows, backend, Column::CustomerId, id),
+        None => rows,
+    };
     if let Some(before) = filter.before {
-        query = query.filter(Column::Id.lt(before));
+        rows = rows.filter(Column::Id.lt(before));
     }
-    query
+    let scan = Scan::of(rows.order_by_desc(Column::Id)).keeping(Condition::all().add_option(status.map(with_status)));
+    if customer_id.is_some() { scan.by_index("quote_customer") } else { scan }
+}
+
+/// Submitted before `at`, or at `at` with a smaller id than `before`.
+fn older(at: &SelectStatement, before: Uuid) -> Condition {
+    let submitted_at = || Expr::col((Entity, Column::SubmittedAt));
+    let at = || Expr::SubQuery(None, Box::new(at.clone().into()));
+    let then = Condition::any().add(submitted_at().lt(at())).add(Column::Id.lt(before));
+    Condition::all().add(submitted_at().lte(at())).add(then)
 }
 
 /// The status of quote `id`, if there is one. Cheaper than reading the quote.

@@ -31,6 +31,12 @@ impl Signal {
     pub fn listen(&self) -> Listening {
         listen([self])
     }
+
+    /// How many listen now.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        self.0.receiver_count()
+    }
 }
 
 /// Listens to all of `signals` from now on.

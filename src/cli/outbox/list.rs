@@ -43,14 +43,23 @@ pub struct List {
 
 impl List {
     pub(super) async fn run(self, db: &Database) -> anyhow::Result<()> {
-        let filter = EventFilter {
+        let mut filter = EventFilter {
             status: self.status.map(Into::into),
             destination: self.destination,
             event_type: self.event_type,
             quote_id: self.quote,
             before: self.before,
         };
-        let events = inspection::list(db.connection(), &filter, self.limit).await?;
+        // A page may have fewer rows than `limit` although more follow.
+        let mut events = Vec::new();
+        loop {
+            let page = inspection::list(db.connection(), &filter, self.limit - events.len() as u64).await?;
+            events.extend(page.rows);
+            if page.next.is_none() || events.len() as u64 >= self.limit {
+                break;
+            }
+            filter.before = page.next;
+        }
         // Unreadable events cannot be shown as rows; they are counted below.
         let unreadable = events.iter().filter(|event| matches!(event, Listed::Unreadable(_))).count();
         let events: Vec<EventView> = events.into_iter().filter_map(Listed::read).map(Into::into).collect();

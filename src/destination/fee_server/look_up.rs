@@ -1,11 +1,9 @@
 //! Asking the fee server whether it has a fee for a quote, after an attempt whose outcome is unknown.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
-};
+use std::time::Instant;
 
 use reqwest::Method;
+use sea_orm::DbErr;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -33,10 +31,6 @@ pub(super) enum LookUp<R> {
     Failed(Outcome<R>),
 }
 
-/// Whether the server has answered a look-up with a list. Then a 404 comes from a proxy in between.
-#[derive(Debug, Default)]
-pub(super) struct Seen(AtomicBool);
-
 /// A page of a look-up.
 enum Page<R> {
     Last(LookUp<R>),
@@ -62,7 +56,7 @@ impl FeeServer {
                 Ok(response) => Answer::read(response, LIST_LENGTH_MAX).await,
                 Err(lost) => return LookUp::Failed(still_unknown(lost.outcome())),
             };
-            match self.read_page(expected, &answer) {
+            match self.read_page(expected, &answer).await {
                 Page::Last(look_up) => return look_up,
                 Page::Next(next) if cursor.as_ref() == Some(&next) => break,
                 Page::Next(next) => cursor = Some(next),
@@ -71,19 +65,22 @@ impl FeeServer {
         LookUp::Failed(Outcome::Unknown("look-up: an endless list".into()))
     }
 
-    fn read_page<R>(&self, expected: &Expectation, answer: &Answer) -> Page<R> {
+    async fn read_page<R>(&self, expected: &Expectation, answer: &Answer) -> Page<R> {
         Page::Last(match answer.status.as_u16() {
-            200..=299 => return self.found(expected, answer),
-            404 | 405 | 501 if !self.lists_seen.0.load(Ordering::Relaxed) => LookUp::None,
-            404 | 405 | 501 => {
-                let error = format!("look-up: {}", answer.text());
-                LookUp::Failed(Outcome::Misdirected { error, unknown: true })
-            }
+            200..=299 => return self.found(expected, answer).await,
+            404 | 405 | 501 => match self.look_ups.exist(self.fleet.as_ref()).await {
+                Ok(false) => LookUp::None,
+                Ok(true) => {
+                    let error = format!("look-up: {}", answer.text());
+                    LookUp::Failed(Outcome::Misdirected { error, unknown: true })
+                }
+                Err(error) => LookUp::Failed(not_shared(&error)),
+            },
             _ => LookUp::Failed(still_unknown(answer.failure())),
         })
     }
 
-    fn found<R>(&self, expected: &Expectation, answer: &Answer) -> Page<R> {
+    async fn found<R>(&self, expected: &Expectation, answer: &Answer) -> Page<R> {
         #[derive(Deserialize)]
         struct Fees {
             fees: Vec<Value>,
@@ -94,18 +91,28 @@ impl FeeServer {
             Kind::Json => parse(answer.json()).map_err(|why| format!("not a list of fees ({why})")),
             _ => Err("not a list of fees".into()),
         };
-        let found = list.map_err(Unusable::List).and_then(|list| {
-            self.lists_seen.0.store(true, Ordering::Relaxed);
-            Ok((expected.among(list.fees)?, list.next.filter(|next| !next.is_empty())))
-        });
-        Page::Last(match found {
-            Ok((Some(fee), _)) => LookUp::Found(answer.status.as_u16(), fee),
-            Ok((None, Some(next))) => return Page::Next(next),
-            Ok((None, None)) => LookUp::None,
-            Err(Unusable::List(why)) => LookUp::Failed(still_unknown(answer.not_taken(&why))),
-            Err(Unusable::Fee(why)) => LookUp::Failed(Outcome::Broken(format!("look-up: {why}: {}", answer.text()))),
+        let shared = if list.is_ok() { self.look_ups.saw_list(self.fleet.as_ref()).await } else { Ok(()) };
+        let found = list
+            .map_err(Unusable::List)
+            .and_then(|list| Ok((expected.among(list.fees)?, list.next.filter(|next| !next.is_empty()))));
+        Page::Last(match (found, shared) {
+            (Ok((Some(fee), _)), _) => LookUp::Found(answer.status.as_u16(), fee),
+            // The list is recorded before anything is sent. Otherwise this process could send and die, and another would take
+            // a later 404 to mean that the server has no look-up.
+            (Ok(_), Err(error)) => LookUp::Failed(not_shared(&error)),
+            (Ok((None, Some(next))), Ok(())) => return Page::Next(next),
+            (Ok((None, None)), Ok(())) => LookUp::None,
+            (Err(Unusable::List(why)), _) => LookUp::Failed(still_unknown(answer.not_taken(&why))),
+            (Err(Unusable::Fee(why)), _) => {
+                LookUp::Failed(Outcome::Broken(format!("look-up: {why}: {}", answer.text())))
+            }
         })
     }
+}
+
+/// The database does not answer. That is not an error of the fee server.
+fn not_shared<R>(error: &DbErr) -> Outcome<R> {
+    Outcome::OutOfResources(format!("look-up: the database is unavailable: {error}"))
 }
 
 /// A failed look-up says nothing about the fee: the outcome stays unknown.

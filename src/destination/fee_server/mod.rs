@@ -8,6 +8,7 @@ mod credentials;
 mod expectation;
 mod ledger;
 mod look_up;
+mod look_ups;
 mod retry_after;
 mod wire;
 
@@ -22,14 +23,15 @@ use url::Url;
 
 use super::{Delivery, Destination};
 use crate::{
-    database::DatabaseTransaction,
+    database::{Database, DatabaseTransaction},
     outbox::{self, DestinationName, Disposition, LeasedEvent, Outcome, Settled},
     quotes::{self, Accepted, FEE_SERVER, Fee, QuoteDestination, QuoteEvent, Refused, Relay},
     settings,
 };
 use answer::{ANSWER_LENGTH_MAX, Answer, Kind};
 use expectation::Expectation;
-use look_up::{LookUp, Seen};
+use look_up::LookUp;
+use look_ups::LookUps;
 use wire::{Call, Lost, Via, Wire};
 
 pub use ledger::{FeePage, LedgerError, ListedFee};
@@ -41,7 +43,8 @@ pub struct FeeServer {
     fees: Url,
     voids: Url,
     lookup: bool,
-    lists_seen: Arc<Seen>,
+    look_ups: Arc<LookUps>,
+    fleet: Option<Database>,
     relay: Relay,
 }
 
@@ -95,7 +98,8 @@ impl FeeServer {
             fees: at("/v1/fees"),
             voids: at("/v1/fees/void"),
             lookup: settings.lookup,
-            lists_seen: Arc::default(),
+            look_ups: Arc::new(LookUps::at(base)),
+            fleet: None,
             relay: Relay::default(),
         })
     }
@@ -104,6 +108,12 @@ impl FeeServer {
     #[must_use]
     pub fn relaying(self, relay: Relay) -> Self {
         Self { relay, ..self }
+    }
+
+    /// Shares what this process learns about the fee server with the other processes of `db`.
+    #[must_use]
+    pub fn sharing(self, db: &Database) -> Self {
+        Self { fleet: Some(db.clone()), ..self }
     }
 
     /// Hands `delivery` over, once.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    database::Listed,
+    database::{Listed, Page},
     http::{AppState, cursor, input::Query, problem::Problem},
     inspection::{self, EventFilter, EventView},
     outbox::EventStatus,
@@ -27,7 +27,7 @@ pub(super) struct EventPage {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     unreadable: Vec<Uuid>,
-    /// The `cursor` of the next page; null on the last page.
+    /// The `cursor` of the next page; null on the last page. Other pages can have fewer rows than `limit`.
     #[schema(required)]
     next: Option<String>,
 }
@@ -60,11 +60,10 @@ pub(super) async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery)
     };
     let limit = query.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
     query.finish()?;
-    // One row more than asked for shows whether there is a next page.
-    let mut found = inspection::list(state.db.connection(), &filter, limit + 1).await?;
-    let next = cursor::cut(&mut found, limit, |found| found.id(|event| event.id));
-    let mut page = EventPage { events: Vec::with_capacity(found.len()), unreadable: Vec::new(), next };
-    for found in found {
+    let Page { rows, next } = inspection::list(state.db.connection(), &filter, limit).await?;
+    let next = next.map(cursor::after);
+    let mut page = EventPage { events: Vec::with_capacity(rows.len()), unreadable: Vec::new(), next };
+    for found in rows {
         match found {
             Listed::Read(event) => page.events.push(event.into()),
             Listed::Unreadable(id) => page.unreadable.push(id),

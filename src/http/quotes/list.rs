@@ -7,6 +7,7 @@ use axum::{
 
 use super::view;
 use crate::{
+    database::Page,
     http::{AppState, cursor, input::Query, problem::Problem},
     quotes::{self, CustomerId, QuoteFilter, Status},
 };
@@ -41,11 +42,10 @@ pub(super) async fn list(
     };
     let limit = query.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
     query.finish()?;
-    // One row more than asked for shows whether there is a next page.
-    let mut found = quotes::list(state.db.connection(), &filter, limit + 1).await?;
-    let next = cursor::cut(&mut found, limit, |found| found.id(|found| found.quote.id));
-    let mut page = view::QuotePage { quotes: Vec::with_capacity(found.len()), unreadable: Vec::new(), next };
-    for found in found {
+    let Page { rows, next } = quotes::list(state.db.connection(), &filter, limit).await?;
+    let next = next.map(cursor::after);
+    let mut page = view::QuotePage { quotes: Vec::with_capacity(rows.len()), unreadable: Vec::new(), next };
+    for found in rows {
         let id = found.id(|found| found.quote.id);
         match found.read().map(view::Quote::with_fee) {
             Some(Ok(quote)) => page.quotes.push(quote),

@@ -16,7 +16,7 @@ use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait,
-    sea_query::{Alias, Expr, Query},
+    sea_query::{Alias, Expr, Query, SelectStatement},
 };
 use uuid::Uuid;
 
@@ -102,8 +102,8 @@ impl<'a> DestinationHealth<'a> {
         };
         if attempts.iter().any(in_doubt) {
             let delivered = |attempt: &Attempt<R>| matches!(attempt.outcome, Outcome::Delivered(_));
-            health.delivered_recently = attempts.iter().any(delivered)
-                || delivered_between(txn, name, now - policy.circuit.cool_down, now).await?;
+            let lately = delivered_lately(txn.get_database_backend(), name, now - policy.circuit.cool_down, now);
+            health.delivered_recently = attempts.iter().any(delivered) || txn.query_one(&lately).await?.is_some();
         }
         Ok(health)
     }
@@ -312,16 +312,12 @@ async fn forget_failures(txn: &DatabaseTransaction, name: &str) -> Result<(), Db
         .map(drop)
 }
 
-/// Whether an event of `name` was delivered after `since`, and not after `now`. It reads the events that settled last, from
-/// the index of retention, and no more than [`SETTLED_SEARCHED_MAX`] of them.
-async fn delivered_between(
-    db: &impl ConnectionTrait,
-    name: &str,
-    since: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
-    // As the index: partial over both statuses where the database has partial indexes, led by the status on MariaDB.
-    let statuses: &[Status] = match db.get_database_backend() {
+/// The query for an event of `name` that was delivered after `since`, and not after `now`. It reads the events that settled
+/// last, and no more than [`SETTLED_SEARCHED_MAX`]. Public so that tests can ask databases for their plans.
+#[must_use]
+pub fn delivered_lately(backend: DbBackend, name: &str, since: DateTime<Utc>, now: DateTime<Utc>) -> SelectStatement {
+    // As the index is: partial over both where the database has that, and led by the status on MariaDB.
+    let statuses: &[Status] = match backend {
         DbBackend::MySql => &[Status::Delivered],
         _ => &[Status::Delivered, Status::Cancelled],
     };
@@ -336,12 +332,11 @@ async fn delivered_between(
         .limit(SETTLED_SEARCHED_MAX)
         .into_query();
     let lately = Alias::new("lately");
-    let query = Query::select()
+    Query::select()
         .expr(Expr::val(1))
         .from_subquery(last, lately.clone())
         .and_where(Expr::col((lately.clone(), Column::Destination)).eq(name))
         .and_where(Expr::col((lately, Column::Status)).eq(Status::Delivered))
         .limit(1)
-        .to_owned();
-    Ok(db.query_one(&query).await?.is_some())
+        .take()
 }

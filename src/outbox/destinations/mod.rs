@@ -10,7 +10,10 @@ mod streak;
 
 pub(super) use gate::{GateCheck, Permit, callable_since, check, failures_counted, without_wrong_clocks};
 pub use gate::{Hold, ensure_destinations, hold, hold_now};
+pub use health::delivered_lately;
 pub(super) use health::{Blame, DestinationHealth};
 pub(super) use openings::forget;
 pub use openings::{CircuitOpening, circuit_openings};
-pub use state::{DestinationState, OpenCircuit, Pause, destination, destinations, set_pause};
+pub use state::{
+    DestinationState, OpenCircuit, Pause, destination, destinations, has_look_ups, record_look_ups, set_pause,
+};

@@ -67,6 +67,25 @@ pub async fn destination(db: &impl ConnectionTrait, name: &str) -> Result<Option
     Ok(Entity::find_by_id(name).one(db).await?.map(DestinationState::from))
 }
 
+/// Records for the fleet that the server at `base_url` answers look-ups with lists.
+///
+/// # Errors
+/// Any database error; then nothing is recorded.
+pub async fn record_look_ups(db: &impl ConnectionTrait, name: &str, base_url: &str) -> Result<(), DbErr> {
+    let seen = ActiveModel { lists_fees_at: Set(Some(base_url.into())), ..Default::default() };
+    Entity::update_many().set(seen).filter(Column::Name.eq(name)).exec(db).await.map(drop)
+}
+
+/// Whether the fleet has recorded that the server at `base_url` answers look-ups with lists.
+///
+/// # Errors
+/// Any database error.
+pub async fn has_look_ups(db: &impl ConnectionTrait, name: &str, base_url: &str) -> Result<bool, DbErr> {
+    let seen: Option<Option<String>> =
+        Entity::find_by_id(name).select_only().column(Column::ListsFeesAt).into_tuple().one(db).await?;
+    Ok(seen.flatten().is_some_and(|seen| seen == base_url))
+}
+
 /// Pauses deliveries to `name` in the whole fleet; `None` resumes them. Leased events are still delivered. A second pause
 /// changes nothing: the first operator's name and reason stay. Returns whether anything changed.
 ///

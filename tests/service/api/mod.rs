@@ -1,6 +1,7 @@
 //! The HTTP API and the dashboard.
 
 mod access;
+mod bad_call;
 mod bad_input;
 mod dashboard;
 mod docs;

@@ -7,7 +7,7 @@ use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Api, Engine, TestDatabase, a_quote};
+use crate::support::{Api, Engine, TestDatabase, a_quote, eventually};
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -129,7 +129,7 @@ async fn waiting_ends_as_soon_as_this_process_settles_the_quote() {
     let id = api.submit().await["id"].as_str().unwrap().to_owned();
     let began = Instant::now();
     let waiting = tokio::spawn(api.request(Method::GET, &format!("/v1/quotes/{id}?wait=30")).send());
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    a_call_waits(&api).await;
     confirm(&api).await;
     api.signals.settled.send();
     let quote: Value = waiting.await.unwrap().unwrap().json().await.unwrap();
@@ -161,7 +161,7 @@ async fn waiting_ends_with_its_limit_and_with_the_server() {
     assert!((1..3).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 
     let waiting = tokio::spawn(api.request(Method::GET, &format!("/v1/quotes/{id}?wait=30")).send());
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    a_call_waits(&api).await;
     let began = Instant::now();
     api.signals.drain.cancel();
     assert_eq!(waiting.await.unwrap().unwrap().status(), 200);
@@ -240,6 +240,12 @@ async fn an_unavailable_database_is_answered_with_503() {
         assert!(!problem.to_string().contains(&port.to_string()), "{problem}");
     }
     assert_eq!(api.get("/healthz").await.status(), 200);
+}
+
+/// Returns when a call waits for a quote to be settled.
+async fn a_call_waits(api: &Api) {
+    let waits = async || (api.signals.settled.listeners() > 0).then_some(());
+    eventually("a call waits", Duration::from_secs(20), waits).await;
 }
 
 async fn list(api: &Api, query: &str) -> (Vec<Value>, Option<String>) {

@@ -55,7 +55,7 @@ async fn one_event_or_many_are_retried(desk: Desk) {
     assert_eq!(said.trim(), "2 events matched, 0 revived");
     let said = desk.feebox_json(&format!("{many} --json")).await;
     assert_eq!((&said["matched"], &said["revived"]), (&2.into(), &2.into()));
-    let done = feebox::operator::actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap();
+    let done = feebox::operator::actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap().rows;
     assert_eq!(done.len(), 2);
     assert!(done.iter().all(|action| action.actor == "ann" && action.reason.as_deref() == Some("mended")));
 }

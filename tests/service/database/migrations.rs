@@ -131,7 +131,7 @@ async fn store(outbox: &TestOutbox, id: Uuid, name: &str) -> Result<(), DbErr> {
 
 async fn quotes_of(outbox: &TestOutbox, customer: &str) -> Vec<Uuid> {
     let filter = QuoteFilter { customer_id: Some(customer.into()), ..QuoteFilter::default() };
-    let found = quotes::list(outbox.db.connection(), &filter, 10).await.unwrap();
+    let found = quotes::list(outbox.db.connection(), &filter, 10).await.unwrap().rows;
     found.into_iter().map(|found| found.id(|found| found.quote.id)).collect()
 }
 

@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod failover;
+mod lists;
 mod migrations;
 mod plans;
 mod sessions;

@@ -18,6 +18,7 @@ struct Asked {
     outbox: TestOutbox,
     server: RawServer,
     destination: Arc<FeeServer>,
+    settings: Settings,
 }
 
 impl Asked {
@@ -31,12 +32,19 @@ impl Asked {
         let server = RawServer::start([vec![Reply::Cut], replies(quote_id), vec![fee]].concat()).await;
         let settings = [("fee_server.base_url", server.base_url()), ("fee_server.timeout", "300ms".into())];
         let settings = Settings::load(&Sources::overrides(settings)).unwrap();
-        let destination = Arc::new(FeeServer::new(&settings.fee_server, 8).unwrap());
-        let asked = Asked { outbox, server, destination };
+        let destination = Arc::new(FeeServer::new(&settings.fee_server, 8).unwrap().sharing(&outbox.db));
+        let asked = Asked { outbox, server, destination, settings };
         asked.attempt().await;
         asked.outbox.advance(Duration::from_mins(1));
         asked.attempt().await;
         asked
+    }
+
+    /// Another process takes over.
+    fn restarted(mut self) -> Asked {
+        let fresh = FeeServer::new(&self.settings.fee_server, 8).unwrap();
+        self.destination = Arc::new(fresh.sharing(&self.outbox.db));
+        self
     }
 
     async fn attempt(&self) {
@@ -154,12 +162,13 @@ async fn a_page_is_no_answer_to_a_look_up() {
 }
 
 #[tokio::test]
-async fn a_404_means_no_look_up_only_until_one_was_answered_with_a_list() {
+async fn a_404_means_no_look_up_only_until_one_was_answered_with_a_list_in_whatever_process() {
     for status in [404, 405, 501] {
         let empty = json!({ "fees": [] });
-        let asked = Asked::of(|_| vec![list(&empty), Reply::Cut, page(status), page(status)]).await;
+        let mut asked = Asked::of(|_| vec![list(&empty), Reply::Cut, page(status), page(status)]).await;
         assert_eq!(asked.calls(), ["POST", "GET", "POST"]);
         for attempts in 1..=2 {
+            asked = asked.restarted();
             asked.outbox.advance(Duration::from_mins(2));
             asked.attempt().await;
             let event = asked.event().await;
@@ -170,4 +179,17 @@ async fn a_404_means_no_look_up_only_until_one_was_answered_with_a_list() {
         asked.attempt().await;
         assert_eq!(asked.calls()[3..], ["GET", "GET", "GET"], "{status}");
     }
+}
+
+#[tokio::test]
+async fn a_list_at_another_address_says_nothing_about_this_one() {
+    let mut asked = Asked::of(|_| vec![list(&json!({ "fees": [] })), Reply::Cut]).await;
+    let quote_id = asked.event().await.aggregate_id;
+    let fee = Reply::Answer(201, &[], a_fee(quote_id).to_string());
+    asked.server = RawServer::start(vec![page(404), fee]).await;
+    asked.settings.fee_server.base_url = asked.server.base_url().parse().unwrap();
+    asked = asked.restarted();
+    asked.outbox.advance(Duration::from_mins(2));
+    asked.attempt().await;
+    assert_eq!((asked.event().await.status, asked.calls()), (Delivered, vec!["GET".into(), "POST".into()]));
 }

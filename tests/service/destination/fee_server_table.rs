@@ -1,100 +1,22 @@
 //! What each answer of the fee server comes to: the table in section 3 of the contract, row by row, over a real socket.
 
-use std::sync::LazyLock;
+mod answers;
+
 use std::time::Duration;
 
 use chrono::Utc;
-use feebox::destination::{Delivery, FeeServer, FeeServerReceipt};
-use feebox::outbox::{EventType, Outcome};
+use feebox::destination::FeeServerReceipt;
+use feebox::outbox::Outcome;
 use feebox::quotes::{Fee, QUOTE_CANCELLED, QUOTE_SUBMITTED};
-use feebox::settings::{Settings, Sources};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{RawServer, Reply, http_client};
+use crate::support::{RawServer, Reply};
+use answers::{Expected, HTML, JSON, NO, PAGE, PROBLEM, QUOTE, a_fee, delivery, fee_server, fee_with, http};
 
 use Expected::{
     Broken, Delivered, Forbidden, Misdirected, MisdirectedUnknown, Refused, Retry, RetryAfter, Unauthorised, Unknown,
 };
-
-static QUOTE: LazyLock<Uuid> = LazyLock::new(Uuid::now_v7);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expected {
-    Delivered,
-    Retry,
-    RetryAfter(u64),
-    Unknown,
-    Refused,
-    Broken,
-    /// Counts for the circuit, blames no event.
-    Misdirected,
-    MisdirectedUnknown,
-    Unauthorised,
-    Forbidden,
-}
-
-impl Expected {
-    fn of<R: std::fmt::Debug>(outcome: &Outcome<R>) -> Expected {
-        match outcome {
-            Outcome::Delivered(_) => Delivered,
-            Outcome::Retry(_) => Retry,
-            Outcome::RetryAfter(_, wait) => RetryAfter(wait.as_secs()),
-            Outcome::Unknown(_) => Unknown,
-            Outcome::Refused(_) => Refused,
-            Outcome::Broken(_) => Broken,
-            Outcome::Misdirected { unknown: false, .. } => Misdirected,
-            Outcome::Misdirected { unknown: true, .. } => MisdirectedUnknown,
-            Outcome::Unauthorised(_) => Unauthorised,
-            Outcome::Forbidden(_) => Forbidden,
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-const JSON: &str = "content-type: application/json";
-const PROBLEM: &str = "Content-Type: application/problem+json; charset=utf-8";
-const HTML: &str = "content-type: text/html";
-const PAGE: &str = "<html><body><h1>nginx</h1></body></html>";
-const NO: &str = "{\"title\": \"no\"}";
-
-fn http(status: u16, headers: &[&str], body: impl AsRef<[u8]>) -> Vec<u8> {
-    let (body, headers) = (body.as_ref(), headers.iter().flat_map(|line| [line, "\r\n"]).collect::<String>());
-    let length = body.len();
-    let head = format!("HTTP/1.1 {status} Status\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
-    [head.as_bytes(), body].concat()
-}
-
-fn a_fee() -> Value {
-    json!({ "fee_id": "fee-1", "quote_id": *QUOTE, "currency": "EUR", "amount_minor": 63, "rate_bps": 250,
-            "calculated_at": "2026-11-22T10:00:00Z" })
-}
-
-fn fee_with(field: &str, value: impl Into<Value>) -> Vec<u8> {
-    let mut fee = a_fee();
-    fee[field] = value.into();
-    http(200, &[JSON], fee.to_string())
-}
-
-async fn fee_server(answers: impl IntoIterator<Item = Vec<u8>>) -> (FeeServer, RawServer) {
-    // Its first call installs what TLS needs.
-    let _ = http_client();
-    let server = RawServer::start(answers.into_iter().map(Reply::Bytes)).await;
-    let settings = [("fee_server.base_url", server.base_url()), ("fee_server.timeout", "5s".into())];
-    (FeeServer::new(&Settings::load(&Sources::overrides(settings)).unwrap().fee_server, 8).unwrap(), server)
-}
-
-fn delivery<'a>(event_type: &'a EventType, payload: &'a Value) -> Delivery<'a> {
-    Delivery {
-        id: Uuid::now_v7(),
-        quote_id: *QUOTE,
-        created_at: Utc::now(),
-        event_type,
-        payload,
-        trace_context: None,
-        outcome_unknown: false,
-    }
-}
 
 /// What a call for a fee comes to that is answered with `answer`.
 async fn asked(answer: Vec<u8>) -> Outcome<(u16, Fee)> {

@@ -24,7 +24,7 @@ async fn giving_up_an_event_that_never_went_out_cancels_its_quote(desk: Desk) {
     let quote = desk.quote(quote_id).await;
     assert_eq!((quote.status, quote.status_reason.as_deref()), (Status::Cancelled, Some("because I can")));
     assert_eq!(of_aggregate(desk.db.connection(), quote_id).await.unwrap().len(), 1, "there is nothing to void");
-    let done = actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap();
+    let done = actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap().rows;
     assert_eq!((done[0].action.as_str(), done[0].quote_id), ("event.cancel", Some(quote_id)));
     assert_eq!(desk.audit().await, []);
 }

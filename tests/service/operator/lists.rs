@@ -16,11 +16,17 @@ async fn events_are_listed_newest_first_and_filtered(desk: Desk) {
     let submitted = desk.submit_many(3).await;
     let db = desk.db.connection();
     let all: Vec<_> =
-        list(db, &EventFilter::default(), 10).await.unwrap().into_iter().filter_map(Listed::read).collect();
+        list(db, &EventFilter::default(), 10).await.unwrap().rows.into_iter().filter_map(Listed::read).collect();
     assert_eq!(all.len(), 4);
     assert!(all.is_sorted_by(|newer, older| newer.id > older.id));
     let ids = async |filter: EventFilter, limit| {
-        list(db, &filter, limit).await.unwrap().into_iter().map(|found| found.id(|event| event.id)).collect::<Vec<_>>()
+        list(db, &filter, limit)
+            .await
+            .unwrap()
+            .rows
+            .into_iter()
+            .map(|found| found.id(|event| event.id))
+            .collect::<Vec<_>>()
     };
     assert_eq!(ids(EventFilter { status: Some(EventStatus::Dead), ..Default::default() }, 10).await, [dead]);
     let (quote, event) = submitted[1];

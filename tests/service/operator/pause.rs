@@ -20,7 +20,7 @@ async fn a_pause_stops_claims_until_it_is_resumed(desk: Desk) {
     assert!(all[0].paused.is_some() && all[1].paused.is_none());
     assert_eq!(operator::resume(&desk.db, BOB, &FEE_SERVER).await.unwrap().paused, None);
     assert_eq!(desk.claim().await.len(), 1);
-    let done = actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap();
+    let done = actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap().rows;
     let done: Vec<_> = done.iter().map(|action| (action.actor.as_str(), action.action.as_str())).collect();
     assert_eq!(done, [("bob", "destination.resume"), ("ann", "destination.pause")]);
 }
@@ -30,10 +30,10 @@ async fn the_first_pause_stays(desk: Desk) {
     assert_eq!(operator::pause(&desk.db, BOB, &FEE_SERVER).await.unwrap(), first);
     operator::resume(&desk.db, BOB, &FEE_SERVER).await.unwrap();
     operator::resume(&desk.db, ANN, &FEE_SERVER).await.unwrap();
-    let done = actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap();
+    let done = actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap().rows;
     assert_eq!(done.len(), 2, "only changes are written down");
     let older = ActionFilter { quote_id: None, before: Some(done[0].id) };
-    assert_eq!(actions::list(desk.db.connection(), &older, 10).await.unwrap(), done[1..]);
+    assert_eq!(actions::list(desk.db.connection(), &older, 10).await.unwrap().rows, done[1..]);
 }
 
 async fn an_unknown_destination_is_refused(desk: Desk) {

@@ -38,7 +38,7 @@ async fn a_dead_event_comes_back_to_life_with_its_quote(desk: Desk) {
     assert!(revived.due_at >= before && revived.live_since >= before);
     assert_eq!(revived.failures.as_array().unwrap().len(), 1, "the failures stay on record");
     assert_eq!(desk.quote(quote_id).await.status, Status::Pending);
-    let done = actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap();
+    let done = actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap().rows;
     assert_eq!(done.len(), 1);
     assert_eq!((done[0].actor.as_str(), done[0].action.as_str()), ("ann", "event.retry"));
     assert_eq!((done[0].target.as_str(), done[0].quote_id), (event.to_string().as_str(), Some(quote_id)));
@@ -78,7 +78,7 @@ async fn what_is_in_flight_or_over_is_not_retried(desk: Desk) {
     }
     let error = operator::retry(&desk.db, ANN, Uuid::now_v7()).await.unwrap_err();
     assert!(matches!(error, OperatorError::NotFound(_)), "{error}");
-    assert_eq!(actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap().len(), 1);
+    assert_eq!(actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap().rows.len(), 1);
 }
 
 async fn many_are_retried_at_a_pace_and_by_batches(desk: Desk) {
@@ -88,7 +88,7 @@ async fn many_are_retried_at_a_pace_and_by_batches(desk: Desk) {
     let retried = operator::retry_bulk(&desk.db, ANN, &bulk).await.unwrap();
     assert_eq!(retried, BulkRetried { matched: 600, revived: 600 });
 
-    let mut events = list(desk.db.connection(), &EventFilter::default(), 1_000).await.unwrap();
+    let mut events = list(desk.db.connection(), &EventFilter::default(), 1_000).await.unwrap().rows;
     let mut events: Vec<_> = events.drain(..).filter_map(Listed::read).collect();
     events.reverse();
     assert!(events.iter().all(|event| event.status == EventStatus::Pending && event.attempts == 0));
@@ -97,11 +97,11 @@ async fn many_are_retried_at_a_pace_and_by_batches(desk: Desk) {
     assert_eq!(spread, expected, "the n-th is due n / per_second later, across batches");
     assert_eq!(desk.audit().await, [], "the quotes came back too");
 
-    let done = actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap();
+    let done = actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap().rows;
     let revived: Vec<_> = done.iter().map(|action| action.details["revived"].as_u64().unwrap()).collect();
     assert_eq!(revived, [100, 500], "one line a batch, newest first");
     let of_quote = ActionFilter { quote_id: Some(events[0].aggregate_id), before: None };
-    let done = actions::list(desk.db.connection(), &of_quote, 10).await.unwrap();
+    let done = actions::list(desk.db.connection(), &of_quote, 10).await.unwrap().rows;
     assert_eq!(done.iter().map(|action| action.action.as_str()).collect::<Vec<_>>(), ["event.revive"]);
 }
 
@@ -112,7 +112,7 @@ async fn a_dry_run_counts_and_changes_nothing(desk: Desk) {
     let retried = operator::retry_bulk(&desk.db, ANN, &bulk).await.unwrap();
     assert_eq!(retried, BulkRetried { matched: 1, revived: 0 });
     assert_eq!(desk.event(event).await, before);
-    assert!(actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap().is_empty());
+    assert!(actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap().rows.is_empty());
 }
 
 async fn a_filter_takes_the_text_of_an_error_literally(desk: Desk) {

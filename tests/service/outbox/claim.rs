@@ -242,9 +242,9 @@ async fn a_row_that_cannot_be_read_is_given_up_and_keeps_nobody_from_the_others(
     outbox.advance(TestOutbox::LEASE + Duration::from_secs(1));
     assert_eq!(outbox.rescue("b").await.len(), 3);
     for spoilt in [events[1], events[2], alone] {
-        let found = list(outbox.db.connection(), &EventFilter::default(), 10).await.unwrap();
+        let found = list(outbox.db.connection(), &EventFilter::default(), 10).await.unwrap().rows;
         assert!(found.contains(&Listed::Unreadable(spoilt)));
     }
     let dead = EventFilter { status: Some(Status::Dead), ..EventFilter::default() };
-    assert_eq!(list(outbox.db.connection(), &dead, 10).await.unwrap().len(), 3);
+    assert_eq!(list(outbox.db.connection(), &dead, 10).await.unwrap().rows.len(), 3);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use entity::{outbox_event::Status, quote};
+use feebox::clock::after;
 use feebox::database::DatabaseTransaction;
 use feebox::destination::{Destination, FeeServer};
 use feebox::outbox::{DestinationName, Disposition, LeasedEvent, Outcome, Settled, revive_one};
@@ -17,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::support::{
-    Receipt, TestOutbox, attempt, delivered, fee_server, on_each_engine, refused, retry, with_fee, worker_settings,
+    Receipt, TestOutbox, attempt, delivered, eventually, fee_server, on_each_engine, refused, retry, with_fee,
+    worker_settings,
 };
 
 const EVENTS: usize = 300;
@@ -157,12 +159,20 @@ async fn a_result_that_cannot_be_stored_drops_no_delivery_in_the_air(outbox: Tes
     let signals = feebox::worker::Signals::default();
     let settings = settings::Worker { lease: Duration::from_secs(2), ..worker_settings() };
     let worker = outbox.worker_told("a", &troubled, settings, signals.clone());
+    let lease_ends_within = async |limit: Duration| {
+        eventually("the first one's lease is nearly over", Duration::from_secs(20), async || {
+            let until = outbox.event(bad).await.leased_until;
+            let soon = after(outbox.now().await, limit);
+            until.is_some_and(|until| until < soon).then_some(())
+        })
+        .await;
+    };
     let meanwhile = async {
         // The first one's lease ends while the second is in the air.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        lease_ends_within(Duration::from_secs(1)).await;
         outbox.submit(1).await;
         signals.wake.send();
-        tokio::time::sleep(Duration::from_millis(1_300)).await;
+        lease_ends_within(Duration::ZERO).await;
         told.cancel();
     };
     let (report, ()) = tokio::join!(worker.run_once(), meanwhile);

@@ -204,7 +204,8 @@ async fn a_list_follows_the_clock_of_the_database(outbox: TestOutbox) {
     let db = outbox.db.connection();
     let mut listed = vec![];
     let mut before = None;
-    while let Some(found) = quotes::list(db, &QuoteFilter { before, ..QuoteFilter::default() }, 1).await.unwrap().pop()
+    while let Some(found) =
+        quotes::list(db, &QuoteFilter { before, ..QuoteFilter::default() }, 1).await.unwrap().rows.pop()
     {
         let found = found.read().unwrap();
         before = Some(found.quote.id);

@@ -1,10 +1,17 @@
 //! A process dies at the worst moments, as by `kill -9`, and another takes over: nothing is lost, nothing is doubled.
 
-use feebox::lab::sample_fee_server::Faults;
-use reqwest::{Response, StatusCode};
-use serde_json::{Value, json};
+use std::time::Duration;
 
-use crate::support::{Engine, LIMIT, Stage, http_client};
+use entity::outbox_event::{self, Status};
+use feebox::lab::sample_fee_server::Faults;
+use feebox::outbox;
+use feebox::quotes::FEE_SERVER;
+use reqwest::{Response, StatusCode};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{Engine, LIMIT, Stage, eventually, http_client};
 
 /// Leases are short, so that the other worker takes over soon.
 const SETTINGS: [(&str, &str); 2] = [("worker.lease", "1500ms"), ("fee_server.timeout", "1s")];
@@ -45,6 +52,9 @@ macro_rules! at_each_moment {
 
 at_each_moment!(a_worker_dies: after_claim, after_delivery, before_settle_commit);
 at_each_moment!(the_submission_service_dies: before_commit, after_commit);
+at_each_moment!(a_rescuer_dies: before_rescue_commit, after_rescue_commit);
+at_each_moment!(retention_dies: after_prune_mark, after_prune_batch);
+at_each_moment!(bringing_back_dies: after_bring_back);
 
 async fn a_worker_dies(engine: Engine, moment: &str) {
     // Both at once: each waits for a lease most of the time.
@@ -74,6 +84,88 @@ async fn a_worker_dies_before(engine: Engine, moment: &str, faults: Faults) {
     let event = stage.event_of(quote).await;
     assert_eq!(event.attempts, 2);
     assert_eq!(event.failures.as_array().unwrap().len(), 1, "what happened can be read: {:?}", event.failures);
+}
+
+async fn a_rescuer_dies(engine: Engine, moment: &str) {
+    let stage = Stage::new(engine, look_ups_alone()).await;
+    let quotes = stage.submit(5).await;
+    let dead = stage.process(&["worker"], &SETTINGS, &[("FEEBOX_CRASH_AT", "after-delivery")]);
+    assert_killed(dead.wait(LIMIT).await);
+    let leases = stage.leases_of(&dead).await;
+    assert!(leases > 0);
+    let rescuer = stage.process(&["worker"], &SETTINGS, &[("FEEBOX_CRASH_AT", &moment.replace('_', "-"))]);
+    assert_killed(rescuer.wait(LIMIT).await);
+    let left = if moment == "before_rescue_commit" { leases } else { 0 };
+    assert_eq!(stage.leases_of(&dead).await, left, "all of them at once, or none");
+
+    let _other = stage.worker(&SETTINGS).await;
+    stage.drained().await;
+    let books = stage.books().await;
+    println!("rescuer killed at {moment}, {engine:?}: {books}");
+    books.assert_sound();
+    for quote in quotes {
+        let event = stage.event_of(quote).await;
+        let failures = event.failures.as_array().unwrap().len();
+        assert!(failures <= 1, "one attempt left no result, and that is written down once: {:?}", event.failures);
+        assert_eq!(usize::try_from(event.attempts).unwrap(), failures + 1);
+    }
+}
+
+async fn retention_dies(engine: Engine, moment: &str) {
+    let stage = Stage::new(engine, look_ups_alone()).await;
+    stage.submit(5).await;
+    {
+        let _worker = stage.worker(&SETTINGS).await;
+        stage.drained().await;
+    }
+    stage.books().await.assert_sound();
+    let [lease, timeout] = SETTINGS;
+    let settings = [lease, timeout, ("retention.schedule", "* * * * * *"), ("retention.delivered_for", "0s")];
+    let dead = stage.process(&["worker"], &settings, &[("FEEBOX_CRASH_AT", &moment.replace('_', "-"))]);
+    assert_killed(dead.wait(LIMIT).await);
+    assert_eq!(stage.events().await.len(), if moment == "after_prune_mark" { 5 } else { 0 });
+    // By an audit that is set to keep events for longer.
+    assert_eq!(stage.books().await.violations, []);
+
+    let _other = stage.worker(&settings).await;
+    eventually("all is pruned", LIMIT, async || stage.events().await.is_empty().then_some(())).await;
+    let books = stage.books().await;
+    println!("retention killed at {moment}, {engine:?}: {books}");
+    assert_eq!((books.confirmed, books.fee_records, books.true_records), (5, 5, 5));
+    assert_eq!((books.lost, books.at_fee_server.fees, books.violations), (0, 5, vec![]));
+}
+
+/// One event is due in a month, another one leased until then.
+async fn bringing_back_dies(engine: Engine, moment: &str) {
+    let stage = Stage::new(engine, look_ups_alone()).await;
+    let (due, leased) = (stage.submit(1).await[0], stage.submit(1).await[0]);
+    let connection = stage.db.connection();
+    outbox::ensure_destinations(&stage.db, &[&FEE_SERVER]).await.unwrap();
+    let ahead = stage.db.now(connection).await.unwrap() + Duration::from_hours(30 * 24);
+    let of = |quote| outbox_event::Entity::update_many().filter(outbox_event::Column::AggregateId.eq(quote));
+    let wait = outbox_event::ActiveModel { due_at: Set(ahead), ..Default::default() };
+    of(due).set(wait).exec(connection).await.unwrap();
+    let lease = outbox_event::ActiveModel {
+        status: Set(Status::Leased),
+        attempts: Set(1),
+        lease_token: Set(Some(Uuid::new_v4())),
+        leased_until: Set(Some(ahead)),
+        leased_by: Set(Some("a process".into())),
+        ..Default::default()
+    };
+    of(leased).set(lease).exec(connection).await.unwrap();
+
+    let dead = stage.process(&["worker"], &SETTINGS, &[("FEEBOX_CRASH_AT", &moment.replace('_', "-"))]);
+    assert_killed(dead.wait(LIMIT).await);
+    assert!(stage.event_of(due).await.due_at < ahead, "what was done stays done");
+    assert_eq!(stage.event_of(leased).await.leased_until, Some(ahead), "the rest was not begun");
+
+    let _other = stage.worker(&SETTINGS).await;
+    stage.drained().await;
+    let books = stage.books().await;
+    println!("killed at {moment}, {engine:?}: {books}");
+    books.assert_sound();
+    assert_eq!((stage.event_of(due).await.attempts, stage.event_of(leased).await.attempts), (1, 2));
 }
 
 async fn the_submission_service_dies(engine: Engine, moment: &str) {

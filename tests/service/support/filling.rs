@@ -12,9 +12,14 @@ pub struct Filling<'a> {
     outbox: &'a TestOutbox,
 }
 
-const TABLES: [&str; 4] = ["quote", "outbox_event", "fee_record", "idempotency_key"];
+const TABLES: [&str; 5] = ["quote", "outbox_event", "fee_record", "idempotency_key", "operator_action"];
 
 impl Filling<'_> {
+    /// Of tables that were left to the database.
+    pub fn of(outbox: &TestOutbox) -> Filling<'_> {
+        Filling { outbox }
+    }
+
     /// Of tables that nobody analyses or vacuums unless told to.
     pub async fn without_upkeep(outbox: &TestOutbox) -> Filling<'_> {
         let filling = Filling { outbox };
@@ -80,6 +85,43 @@ impl Filling<'_> {
         self.run(format!("UPDATE quote SET status = 'confirmed' WHERE id BETWEEN {first} AND {last}")).await;
     }
 
+    /// Has the odd quotes of these numbers rejected, and their events dead; the even ones are cancelled with theirs. What operators
+    /// did to each of these quotes is written down, and a bulk of a hundred times as many events.
+    pub async fn rare(&self, numbers: RangeInclusive<u64>) {
+        let mysql = self.backend() == DbBackend::MySql;
+        for (odd, of_quote, of_event) in [(1, "rejected", "dead"), (0, "cancelled", "cancelled")] {
+            let ids = |kind: &str| {
+                let (id, from) = (self.id(kind), self.from(&numbers));
+                let n = self.number();
+                // MariaDB finds rows by a subquery only if it is made a table first.
+                format!("SELECT id FROM (SELECT {id} AS id {from} WHERE {n} % 2 = {odd}) AS named")
+            };
+            let changes = [
+                ("quote", "8", format!("status = '{of_quote}'")),
+                ("outbox_event", "9", format!("status = '{of_event}', settled_at = due_at, lease_token = NULL")),
+            ];
+            for (table, kind, change) in changes {
+                let ids = ids(kind);
+                self.run(if mysql {
+                    format!("UPDATE {table} JOIN ({ids}) AS those ON those.id = {table}.id SET {change}")
+                } else {
+                    format!("UPDATE {table} SET {change} WHERE id IN ({ids})")
+                })
+                .await;
+            }
+        }
+        let (action, quote, at) = (self.id("b"), self.id("8"), self.at());
+        let bulk = numbers.end() + 1..=100 * numbers.end();
+        for (numbers, what) in [(numbers, "event.retry"), (bulk, "event.revive")] {
+            let from = self.from(&numbers);
+            self.run(format!(
+                "INSERT INTO operator_action (id, actor, action, target, quote_id, details, created_at) \
+                 SELECT {action}, 'ann', '{what}', 'event', {quote}, '{{}}', {at} {from}"
+            ))
+            .await;
+        }
+    }
+
     /// Lets the database look at what there is now.
     pub async fn analyse(&self) {
         for table in TABLES {
@@ -99,6 +141,11 @@ impl Filling<'_> {
     /// The id of its quote.
     pub fn quote(number: u64) -> Uuid {
         Uuid::from_u128(0x7000_8000_0000_0000_0000 | u128::from(number))
+    }
+
+    /// The id of what an operator did to it.
+    pub fn action(number: u64) -> Uuid {
+        Uuid::from_u128(0x7000_b000_0000_0000_0000 | u128::from(number))
     }
 
     /// When they were stored, a millisecond after the ones before.
