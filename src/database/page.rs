@@ -92,9 +92,10 @@ impl Scan {
     }
 }
 
-/// The `rows` with this value of `column`, ordered by it first. On `PostgreSQL` and `SQLite` the condition is a range with two
-/// ends, so that only the intended index has this order. `MariaDB` turns such a range into an equality and then sorts, so there
-/// it is an equality.
+/// The `rows` with this value of `column`. On `PostgreSQL` and `SQLite` the condition is a range with two ends, by which the rows
+/// are ordered first, so that only the intended index has this order. `MariaDB` turns such a range into an equality and then
+/// sorts, so there it is an equality, and no order: a text of another collation than the column's is no constant to it, and it
+/// would sort by the column although all values are equal.
 pub fn with_value<E: EntityTrait>(
     rows: Select<E>,
     backend: DbBackend,
@@ -102,11 +103,10 @@ pub fn with_value<E: EntityTrait>(
     value: impl Into<Value>,
 ) -> Select<E> {
     let value = value.into();
-    let rows = match backend {
+    match backend {
         DbBackend::MySql => rows.filter(column.eq(value)),
-        _ => rows.filter(column.between(value.clone(), value)),
-    };
-    rows.order_by_desc(column)
+        _ => rows.filter(column.between(value.clone(), value)).order_by_desc(column),
+    }
 }
 
 /// The ids of a page of up to `limit` rows. Each row of the list is in exactly one of `scans`.
