@@ -9,11 +9,11 @@ use std::{borrow::Cow, fmt, ops::Deref};
 const LENGTH_MAX: usize = 64;
 
 /// The name of a destination, for example `fee-server`: 1 to 64 ASCII letters, digits, `.`, `_`, `-` and `/`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DestinationName(Cow<'static, str>);
 
 /// What an event is about, for example `quote.submitted`: 1 to 64 ASCII letters, digits, `.`, `_`, `-` and `/`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventType(Cow<'static, str>);
 
 /// Text that is no name.

@@ -14,6 +14,7 @@ use super::{
     claim::status_in,
     destinations::{Blame, callable_since},
     ended::{Ended, write_down},
+    parking::unpark,
     unreadable::readable,
 };
 use crate::{
@@ -74,6 +75,14 @@ async fn rescue_in(
         ended.push((attempt, disposition));
     }
     write_down(txn, rows).await?;
+    // What was withdrawn has ended, and holds back nothing any more. Few destinations, one statement each.
+    let over = ended.iter().filter(|(_, disposition)| *disposition == Disposition::Cancelled);
+    let mut over: Vec<_> =
+        over.map(|(attempt, _)| (attempt.event.destination.clone(), attempt.event.aggregate_id)).collect();
+    over.sort_unstable();
+    for over in over.chunk_by(|one, next| one.0 == next.0) {
+        unpark(txn, over[0].0.as_str(), over.iter().map(|(_, aggregate_id)| *aggregate_id), now).await?;
+    }
     crash::point("before-rescue-commit");
     Ok(Rescued { ended, is_full })
 }

@@ -11,6 +11,7 @@ use crate::support::{TestOutbox, delivered, on_each_engine, refused, retry};
 on_each_engine!(
     what_waits_is_parked_and_due_at_once_when_the_earlier_event_is_delivered,
     what_waits_for_a_dead_event_is_due_when_that_is_given_up,
+    what_waits_for_a_withdrawn_event_is_due_when_its_lease_has_run_out,
     what_waits_for_nothing_is_not_parked,
 );
 
@@ -55,6 +56,19 @@ async fn what_waits_for_a_dead_event_is_due_when_that_is_given_up(outbox: TestOu
     let ann = Operator { name: "ann", reason: None };
     operator::cancel(&outbox.db, Relay::default(), ann, first).await.unwrap();
     assert_eq!(ids(&outbox.claim("a", 10).await), [second]);
+}
+
+async fn what_waits_for_a_withdrawn_event_is_due_when_its_lease_has_run_out(outbox: TestOutbox) {
+    let submitted = outbox.submit(1).await[0];
+    let quote = outbox.event(submitted).await.aggregate_id;
+    assert_eq!(ids(&outbox.claim("a", 10).await), [submitted]);
+    outbox.submission.cancel(quote, None, None).await.unwrap();
+    assert_eq!(park(&outbox.db).await.unwrap(), 1);
+    // The worker dies.
+    outbox.advance(TestOutbox::LEASE * 2);
+    outbox.rescue("b").await;
+    let void = outbox.events_of(quote).await[1].id;
+    assert_eq!(ids(&outbox.claim("b", 10).await), [void]);
 }
 
 async fn what_waits_for_nothing_is_not_parked(outbox: TestOutbox) {
