@@ -41,6 +41,7 @@ pub use unreadable::{Listed, read_rows};
 
 use crate::{clock::Clock, settings};
 use failure::cannot_connect;
+pub(crate) use opener::LOCK_SECONDS;
 use opener::{Opener, POOLER_HINT};
 use readiness::Writes;
 use sessions::Sessions;

@@ -31,7 +31,7 @@ use super::{
 /// holds locks.
 const IDLE_TRANSACTION_SECONDS: u32 = 15;
 /// How long a statement waits for a lock.
-const LOCK_SECONDS: u32 = 10;
+pub(crate) const LOCK_SECONDS: u32 = 10;
 /// How long SQLite's busy handler waits for the writer of another process.
 const BUSY: Duration = Duration::from_secs(10);
 /// PostgreSQL and SQLite accept statements of at least this size, in bytes.

@@ -36,6 +36,7 @@ pub struct Scan {
 
 impl Scan {
     /// Along the order of `rows`, which selects the column `id` first. All rows belong to the list.
+    #[must_use]
     pub fn of<E: EntityTrait>(rows: Select<E>) -> Self {
         Self { rows: rows.into_query(), kept: None, order: &["id"] }
     }

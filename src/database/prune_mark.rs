@@ -16,7 +16,7 @@ use crate::clock::{SKEW_MAX, after, is_beyond};
 /// How far a mark moves at most: six times the hour between two ticks, so that what was left lying is caught up with.
 pub(crate) const STEP_MAX: Duration = Duration::from_hours(6);
 
-/// Moves the mark of `table` towards `wanted`, and answers up to where rows may be deleted now. The mark is stored before
+/// Moves the mark of `table` towards `wanted`, and answers up to where rows may be deleted now, if any may. The mark is stored before
 /// anything is deleted: a crash in between leaves no gap that an audit would take for a loss.
 ///
 /// # Errors
@@ -26,23 +26,23 @@ pub(crate) async fn advance(
     table: &'static str,
     wanted: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<DateTime<Utc>, DbErr> {
+) -> Result<Option<DateTime<Utc>>, DbErr> {
     let (connection, wanted) = (db.connection(), wanted.min(now));
     let update = |to| Entity::update_many().set(mark(to)).filter(Column::Name.eq(table));
     let Some(before) = settled_before(connection, table).await? else {
         let once = OnConflict::column(Column::Name).do_nothing_on([Column::Name]).to_owned();
         let first = ActiveModel { name: Set(table.into()), ..mark(wanted) };
         Entity::insert(first).on_conflict(once).exec_without_returning(connection).await?;
-        return Ok(wanted);
+        return Ok(Some(wanted));
     };
     if is_beyond(now, before, SKEW_MAX) {
-        // It was left by a clock that was wrong: what is older than now may be gone.
+        // A clock was wrong when it was stored, or is wrong now: nothing is deleted by such a tick.
         update(now).filter(Column::SettledBefore.gt(after(now, SKEW_MAX))).exec(connection).await?;
-        return Ok(wanted);
+        return Ok(None);
     }
     let until = wanted.min(after(before, STEP_MAX));
     update(until).filter(Column::SettledBefore.lt(until)).exec(connection).await?;
-    Ok(until)
+    Ok(Some(until))
 }
 
 /// Before this time rows of `table` may have been deleted, by whatever setting was in force then. `None` if none ever were.

@@ -74,7 +74,6 @@ struct Waiting {
     id: Uuid,
     aggregate_id: Uuid,
     due_at: DateTime<Utc>,
-    created_at: DateTime<Utc>,
     live_since: DateTime<Utc>,
     failures: Json,
 }
@@ -84,7 +83,8 @@ impl Waiting {
     /// same clock has stamped has not happened yet.
     fn is_by_a_wrong_clock(&self, now: DateTime<Utc>) -> bool {
         let failed_at = Failure::all_in(&self.failures).pop().map(|failure| failure.at);
-        let stamped = [Some(self.created_at), Some(self.live_since), failed_at].into_iter().flatten();
+        // Not when it was stored: that is never corrected, and a new event lives since then.
+        let stamped = [Some(self.live_since), failed_at].into_iter().flatten();
         is_beyond(now, self.due_at, WAIT_MAX) || stamped.max().is_some_and(|at| is_beyond(now, at, SKEW_MAX))
     }
 }
@@ -98,7 +98,7 @@ async fn waiting_too_long(
 ) -> Result<Vec<Waiting>, DbErr> {
     let longest: Vec<Waiting> = Entity::find()
         .select_only()
-        .columns([Column::Id, Column::AggregateId, Column::DueAt, Column::CreatedAt, Column::LiveSince])
+        .columns([Column::Id, Column::AggregateId, Column::DueAt, Column::LiveSince])
         .column(Column::Failures)
         .filter(Column::Destination.eq(destination))
         .filter(status_in(&[Status::Pending]))

@@ -25,6 +25,8 @@ use crate::{
 
 /// So many events at the head of the queue are looked at.
 const HEAD: u64 = 1_000;
+/// What has been due for less is left alone: whoever is about to end the earlier event has seen that another follows.
+const DUE_FOR: Duration = Duration::from_mins(1);
 /// Should what ends the earlier event ever forget it, a parked event comes back by itself.
 const PARKED_FOR: Duration = Duration::from_hours(1);
 
@@ -55,7 +57,7 @@ async fn park_head(txn: &DatabaseTransaction, db: &Database, destination: &str) 
         .column(Column::Id)
         .filter(Column::Destination.eq(destination))
         .filter(status_in(&[Status::Pending]))
-        .filter(Column::DueAt.lte(now))
+        .filter(Column::DueAt.lte(now - DUE_FOR))
         .order_by_asc(Column::DueAt)
         .order_by_asc(Column::Id)
         .limit(HEAD)

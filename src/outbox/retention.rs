@@ -26,9 +26,9 @@ const EVENTS: &str = "outbox_event";
 /// Any database error; earlier batches stay deleted.
 pub async fn prune(db: &Database, settled_before: DateTime<Utc>) -> Result<u64, DbErr> {
     let now = db.now(db.connection()).await?;
+    let Some(settled_before) = prune_mark::advance(db, EVENTS, settled_before, now).await? else { return Ok(0) };
     future_times::repair_settled_times(db, now).await?;
     destinations::forget(db.connection(), settled_before, now).await?;
-    let settled_before = prune_mark::advance(db, EVENTS, settled_before, now).await?;
     crash::point("after-prune-mark");
     let mut pruned = 0;
     for query in prunable(db.connection().get_database_backend(), settled_before, BATCH_SIZE) {

@@ -22,10 +22,11 @@ const BATCH_SIZE: u64 = 1_000;
 pub async fn prune_keys(db: &Database, stored_before: DateTime<Utc>) -> Result<u64, DbErr> {
     // Keys that were stored in the future, by a clock that was wrong, are as old as now.
     let now = db.now(db.connection()).await?;
+    let stored_before = prune_mark::advance(db, "idempotency_key", stored_before, now).await?;
+    let Some(stored_before) = stored_before else { return Ok(0) };
     let of_now = ActiveModel { created_at: Set(now), ..Default::default() };
     let ahead = Column::CreatedAt.gt(after(now, SKEW_MAX));
     Entity::update_many().set(of_now).filter(ahead).exec(db.connection()).await?;
-    let stored_before = prune_mark::advance(db, "idempotency_key", stored_before, now).await?;
     let mut pruned = 0;
     loop {
         let ages: Vec<DateTime<Utc>> = ages(stored_before, BATCH_SIZE).into_tuple().all(db.connection()).await?;

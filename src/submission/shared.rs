@@ -140,7 +140,8 @@ impl<C: Send + 'static, A: Send + 'static> Drop for Task<C, A> {
         }
         let mut queue = self.shared.lock();
         queue.under_way -= 1;
-        if !queue.waiting.is_empty() && tokio::runtime::Handle::try_current().is_ok() {
+        // Not when the runtime ends: a task that it refuses is dropped within `spawn`, and would wait for this very lock.
+        if !queue.waiting.is_empty() && std::thread::panicking() {
             self.shared.begin(&mut queue);
         }
     }

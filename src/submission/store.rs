@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use super::{ClientKey, Handover, Listener, SubmissionError, Submitted, run::Run}
 use crate::{
     clock, crash,
     database::{
-        Database, DatabaseFailure, DatabaseTransaction, Kind,
+        Database, DatabaseFailure, DatabaseTransaction, Kind, LOCK_SECONDS,
         insert_each::{IfTaken, InsertEach},
         kind,
         update_each::{Cell, Column, Type},
@@ -50,6 +50,14 @@ pub(super) struct Call {
     pub(super) trace_context: Option<String>,
 }
 
+/// How long a transaction waits for another process that is storing the same key. Where several calls share it, none shall wait
+/// for one key: that call is answered that its key is in flight. On `PostgreSQL` alone: `MariaDB` waits in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyWait {
+    Short,
+    Long,
+}
+
 /// What became of a call.
 #[derive(Debug)]
 pub(super) enum Stored {
@@ -63,12 +71,22 @@ pub(super) enum Stored {
 struct Failed {
     /// The call, by its place, whose listener failed; none if it may be any.
     culprit: Option<usize>,
+    /// It may be committed all the same.
+    may_be_done: bool,
+    /// Another process is storing a key of these calls.
+    key_in_flight: bool,
     error: SubmissionError,
 }
 
 impl From<DbErr> for Failed {
     fn from(error: DbErr) -> Self {
-        Self { culprit: None, error: error.into() }
+        SubmissionError::from(error).into()
+    }
+}
+
+impl From<SubmissionError> for Failed {
+    fn from(error: SubmissionError) -> Self {
+        Self { culprit: None, may_be_done: false, key_in_flight: false, error }
     }
 }
 
@@ -83,20 +101,26 @@ impl Store {
     /// not fail the others: it is left out, or found by halving them.
     pub(super) async fn store_all(&self, calls: Vec<Call>) -> Vec<Result<Stored, SubmissionError>> {
         let mut results: Vec<_> = calls.iter().map(|_| None).collect();
+        let wait = if calls.len() > 1 { KeyWait::Short } else { KeyWait::Long };
         let mut groups = vec![(0..calls.len()).collect::<Vec<_>>()];
         while let Some(mut group) = groups.pop() {
             let members: Vec<_> = group.iter().map(|place| &calls[*place]).collect();
-            match self.store(&members).await {
+            match self.store(&members, wait).await {
                 Ok(stored) => {
                     for (place, stored) in group.into_iter().zip(stored) {
                         results[place] = Some(Ok(stored));
                     }
                 }
-                Err(Failed { culprit: Some(culprit), error }) => {
+                Err(Failed { culprit: Some(culprit), error, .. }) => {
                     results[group.remove(culprit)] = Some(Err(error));
                     groups.extend((!group.is_empty()).then_some(group));
                 }
-                Err(Failed { error, .. }) if group.len() > 1 && may_be_about_one(&error) => {
+                Err(Failed { key_in_flight: true, .. }) if group.len() == 1 => {
+                    results[group[0]] = Some(Err(SubmissionError::KeyInFlight));
+                }
+                Err(Failed { error, may_be_done: false, key_in_flight, .. })
+                    if group.len() > 1 && (key_in_flight || may_be_about_one(&error)) =>
+                {
                     let half = group.split_off(group.len() / 2);
                     groups.extend([half, group]);
                 }
@@ -112,7 +136,7 @@ impl Store {
     }
 
     /// What became of each of `calls`, all of which are stored but for those whose key is taken.
-    async fn store(&self, calls: &[&Call]) -> Result<Vec<Stored>, Failed> {
+    async fn store(&self, calls: &[&Call], wait: KeyWait) -> Result<Vec<Stored>, Failed> {
         let run = &Run::default();
         let stored = self.db.transaction(|txn| {
             Box::pin(async move {
@@ -122,20 +146,25 @@ impl Store {
                 let mut ids = clock::ids(at);
                 let submitted = calls.iter().map(|call| self.submitted(call, &mut ids, at)).collect::<Vec<_>>();
                 // First: a call with the same key in another process waits here before it has stored anything.
-                let is_new = store_keys(&txn, calls, &submitted).await?;
+                let is_new = store_keys(&txn, calls, &submitted, wait).await.map_err(|error| Failed {
+                    key_in_flight: wait == KeyWait::Short && kind(&error) == Kind::Busy,
+                    ..Failed::from(error)
+                })?;
                 let new = submitted.into_iter().zip(&is_new).filter_map(|(it, is_new)| is_new.then_some(it));
                 let new: Vec<_> = new.collect();
                 run.begins(&new);
                 quotes::insert(&txn, new.iter().flat_map(|it| &it.quotes)).await?;
-                self.handover
-                    .before_commit(&txn, &new)
-                    .await
-                    .map_err(|error| Failed { culprit: None, error: error.into() })?;
+                self.handover.before_commit(&txn, &new).await.map_err(SubmissionError::from)?;
                 let places = is_new.iter().enumerate().filter_map(|(place, is_new)| is_new.then_some(place));
                 for (submitted, place) in new.iter().zip(places) {
                     for listener in &self.listeners {
                         let done = listener.before_commit(&txn, submitted).await;
-                        done.map_err(|error| Failed { culprit: Some(place), error: error.into() })?;
+                        done.map_err(|error| Failed {
+                            culprit: Some(place),
+                            may_be_done: false,
+                            key_in_flight: false,
+                            error: error.into(),
+                        })?;
                     }
                 }
                 crash::point("before-commit");
@@ -153,10 +182,11 @@ impl Store {
                 Ok(is_new.into_iter().filter_map(of).collect())
             }
             Err(failed) => {
-                if !run.may_be_committed() {
+                let may_be_done = run.may_be_committed();
+                if !may_be_done {
                     self.rolled_back(run).await;
                 }
-                Err(failed)
+                Err(Failed { may_be_done, ..failed })
             }
         }
     }
@@ -186,11 +216,19 @@ fn may_be_about_one(error: &SubmissionError) -> bool {
 }
 
 /// Stores the keys of `calls`; answers which calls are new.
-async fn store_keys(txn: &DatabaseTransaction, calls: &[&Call], submitted: &[Submitted]) -> Result<Vec<bool>, DbErr> {
-    let keyed: Vec<_> = calls.iter().zip(submitted).filter_map(|(call, it)| Some((call.key.as_ref()?, it))).collect();
+async fn store_keys(
+    txn: &DatabaseTransaction,
+    calls: &[&Call],
+    submitted: &[Submitted],
+    wait: KeyWait,
+) -> Result<Vec<bool>, DbErr> {
+    let keyed = calls.iter().zip(submitted).filter_map(|(call, it)| Some((call.key.as_ref()?, it)));
+    let mut keyed: Vec<_> = keyed.collect();
     if keyed.is_empty() {
         return Ok(vec![true; calls.len()]);
     }
+    // All processes store keys in one order: no two wait for each other.
+    keyed.sort_unstable_by(|(one, _), (next, _)| (&one.0.scope, &one.0.key).cmp(&(&next.0.scope, &next.0.key)));
     let rows = keyed.into_iter().map(|((key, sha256), submitted)| {
         let ids: Vec<_> = submitted.quotes.iter().map(|quote| quote.id).collect();
         vec![
@@ -201,7 +239,14 @@ async fn store_keys(txn: &DatabaseTransaction, calls: &[&Call], submitted: &[Sub
             Cell::Time(submitted.at),
         ]
     });
+    let is_short = wait == KeyWait::Short && txn.get_database_backend() == DbBackend::Postgres;
+    if is_short {
+        txn.execute_unprepared("SET LOCAL lock_timeout = '250ms'").await?;
+    }
     let stored = KEYS.run(txn, rows).await?;
+    if is_short {
+        txn.execute_unprepared(&format!("SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")).await?;
+    }
     let mut stored: HashSet<_> = stored.iter().map(key_of).collect::<Result<_, _>>()?;
     // Taken out: of two calls with one key, one is stored.
     let is_new = |call: &&Call| call.key.as_ref().is_none_or(|(key, _)| stored.remove(key));

@@ -135,7 +135,9 @@ pub(in crate::outbox) fn without_wrong_clocks(row: destination::Model, now: Date
     let not_before = row.not_before.filter(|until| !is_ahead && !is_beyond(now, *until, WAIT_MAX));
     let probe_at = row.probe_at.map(|at| if is_ahead || is_beyond(now, at, LEASE_MAX) { now } else { at });
     let updated_at = if is_ahead { now } else { row.updated_at };
-    destination::Model { not_before, probe_at, updated_at, ..row }
+    let past = |at: Option<DateTime<Utc>>| at.map(|at| if is_beyond(now, at, SKEW_MAX) { now } else { at });
+    let (failing_since, callable_since) = (past(row.failing_since), past(row.callable_since));
+    destination::Model { not_before, probe_at, updated_at, failing_since, callable_since, ..row }
 }
 
 fn hold_of(row: &destination::Model, now: DateTime<Utc>) -> Option<Hold> {

@@ -1,8 +1,10 @@
 //! Events that wait for an earlier one of their quote leave the queue, and come back as soon as that one has ended.
 
+use std::time::Duration;
+
 use entity::outbox_event::Status;
 use feebox::operator::{self, Operator};
-use feebox::outbox::{LeasedEvent, park};
+use feebox::outbox::{self, LeasedEvent};
 use feebox::quotes::{FEE_SERVER, Relay};
 use uuid::Uuid;
 
@@ -25,6 +27,12 @@ async fn pairs(outbox: &TestOutbox, count: usize) -> Vec<[Uuid; 2]> {
     pairs
 }
 
+/// A minute later, when what is due has been due for long enough; leases go on for as long.
+async fn park(outbox: &TestOutbox) -> u64 {
+    outbox.advance(Duration::from_secs(61));
+    outbox::park(&outbox.db).await.unwrap()
+}
+
 fn ids(events: &[LeasedEvent]) -> Vec<Uuid> {
     events.iter().map(|event| event.id).collect()
 }
@@ -38,7 +46,7 @@ async fn what_waits_is_parked_and_due_at_once_when_the_earlier_event_is_delivere
     let pairs = pairs(&outbox, 3).await;
     let claimed = outbox.claim("a", 10).await;
     assert_eq!(claimed.len(), 3);
-    assert_eq!((park(&outbox.db).await.unwrap(), park(&outbox.db).await.unwrap()), (3, 0));
+    assert_eq!((park(&outbox).await, park(&outbox).await), (3, 0));
     for [_, second] in &pairs {
         assert!(is_parked(&outbox, *second).await);
     }
@@ -51,7 +59,7 @@ async fn what_waits_is_parked_and_due_at_once_when_the_earlier_event_is_delivere
 async fn what_waits_for_a_dead_event_is_due_when_that_is_given_up(outbox: TestOutbox) {
     let [first, second] = pairs(&outbox, 1).await[0];
     outbox.deliver("a", refused()).await;
-    assert_eq!(park(&outbox.db).await.unwrap(), 1);
+    assert_eq!(park(&outbox).await, 1);
     assert!(outbox.claim("a", 10).await.is_empty());
     let ann = Operator { name: "ann", reason: None };
     operator::cancel(&outbox.db, Relay::default(), ann, first).await.unwrap();
@@ -63,7 +71,7 @@ async fn what_waits_for_a_withdrawn_event_is_due_when_its_lease_has_run_out(outb
     let quote = outbox.event(submitted).await.aggregate_id;
     assert_eq!(ids(&outbox.claim("a", 10).await), [submitted]);
     outbox.submission.cancel(quote, None, None).await.unwrap();
-    assert_eq!(park(&outbox.db).await.unwrap(), 1);
+    assert_eq!(park(&outbox).await, 1);
     // The worker dies.
     outbox.advance(TestOutbox::LEASE * 2);
     outbox.rescue("b").await;
@@ -77,7 +85,7 @@ async fn what_waits_for_nothing_is_not_parked(outbox: TestOutbox) {
     let claimed = outbox.event(first).await;
     assert_eq!(claimed.status, Status::Leased);
     outbox.submit(3).await;
-    assert_eq!(park(&outbox.db).await.unwrap(), 1, "the second event alone");
+    assert_eq!(park(&outbox).await, 1, "the second event alone");
     assert!(is_parked(&outbox, second).await);
     assert_eq!(outbox.claim("a", 10).await.len(), 3);
 }

@@ -10,8 +10,9 @@ use feebox::submission::{
     ClientKey, Listener, ListenerError, OutboxRecorder, StoredQuotes, Submission, SubmissionError, Submitted,
 };
 use futures_util::future::join_all;
+use sea_orm::ConnectionTrait;
 
-use crate::support::{TestOutbox, on_each_engine};
+use crate::support::{Engine, TestOutbox, on_each_engine};
 
 const CALLS: usize = 40;
 
@@ -87,4 +88,29 @@ async fn each_call_has_the_answer_of_its_own_key(outbox: TestOutbox) {
         }
     }
     assert_eq!(outbox.events().await.len(), 2 * CALLS);
+}
+
+/// Another process has stored the key and hangs before its commit.
+#[tokio::test]
+async fn a_key_that_another_process_holds_costs_the_other_calls_nothing() {
+    let outbox = TestOutbox::open(Engine::Postgres).await;
+    let other = outbox.database.open().await;
+    let txn = other.begin().await.unwrap();
+    let sql = "INSERT INTO idempotency_key (scope, key, request_sha256, quote_ids, created_at) \
+        VALUES ('ada', '3', 'another', '[]', now())";
+    txn.execute_unprepared(sql).await.unwrap();
+    let key = |number: usize| ClientKey { scope: "ada".into(), key: number.to_string() };
+    // The first call is alone in its transaction, and keeps the others together behind it.
+    let submit = async |number: usize| outbox.submission.submit(&of("ada"), Some(&key(number)), None).await;
+    let began = std::time::Instant::now();
+    let stored = join_all((0..CALLS).map(submit)).await;
+    for (number, stored) in stored.iter().enumerate() {
+        match stored {
+            Ok(_) => assert_ne!(number, 3),
+            Err(error) => assert!(number == 3 && matches!(error, SubmissionError::KeyInFlight), "{number}: {error}"),
+        }
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(8), "nobody waits for a lock: {:?}", began.elapsed());
+    txn.rollback().await.unwrap();
+    assert!(submit(3).await.is_ok());
 }
