@@ -23,9 +23,6 @@ use crate::{
     support::{Feebox, Postgres, free_address, wait_until_ready},
 };
 
-/// An audit of a million quotes at the end would be measured, too.
-const NO_AUDIT: &str = "audit.schedule=0 0 0 1 1 *";
-
 /// The services that the benchmark needs.
 pub struct Setup {
     postgres: Postgres,
@@ -123,18 +120,8 @@ impl Backlog {
         let began = Instant::now();
         let fee_server = format!("fee_server.base_url={}", self.fee_server_url);
         let concurrency = format!("worker.concurrency={concurrency}");
-        let args = [
-            "worker",
-            "--once",
-            "--database-url",
-            &self.database_url,
-            "--set",
-            &fee_server,
-            "--set",
-            &concurrency,
-            "--set",
-            NO_AUDIT,
-        ];
+        let args =
+            ["worker", "--once", "--database-url", &self.database_url, "--set", &fee_server, "--set", &concurrency];
         let mut worker = Feebox::start(&args)?;
         let mut resident_mib = None;
         let status = loop {

@@ -123,6 +123,15 @@ impl Stage {
         Ok(())
     }
 
+    /// The time now, as the columns keep it.
+    pub(super) fn now_sql(&self) -> &'static str {
+        match self.db.connection().get_database_backend() {
+            DbBackend::Postgres => "now()",
+            DbBackend::MySql => "UTC_TIMESTAMP(6)",
+            _ => "strftime('%Y-%m-%dT%H:%M:%f+00:00')",
+        }
+    }
+
     pub(super) fn is_postgres(&self) -> bool {
         self.db.connection().get_database_backend() == DbBackend::Postgres
     }
