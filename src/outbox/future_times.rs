@@ -181,9 +181,10 @@ async fn change_all(
 fn without_future_hold(row: destination::Model, now: DateTime<Utc>) -> Option<destination::ActiveModel> {
     let repaired = without_wrong_clocks(row.clone(), now);
     (repaired != row).then(|| {
-        let destination::Model { not_before, probe_at, .. } = repaired;
+        let destination::Model { not_before, probe_at, failing_since, callable_since, .. } = repaired;
         let mut row = row.into_active_model();
         (row.not_before, row.probe_at, row.updated_at) = (Set(not_before), Set(probe_at), Set(now));
+        (row.failing_since, row.callable_since) = (Set(failing_since), Set(callable_since));
         row
     })
 }

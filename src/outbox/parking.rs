@@ -25,7 +25,7 @@ use crate::{
 
 /// So many events at the head of the queue are looked at.
 const HEAD: u64 = 1_000;
-/// What has been due for less is left alone: whoever is about to end the earlier event has seen that another follows.
+/// What has been due for less is left alone: a settle that is about to end the earlier event may not have seen that another follows.
 const DUE_FOR: Duration = Duration::from_mins(1);
 /// Should what ends the earlier event ever forget it, a parked event comes back by itself.
 const PARKED_FOR: Duration = Duration::from_hours(1);

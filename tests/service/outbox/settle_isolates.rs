@@ -177,7 +177,8 @@ async fn a_result_that_cannot_be_stored_drops_no_delivery_in_the_air(outbox: Tes
     };
     let (report, ()) = tokio::join!(worker.run_once(), meanwhile);
     let report = report.unwrap();
-    assert_eq!((report.lost, report.delivered), (1, 1), "{report}");
+    // The first one may be claimed, and lost, once more.
+    assert!(report.lost >= 1 && report.delivered == 1, "{report}");
     let delivered = outbox.events().await.into_iter().find(|event| event.status == Status::Delivered).unwrap();
     assert_eq!((delivered.attempts, delivered.failures), (1, serde_json::json!([])));
 }
@@ -187,7 +188,8 @@ async fn foreign_text_is_stored_as_what_can_be_printed(mut outbox: TestOutbox) {
     let text = "503 \0 \u{1b}[2J \u{202e}ruo\ncafé 수수료";
     let printed = "503 \u{fffd} \u{fffd}[2J \u{fffd}ruo café 수수료";
     let stored = outbox.submit(2).await;
-    let refusal = stored[1];
+    // The refusal begins first: it says nothing about the call after it.
+    let refusal = stored[0];
     let answers = Arc::new(Answers::new(move |event| {
         if event.id == refusal { Outcome::Refused(text.into()) } else { Outcome::Retry(text.into()) }
     }));
