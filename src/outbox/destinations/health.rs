@@ -313,7 +313,7 @@ async fn forget_failures(txn: &DatabaseTransaction, name: &str) -> Result<(), Db
 }
 
 /// The query for an event of `name` that was delivered after `since`, and not after `now`. It reads the events that settled
-/// last, and no more than [`SETTLED_SEARCHED_MAX`]. Public so that tests can ask databases for their plans.
+/// last, and no more than a thousand of them. Public so that tests can ask databases for their plans.
 #[must_use]
 pub fn delivered_lately(backend: DbBackend, name: &str, since: DateTime<Utc>, now: DateTime<Utc>) -> SelectStatement {
     // As the index is: partial over both where the database has that, and led by the status on MariaDB.
