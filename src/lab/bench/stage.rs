@@ -10,12 +10,14 @@ use std::{
 
 use anyhow::{Context, bail};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
-use secrecy::SecretString;
 use tokio::{net::TcpStream, time::Instant};
 use url::Url;
 
 use super::usage::Server;
-use crate::{database::Database, lab::testbed::forget_settings, settings};
+use crate::{
+    database::Database,
+    lab::testbed::{connect, execute, forget_settings},
+};
 
 /// How long a process may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -197,20 +199,4 @@ fn command(binary: &Path, directory: &Path, database_url: &str) -> anyhow::Resul
     command.env("FEEBOX__DATABASE__URL", database_url).current_dir(directory);
     command.stdin(Stdio::null()).stdout(log()?).stderr(log()?);
     Ok(command)
-}
-
-async fn execute(url: &str, sql: &str) -> anyhow::Result<()> {
-    let db = connect(url).await?;
-    db.connection().execute_unprepared(sql).await?;
-    Ok(db.close().await?)
-}
-
-async fn connect(url: &str) -> anyhow::Result<Database> {
-    let settings = settings::Database {
-        url: SecretString::from(url.to_owned()),
-        url_file: None,
-        max_connections: 4,
-        acquire_timeout: Duration::from_secs(10),
-    };
-    Ok(Database::connect(&settings).await?)
 }

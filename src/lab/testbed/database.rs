@@ -115,13 +115,15 @@ fn sqlite(run: &str, directory: &Path) -> anyhow::Result<String> {
     Ok(format!("sqlite://{}?mode=rwc", file.display()))
 }
 
-async fn execute(url: &str, sql: &str) -> anyhow::Result<()> {
+/// Runs `sql` on a session that ends.
+pub(crate) async fn execute(url: &str, sql: &str) -> anyhow::Result<()> {
     let db = connect(url).await?;
     db.connection().execute_unprepared(sql).await?;
     Ok(db.close().await?)
 }
 
-async fn connect(url: &str) -> anyhow::Result<Database> {
+/// A few sessions with the database behind `url`.
+pub(crate) async fn connect(url: &str) -> anyhow::Result<Database> {
     let settings = settings::Database {
         url: SecretString::from(url.to_owned()),
         url_file: None,
