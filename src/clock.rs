@@ -51,10 +51,16 @@ impl Clock {
     pub fn as_sql(&self, backend: DbBackend) -> Expr {
         let ahead = self.ahead_microseconds.load(Ordering::Relaxed);
         match backend {
-            DbBackend::Postgres => Expr::cust(format!("(SELECT clock_timestamp() + interval '{ahead} microseconds')")),
+            DbBackend::Postgres => Expr::cust(format!("(SELECT {})", self.postgres_now())),
             DbBackend::MySql => Expr::cust(format!("(UTC_TIMESTAMP(6) + INTERVAL {ahead} MICROSECOND)")),
             _ => Expr::val(self.shift(Utc::now())),
         }
+    }
+
+    /// The same in the words of `PostgreSQL`, for statements that are written by hand. Evaluated for each row.
+    pub(crate) fn postgres_now(&self) -> String {
+        let ahead = self.ahead_microseconds.load(Ordering::Relaxed);
+        format!("clock_timestamp() + interval '{ahead} microseconds'")
     }
 
     /// Sets this clock ahead: tests do so instead of sleeping.
@@ -63,7 +69,8 @@ impl Clock {
         self.ahead_microseconds.fetch_add(by, Ordering::Relaxed);
     }
 
-    fn shift(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+    /// The time as this clock has it, whatever it was set ahead.
+    pub(crate) fn shift(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let now = now + TimeDelta::microseconds(self.ahead_microseconds.load(Ordering::Relaxed));
         now.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(now)
     }

@@ -37,7 +37,7 @@ pub use page::{Page, SCANNED_MAX, Scan, page, with_value};
 pub use readiness::Unready;
 pub use transaction::{DatabaseTransaction, Transaction};
 pub use unit::Txn;
-pub use unreadable::{Listed, read_rows};
+pub use unreadable::{Listed, read_rows, reading};
 
 use crate::{clock::Clock, settings};
 use failure::cannot_connect;
@@ -103,6 +103,12 @@ impl Database {
     /// Any database error.
     pub async fn now(&self, db: &impl ConnectionTrait) -> Result<DateTime<Utc>, DbErr> {
         self.clock.now(db).await
+    }
+
+    /// When `txn` began, by the authoritative clock. For what is stored before the transaction waits for anybody.
+    #[must_use]
+    pub fn begun_at(&self, txn: &DatabaseTransaction) -> DateTime<Utc> {
+        self.clock.shift(txn.begun_at())
     }
 
     /// Begins a transaction that may write, at isolation level "read committed". Prefer

@@ -52,6 +52,10 @@ const POSTGRES_GUARANTEES: &str = "set_config('synchronous_commit', CASE WHEN cu
 /// right at any size. Without an index a query then looks expensive enough for JIT compilation, which is disabled too.
 const POSTGRES_PLANS: [&str; 3] = ["enable_seqscan = off", "enable_bitmapscan = off", "jit = off"];
 
+/// The time, in microseconds since 1970.
+const POSTGRES_NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+const MARIADB_NOW: &str = "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))";
+
 /// Opens sessions with one database.
 #[derive(Debug)]
 pub(super) struct Opener {
@@ -124,7 +128,7 @@ impl Opener {
         true
     }
 
-    /// The statement that begins a transaction that may write. It and the session's settings determine everything: nothing
+    /// The statement that begins a transaction that may write, and returns the time. It and the session's settings determine everything: nothing
     /// depends on the server's defaults.
     pub fn begin_writing(&self, session: &Session) -> String {
         match self.backend {
@@ -133,7 +137,7 @@ impl Opener {
                 self.postgres_begin(&format!("READ COMMITTED{access}"))
             }
             // Fails at once on a read-only server.
-            DbBackend::MySql => "START TRANSACTION READ WRITE".into(),
+            DbBackend::MySql => format!("START TRANSACTION READ WRITE; {MARIADB_NOW}"),
             // Takes the write lock now: a reader that becomes a writer fails if another process wrote in between.
             _ => "BEGIN IMMEDIATE".into(),
         }
@@ -143,7 +147,9 @@ impl Opener {
     pub fn begin_snapshot(&self) -> String {
         match self.backend {
             DbBackend::Postgres => self.postgres_begin("REPEATABLE READ READ ONLY"),
-            DbBackend::MySql => "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION READ ONLY".into(),
+            DbBackend::MySql => {
+                format!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION READ ONLY; {MARIADB_NOW}")
+            }
             _ => "BEGIN".into(),
         }
     }
@@ -224,14 +230,14 @@ impl Opener {
     fn postgres_begin(&self, mode: &str) -> String {
         let begin = format!("BEGIN ISOLATION LEVEL {mode}");
         if !self.behind_pooler {
-            return begin;
+            return format!("{begin}; {POSTGRES_NOW}");
         }
         // One round trip, which also removes other clients' prepared statements from this server connection.
         let plans = POSTGRES_PLANS.map(|plan| format!("SET LOCAL {plan}")).join("; ");
         format!(
             "{begin}; DEALLOCATE ALL; {plans}; SELECT {POSTGRES_GUARANTEES} true), \
              set_config('lock_timeout', '{LOCK_SECONDS}s', true), \
-             set_config('idle_in_transaction_session_timeout', '{IDLE_TRANSACTION_SECONDS}s', true)"
+             set_config('idle_in_transaction_session_timeout', '{IDLE_TRANSACTION_SECONDS}s', true); {POSTGRES_NOW}"
         )
     }
 }

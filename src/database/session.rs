@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use sea_orm::{
     DbErr, ExecResult, QueryResult, Statement,
     sea_query::Values,
     sqlx::{
-        self, AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, SqliteConnection, query::Query,
+        self, AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, Row, SqliteConnection, query::Query,
         raw_sql,
     },
 };
@@ -128,11 +129,26 @@ impl Session {
         on_driver!(self, it => it.execute(raw_sql(AssertSqlSafe(sql))).await.map(ExecResult::from))
     }
 
-    /// Begins a transaction with `sql`, within `limit`.
-    pub async fn begin(&mut self, sql: &str, limit: Duration) -> Result<(), sqlx::Error> {
+    /// Begins a transaction with `sql`, within `limit`. Returns the server's time, which `sql` selects last in microseconds
+    /// since 1970, or on SQLite, which is this host's, its time.
+    pub async fn begin(&mut self, sql: &str, limit: Duration) -> Result<DateTime<Utc>, sqlx::Error> {
         debug_assert!(self.is_clean(), "the pool handed out a session that is not clean");
         self.state.in_transaction = true;
-        self.limited(sql, limit).await
+        let begun = timeout(limit, self.begun(sql)).await.unwrap_or_else(|_| Err(too_long(limit)));
+        begun.inspect_err(|_| self.state.is_lost = true)
+    }
+
+    async fn begun(&mut self, sql: &str) -> Result<DateTime<Utc>, sqlx::Error> {
+        if matches!(self.driver, Driver::Sqlite(_)) {
+            return self.simple(sql).await.map(|_| Utc::now());
+        }
+        let microseconds: i64 = on_driver!(self, it => {
+            // All of them are read: the last one is of the last statement.
+            let rows = it.fetch_all(raw_sql(AssertSqlSafe(sql))).await;
+            rows.and_then(|rows| rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0))
+        })?;
+        DateTime::from_timestamp_micros(microseconds)
+            .ok_or_else(|| sqlx::Error::Protocol("the server's time is out of range".into()))
     }
 
     /// Ends the transaction with `sql`, within `limit`. After an error the state of the transaction is unknown, and the

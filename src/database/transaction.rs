@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, sqlx};
 use tokio::{
     runtime::Handle,
@@ -39,6 +40,7 @@ const STATEMENT_BYTES: usize = 512 * 1024;
 #[derive(Debug)]
 pub struct DatabaseTransaction {
     backend: DbBackend,
+    begun_at: DateTime<Utc>,
     session: Mutex<PooledSession>,
     statement_bytes: usize,
     /// The error of the statement that failed.
@@ -100,14 +102,20 @@ async fn begin_on(
             Purpose::Snapshot => opener.begin_snapshot(),
         };
         let limit = if opener.behind_pooler { POOLER_BEGIN_WAIT } else { BEGIN_WAIT };
-        if let Err(error) = session.begin(&sql, limit).await {
-            session.check_error(&error);
-            return Err((error, writer));
-        }
+        let begun_at = match session.begin(&sql, limit).await {
+            Ok(begun_at) => begun_at,
+            Err(error) => {
+                session.check_error(&error);
+                return Err((error, writer));
+            }
+        };
         let statement_bytes = STATEMENT_BYTES.min(session.statement_bytes_max / 2);
         let (session, failure) = (Mutex::new(session), StdMutex::default());
         // If the caller is gone, this is dropped, and so rolled back.
-        Ok(Transaction { inner: Some(DatabaseTransaction { backend, session, statement_bytes, failure }), writer })
+        Ok(Transaction {
+            inner: Some(DatabaseTransaction { backend, begun_at, session, statement_bytes, failure }),
+            writer,
+        })
     });
     begun.await.unwrap_or_else(|error| Err((aborted(&error), None)))
 }
@@ -191,6 +199,12 @@ impl DatabaseTransaction {
     #[must_use]
     pub fn statement_bytes(&self) -> usize {
         self.statement_bytes
+    }
+
+    /// When it began, by the clock that [`Clock::now`](crate::clock::Clock::now) asks: asked for with the begin, it costs no
+    /// round trip.
+    pub(super) fn begun_at(&self) -> DateTime<Utc> {
+        self.begun_at
     }
 
     fn failure(&self) -> Option<DbErr> {

@@ -52,7 +52,7 @@ fn is_unreadable(error: &DbErr) -> bool {
 ///
 /// # Errors
 /// Those of `work`.
-async fn reading<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+pub async fn reading<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
     caught(work).await.unwrap_or_else(|panic| Err(DbErr::Type(format!("the driver cannot represent a value: {panic}"))))
 }
 

@@ -7,7 +7,7 @@ use entity::outbox_event::{self, Column, Entity, Status};
 use sea_orm::{
     ActiveEnum,
     ActiveValue::Set,
-    ColumnTrait, Condition, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany,
+    ColumnTrait, Condition, DbBackend, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany,
     sea_query::{Alias, Expr, LockBehavior, LockType, Query, SelectStatement},
 };
 use serde_json::Value;
@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     DestinationName, EventType, Failure,
+    claim_at_once::claim_at_once,
     destinations::{self, GateCheck, Hold, Permit},
     failure::FAILURES_MAX,
     unreadable::{Readable, readable},
@@ -87,13 +88,18 @@ pub struct LeasedEvent {
 /// Claims up to `limit` due events of one destination.
 ///
 /// It writes: `leased`, a new token and `attempts + 1` are committed before the caller sees the events, so that a crash
-/// at any later line leaves a lease that runs out and an attempt that is counted. Two statements and not one `UPDATE …
-/// WHERE id IN (SELECT … LIMIT n FOR UPDATE SKIP LOCKED)`: `PostgreSQL` may run that subquery again and update more than
-/// n, and `MariaDB` knows no `UPDATE … RETURNING`.
+/// at any later line leaves a lease that runs out and an attempt that is counted. A transaction of several statements, because
+/// `MariaDB` knows no `UPDATE … RETURNING`; on `PostgreSQL` one statement does it ([`claim_at_once`]), unless something may
+/// hold the destination back.
 ///
 /// # Errors
 /// Any database error; then nothing is claimed.
 pub async fn claim(db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, DbErr> {
+    if db.connection().get_database_backend() == DbBackend::Postgres
+        && let Some(claim) = claim_at_once(db, request).await?
+    {
+        return Ok(claim);
+    }
     let claimed = db.transaction(|txn| Box::pin(async move { claim_in(&txn, db, request).await }));
     match claimed.await {
         Ok(claim) => Ok(claim),

@@ -27,6 +27,7 @@
 //! * An attempt that may have reached the destination marks its event `outcome_unknown` until it is settled.
 
 mod claim;
+mod claim_at_once;
 mod destinations;
 mod ended;
 mod event;
@@ -73,6 +74,7 @@ pub use withdraw::{Withdrawn, give_up, withdraw};
 pub mod statements {
     pub use super::{
         claim::{due, leased},
+        claim_at_once::statement as claim_at_once,
         destinations::delivered_lately,
         locked::locked,
         poll::work_due,

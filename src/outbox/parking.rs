@@ -51,7 +51,7 @@ pub async fn park(db: &Database) -> Result<u64, DbErr> {
 }
 
 async fn park_head(txn: &DatabaseTransaction, db: &Database, destination: &str) -> Result<u64, DbErr> {
-    let now = db.now(txn).await?;
+    let now = db.begun_at(txn);
     let head: Vec<Uuid> = Entity::find()
         .select_only()
         .column(Column::Id)

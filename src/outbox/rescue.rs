@@ -57,7 +57,7 @@ async fn rescue_in(
     policy: &Policy,
     limit: usize,
 ) -> Result<Rescued, DbErr> {
-    let now = db.now(txn).await?;
+    let now = db.begun_at(txn);
     let expired = readable(txn, expired(now, limit as u64), now).await?.rows;
     if expired.is_empty() {
         return Ok(Rescued::default());

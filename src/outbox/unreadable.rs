@@ -6,7 +6,7 @@ use entity::outbox_event::{ActiveModel, Column, Entity, Model, Status};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, Select};
 use uuid::Uuid;
 
-use crate::database::{DatabaseTransaction, Listed, read_rows};
+use crate::database::{Database, DatabaseTransaction, Listed, read_rows};
 
 /// What could be read, and how many rows could not.
 pub(super) struct Readable {
@@ -32,6 +32,21 @@ pub(super) async fn readable(
         }
     }
     Ok(Readable { rows, given_up })
+}
+
+/// Makes events dead that cannot be read.
+pub(super) async fn give_up_all(db: &Database, ids: &[Uuid]) -> Result<(), DbErr> {
+    let giving_up = db.transaction(|txn| {
+        Box::pin(async move {
+            let now = db.begun_at(&txn);
+            for id in ids {
+                tracing::error!(%id, "gave up an unreadable event");
+                give_up(&txn, *id, now).await?;
+            }
+            Ok(())
+        })
+    });
+    giving_up.await
 }
 
 /// Rewrites every column that may be unreadable, except for those that say what the event is about.

@@ -142,7 +142,7 @@ impl Store {
             Box::pin(async move {
                 // Run again, because the run before was rolled back.
                 self.rolled_back(run).await;
-                let at = self.db.now(&*txn).await?;
+                let at = self.db.begun_at(&txn);
                 let mut ids = clock::ids(at);
                 let submitted = calls.iter().map(|call| self.submitted(call, &mut ids, at)).collect::<Vec<_>>();
                 // First: a call with the same key in another process waits here before it has stored anything.

@@ -25,7 +25,7 @@ use crate::{
     crash,
     database::{self, Database},
     destination::Destination,
-    outbox::Policy,
+    outbox::{Poll, Policy},
     settings,
 };
 
@@ -38,6 +38,8 @@ pub use signals::{Listening, Signal, Signals};
 const SETTLE_SIZE_MAX: usize = 1_000;
 /// Most leases that one transaction takes back.
 const RESCUE_SIZE_MAX: usize = 500;
+/// A worker that is woken looks no more often than this whether there is work: something was stored, so it claims at once.
+const POLL_GAP: Duration = Duration::from_secs(1);
 /// The longest pause between a run that failed and the next one.
 const RUN_PAUSE_MAX: Duration = Duration::from_secs(3);
 
@@ -114,9 +116,16 @@ impl<D: Destination> Worker<D> {
     /// tick comes.
     pub async fn work(&self) {
         let (mut wakes, mut pauses) = (self.listen(), Pauses::default());
+        let (mut is_woken, mut polled_at) = (false, Instant::now());
         while !self.signals.drain.is_cancelled() {
             crash::point("worker-run");
-            let retry_at = match self.run(&mut wakes).await {
+            let run = if is_woken && polled_at.elapsed() < POLL_GAP {
+                self.run_for(&mut wakes, Poll { due: true, expired: false }).await
+            } else {
+                polled_at = Instant::now();
+                self.run(&mut wakes).await
+            };
+            let retry_at = match run {
                 Ok(report) => {
                     pauses.end();
                     if !report.is_idle() {
@@ -130,12 +139,12 @@ impl<D: Destination> Worker<D> {
                     Some(Instant::now() + pauses.next(RUN_PAUSE_MAX))
                 }
             };
-            tokio::select! {
-                () = self.signals.drain.cancelled() => {}
-                () = wakes.heard() => {}
-                () = self.hold.ended() => {}
-                () = until(retry_at) => {}
-            }
+            is_woken = tokio::select! {
+                () = self.signals.drain.cancelled() => false,
+                () = wakes.heard() => true,
+                () = self.hold.ended() => false,
+                () = until(retry_at) => false,
+            };
         }
     }
 

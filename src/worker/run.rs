@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{Listening, Report, Worker, deliver::Delivered, hold::Clearance, pace::Pace, settle::Settlement, until};
 use crate::{
     destination::Destination,
-    outbox::{self, Attempt, Hold, LeasedEvent, Rescued},
+    outbox::{self, Attempt, Hold, LeasedEvent, Poll, Rescued},
 };
 use background::Background;
 use claims::Claimed;
@@ -76,6 +76,11 @@ impl<D: Destination> Worker<D> {
         if !(work.due || work.expired) {
             return Ok(Report::default());
         }
+        self.run_for(wakes, work).await
+    }
+
+    /// The same without a look whether there is `work`.
+    pub(super) async fn run_for(&self, wakes: &mut Listening, work: Poll) -> Result<Report, DbErr> {
         self.limiter.run_begins();
         let mut run = Run::new(self, wakes);
         if work.expired {

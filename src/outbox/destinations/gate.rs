@@ -163,6 +163,19 @@ async fn read(db: &impl ConnectionTrait, clock: &Clock, name: &str) -> Result<Op
     state.into_model().one(db).await
 }
 
+/// The condition of [`is_open`] in the words of `PostgreSQL`, for a row `d` of `destination` at the time `at.now`. Where it does
+/// not hold, [`check`] looks closer.
+pub(in crate::outbox) const OPEN_GATE: &str = "d.paused_at IS NULL AND d.circuit = 'closed' \
+    AND (d.not_before <= at.now) IS NOT FALSE AND d.updated_at <= at.now + interval '1 minute' \
+    AND (d.callable_since <= at.now + interval '1 minute') IS NOT FALSE \
+    AND (d.failing_since <= at.now + interval '1 minute') IS NOT FALSE";
+
+/// Whether nothing holds `name` back. Not if a wrong clock has stored something in its row, or there is no row.
+pub(in crate::outbox) async fn is_open(db: &Database, name: &str) -> Result<bool, DbErr> {
+    let state = read(db.connection(), db.clock(), name).await?;
+    Ok(state.is_some_and(|State { row, now }| hold_of(&row, now).is_none() && without_wrong_clocks(row.clone(), now) == row))
+}
+
 /// Checks whether deliveries to `name` may go out, and takes the probe for `probe_for` if one is due.
 pub(in crate::outbox) async fn check(
     txn: &DatabaseTransaction,

@@ -8,7 +8,9 @@ mod openings;
 mod state;
 mod streak;
 
-pub(super) use gate::{GateCheck, Permit, callable_since, check, failures_counted, without_wrong_clocks};
+pub(super) use gate::{
+    GateCheck, OPEN_GATE, Permit, callable_since, check, failures_counted, is_open, without_wrong_clocks,
+};
 pub use gate::{Hold, ensure_destinations, hold, hold_now};
 pub use health::delivered_lately;
 pub(super) use health::{Blame, DestinationHealth};

@@ -1,0 +1,94 @@
+//! The claim as `PostgreSQL` does it when nothing holds the destination back: one statement, one round trip, one commit.
+
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use entity::outbox_event::{Column, Model};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Iterable, QueryResult, Statement};
+use uuid::Uuid;
+
+use super::{
+    Claim, ClaimRequest, LeasedEvent,
+    destinations::{OPEN_GATE, is_open},
+    unreadable,
+};
+use crate::{
+    clock::Clock,
+    database::{Database, reading},
+};
+
+/// Claims due events. `None` if something may hold the destination back: then [`claim`](super::claim()) finds out what, in a
+/// transaction.
+///
+/// The lease is committed before the caller sees the events, as in any claim. A caller that gets no answer has leased them all
+/// the same, until the lease ends.
+///
+/// # Errors
+/// Any database error. It is then unknown whether events are leased.
+pub(super) async fn claim_at_once(db: &Database, request: &ClaimRequest<'_>) -> Result<Option<Claim>, DbErr> {
+    let (lease_ends, lease_token) = (Instant::now() + request.lease, Uuid::new_v4());
+    let rows = db.connection().query_all_raw(statement(db.clock(), request, lease_token)).await?;
+    if rows.is_empty() {
+        return Ok(is_open(db, request.destination).await?.then(Claim::default));
+    }
+    let is_full = rows.len() == request.limit;
+    let (mut events, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        match reading(async { read(&row) }).await {
+            Ok((model, callable_since)) => {
+                let (due_at, attempt) = (model.due_at, model.attempts);
+                let event = LeasedEvent::new(model, attempt, lease_token, lease_ends, false);
+                events.push((due_at, event.callable_since(callable_since)));
+            }
+            Err(_) => unreadable.push(row.try_get("", "id")?),
+        }
+    }
+    if !unreadable.is_empty() {
+        // The process may die here: they are leased, and the rescue finds them unreadable, too.
+        unreadable::give_up_all(db, &unreadable).await?;
+    }
+    events.sort_unstable_by_key(|(due_at, event)| (*due_at, event.id));
+    Ok(Some(Claim { events: events.into_iter().map(|(_, event)| event).collect(), is_full, ..Claim::default() }))
+}
+
+fn read(row: &QueryResult) -> Result<(Model, Option<DateTime<Utc>>), DbErr> {
+    Ok((Model::from_query_result(row, "")?, row.try_get("", "callable_since")?))
+}
+
+/// The statement. The array is computed once, so that no more than `limit` rows are locked, and the planner looks up its ids
+/// in the primary key whatever it believes about the table. Columns are named: a migration may add some while this process
+/// keeps the statement prepared.
+/// Public so that tests can read its query plan.
+#[must_use]
+pub fn statement(clock: &Clock, request: &ClaimRequest<'_>, lease_token: Uuid) -> Statement {
+    let columns = Column::iter().map(|column| format!("e.{}", sea_orm::Iden::unquoted(&column)));
+    let columns = columns.collect::<Vec<_>>().join(", ");
+    let now = clock.postgres_now();
+    let sql = format!(
+        "WITH gate AS MATERIALIZED (\
+             SELECT at.now, greatest(d.callable_since, d.not_before) AS callable_since \
+             FROM destination d, (SELECT {now} AS now) at WHERE d.name = $1 AND {OPEN_GATE}) \
+         UPDATE outbox_event e SET status = 'leased', attempts = e.attempts + 1, lease_token = $2, \
+             leased_until = gate.now + $3 * interval '1 microsecond', leased_by = $4 \
+         FROM gate WHERE e.id = ANY (ARRAY (\
+             SELECT due.id FROM outbox_event due \
+             WHERE due.destination = $1 AND due.status = 'pending' AND due.due_at <= (SELECT now FROM gate) \
+                 AND (due.sequence = 1 OR NOT EXISTS (\
+                     SELECT 1 FROM outbox_event earlier \
+                     WHERE earlier.aggregate_id = due.aggregate_id AND earlier.destination = due.destination \
+                         AND earlier.sequence < due.sequence AND NULLIF(earlier.status, '') IN ('pending', 'leased', 'dead') \
+                     LIMIT 1 OFFSET 0)) \
+             ORDER BY due.due_at, due.id LIMIT $5 FOR UPDATE OF due SKIP LOCKED)) \
+         RETURNING {columns}, gate.callable_since"
+    );
+    let lease_microseconds = i64::try_from(request.lease.as_micros()).unwrap_or(i64::MAX);
+    let limit = i64::try_from(request.limit).unwrap_or(i64::MAX);
+    let values = [
+        request.destination.as_str().into(),
+        lease_token.into(),
+        lease_microseconds.into(),
+        request.worker.into(),
+        limit.into(),
+    ];
+    Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
+}
