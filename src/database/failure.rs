@@ -69,6 +69,14 @@ pub fn asks_again(error: &DbErr) -> bool {
     kind(error) == Kind::Conflict
 }
 
+/// Whether the server has answered a statement, or a commit, with an error that rolls back its transaction: nothing is stored.
+#[must_use]
+pub fn is_refused(error: &DbErr) -> bool {
+    let DbErr::Exec(RuntimeErr::SqlxError(cause)) = error else { return false };
+    matches!(cause.as_ref(), sqlx::Error::Database(_))
+        && matches!(kind(error), Kind::Conflict | Kind::Busy | Kind::TooLarge | Kind::Internal)
+}
+
 /// The size and the limit, if `error` says that a statement exceeds the server's limit.
 #[must_use]
 pub fn too_large(error: &DbErr) -> Option<&TooLarge> {

@@ -38,8 +38,8 @@ pub(crate) enum IfTaken {
 }
 
 impl InsertEach {
-    /// Stores `rows`, whose cells stand in the order of the columns, by as many statements as their bytes ask for. Hands
-    /// back what [`if_taken`](Self::if_taken) names of the rows that are stored.
+    /// Stores `rows`, whose cells stand in the order of the columns, by as many statements as their bytes ask for. They may
+    /// be sent with the next statement, or with the commit. Hands back what [`if_taken`](Self::if_taken) names of the rows that are stored.
     ///
     /// # Errors
     /// Any database error; then nothing may be done in `txn` but to roll it back.
@@ -53,10 +53,8 @@ impl InsertEach {
         for values in self.values(backend, txn.statement_bytes(), rows) {
             let statement = Statement::from_sql_and_values(backend, &sql, [values.into()]);
             match self.if_taken {
-                IfTaken::Fail | IfTaken::Skip => {
-                    txn.execute_raw(statement).await?;
-                }
-                IfTaken::SkipAndReturn(_) => stored.extend(txn.query_all_raw(statement).await?),
+                IfTaken::Fail | IfTaken::Skip => txn.execute_later(statement).await?,
+                IfTaken::SkipAndReturn(_) => stored.extend(txn.query_with_waiting(statement).await?),
             }
         }
         Ok(stored)

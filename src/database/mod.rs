@@ -3,6 +3,7 @@
 //! [`Database::transaction`] is the way to write; [`Connection`] is for reads and single statements. Both take their
 //! sessions from our own pool (`sessions`), which hands out clean sessions only (`docs/adr/0012`).
 
+mod batch;
 mod condition;
 mod connection;
 mod failure;
@@ -30,7 +31,7 @@ use tokio::{sync::Mutex, time::timeout};
 
 pub use condition::found_status;
 pub use connection::Connection;
-pub use failure::{DatabaseFailure, Kind, TooLarge, asks_again, data_fault, is_too_slow, kind, too_large};
+pub use failure::{DatabaseFailure, Kind, TooLarge, asks_again, data_fault, is_refused, is_too_slow, kind, too_large};
 pub use fit::{json_bytes, runs};
 pub use padded::padded;
 pub use page::{Page, SCANNED_MAX, Scan, page, with_value};

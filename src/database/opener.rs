@@ -200,7 +200,8 @@ impl Opener {
         }
         let plans = POSTGRES_PLANS.map(|plan| format!("SET {plan}")).join("; ");
         format!(
-            "{plans}; SET default_transaction_isolation = 'read committed'; SET lock_timeout = '{LOCK_SECONDS}s'; \
+            "{plans}; SET standard_conforming_strings = on; SET default_transaction_isolation = 'read committed'; \
+             SET lock_timeout = '{LOCK_SECONDS}s'; \
              SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_SECONDS}s'; \
              SELECT {asks_for_writes}, (SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'sqlx_s_%'), {id}, \
              {POSTGRES_GUARANTEES} false)"

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    DbErr, ExecResult, QueryResult, Statement,
+    DbBackend, DbErr, ExecResult, QueryResult, Statement,
     sea_query::Values,
     sqlx::{
         self, AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, Row, SqliteConnection, query::Query,
@@ -15,6 +15,7 @@ use sea_query_sqlx::SqlxValues;
 use tokio::time::timeout;
 
 use super::{
+    batch::Prepared,
     failure::{ends_session, failed, timed_out},
     fit,
     peer::Peer,
@@ -42,6 +43,7 @@ pub(super) struct Session {
     pub statement_bytes_max: usize,
     /// This role's or database's default is read-only: each transaction must ask for writes.
     pub asks_for_writes: bool,
+    prepared: Prepared,
     /// The server's end, if there is a network in between.
     peer: Option<Peer>,
     state: State,
@@ -86,9 +88,9 @@ macro_rules! on_driver {
 impl Session {
     pub fn new(driver: Driver, opened: Instant, statement_bytes_max: usize) -> Self {
         let used = Instant::now();
-        let (peer, asks_for_writes) = (None, false);
+        let (peer, asks_for_writes, prepared) = (None, false, Prepared::default());
         let state = State::default();
-        Self { driver, opened, used, statement_bytes_max, asks_for_writes, peer, state }
+        Self { driver, opened, used, statement_bytes_max, asks_for_writes, prepared, peer, state }
     }
 
     /// The same, with the server's end.
@@ -151,17 +153,46 @@ impl Session {
             .ok_or_else(|| sqlx::Error::Protocol("the server's time is out of range".into()))
     }
 
-    /// Ends the transaction with `sql`, within `limit`. After an error the state of the transaction is unknown, and the
-    /// session is closed: if the transaction is still open, the database rolls it back.
-    pub async fn end(&mut self, sql: &str, limit: Duration) -> Result<(), sqlx::Error> {
-        self.limited(sql, limit).await?;
-        self.state.in_transaction = false;
-        Ok(())
+    /// Sends `statements` in one message, and returns the rows that they return.
+    pub async fn send_all(&mut self, statements: &[Statement]) -> Result<Vec<QueryResult>, sqlx::Error> {
+        self.send(statements, "").await
     }
 
-    async fn limited(&mut self, sql: &str, limit: Duration) -> Result<(), sqlx::Error> {
-        let done = timeout(limit, self.simple(sql)).await.unwrap_or_else(|_| Err(too_long(limit)));
-        done.map(drop).inspect_err(|_| self.state.is_lost = true)
+    /// Ends the transaction with `sql`, within `limit`, after `statements`. If one of these fails, the transaction is rolled
+    /// back. After any other error its state is unknown, and the session is closed: if the transaction is still open, the
+    /// database rolls it back.
+    pub async fn end(&mut self, statements: &[Statement], sql: &str, limit: Duration) -> Result<(), sqlx::Error> {
+        let sent = timeout(limit, self.send(statements, sql)).await.unwrap_or_else(|_| Err(too_long(limit)));
+        let refused = match sent {
+            Err(sqlx::Error::Database(error)) if !statements.is_empty() && self.can_end() => error,
+            sent => {
+                sent.inspect_err(|_| self.state.is_lost = true)?;
+                self.state.in_transaction = false;
+                return Ok(());
+            }
+        };
+        let rolled_back = timeout(limit, self.simple("ROLLBACK")).await;
+        match rolled_back {
+            Ok(Ok(_)) => self.state.in_transaction = false,
+            _ => self.state.is_lost = true,
+        }
+        Err(sqlx::Error::Database(refused))
+    }
+
+    async fn send(&mut self, statements: &[Statement], end: &str) -> Result<Vec<QueryResult>, sqlx::Error> {
+        let backend = match self.driver {
+            Driver::Postgres(_) => DbBackend::Postgres,
+            Driver::MySql(_) => DbBackend::MySql,
+            Driver::Sqlite(_) => DbBackend::Sqlite,
+        };
+        let message = self.prepared.message(backend, statements, end);
+        let text = message.text.as_str();
+        let rows = on_driver!(self, it => {
+            let rows = it.fetch_all(raw_sql(AssertSqlSafe(text))).await;
+            rows.map(|rows| rows.into_iter().map(QueryResult::from).collect())
+        })?;
+        self.prepared.succeeded(message);
+        Ok(rows)
     }
 
     /// Whether it answers within `limit`.
@@ -183,7 +214,7 @@ impl Session {
         }
     }
 
-    fn check(&self, statement: &Statement) -> Result<(), DbErr> {
+    pub fn check(&self, statement: &Statement) -> Result<(), DbErr> {
         metrics::database_statement();
         // The others accept a gigabyte.
         if matches!(self.driver, Driver::MySql(_)) { fit::check(statement, self.statement_bytes_max) } else { Ok(()) }

@@ -2,7 +2,7 @@
 
 use std::{
     ops::Deref,
-    sync::{Mutex as StdMutex, PoisonError},
+    sync::{Mutex as StdMutex, MutexGuard as StdMutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::{
+    batch,
     failure::{cannot_connect, ends_session, failed, timed_out},
     sessions::{PooledSession, Sessions},
 };
@@ -30,6 +31,7 @@ const COMMIT_WAIT: Duration = Duration::from_secs(15);
 const ROLLBACK_WAIT: Duration = Duration::from_secs(2);
 /// Most times that a begin is sent, each on a fresh session.
 const BEGINS_MAX: u32 = 3;
+const COMMIT: &str = "COMMIT";
 /// Most bytes of a statement, so that no row waits long for the others.
 const STATEMENT_BYTES: usize = 512 * 1024;
 
@@ -42,6 +44,10 @@ pub struct DatabaseTransaction {
     backend: DbBackend,
     begun_at: DateTime<Utc>,
     session: Mutex<PooledSession>,
+    /// Statements that are sent with the next one, or with the commit.
+    queue: StdMutex<Vec<Statement>>,
+    /// Behind a pooler no session has prepared statements.
+    sends_at_once: bool,
     statement_bytes: usize,
     /// The error of the statement that failed.
     failure: StdMutex<Option<DbErr>>,
@@ -102,6 +108,7 @@ async fn begin_on(
             Purpose::Snapshot => opener.begin_snapshot(),
         };
         let limit = if opener.behind_pooler { POOLER_BEGIN_WAIT } else { BEGIN_WAIT };
+        let sends_at_once = backend == DbBackend::Sqlite || opener.behind_pooler;
         let begun_at = match session.begin(&sql, limit).await {
             Ok(begun_at) => begun_at,
             Err(error) => {
@@ -110,10 +117,18 @@ async fn begin_on(
             }
         };
         let statement_bytes = STATEMENT_BYTES.min(session.statement_bytes_max / 2);
-        let (session, failure) = (Mutex::new(session), StdMutex::default());
+        let (session, queue, failure) = (Mutex::new(session), StdMutex::default(), StdMutex::default());
         // If the caller is gone, this is dropped, and so rolled back.
         Ok(Transaction {
-            inner: Some(DatabaseTransaction { backend, begun_at, session, statement_bytes, failure }),
+            inner: Some(DatabaseTransaction {
+                backend,
+                begun_at,
+                session,
+                queue,
+                sends_at_once,
+                statement_bytes,
+                failure,
+            }),
             writer,
         })
     });
@@ -125,10 +140,10 @@ fn aborted(error: &tokio::task::JoinError) -> sqlx::Error {
 }
 
 impl Transaction {
-    /// Commits. After a failed statement it rolls back instead and returns that error.
+    /// Commits, after the statements that wait. After a failed statement it rolls back instead and returns that error.
     ///
     /// # Errors
-    /// Any database error. If the commit itself fails, it is unknown whether it was done, except after a conflict.
+    /// Any database error. It is unknown whether the commit was done if the session was lost.
     pub async fn commit(mut self) -> Result<(), DbErr> {
         let (inner, writer) = (self.inner.take(), self.writer.take());
         let Some(inner) = inner else { return Ok(()) };
@@ -136,7 +151,7 @@ impl Transaction {
             end(inner, writer, "ROLLBACK", ROLLBACK_WAIT).await.ok();
             return Err(error);
         }
-        end(inner, writer, "COMMIT", COMMIT_WAIT).await.map_err(failed)
+        end(inner, writer, COMMIT, COMMIT_WAIT).await.map_err(failed)
     }
 
     /// Rolls back.
@@ -163,8 +178,11 @@ async fn end(
 ) -> Result<(), sqlx::Error> {
     let ended = tokio::spawn(async move {
         let mut session = inner.session.into_inner();
+        let queue = inner.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let queue = if sql == COMMIT { &queue[..] } else { &[] };
         // During a statement, or when it is lost, it can only be closed.
-        let ended = if session.can_end() { session.end(sql, limit).await } else { Err(sqlx::Error::WorkerCrashed) };
+        let ended =
+            if session.can_end() { session.end(queue, sql, limit).await } else { Err(sqlx::Error::WorkerCrashed) };
         if let Err(error) = &ended {
             session.check_error(error);
         }
@@ -211,8 +229,57 @@ impl DatabaseTransaction {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Executes `statement` with the next one, or with the commit, where that saves a round trip. An error of it is that of
+    /// what it is sent with.
+    ///
+    /// # Errors
+    /// Any database error.
+    pub(crate) async fn execute_later(&self, statement: Statement) -> Result<(), DbErr> {
+        if self.sends_at_once || !batch::fits(self.backend, &statement) {
+            return self.execute_raw(statement).await.map(drop);
+        }
+        self.usable(self.session.lock().await)?.check(&statement)?;
+        let waiting: usize = self.queue().iter().map(batch::size).sum();
+        if waiting + batch::size(&statement) > self.statement_bytes {
+            drop(self.session().await?);
+        }
+        self.queue().push(statement);
+        Ok(())
+    }
+
+    /// Queries in one message with the statements that wait. Values come as the server writes them in texts: for columns of
+    /// text.
+    ///
+    /// # Errors
+    /// Any database error.
+    pub(crate) async fn query_with_waiting(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        if self.sends_at_once || !batch::fits(self.backend, &statement) {
+            return self.query_all_raw(statement).await;
+        }
+        let mut session = self.usable(self.session.lock().await)?;
+        session.check(&statement)?;
+        let mut statements = std::mem::take(&mut *self.queue());
+        statements.push(statement);
+        let rows = session.send_all(&statements).await.map_err(failed);
+        self.record(&session, rows)
+    }
+
+    fn queue(&self) -> StdMutexGuard<'_, Vec<Statement>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session, to which nothing is left to send.
     async fn session(&self) -> Result<MutexGuard<'_, PooledSession>, DbErr> {
-        let session = self.session.lock().await;
+        let mut session = self.usable(self.session.lock().await)?;
+        let waiting = std::mem::take(&mut *self.queue());
+        if !waiting.is_empty() {
+            let sent = session.send_all(&waiting).await.map_err(failed);
+            self.record(&session, sent)?;
+        }
+        Ok(session)
+    }
+
+    fn usable<'a>(&self, session: MutexGuard<'a, PooledSession>) -> Result<MutexGuard<'a, PooledSession>, DbErr> {
         match self.failure() {
             Some(error) => Err(error),
             None if session.can_end() => Ok(session),

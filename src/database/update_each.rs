@@ -67,13 +67,13 @@ pub struct UpdateEach<'a> {
 
 impl UpdateEach<'_> {
     /// Updates `rows`, each given by its id and its cells in the order of `by_row`, with as many statements as their size
-    /// requires.
+    /// requires. They may be sent with the next statement, or with the commit.
     ///
     /// # Errors
     /// Any database error.
     pub async fn run(&self, txn: &DatabaseTransaction, rows: Vec<(Uuid, Vec<Cell>)>) -> Result<(), DbErr> {
         for statement in self.statements(txn.get_database_backend(), txn.statement_bytes(), rows) {
-            txn.execute_raw(statement).await?;
+            txn.execute_later(statement).await?;
         }
         Ok(())
     }

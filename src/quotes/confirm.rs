@@ -3,14 +3,14 @@
 use std::slice;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ColumnTrait, DbErr, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, QueryFilter, QueryTrait, UpdateMany};
 use uuid::Uuid;
 
 use super::{
     Change, Fee, News, QuoteDestination, Relay, Status,
     cancel::void,
     fee_record, read,
-    row::{Column, change},
+    row::{Column, Entity, change},
 };
 use crate::database::DatabaseTransaction;
 
@@ -52,7 +52,9 @@ pub async fn confirm(
     accepted: &[Accepted<'_>],
     now: DateTime<Utc>,
 ) -> Result<(), DbErr> {
-    confirm_pending(txn, destination, accepted, now).await?;
+    if !accepted.is_empty() {
+        txn.execute_later(pending_to_confirmed(destination, accepted, now).build(txn.get_database_backend())).await?;
+    }
     store_fees(txn, relay, destination, accepted, now).await
 }
 
@@ -70,7 +72,7 @@ pub async fn confirm_call(
 ) -> Result<CallConfirmation, DbErr> {
     let (id, accepted) = (accepted.quote_id, slice::from_ref(&accepted));
     let mut confirmation = CallConfirmation::Confirmed;
-    if confirm_pending(txn, destination, accepted, now).await? == 0 {
+    if pending_to_confirmed(destination, accepted, now).exec(txn).await?.rows_affected == 0 {
         if read::status(txn, id).await? != Some(Status::Cancelled) {
             return Ok(CallConfirmation::NotPending);
         }
@@ -81,20 +83,15 @@ pub async fn confirm_call(
     Ok(confirmation)
 }
 
-/// How many were pending.
-async fn confirm_pending(
-    txn: &DatabaseTransaction,
+fn pending_to_confirmed(
     destination: QuoteDestination,
     accepted: &[Accepted<'_>],
     now: DateTime<Utc>,
-) -> Result<u64, DbErr> {
-    if accepted.is_empty() {
-        return Ok(0);
-    }
+) -> UpdateMany<Entity> {
     let ids = accepted.iter().map(|accepted| accepted.quote_id);
     let confirmed = change(ids, &[Status::Pending], Status::Confirmed, None, now);
     // To a quote for another destination the delivery was news, and nothing more.
-    Ok(confirmed.filter(Column::Destination.eq(destination.name().as_str())).exec(txn).await?.rows_affected)
+    confirmed.filter(Column::Destination.eq(destination.name().as_str()))
 }
 
 async fn store_fees(

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use crate::{
     database::{
         Database, DatabaseFailure, DatabaseTransaction, Kind, LOCK_SECONDS,
         insert_each::{IfTaken, InsertEach},
-        kind,
+        is_refused, kind,
         update_each::{Cell, Column, Type},
     },
     quotes::{self, NewQuote, Quote, Status},
@@ -169,7 +169,7 @@ impl Store {
                 }
                 crash::point("before-commit");
                 run.commits();
-                Ok((new, is_new))
+                Ok::<_, Failed>((new, is_new))
             })
         });
         match stored.await {
@@ -182,7 +182,8 @@ impl Store {
                 Ok(is_new.into_iter().filter_map(of).collect())
             }
             Err(failed) => {
-                let may_be_done = run.may_be_committed();
+                // Statements that waited for the commit may fail in its place.
+                let may_be_done = run.may_be_committed() && !failed.database_error().is_some_and(is_refused);
                 if !may_be_done {
                     self.rolled_back(run).await;
                 }
@@ -241,16 +242,21 @@ async fn store_keys(
     });
     let is_short = wait == KeyWait::Short && txn.get_database_backend() == DbBackend::Postgres;
     if is_short {
-        txn.execute_unprepared("SET LOCAL lock_timeout = '250ms'").await?;
+        set_lock_timeout(txn, "250ms").await?;
     }
     let stored = KEYS.run(txn, rows).await?;
     if is_short {
-        txn.execute_unprepared(&format!("SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")).await?;
+        set_lock_timeout(txn, &format!("{LOCK_SECONDS}s")).await?;
     }
     let mut stored: HashSet<_> = stored.iter().map(key_of).collect::<Result<_, _>>()?;
     // Taken out: of two calls with one key, one is stored.
     let is_new = |call: &&Call| call.key.as_ref().is_none_or(|(key, _)| stored.remove(key));
     Ok(calls.iter().map(is_new).collect())
+}
+
+async fn set_lock_timeout(txn: &DatabaseTransaction, timeout: &str) -> Result<(), DbErr> {
+    let sql = format!("SET LOCAL lock_timeout = '{timeout}'");
+    txn.execute_later(Statement::from_string(DbBackend::Postgres, sql)).await
 }
 
 fn key_of(row: &QueryResult) -> Result<ClientKey, DbErr> {
