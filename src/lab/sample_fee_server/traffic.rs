@@ -1,10 +1,10 @@
 //! Counts calls: their times, and how many were open at once.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::locked;
+use parking_lot::Mutex;
 
 /// Counts every call under `/v1`.
 #[derive(Default)]
@@ -19,14 +19,14 @@ pub(super) struct OpenCall(Arc<Traffic>);
 
 impl Traffic {
     pub fn enter(self: &Arc<Self>) -> OpenCall {
-        locked(&self.arrivals).push(Instant::now());
+        self.arrivals.lock().push(Instant::now());
         let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
         self.open_max.fetch_max(open, Ordering::Relaxed);
         OpenCall(Arc::clone(self))
     }
 
     pub fn arrivals(&self) -> Vec<Instant> {
-        locked(&self.arrivals).clone()
+        self.arrivals.lock().clone()
     }
 
     pub fn open_max(&self) -> usize {
