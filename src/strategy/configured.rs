@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{AfterCommit, BeforeCommitAsync, Compensation, InTransaction, Sender, Target};
+use super::{
+    Sender,
+    compensation::Compensation,
+    in_transaction::InTransaction,
+    target::Target,
+    without_waiting::{Start, WithoutWaiting},
+};
 use crate::{
     database::Database,
     destination::{FeeServer, FeeServerError},
@@ -50,17 +56,17 @@ pub fn configured(settings: &Settings, db: &Database, settled: &Signal) -> Resul
     let retry = RetryPolicy::new(settings.retry.clone());
     let (target, calls_max) = (target(settings)?, settings.worker.concurrency);
     let relay = Relay::new(settings);
-    let sender = Sender::new(db.clone(), target, retry.clone(), calls_max, settled.clone())
-        .relaying(relay)
-        .capping_retry_after(settings.fee_server.retry_after_max);
+    let retry_after_max = settings.fee_server.retry_after_max;
+    let sender = Sender::new(db.clone(), target, retry.clone(), retry_after_max, calls_max, settled.clone(), relay);
+    let without_waiting = |start| Arc::new(WithoutWaiting { sender: sender.clone(), start });
     let handover: Arc<dyn Handover> = match settings.submission.strategy {
         Strategy::Outbox => outbox(),
-        Strategy::InTransaction => Arc::new(InTransaction::new(sender.clone())),
-        Strategy::BeforeCommitAsync => Arc::new(BeforeCommitAsync::new(sender.clone())),
+        Strategy::InTransaction => Arc::new(InTransaction { sender: sender.clone() }),
+        Strategy::BeforeCommitAsync => without_waiting(Start::BeforeCommit),
         Strategy::AfterCommit => {
-            let destination = sender.destination();
-            let compensation = || Compensation::new(db.clone(), destination, retry, settled.clone(), relay);
-            Arc::new(AfterCommit::new(sender.clone(), settings.submission.compensate.then(compensation)))
+            let (db, settled, destination) = (db.clone(), settled.clone(), sender.destination());
+            let compensation = || Compensation { db, retry, settled, relay, destination };
+            without_waiting(Start::AfterCommit(settings.submission.compensate.then(compensation)))
         }
     };
     Ok(Configured { handover, sender: Some(sender) })
