@@ -21,11 +21,11 @@ use sea_orm::DbErr;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{Delivery, Destination};
+use super::{Delivery, Destination, pass_on};
 use crate::{
     database::{Database, DatabaseTransaction},
-    outbox::{self, DestinationName, Disposition, LeasedEvent, Outcome, Settled},
-    quotes::{self, Accepted, FEE_SERVER, Fee, QuoteDestination, QuoteEvent, Refused, Relay},
+    outbox::{self, DestinationName, LeasedEvent, Outcome, Settled},
+    quotes::{FEE_SERVER, Fee, QuoteDestination, QuoteEvent, Relay},
     settings,
 };
 use answer::{ANSWER_LENGTH_MAX, Answer, Kind};
@@ -57,6 +57,15 @@ pub enum FeeServerReceipt {
     Voided(u16),
 }
 
+impl FeeServerReceipt {
+    fn fee(&self) -> Option<&Fee> {
+        match self {
+            Self::Fee(_, fee) => Some(fee),
+            Self::Voided(_) => None,
+        }
+    }
+}
+
 impl outbox::Receipt for FeeServerReceipt {
     fn kept(&self) -> Map<String, Value> {
         let (Self::Fee(status, _) | Self::Voided(status)) = *self;
@@ -64,10 +73,7 @@ impl outbox::Receipt for FeeServerReceipt {
     }
 
     fn unstorable(&self) -> Option<&'static str> {
-        match self {
-            Self::Fee(_, fee) => fee.unstorable(),
-            Self::Voided(_) => None,
-        }
+        self.fee()?.unstorable()
     }
 }
 
@@ -139,14 +145,10 @@ impl FeeServer {
     }
 
     async fn look_up_and_ask(&self, delivery: Delivery<'_>, expected: &Expectation) -> Outcome<(u16, Fee)> {
-        if delivery.outcome_unknown && self.lookup {
-            match self.look_up(delivery, expected, self.wire.deadline()).await {
-                LookUp::Found(status, fee) => return Outcome::Delivered((status, fee)),
-                // The worker checks the lease whenever it polls this, so it gets a turn here: a process that froze while the
-                // answer arrived would otherwise send long after its lease.
-                LookUp::None => tokio::task::yield_now().await,
-                LookUp::Failed(outcome) => return outcome,
-            }
+        if delivery.outcome_unknown
+            && let Some(outcome) = self.decided_before(delivery, expected, self.wire.deadline()).await
+        {
+            return outcome;
         }
         let deadline = self.wire.deadline();
         match self.ask(delivery, expected, Via::Kept, deadline).await {
@@ -164,14 +166,33 @@ impl FeeServer {
         expected: &Expectation,
         deadline: Instant,
     ) -> Outcome<(u16, Fee)> {
-        if self.lookup {
-            match self.look_up(delivery, expected, deadline).await {
-                LookUp::Found(status, fee) => return Outcome::Delivered((status, fee)),
-                LookUp::None => tokio::task::yield_now().await,
-                LookUp::Failed(outcome) => return outcome,
+        match self.decided_before(delivery, expected, deadline).await {
+            Some(outcome) => outcome,
+            None => self.ask(delivery, expected, Via::Fresh, deadline).await.unwrap_or_else(Lost::outcome),
+        }
+    }
+
+    /// The outcome of an attempt that need not or must not send: the fee exists, or that stays unknown. `None` if it does not
+    /// exist, or cannot be looked up.
+    async fn decided_before(
+        &self,
+        delivery: Delivery<'_>,
+        expected: &Expectation,
+        deadline: Instant,
+    ) -> Option<Outcome<(u16, Fee)>> {
+        if !self.lookup {
+            return None;
+        }
+        match self.look_up(delivery, expected, deadline).await {
+            LookUp::Found(status, fee) => Some(Outcome::Delivered((status, fee))),
+            LookUp::Failed(outcome) => Some(outcome),
+            LookUp::None => {
+                // The worker checks the lease whenever it polls this, so it gets a turn here: a process that froze while the
+                // answer arrived would otherwise send long after its lease.
+                tokio::task::yield_now().await;
+                None
             }
         }
-        self.ask(delivery, expected, Via::Fresh, deadline).await.unwrap_or_else(Lost::outcome)
     }
 
     async fn ask(
@@ -269,32 +290,6 @@ impl Destination for FeeServer {
         settled: &[Settled<'_, FeeServerReceipt>],
         now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
-        let accepted: Vec<_> = settled.iter().copied().filter_map(accepted).collect();
-        quotes::confirm(txn, self.relay, QuoteDestination::FeeServer, &accepted, now).await?;
-        let refused: Vec<_> = settled.iter().copied().filter_map(refused).collect();
-        quotes::reject(txn, self.relay, QuoteDestination::FeeServer, &refused, now).await
-    }
-}
-
-fn accepted((attempt, became): Settled<'_, FeeServerReceipt>) -> Option<Accepted<'_>> {
-    match (became, &attempt.outcome) {
-        (Disposition::Delivered, Outcome::Delivered(FeeServerReceipt::Fee(_, fee))) => Some(Accepted {
-            quote_id: fee.quote_id,
-            key: attempt.event.id,
-            fee: Some(fee),
-            trace_context: attempt.event.trace_context.as_deref(),
-        }),
-        _ => None,
-    }
-}
-
-fn refused((attempt, became): Settled<'_, FeeServerReceipt>) -> Option<Refused<'_>> {
-    match (became, &attempt.outcome) {
-        (Disposition::Dead(_), Outcome::Refused(reason)) => Some(Refused {
-            quote_id: attempt.event.aggregate_id,
-            reason,
-            trace_context: attempt.event.trace_context.as_deref(),
-        }),
-        _ => None,
+        pass_on(txn, self.relay, QuoteDestination::FeeServer, settled, FeeServerReceipt::fee, now).await
     }
 }
