@@ -145,7 +145,7 @@ impl App {
         let health = self.health.clone();
         let ended = tokio::select! {
             stopped = stop => stopped.map_err(Into::into),
-            () = health.hopeless() => Err(anyhow::anyhow!("{}", health.faults().join("; "))),
+            () = health.hopeless() => Err(anyhow::anyhow!("{}", health.problems().join("; "))),
         };
         self.stop().await;
         ended

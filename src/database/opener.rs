@@ -3,10 +3,11 @@
 use std::{
     path::PathBuf,
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use sea_orm::{
     DbBackend,
     sqlx::{
@@ -105,7 +106,7 @@ impl Opener {
                 return false;
             }
         };
-        let mut url = self.url.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut url = self.url.lock();
         if text.expose_secret() == url.expose_secret() {
             return false;
         }
@@ -161,7 +162,7 @@ impl Opener {
     }
 
     fn url(&self) -> SecretString {
-        self.url.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.url.lock().clone()
     }
 
     async fn postgres(self: &Arc<Self>, url: &str, opened: Instant) -> Result<Session, sqlx::Error> {
