@@ -182,8 +182,8 @@ fn start_ticks(parts: &Parts, tasks: &mut Tasks) -> Result<Vec<Arc<Pacemaker>>, 
     let (wake, drain) = (signals.wake.clone(), signals.drain.clone());
     tasks.spawn("schedule", move || wake_by_ticks(Arc::clone(&pacemaker), wake.clone(), drain.clone()));
     for upkeep in jobs::jobs(parts)? {
-        let job = upkeep.job().name();
-        let pacemaker = Arc::new(Pacemaker::new(job, upkeep.job().schedule(), health.clone())?);
+        let job = upkeep.job().name;
+        let pacemaker = Arc::new(Pacemaker::new(job, &upkeep.job().schedule, health.clone())?);
         pacemakers.push(Arc::clone(&pacemaker));
         let (upkeep, drain) = (Arc::new(upkeep), signals.drain.clone());
         tasks.spawn(job, move || {

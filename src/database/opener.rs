@@ -26,6 +26,7 @@ use super::{
     peer::Peer,
     session::{Driver, Session},
 };
+use crate::settings::secret_in;
 
 /// How long a transaction may be idle before the server rolls it back. Longer than a call to a fee server, which one of the
 /// strategies makes inside a transaction. Much shorter than the hours that TCP needs to notice a dead or frozen host that
@@ -99,10 +100,10 @@ impl Opener {
     /// Reads the file again, and returns whether the URL has changed.
     fn read_again(&self) -> bool {
         let Some(file) = &self.file else { return false };
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => SecretString::from(text.trim_end_matches(['\r', '\n'])),
+        let text = match secret_in(file) {
+            Ok(text) => text,
             Err(error) => {
-                tracing::warn!(%error, "failed to read database.url_file again");
+                tracing::warn!(error, "failed to read database.url_file again");
                 return false;
             }
         };

@@ -30,7 +30,7 @@ use crate::{
 };
 use answer::{ANSWER_LENGTH_MAX, Answer, Kind};
 use expectation::Expectation;
-use look_up::LookUp;
+use look_up::Decision;
 use look_ups::LookUps;
 use wire::{Call, Lost, Via, Wire};
 
@@ -172,27 +172,18 @@ impl FeeServer {
         }
     }
 
-    /// The outcome of an attempt that need not or must not send: the fee exists, or that stays unknown. `None` if it does not
-    /// exist, or cannot be looked up.
-    async fn decided_before(
-        &self,
-        delivery: Delivery<'_>,
-        expected: &Expectation,
-        deadline: Instant,
-    ) -> Option<Outcome<(u16, Fee)>> {
+    /// Looks up whether the fee exists already: then nothing needs to be sent, and while that is unknown, nothing must be.
+    async fn decided_before(&self, delivery: Delivery<'_>, expected: &Expectation, deadline: Instant) -> Decision {
         if !self.lookup {
             return None;
         }
-        match self.look_up(delivery, expected, deadline).await {
-            LookUp::Found(status, fee) => Some(Outcome::Delivered((status, fee))),
-            LookUp::Failed(outcome) => Some(outcome),
-            LookUp::None => {
-                // The worker checks the lease whenever it polls this, so it gets a turn here: a process that froze while the
-                // answer arrived would otherwise send long after its lease.
-                tokio::task::yield_now().await;
-                None
-            }
+        let decision = self.look_up(delivery, expected, deadline).await;
+        if decision.is_none() {
+            // The worker checks the lease whenever it polls this, so it gets a turn here: a process that froze while the
+            // answer arrived would otherwise send long after its lease.
+            tokio::task::yield_now().await;
         }
+        decision
     }
 
     async fn ask(

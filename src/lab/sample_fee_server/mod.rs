@@ -117,12 +117,6 @@ impl SampleFeeServer {
         self.inner.traffic.arrivals()
     }
 
-    /// The most calls under `/v1` that arrived within any stretch of time shorter than `window`.
-    #[must_use]
-    pub fn largest_burst(&self, window: Duration) -> usize {
-        traffic::largest_burst(&self.arrivals(), window)
-    }
-
     /// The most calls under `/v1` that were open at one time.
     #[must_use]
     pub fn open_calls_max(&self) -> usize {

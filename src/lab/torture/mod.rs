@@ -59,6 +59,8 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What to run: the flags of `feebox torture`.
 #[derive(Args, Clone, Debug)]
+// The command has a group of this name.
+#[group(skip)]
 pub struct Torture {
     /// How long to inject faults, from 1s to 1d
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = time)]
@@ -182,7 +184,7 @@ impl Torture {
         let engine = Engine::of(self.database_url.as_deref());
         let conflicts = self.injects(Fault::Conflict);
         let database_faults = DatabaseFaults::prepare(database.db(), engine, conflicts).await?;
-        let (url, network) = through_a_network(database.url()).await?;
+        let (url, network) = through_a_network(database.url())?;
         let roles = [&[Role::Serve][..], &vec![Role::Worker; self.workers.into()]].concat();
         let mut fleet = Fleet::new("torture", &roles, &settings(ingress), &url, out)?;
         fleet.roll_back(ROLLBACK_RATE);
@@ -260,7 +262,7 @@ fn settings(ingress: &Ingress) -> Vec<(&'static str, String)> {
 }
 
 /// The URL by way of a faulty network, if it names a host.
-async fn through_a_network(url: &str) -> anyhow::Result<(String, Option<Network>)> {
+fn through_a_network(url: &str) -> anyhow::Result<(String, Option<Network>)> {
     let mut through = Url::parse(url)?;
     let port = match Engine::of(Some(url)) {
         Engine::Sqlite => return Ok((url.to_owned(), None)),
@@ -268,7 +270,7 @@ async fn through_a_network(url: &str) -> anyhow::Result<(String, Option<Network>
         Engine::MariaDb => 3_306,
     };
     let Some(host) = through.host_str().filter(|host| !host.is_empty()) else { return Ok((url.to_owned(), None)) };
-    let network = Network::start(format!("{host}:{}", through.port().unwrap_or(port))).await?;
+    let network = Network::start(format!("{host}:{}", through.port().unwrap_or(port)))?;
     let addr = network.addr();
     through.set_host(Some(&addr.ip().to_string()))?;
     ensure!(through.set_port(Some(addr.port())).is_ok(), "the database URL accepts no port");
