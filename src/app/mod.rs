@@ -20,12 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     database::Database,
-    destination::FeeServerError,
+    destination::ClientError,
     http,
     quotes::KAFKA,
     schedule::{Pacemaker, Schedule, ScheduleError},
     settings::Settings,
-    strategy::{self, RollbackSome, StrategyError},
+    strategy::{self, RollbackSome},
     submission::{Listener, Submission},
     supervision::{Health, Tasks},
     telemetry::{self, metrics},
@@ -55,19 +55,12 @@ pub enum StartError {
     /// The database's URL is not usable.
     #[error("the database cannot be opened")]
     Database(#[from] DbErr),
-    /// The fee server's settings are not usable.
-    #[error("the fee server's client cannot be built")]
-    FeeServer(#[from] FeeServerError),
-    /// The Kafka client does not take its settings.
-    #[cfg(feature = "kafka")]
-    #[error("the Kafka client cannot be built")]
-    Kafka(#[from] crate::destination::KafkaClientError),
+    /// The settings of the fee server or of Kafka are not usable.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// Another process listens there, for example.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
-    /// The strategy's own client cannot be built.
-    #[error(transparent)]
-    Strategy(#[from] StrategyError),
     /// The scheduler did not start.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),

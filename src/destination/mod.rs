@@ -20,6 +20,18 @@ pub use fee_server::{FeePage, FeeServer, FeeServerError, FeeServerReceipt, Ledge
 #[cfg(feature = "kafka")]
 pub use kafka::{Kafka, KafkaClientError, KafkaReadError, KafkaReader, KafkaReceipt, QuoteRecord};
 
+/// Why a destination's client cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The fee server's settings are not usable.
+    #[error("the fee server's client cannot be built")]
+    FeeServer(#[from] FeeServerError),
+    /// The Kafka client does not take its settings.
+    #[cfg(feature = "kafka")]
+    #[error("the Kafka client cannot be built")]
+    Kafka(#[from] KafkaClientError),
+}
+
 /// Passes on to their quotes what settled deliveries say: that the destination accepted them, or refused them for good. `fee`
 /// is the fee in a receipt. Of other events than those that hand a quote over nothing follows: they were news.
 async fn pass_on<R>(

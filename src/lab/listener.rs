@@ -68,6 +68,7 @@ impl Listener {
     }
 
     /// The same on a free local port; a connection that is cut is dropped, whatever `serve` does.
+    #[cfg(feature = "lab")]
     pub fn local<F>(serve: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> io::Result<Self>
     where
         F: Future<Output = io::Result<()>> + Send + 'static,

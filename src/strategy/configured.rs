@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     database::Database,
-    destination::{FeeServer, FeeServerError},
+    destination::{ClientError, FeeServer},
     outbox::RetryPolicy,
     quotes::Relay,
     settings::{Settings, Strategy},
@@ -32,23 +32,11 @@ pub struct Configured {
     pub sender: Option<Sender>,
 }
 
-/// Why there is no strategy.
-#[derive(Debug, thiserror::Error)]
-pub enum StrategyError {
-    /// The fee server's settings are not usable.
-    #[error("the fee server's client cannot be built")]
-    FeeServer(#[from] FeeServerError),
-    /// The Kafka client does not take its settings.
-    #[cfg(feature = "kafka")]
-    #[error("the Kafka client cannot be built")]
-    Kafka(#[from] crate::destination::KafkaClientError),
-}
-
 /// The design of `submission.strategy`; it sends `settled` after each quote that it settles.
 ///
 /// # Errors
 /// The client of its destination cannot be built.
-pub fn configured(settings: &Settings, db: &Database, settled: &Signal) -> Result<Configured, StrategyError> {
+pub fn configured(settings: &Settings, db: &Database, settled: &Signal) -> Result<Configured, ClientError> {
     let outbox = || Arc::new(OutboxRecorder::configured(settings));
     if settings.submission.strategy == Strategy::Outbox {
         return Ok(Configured { handover: outbox(), sender: None });
@@ -72,7 +60,7 @@ pub fn configured(settings: &Settings, db: &Database, settled: &Signal) -> Resul
     Ok(Configured { handover, sender: Some(sender) })
 }
 
-fn target(settings: &Settings) -> Result<Target, StrategyError> {
+fn target(settings: &Settings) -> Result<Target, ClientError> {
     #[cfg(feature = "kafka")]
     if settings.submission.destination == crate::settings::QuoteDestination::Kafka {
         let patience = match settings.submission.strategy {

@@ -18,6 +18,6 @@ mod sender;
 mod target;
 mod without_waiting;
 
-pub use configured::{Configured, StrategyError, configured};
+pub use configured::{Configured, configured};
 pub use rollback::{ROLLBACK_RATE, RollbackSome};
 pub use sender::Sender;
