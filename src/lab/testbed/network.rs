@@ -114,10 +114,7 @@ impl Network {
 async fn carry(mut client: TcpStream, target: String, link: Link) -> io::Result<()> {
     let mut state = link.state.clone();
     let cuts = state.borrow().cuts;
-    let mut server = match TcpStream::connect(target).await {
-        Ok(server) => server,
-        Err(_) => return client.set_zero_linger(),
-    };
+    let Ok(mut server) = TcpStream::connect(target).await else { return client.set_zero_linger() };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let in_good_order = {
         let (from_client, to_client) = client.split();
