@@ -51,9 +51,9 @@ pub struct Tasks {
 }
 
 impl Health {
-    /// What is wrong, a sentence each; empty if the process is healthy.
+    /// Why the process is unhealthy, a sentence each; empty if it is healthy.
     #[must_use]
-    pub fn problems(&self) -> Vec<String> {
+    pub fn why_unhealthy(&self) -> Vec<String> {
         let now = Instant::now();
         let known = self.known.lock();
         let down = known.down.iter().map(|(task, why)| format!("the task {task} is down: {why}"));
@@ -155,12 +155,12 @@ mod tests {
                 let (start, health) = (starts.fetch_add(1, Ordering::SeqCst), health.clone());
                 async move {
                     assert!(start >= 2, "not yet");
-                    assert_eq!(health.problems(), Vec::<String>::new(), "it lives again");
+                    assert_eq!(health.why_unhealthy(), Vec::<String>::new(), "it lives again");
                 }
             }
         });
         tasks.ended().await;
-        assert_eq!((starts.load(Ordering::SeqCst), health.problems()), (3, vec![]));
+        assert_eq!((starts.load(Ordering::SeqCst), health.why_unhealthy()), (3, vec![]));
     }
 
     #[tokio::test]
@@ -168,7 +168,7 @@ mod tests {
         let (health, _, mut tasks) = tasks();
         tasks.spawn("hopeless", || async { panic!("again") });
         health.hopeless().await;
-        assert_eq!(health.problems(), ["the task hopeless is down: again"]);
+        assert_eq!(health.why_unhealthy(), ["the task hopeless is down: again"]);
     }
 
     #[tokio::test]
@@ -183,8 +183,8 @@ mod tests {
     fn a_schedule_that_does_not_tick_is_a_fault() {
         let health = Health::default();
         health.expect("worker", Instant::now() + Duration::from_mins(1));
-        assert!(health.problems().is_empty());
+        assert!(health.why_unhealthy().is_empty());
         health.expect("worker", Instant::now().checked_sub(Duration::from_millis(1)).expect("an earlier time"));
-        assert_eq!(health.problems(), ["the schedule worker does not tick"]);
+        assert_eq!(health.why_unhealthy(), ["the schedule worker does not tick"]);
     }
 }

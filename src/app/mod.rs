@@ -138,7 +138,7 @@ impl App {
         let health = self.health.clone();
         let ended = tokio::select! {
             stopped = stop => stopped.map_err(Into::into),
-            () = health.hopeless() => Err(anyhow::anyhow!("{}", health.problems().join("; "))),
+            () = health.hopeless() => Err(anyhow::anyhow!("{}", health.why_unhealthy().join("; "))),
         };
         self.stop().await;
         ended

@@ -43,7 +43,7 @@ async fn healthz(State(state): State<HealthState>) -> Result<&'static str, Probl
 
 /// All tasks of the process run, and its schedules fire.
 fn alive(state: &HealthState) -> Result<(), Problem> {
-    let errors = state.health.problems();
+    let errors = state.health.why_unhealthy();
     if errors.is_empty() { Ok(()) } else { Err(Problem::new(Kind::NotReady, errors.join("; ")).retry_after_seconds(1)) }
 }
 
