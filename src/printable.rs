@@ -3,6 +3,8 @@
 //! Databases refuse some characters (PostgreSQL accepts no NUL, neither in text nor in JSON), terminals execute some, and
 //! browsers reorder text by some. None of them matters in an error's text, so they are replaced here, in one place.
 
+use std::{error::Error, iter};
+
 /// Up to `chars_max` characters of `text` that print on one line: white space becomes a space, and other control and
 /// formatting characters become U+FFFD.
 #[must_use]
@@ -28,6 +30,25 @@ fn is_format(char: char) -> bool {
 /// Unicode noncharacters: U+FDD0 to U+FDEF, and the last two of each plane.
 fn is_noncharacter(char: char) -> bool {
     matches!(char, '\u{fdd0}'..='\u{fdef}') || u32::from(char) & 0xfffe == 0xfffe
+}
+
+/// Checks that every database accepts `text`: `PostgreSQL` refuses NUL in every column and comparison, with an error that looks
+/// like an internal one. Feebox stores no control characters, so a search for one is a mistake of the caller.
+///
+/// # Errors
+/// What is wrong, to follow the name of a field or parameter.
+pub fn check(text: &str) -> Result<(), &'static str> {
+    if text.contains(char::is_control) { Err("has control characters; send printable text") } else { Ok(()) }
+}
+
+/// An error and its causes, in one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// `error` and its causes.
+pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |error| (*error).source())
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ mod tests {
         for _ in 0..2 {
             tokio::time::timeout(Duration::from_secs(20), ticks.next()).await.expect("a tick");
         }
-        assert!(health.faults().is_empty());
+        assert!(health.why_unhealthy().is_empty());
     }
 
     #[test]

@@ -8,11 +8,12 @@ use std::{
     collections::BTreeMap,
     future::Future,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -50,11 +51,11 @@ pub struct Tasks {
 }
 
 impl Health {
-    /// What is wrong, a sentence each; empty if the process is healthy.
+    /// Why the process is unhealthy, a sentence each; empty if it is healthy.
     #[must_use]
-    pub fn faults(&self) -> Vec<String> {
+    pub fn why_unhealthy(&self) -> Vec<String> {
         let now = Instant::now();
-        let known = self.known();
+        let known = self.known.lock();
         let down = known.down.iter().map(|(task, why)| format!("the task {task} is down: {why}"));
         let silent = known.expected.iter().filter(|(_, by)| **by < now);
         down.chain(silent.map(|(task, _)| format!("the schedule {task} does not tick"))).collect()
@@ -62,16 +63,12 @@ impl Health {
 
     /// `name` will report by this time, unless it has stopped.
     pub fn expect(&self, name: &'static str, by: Instant) {
-        self.known().expected.insert(name, by);
+        self.known.lock().expected.insert(name, by);
     }
 
     /// Returns when a task cannot be kept alive: then the process must end.
     pub async fn hopeless(&self) {
         self.hopeless.cancelled().await;
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,7 +94,7 @@ impl Tasks {
                 panics = if begun.elapsed() >= RECOVERED_AFTER { 1 } else { panics + 1 };
                 metrics::task_panic(name);
                 tracing::error!(task = name, panic, panics, "a task panicked and is started again");
-                health.known().down.insert(name, panic);
+                health.known.lock().down.insert(name, panic);
                 if panics >= PANICS_MAX {
                     tracing::error!(task = name, "the task cannot be kept alive: the process ends");
                     health.hopeless.cancel();
@@ -107,7 +104,7 @@ impl Tasks {
                     () = drain.cancelled() => return,
                     () = sleep((pause_min * 2_u32.pow(panics - 1)).min(PAUSE_MAX)) => {}
                 }
-                health.known().down.remove(name);
+                health.known.lock().down.remove(name);
             }
         });
     }
@@ -127,7 +124,8 @@ impl Tasks {
 /// # Errors
 /// The panic's message.
 pub async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    // A panic's half-done work is dropped with the future. Only locks outlive it, and these are poisoned.
+    // A panic's half-done work is dropped with the future. Only locks outlive it, whose data is consistent between any two
+    // statements.
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| message(&*panic))
 }
 
@@ -157,12 +155,12 @@ mod tests {
                 let (start, health) = (starts.fetch_add(1, Ordering::SeqCst), health.clone());
                 async move {
                     assert!(start >= 2, "not yet");
-                    assert_eq!(health.faults(), Vec::<String>::new(), "it lives again");
+                    assert_eq!(health.why_unhealthy(), Vec::<String>::new(), "it lives again");
                 }
             }
         });
         tasks.ended().await;
-        assert_eq!((starts.load(Ordering::SeqCst), health.faults()), (3, vec![]));
+        assert_eq!((starts.load(Ordering::SeqCst), health.why_unhealthy()), (3, vec![]));
     }
 
     #[tokio::test]
@@ -170,7 +168,7 @@ mod tests {
         let (health, _, mut tasks) = tasks();
         tasks.spawn("hopeless", || async { panic!("again") });
         health.hopeless().await;
-        assert_eq!(health.faults(), ["the task hopeless is down: again"]);
+        assert_eq!(health.why_unhealthy(), ["the task hopeless is down: again"]);
     }
 
     #[tokio::test]
@@ -185,8 +183,8 @@ mod tests {
     fn a_schedule_that_does_not_tick_is_a_fault() {
         let health = Health::default();
         health.expect("worker", Instant::now() + Duration::from_mins(1));
-        assert!(health.faults().is_empty());
+        assert!(health.why_unhealthy().is_empty());
         health.expect("worker", Instant::now().checked_sub(Duration::from_millis(1)).expect("an earlier time"));
-        assert_eq!(health.faults(), ["the schedule worker does not tick"]);
+        assert_eq!(health.why_unhealthy(), ["the schedule worker does not tick"]);
     }
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     clock::{SKEW_MAX, after},
     database::Database,
-    quotes::{self, CancelError, Cancellation, Relay, Status},
+    quotes::{self, Cancellation, Relay, Status},
     settings::{self, SweepAction},
     telemetry::metrics,
 };
@@ -139,24 +139,9 @@ async fn cancel_all(
             return Ok(cancelled);
         }
         for (_, id) in batch {
-            cancelled += u64::from(cancel_one(db, relay, id, &reason).await?);
+            let cancellation = Cancellation::of(id, Some(&reason), None);
+            cancelled += u64::from(quotes::cancel_pending(db, relay, cancellation).await?);
         }
-    }
-}
-
-async fn cancel_one(db: &Database, relay: Relay, id: Uuid, reason: &str) -> Result<bool, DbErr> {
-    let cancellation = Cancellation { from: &[Status::Pending], ..Cancellation::of(id, Some(reason), None) };
-    let cancelled = db.transaction(|txn| {
-        Box::pin(async move {
-            let now = db.now(&*txn).await?;
-            quotes::cancel(&txn, relay, cancellation, now).await
-        })
-    });
-    match cancelled.await {
-        Ok(_) => Ok(true),
-        // It is no longer pending.
-        Err(CancelError::AlreadyCancelled(_) | CancelError::NotFound | CancelError::Rejected) => Ok(false),
-        Err(CancelError::Database(error)) => Err(error),
     }
 }
 

@@ -101,10 +101,10 @@ pub async fn timeline(db: &Database, id: Uuid) -> Result<Option<Vec<TimelineEntr
     let filter = ActionFilter { quote_id: Some(id), before: None };
     entries.extend(actions::list(&*txn, &filter, ACTIONS_MAX).await?.rows.into_iter().rev().map(of_action));
     entries.extend(actions::pauses(&*txn, &names, born, ended, ACTIONS_MAX).await?.into_iter().map(of_action));
-    entries.extend(cancelled(&quote));
+    entries.extend(ended_in(&quote, Status::Cancelled, |reason| TimelineEvent::Cancelled { reason }));
     entries.extend(events.iter().flat_map(of_event));
     entries.extend(fee_recorded(&quote));
-    entries.extend(rejected(&quote));
+    entries.extend(ended_in(&quote, Status::Rejected, |reason| TimelineEvent::Rejected { reason }));
     entries.extend(outbox::circuit_openings(&*txn, &names, born, ended).await?.into_iter().flat_map(of_circuit));
     // A circuit that was closed later than the quote's end is nothing that happened to it.
     entries.retain(|entry| entry.at <= ended || !matches!(entry.event, TimelineEvent::CircuitClosed { .. }));
@@ -124,16 +124,14 @@ fn submitted(QuoteWithFee { quote, .. }: &QuoteWithFee) -> TimelineEntry {
     TimelineEntry { at: quote.submitted_at, event }
 }
 
-fn cancelled(QuoteWithFee { quote, .. }: &QuoteWithFee) -> Option<TimelineEntry> {
-    let reason = quote.status_reason.clone();
-    (quote.status == Status::Cancelled)
-        .then_some(TimelineEntry { at: quote.updated_at, event: TimelineEvent::Cancelled { reason } })
-}
-
-fn rejected(QuoteWithFee { quote, .. }: &QuoteWithFee) -> Option<TimelineEntry> {
-    let reason = quote.status_reason.clone();
-    (quote.status == Status::Rejected)
-        .then_some(TimelineEntry { at: quote.updated_at, event: TimelineEvent::Rejected { reason } })
+/// How the quote ended, if it ended in `status`.
+fn ended_in(
+    QuoteWithFee { quote, .. }: &QuoteWithFee,
+    status: Status,
+    event: fn(Option<String>) -> TimelineEvent,
+) -> Option<TimelineEntry> {
+    let entry = || TimelineEntry { at: quote.updated_at, event: event(quote.status_reason.clone()) };
+    (quote.status == status).then(entry)
 }
 
 fn fee_recorded(QuoteWithFee { fee, .. }: &QuoteWithFee) -> Option<TimelineEntry> {

@@ -7,10 +7,10 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use croner::{Cron, errors::CronError};
 use entity::schedule::{ActiveModel, Column, Entity};
+use futures_util::future::BoxFuture;
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, SqlErr};
 use tokio_util::sync::CancellationToken;
 
@@ -27,19 +27,13 @@ use crate::{
 const JOB_LIMIT: Duration = Duration::from_mins(15);
 
 /// Work that the fleet does once per tick.
-#[async_trait]
-pub trait Job: Send + Sync + 'static {
+pub struct Job {
     /// What the fleet calls it: the key of its row in `schedule`.
-    fn name(&self) -> &'static str;
-
+    pub name: &'static str,
     /// When it is done: a six-field cron expression, in UTC.
-    fn schedule(&self) -> &str;
-
-    /// Does the work; returns how many things it did or found.
-    ///
-    /// # Errors
-    /// Any database error; the next tick tries again.
-    async fn run(&self) -> Result<i64, DbErr>;
+    pub schedule: String,
+    /// Does the work; returns how many things it did or found. After a database error the next tick tries again.
+    pub run: Box<dyn Fn() -> BoxFuture<'static, Result<u64, DbErr>> + Send + Sync>,
 }
 
 /// A job, as one process of the fleet does it.
@@ -47,7 +41,7 @@ pub struct Upkeep {
     db: Database,
     process: String,
     cron: Cron,
-    job: Box<dyn Job>,
+    job: Job,
 }
 
 impl Upkeep {
@@ -55,14 +49,14 @@ impl Upkeep {
     ///
     /// # Errors
     /// A schedule that is no cron expression.
-    pub fn new(db: Database, process: String, job: Box<dyn Job>) -> Result<Self, CronError> {
-        Ok(Self { db, process, cron: cron::parse(job.schedule())?, job })
+    pub fn new(db: Database, process: String, job: Job) -> Result<Self, CronError> {
+        Ok(Self { db, process, cron: cron::parse(&job.schedule)?, job })
     }
 
     /// The job.
     #[must_use]
-    pub fn job(&self) -> &dyn Job {
-        &*self.job
+    pub fn job(&self) -> &Job {
+        &self.job
     }
 
     /// Does the work if a tick is due that no process has taken; returns whether it did.
@@ -75,20 +69,16 @@ impl Upkeep {
         let taken = self.take(tick, now).await?;
         if taken {
             crash::point("upkeep-run");
-            let count = self.job.run().await?;
+            let count = i64::try_from((self.job.run)().await?).unwrap_or(i64::MAX);
             let found = ActiveModel { last_count: Set(Some(count)), ..Default::default() };
-            Entity::update_many()
-                .set(found)
-                .filter(Column::Name.eq(self.job.name()))
-                .exec(self.db.connection())
-                .await?;
+            Entity::update_many().set(found).filter(Column::Name.eq(self.job.name)).exec(self.db.connection()).await?;
         }
         Ok(taken)
     }
 
     /// Runs at once, and at each tick of `pacemaker` until `drain`; a failure is logged and tried again at the next tick.
     pub async fn keep(&self, pacemaker: &Pacemaker, drain: CancellationToken) {
-        let (mut ticks, job) = (pacemaker.ticks(), self.job.name());
+        let (mut ticks, job) = (pacemaker.ticks(), self.job.name);
         while !drain.is_cancelled() {
             match caught(within(JOB_LIMIT, self.run_if_due())).await {
                 Ok(Ok(_)) => {}
@@ -110,7 +100,7 @@ impl Upkeep {
         let taken = taken_by(&self.process, tick);
         let moved = Entity::update_many()
             .set(taken)
-            .filter(Column::Name.eq(self.job.name()))
+            .filter(Column::Name.eq(self.job.name))
             // A tick that lies ahead was taken by a wrong clock. It would keep all processes from the job until then.
             .filter(Column::LastTickAt.lt(tick).or(Column::LastTickAt.gt(after(now, SKEW_MAX))))
             .exec(db)
@@ -118,12 +108,12 @@ impl Upkeep {
         if moved.rows_affected > 0 {
             return Ok(true);
         }
-        let exists = Entity::find_by_id(self.job.name()).one(db).await?.is_some();
+        let exists = Entity::find_by_id(self.job.name).one(db).await?.is_some();
         if exists {
             return Ok(false);
         }
         let first =
-            ActiveModel { name: Set(self.job.name().into()), last_count: Set(None), ..taken_by(&self.process, tick) };
+            ActiveModel { name: Set(self.job.name.into()), last_count: Set(None), ..taken_by(&self.process, tick) };
         match Entity::insert(first).exec_without_returning(db).await {
             Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Ok(false),
             inserted => inserted.map(|_| true),

@@ -20,12 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     database::Database,
-    destination::FeeServerError,
+    destination::ClientError,
     http,
     quotes::KAFKA,
     schedule::{Pacemaker, Schedule, ScheduleError},
     settings::Settings,
-    strategy::{self, RollbackSome, StrategyError},
+    strategy::{self, RollbackSome},
     submission::{Listener, Submission},
     supervision::{Health, Tasks},
     telemetry::{self, metrics},
@@ -55,19 +55,12 @@ pub enum StartError {
     /// The database's URL is not usable.
     #[error("the database cannot be opened")]
     Database(#[from] DbErr),
-    /// The fee server's settings are not usable.
-    #[error("the fee server's client cannot be built")]
-    FeeServer(#[from] FeeServerError),
-    /// The Kafka client does not take its settings.
-    #[cfg(feature = "kafka")]
-    #[error("the Kafka client cannot be built")]
-    Kafka(#[from] crate::destination::KafkaClientError),
+    /// The settings of the fee server or of Kafka are not usable.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// Another process listens there, for example.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
-    /// The strategy's own client cannot be built.
-    #[error(transparent)]
-    Strategy(#[from] StrategyError),
     /// The scheduler did not start.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
@@ -145,7 +138,7 @@ impl App {
         let health = self.health.clone();
         let ended = tokio::select! {
             stopped = stop => stopped.map_err(Into::into),
-            () = health.hopeless() => Err(anyhow::anyhow!("{}", health.faults().join("; "))),
+            () = health.hopeless() => Err(anyhow::anyhow!("{}", health.why_unhealthy().join("; "))),
         };
         self.stop().await;
         ended
@@ -182,8 +175,8 @@ fn start_ticks(parts: &Parts, tasks: &mut Tasks) -> Result<Vec<Arc<Pacemaker>>, 
     let (wake, drain) = (signals.wake.clone(), signals.drain.clone());
     tasks.spawn("schedule", move || wake_by_ticks(Arc::clone(&pacemaker), wake.clone(), drain.clone()));
     for upkeep in jobs::jobs(parts)? {
-        let job = upkeep.job().name();
-        let pacemaker = Arc::new(Pacemaker::new(job, upkeep.job().schedule(), health.clone())?);
+        let job = upkeep.job().name;
+        let pacemaker = Arc::new(Pacemaker::new(job, &upkeep.job().schedule, health.clone())?);
         pacemakers.push(Arc::clone(&pacemaker));
         let (upkeep, drain) = (Arc::new(upkeep), signals.drain.clone());
         tasks.spawn(job, move || {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sea_orm::DbErr;
 
-use super::StartError;
 use crate::{
     database::Database,
-    destination::{Destination, FeeServer},
+    destination::{ClientError, Destination, FeeServer},
     outbox::{Policy, RetryPolicy},
     quotes::Relay,
     settings::Settings,
@@ -54,7 +53,7 @@ impl Workers {
     ///
     /// # Errors
     /// A destination's client cannot be built.
-    pub fn new(settings: &Settings, db: &Database, name: &str, signals: &Signals) -> Result<Self, StartError> {
+    pub fn new(settings: &Settings, db: &Database, name: &str, signals: &Signals) -> Result<Self, ClientError> {
         let fee_server = FeeServer::new(&settings.fee_server, settings.worker.concurrency)?.sharing(db);
         let fee_server = fee_server.relaying(Relay::new(settings));
         let mut workers = Self { all: Vec::new() };

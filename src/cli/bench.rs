@@ -2,10 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::bail;
 use clap::Args;
 
-use super::{Overrides, stop_signal};
+use super::{Overrides, print, until_stopped};
 use crate::lab::bench::{self, Question};
 
 /// Options of `feebox bench`.
@@ -59,18 +58,11 @@ impl Bench {
             concurrency: self.concurrency,
             out: self.out,
         };
-        let report = tokio::select! {
-            report = bench.run(|progress| eprintln!("{progress}")) => report?,
-            stopped = stop_signal() => {
-                stopped?;
-                bail!("stopped before everything was measured");
-            }
-        };
+        let report = until_stopped(Box::pin(bench.run(|progress| eprintln!("{progress}")))).await?;
         if json {
-            say!("{}", serde_json::to_string_pretty(&report)?);
-        } else {
-            say!("{report}");
+            return print::json(&report);
         }
+        say!("{report}");
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Overrides;
+use super::{Overrides, print};
 
 /// Options of `feebox config`.
 #[derive(Args, Debug)]
@@ -16,10 +16,9 @@ impl Config {
     pub(super) fn run(self, overrides: Overrides) -> anyhow::Result<()> {
         let settings = overrides.settings()?;
         if self.json {
-            say!("{}", serde_json::to_string_pretty(settings.redacted())?);
-        } else {
-            say!("{}", settings.redacted());
+            return print::json(settings.redacted());
         }
+        say!("{}", settings.redacted());
         Ok(())
     }
 }

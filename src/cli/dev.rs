@@ -10,7 +10,7 @@ use crate::{
     app::{App, Roles},
     database::Database,
     lab::sample_fee_server::{Faults, SampleFeeServer},
-    settings::{Fault, Origin, Settings, SettingsError},
+    settings::{InvalidSetting, Origin, Settings, SettingsError},
 };
 
 /// Options of `feebox dev`.
@@ -54,5 +54,5 @@ fn refuse_inherited_server(settings: &Settings) -> Result<(), SettingsError> {
     }
     let problem = "names a database server, and `feebox dev` stores sample fees for every quote in it".to_owned();
     let advice = "unset it, or pass --database-url if you mean that server".to_owned();
-    Err(SettingsError { faults: vec![Fault { key: key.to_owned(), origin, problem, advice }] })
+    Err(SettingsError { invalid: vec![InvalidSetting { key: key.to_owned(), origin, problem, advice }] })
 }

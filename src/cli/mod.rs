@@ -190,16 +190,16 @@ impl Overrides {
     /// For commands whose processes need their own settings, so that results are comparable.
     #[cfg(feature = "lab")]
     fn refuse_settings(&self) -> Result<(), SettingsError> {
-        use crate::settings::{Fault, Origin};
+        use crate::settings::{InvalidSetting, Origin};
 
-        let fault = |(key, _): &(String, String)| Fault {
+        let invalid = |(key, _): &(String, String)| InvalidSetting {
             key: key.clone(),
             origin: Origin::CommandLine,
             problem: "this command takes no settings".to_owned(),
             advice: "remove --set".to_owned(),
         };
-        let faults: Vec<_> = self.set.iter().map(fault).collect();
-        if faults.is_empty() { Ok(()) } else { Err(SettingsError { faults }) }
+        let invalid: Vec<_> = self.set.iter().map(invalid).collect();
+        if invalid.is_empty() { Ok(()) } else { Err(SettingsError { invalid }) }
     }
 
     /// The effective settings, for a long-running command: it also starts logging.
@@ -221,5 +221,17 @@ async fn stop_signal() -> std::io::Result<()> {
     tokio::select! {
         _ = terminate.recv() => Ok(()),
         interrupted = tokio::signal::ctrl_c() => interrupted,
+    }
+}
+
+/// The result of `work`, unless the process is told to stop before.
+#[cfg(feature = "lab")]
+async fn until_stopped<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::select! {
+        done = work => done,
+        stopped = stop_signal() => {
+            stopped?;
+            anyhow::bail!("stopped before the end of the run");
+        }
     }
 }

@@ -63,12 +63,6 @@ pub fn kind(error: &DbErr) -> Kind {
     }
 }
 
-/// Whether the transaction was rolled back in favour of another, and should be retried.
-#[must_use]
-pub fn asks_again(error: &DbErr) -> bool {
-    kind(error) == Kind::Conflict
-}
-
 /// Whether the server has answered a statement, or a commit, with an error that rolls back its transaction: nothing is stored.
 #[must_use]
 pub fn is_refused(error: &DbErr) -> bool {
@@ -135,7 +129,7 @@ pub fn is_too_slow(error: &DbErr) -> bool {
 /// What is wrong with a value, if `error` says that the database refuses it: the same statement fails again, and succeeds
 /// without that value. Any other error may concern all rows.
 #[must_use]
-pub fn data_fault(error: &DbErr) -> Option<&'static str> {
+pub fn bad_data(error: &DbErr) -> Option<&'static str> {
     let error = match error {
         DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => error.as_ref(),
         DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } => return Some(WRONG_TYPE),
@@ -145,11 +139,11 @@ pub fn data_fault(error: &DbErr) -> Option<&'static str> {
         sqlx::Error::Encode(error) if error.is::<TooLarge>() => Some("it exceeds the database's size limit"),
         sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => Some(WRONG_TYPE),
         sqlx::Error::Database(error) => match error.try_downcast_ref::<MySqlDatabaseError>() {
-            Some(error) => fault_of_mariadb(error.number()),
+            Some(error) => bad_data_of_mariadb(error.number()),
             None if error.try_downcast_ref::<SqliteError>().is_some() => {
-                fault_of_sqlite(error.code().and_then(|code| code.parse().ok()).unwrap_or(0))
+                bad_data_of_sqlite(error.code().and_then(|code| code.parse().ok()).unwrap_or(0))
             }
-            None => fault_of_postgres(&error.code().unwrap_or_default()),
+            None => bad_data_of_postgres(&error.code().unwrap_or_default()),
         },
         _ => None,
     }
@@ -164,7 +158,7 @@ const VALUE: &str = "the database refuses a value";
 const WRONG_TYPE: &str = "a value has the wrong type for its column";
 
 /// Data exceptions and constraint violations.
-fn fault_of_postgres(code: &str) -> Option<&'static str> {
+fn bad_data_of_postgres(code: &str) -> Option<&'static str> {
     match code {
         "22021" | "22P02" | "22P05" => Some(CHARACTERS),
         "22003" => Some(RANGE),
@@ -178,7 +172,7 @@ fn fault_of_postgres(code: &str) -> Option<&'static str> {
     }
 }
 
-fn fault_of_mariadb(number: u16) -> Option<&'static str> {
+fn bad_data_of_mariadb(number: u16) -> Option<&'static str> {
     match number {
         1300 | 1366 | 3140..=3158 | 4036..=4042 => Some(CHARACTERS),
         1264 | 1690 => Some(RANGE),
@@ -191,7 +185,7 @@ fn fault_of_mariadb(number: u16) -> Option<&'static str> {
 }
 
 /// TOOBIG, CONSTRAINT, MISMATCH, RANGE.
-fn fault_of_sqlite(code: i32) -> Option<&'static str> {
+fn bad_data_of_sqlite(code: i32) -> Option<&'static str> {
     match code & 0xff {
         18 => Some(LENGTH),
         19 => Some(CONSTRAINT),
@@ -292,12 +286,12 @@ mod tests {
 
     #[test]
     fn invalid_data_is_distinguished_from_errors_that_concern_all_rows() {
-        let faults = ["23502", "22021", "22008", "22P05"].map(fault_of_postgres);
-        let faults = faults.into_iter().chain([1048, 1292, 1366, 1406].map(fault_of_mariadb));
-        assert!(faults.chain([fault_of_sqlite(2067)]).all(|fault| fault.is_some()));
+        let bad = ["23502", "22021", "22008", "22P05"].map(bad_data_of_postgres);
+        let bad = bad.into_iter().chain([1048, 1292, 1366, 1406].map(bad_data_of_mariadb));
+        assert!(bad.chain([bad_data_of_sqlite(2067)]).all(|bad| bad.is_some()));
         // A missing privilege, table or column.
-        assert!(["42501", "42P01", "42703", "P0001"].iter().all(|code| fault_of_postgres(code).is_none()));
-        assert!([1142, 1146, 1054].iter().all(|number| fault_of_mariadb(*number).is_none()));
-        assert_eq!(fault_of_sqlite(1), None);
+        assert!(["42501", "42P01", "42703", "P0001"].iter().all(|code| bad_data_of_postgres(code).is_none()));
+        assert!([1142, 1146, 1054].iter().all(|number| bad_data_of_mariadb(*number).is_none()));
+        assert_eq!(bad_data_of_sqlite(1), None);
     }
 }

@@ -3,10 +3,11 @@
 use std::{
     path::PathBuf,
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use sea_orm::{
     DbBackend,
     sqlx::{
@@ -25,6 +26,7 @@ use super::{
     peer::Peer,
     session::{Driver, Session},
 };
+use crate::settings::secret_in;
 
 /// How long a transaction may be idle before the server rolls it back. Longer than a call to a fee server, which one of the
 /// strategies makes inside a transaction. Much shorter than the hours that TCP needs to notice a dead or frozen host that
@@ -102,14 +104,14 @@ impl Opener {
     /// Reads the file again, and returns whether the URL has changed.
     fn read_again(&self) -> bool {
         let Some(file) = &self.file else { return false };
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => SecretString::from(text.trim_end_matches(['\r', '\n'])),
+        let text = match secret_in(file) {
+            Ok(text) => text,
             Err(error) => {
-                tracing::warn!(%error, "failed to read database.url_file again");
+                tracing::warn!(error, "failed to read database.url_file again");
                 return false;
             }
         };
-        let mut url = self.url.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut url = self.url.lock();
         if text.expose_secret() == url.expose_secret() {
             return false;
         }
@@ -167,7 +169,7 @@ impl Opener {
     }
 
     fn url(&self) -> SecretString {
-        self.url.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.url.lock().clone()
     }
 
     async fn postgres(self: &Arc<Self>, url: &str, opened: Instant) -> Result<Session, sqlx::Error> {

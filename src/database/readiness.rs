@@ -1,10 +1,11 @@
 //! Whether the database accepts writes.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use super::{
@@ -37,17 +38,17 @@ pub(super) struct Writes {
 
 impl Writes {
     pub fn worked(&self) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.failed.lock() = None;
     }
 
     pub fn failed(&self, kind: Kind) {
         if matches!(kind, Kind::Full | Kind::ReadOnly) {
-            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((kind, Instant::now()));
+            *self.failed.lock() = Some((kind, Instant::now()));
         }
     }
 
     fn last_failure(&self) -> Option<(Kind, Instant)> {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.failed.lock()
     }
 }
 

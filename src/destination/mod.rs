@@ -4,7 +4,6 @@ mod delivery;
 mod fee_server;
 #[cfg(feature = "kafka")]
 mod kafka;
-mod scripted;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -12,14 +11,54 @@ use sea_orm::DbErr;
 
 use crate::{
     database::DatabaseTransaction,
-    outbox::{self, DestinationName, LeasedEvent, Outcome, Settled},
+    outbox::{self, DestinationName, Disposition, LeasedEvent, Outcome, Settled},
+    quotes::{self, Accepted, Fee, QuoteDestination, Refused, Relay, is_handover},
 };
 
 pub use delivery::Delivery;
 pub use fee_server::{FeePage, FeeServer, FeeServerError, FeeServerReceipt, LedgerError, ListedFee};
 #[cfg(feature = "kafka")]
 pub use kafka::{Kafka, KafkaClientError, KafkaReadError, KafkaReader, KafkaReceipt, QuoteRecord};
-pub use scripted::{Call, Cue, Scripted};
+
+/// Why a destination's client cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The fee server's settings are not usable.
+    #[error("the fee server's client cannot be built")]
+    FeeServer(#[from] FeeServerError),
+    /// The Kafka client does not take its settings.
+    #[cfg(feature = "kafka")]
+    #[error("the Kafka client cannot be built")]
+    Kafka(#[from] KafkaClientError),
+}
+
+/// Passes on to their quotes what settled deliveries say: that the destination accepted them, or refused them for good. `fee`
+/// is the fee in a receipt. Of other events than those that hand a quote over nothing follows: they were news.
+async fn pass_on<R>(
+    txn: &DatabaseTransaction,
+    relay: Relay,
+    destination: QuoteDestination,
+    settled: &[Settled<'_, R>],
+    fee: fn(&R) -> Option<&Fee>,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    let (mut accepted, mut refused) = (Vec::new(), Vec::new());
+    for (attempt, became) in settled.iter().filter(|(attempt, _)| is_handover(&attempt.event.event_type)) {
+        let event = &attempt.event;
+        let (quote_id, trace_context) = (event.aggregate_id, event.trace_context.as_deref());
+        match (became, &attempt.outcome) {
+            (Disposition::Delivered, Outcome::Delivered(receipt)) => {
+                accepted.push(Accepted { quote_id, key: event.id, fee: fee(receipt), trace_context });
+            }
+            (Disposition::Dead(_), Outcome::Refused(reason)) => {
+                refused.push(Refused { quote_id, reason, trace_context });
+            }
+            _ => {}
+        }
+    }
+    quotes::confirm(txn, relay, destination, &accepted, now).await?;
+    quotes::reject(txn, relay, destination, &refused, now).await
+}
 
 /// A place that takes events.
 ///

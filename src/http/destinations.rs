@@ -1,27 +1,21 @@
 //! Pausing and resuming deliveries.
 
-use axum::{Extension, Json, extract::State, middleware::from_fn_with_state};
+use axum::{Json, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     AppState, TIME_LIMIT,
-    access::{self, Caller, Permission},
-    edge,
-    input::{Name, OptionalJsonBody},
+    access::Permission,
+    guarded,
+    input::Name,
     problem::Problem,
-    reason::{self, Reason},
+    reason::{Acting, Reason},
 };
-use crate::{
-    operator::{self, Operator},
-    outbox::DestinationState,
-};
+use crate::{operator, outbox::DestinationState};
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(pause))
-        .routes(routes!(resume))
-        .route_layer(from_fn_with_state(Permission::Operate, access::require))
-        .route_layer(from_fn_with_state(TIME_LIMIT, edge::limit))
+    let routes = OpenApiRouter::new().routes(routes!(pause)).routes(routes!(resume));
+    guarded(routes, Permission::Operate, TIME_LIMIT)
 }
 
 /// Pause deliveries to a destination
@@ -37,20 +31,14 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         (status = 200, description = "The destination after the change", body = DestinationState),
         (status = 400, description = "Malformed JSON"),
         (status = 404, description = "Unknown destination"),
-        (status = 413, description = "The body exceeds 256 KiB"),
-        (status = 415, description = "The body is not sent as `application/json`"),
-        (status = 422, description = "Invalid body; `errors` lists everything that is wrong"),
     )
 )]
 async fn pause(
     State(state): State<AppState>,
-    Extension(caller): Extension<Caller>,
     Name(name): Name,
-    OptionalJsonBody(body): OptionalJsonBody,
+    acting: Acting,
 ) -> Result<Json<DestinationState>, Problem> {
-    let reason = reason::read(body.as_ref())?;
-    let operator = Operator { name: &caller.name, reason: reason.as_deref() };
-    Ok(Json(operator::pause(&state.db, operator, &name).await?))
+    Ok(Json(operator::pause(&state.db, acting.operator(), &name).await?))
 }
 
 /// Resume deliveries to a destination
@@ -65,20 +53,14 @@ async fn pause(
         (status = 200, description = "The destination after the change", body = DestinationState),
         (status = 400, description = "Malformed JSON"),
         (status = 404, description = "Unknown destination"),
-        (status = 413, description = "The body exceeds 256 KiB"),
-        (status = 415, description = "The body is not sent as `application/json`"),
-        (status = 422, description = "Invalid body; `errors` lists everything that is wrong"),
     )
 )]
 async fn resume(
     State(state): State<AppState>,
-    Extension(caller): Extension<Caller>,
     Name(name): Name,
-    OptionalJsonBody(body): OptionalJsonBody,
+    acting: Acting,
 ) -> Result<Json<DestinationState>, Problem> {
-    let reason = reason::read(body.as_ref())?;
-    let operator = Operator { name: &caller.name, reason: reason.as_deref() };
-    let destination = operator::resume(&state.db, operator, &name).await?;
+    let destination = operator::resume(&state.db, acting.operator(), &name).await?;
     state.wakeup.wake();
     Ok(Json(destination))
 }

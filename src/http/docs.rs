@@ -28,6 +28,19 @@ use super::{
 const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The errors of every route with a token.
+const WITH_TOKEN: [(&str, &str); 3] = [
+    ("401", "Missing or unknown token"),
+    ("403", "The token's role does not allow this"),
+    ("503", "The database is unavailable or busy; `Retry-After` says when to retry"),
+];
+/// The errors of every route with a body.
+const WITH_BODY: [(&str, &str); 3] = [
+    ("413", "The body exceeds 256 KiB"),
+    ("415", "The body is not sent as `application/json`"),
+    ("422", "Invalid body; `errors` lists everything that is wrong"),
+];
+
 /// Built once per process.
 static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(openapi);
 
@@ -47,7 +60,7 @@ pub fn openapi() -> OpenApi {
     let description = format!(
         "Submit quotes; each gets exactly one fee. Amounts are integers in minor units. Errors are RFC 9457 problems of \
          these types:\n\n{}",
-        problem::PROBLEM_TYPES
+        problem::problem_types()
     );
     let info = InfoBuilder::new()
         .title("Feebox")
@@ -73,20 +86,18 @@ pub fn openapi() -> OpenApi {
     document
 }
 
-/// Adds the errors that every route with a token may answer, and gives all errors the problem schema.
+/// Adds the errors that every route with a token, and every route with a body, may answer, and gives all errors the problem
+/// schema.
 fn describe_problems(document: &mut OpenApi) {
     let paths = document.paths.paths.values_mut();
     for operation in paths.flat_map(|path| [&mut path.get, &mut path.post]).flatten() {
         let answers = &mut operation.responses.responses;
-        if operation.security.is_some() {
-            for (status, description) in [
-                ("401", "Missing or unknown token"),
-                ("403", "The token's role does not allow this"),
-                ("503", "The database is unavailable or busy; `Retry-After` says when to retry"),
-            ] {
-                let answer = ResponseBuilder::new().description(description).build();
-                answers.insert(status.to_owned(), RefOr::T(answer));
-            }
+        let with_token = operation.security.as_ref().map_or(&[][..], |_| &WITH_TOKEN);
+        let with_body = operation.request_body.as_ref().map_or(&[][..], |_| &WITH_BODY);
+        for (status, description) in with_token.iter().chain(with_body) {
+            // A route may describe one of them in its own words.
+            let answer = || RefOr::T(ResponseBuilder::new().description(*description).build());
+            answers.entry((*status).to_owned()).or_insert_with(answer);
         }
         for (_, answer) in answers.iter_mut().filter(|(status, _)| status.as_str() >= "400") {
             if let RefOr::T(answer) = answer {

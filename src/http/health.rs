@@ -11,11 +11,11 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::DbErr;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{audit, database::Unready, inspection, sweeper, telemetry, telemetry::metrics, upkeep};
+use crate::{audit, database::Unready, inspection, printable::chain, sweeper, telemetry, telemetry::metrics, upkeep};
 
 use super::{
     HealthState,
-    problem::{Kind, Problem, chain},
+    problem::{Kind, Problem},
 };
 
 /// Health checkers give up after a few seconds.
@@ -43,7 +43,7 @@ async fn healthz(State(state): State<HealthState>) -> Result<&'static str, Probl
 
 /// All tasks of the process run, and its schedules fire.
 fn alive(state: &HealthState) -> Result<(), Problem> {
-    let errors = state.health.faults();
+    let errors = state.health.why_unhealthy();
     if errors.is_empty() { Ok(()) } else { Err(Problem::new(Kind::NotReady, errors.join("; ")).retry_after_seconds(1)) }
 }
 

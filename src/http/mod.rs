@@ -40,7 +40,7 @@ use crate::{
     worker::{Signal, Signals},
 };
 
-use access::Access;
+use access::{Access, Permission};
 pub use docs::openapi;
 pub use serve::{HttpServer, serve};
 
@@ -137,6 +137,13 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(destinations::routes())
         .merge(actions::routes())
         .merge(health::routes())
+}
+
+/// `routes` for callers with `permission`; a request may take as long as `limit`.
+fn guarded(routes: OpenApiRouter<AppState>, permission: Permission, limit: Duration) -> OpenApiRouter<AppState> {
+    routes
+        .route_layer(from_fn_with_state(permission, access::require))
+        .route_layer(from_fn_with_state(limit, edge::limit))
 }
 
 /// Adds the fallbacks and the middleware of every request. The last layer is the outermost.

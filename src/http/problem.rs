@@ -1,8 +1,6 @@
 //! Error answers: RFC 9457 `application/problem+json`.
 //!
-//! [`PROBLEM_TYPES`] lists them; their names are stable. The cause of an internal error is logged and never sent.
-
-use std::error::Error;
+//! Their names are stable. The cause of an internal error is logged and never sent.
 
 use axum::{
     Json,
@@ -14,67 +12,87 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::input::{FieldError, FieldErrors};
-use crate::database;
+use crate::{database, printable::chain};
 
 /// The media type of problems.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
-/// All problem types, in Markdown: what clients may rely on.
-pub(super) const PROBLEM_TYPES: &str = "\
-| `type` | status | when |
-| --- | --- | --- |
-| `/problems/malformed-json` | 400 | the body is not valid JSON, or an object repeats a key |
-| `/problems/invalid-parameter` | 400 | a path or query parameter is unknown or invalid |
-| `/problems/invalid-header` | 400 | a header is invalid, for example `Idempotency-Key` |
-| `/problems/unauthorized` | 401 | missing or unknown token |
-| `/problems/forbidden` | 403 | the token's role does not allow the request, or the request comes from another site's page |
-| `/problems/not-found` | 404 | no such resource or route |
-| `/problems/method-not-allowed` | 405 | the route does not support this method |
-| `/problems/quote-rejected` | 409 | a rejected quote cannot be cancelled |
-| `/problems/wrong-state` | 409 | the event's current state does not allow this |
-| `/problems/key-in-flight` | 409 | the first request with this `Idempotency-Key` is still in progress |
-| `/problems/body-too-large` | 413 | the body exceeds 256 KiB, or 8 MiB for a batch |
-| `/problems/unsupported-media-type` | 415 | the body is not sent as `application/json`, or it is compressed |
-| `/problems/invalid-body` | 422 | the body is invalid; `errors` lists everything that is wrong |
-| `/problems/key-reused` | 422 | this `Idempotency-Key` was used with another body |
-| `/problems/refused` | 422 | the submission was refused; nothing was stored |
-| `/problems/internal` | 500 | an error in Feebox; the operator finds the cause in the log |
-| `/problems/too-large-for-database` | 413 | the database does not accept a statement of this size |
-| `/problems/database-unavailable` | 503 | the database is unavailable, read-only or full |
-| `/problems/database-busy` | 503 | other transactions held a lock for too long; nothing was stored |
-| `/problems/destination-unavailable` | 503 | the destination did not accept the quote, and submissions wait for it (`submission.strategy`) |
-| `/problems/not-ready` | 503 | the process is not healthy or not ready; `detail` says why |
-| `/problems/timed-out` | 503 | the request timed out |
-";
-
 /// A database that restarts needs some seconds.
 const DATABASE_RETRY_SECONDS: u32 = 2;
 
-/// A problem type; [`describe`](Self::describe) gives its name, status and title.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    MalformedJson,
-    InvalidParameter,
-    InvalidHeader,
-    Unauthorized,
-    Forbidden,
-    NotFound,
-    MethodNotAllowed,
-    QuoteRejected,
-    WrongState,
-    KeyInFlight,
-    BodyTooLarge,
-    TooLargeForDatabase,
-    UnsupportedMediaType,
-    InvalidBody,
-    KeyReused,
-    Refused,
-    Internal,
-    DatabaseUnavailable,
-    DatabaseBusy,
-    DestinationUnavailable,
-    NotReady,
-    TimedOut,
+/// Lists the problem types: a name and a status, which are stable, a title, and when it is answered.
+macro_rules! problem_types {
+    ($($kind:ident: $name:literal, $status:ident, $title:literal, $when:literal;)+) => {
+        /// A problem type.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Kind {
+            $($kind,)+
+        }
+
+        impl Kind {
+            const ALL: [Self; [$($name),+].len()] = [$(Self::$kind),+];
+
+            /// Its name, status and title, and when it is answered.
+            const fn describe(self) -> (&'static str, StatusCode, &'static str, &'static str) {
+                match self {
+                    $(Self::$kind => ($name, StatusCode::$status, $title, $when),)+
+                }
+            }
+        }
+    };
+}
+
+problem_types! {
+    MalformedJson: "malformed-json", BAD_REQUEST, "Malformed JSON",
+        "the body is not valid JSON, or an object repeats a key";
+    InvalidParameter: "invalid-parameter", BAD_REQUEST, "Invalid path or query parameter",
+        "a path or query parameter is unknown or invalid";
+    InvalidHeader: "invalid-header", BAD_REQUEST, "Invalid header",
+        "a header is invalid, for example `Idempotency-Key`";
+    Unauthorized: "unauthorized", UNAUTHORIZED, "Missing or unknown token", "missing or unknown token";
+    Forbidden: "forbidden", FORBIDDEN, "Not allowed",
+        "the token's role does not allow the request, or the request comes from another site's page";
+    NotFound: "not-found", NOT_FOUND, "Not found", "no such resource or route";
+    MethodNotAllowed: "method-not-allowed", METHOD_NOT_ALLOWED, "Method not allowed",
+        "the route does not support this method";
+    QuoteRejected: "quote-rejected", CONFLICT, "The quote is already rejected",
+        "a rejected quote cannot be cancelled";
+    WrongState: "wrong-state", CONFLICT, "The current state does not allow this",
+        "the event's current state does not allow this";
+    KeyInFlight: "key-in-flight", CONFLICT, "A request with this key is in progress",
+        "the first request with this `Idempotency-Key` is still in progress";
+    BodyTooLarge: "body-too-large", PAYLOAD_TOO_LARGE, "Request body too large",
+        "the body exceeds 256 KiB, or 8 MiB for a batch";
+    UnsupportedMediaType: "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "Unsupported media type",
+        "the body is not sent as `application/json`, or it is compressed";
+    InvalidBody: "invalid-body", UNPROCESSABLE_ENTITY, "Invalid request body",
+        "the body is invalid; `errors` lists everything that is wrong";
+    KeyReused: "key-reused", UNPROCESSABLE_ENTITY, "Idempotency key reused with another body",
+        "this `Idempotency-Key` was used with another body";
+    Refused: "refused", UNPROCESSABLE_ENTITY, "Submission refused", "the submission was refused; nothing was stored";
+    Internal: "internal", INTERNAL_SERVER_ERROR, "Internal server error",
+        "an error in Feebox; the operator finds the cause in the log";
+    TooLargeForDatabase: "too-large-for-database", PAYLOAD_TOO_LARGE, "Request too large for the database",
+        "the database does not accept a statement of this size";
+    DatabaseUnavailable: "database-unavailable", SERVICE_UNAVAILABLE, "Database unavailable",
+        "the database is unavailable, read-only or full";
+    DatabaseBusy: "database-busy", SERVICE_UNAVAILABLE, "Database busy",
+        "other transactions held a lock for too long; nothing was stored";
+    DestinationUnavailable: "destination-unavailable", SERVICE_UNAVAILABLE, "Destination unavailable",
+        "the destination did not accept the quote, and submissions wait for it (`submission.strategy`)";
+    NotReady: "not-ready", SERVICE_UNAVAILABLE, "Not ready",
+        "the process is not healthy or not ready; `detail` says why";
+    TimedOut: "timed-out", SERVICE_UNAVAILABLE, "Request timed out", "the request timed out";
+}
+
+/// All problem types, in Markdown: what clients may rely on.
+pub(super) fn problem_types() -> String {
+    let row = |kind: Kind| {
+        let (name, status, _, when) = kind.describe();
+        format!("| `/problems/{name}` | {} | {when} |\n", status.as_u16())
+    };
+    let head = "| `type` | status | when |\n| --- | --- | --- |\n".to_owned();
+    Kind::ALL.into_iter().map(row).fold(head, |table, row| table + &row)
 }
 
 /// A problem to answer with.
@@ -115,42 +133,6 @@ pub(super) struct Body {
     /// Everything that is wrong with the body.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
-}
-
-impl Kind {
-    const fn describe(self) -> (&'static str, StatusCode, &'static str) {
-        use StatusCode as S;
-        match self {
-            Self::MalformedJson => ("malformed-json", S::BAD_REQUEST, "Malformed JSON"),
-            Self::InvalidParameter => ("invalid-parameter", S::BAD_REQUEST, "Invalid path or query parameter"),
-            Self::InvalidHeader => ("invalid-header", S::BAD_REQUEST, "Invalid header"),
-            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "Missing or unknown token"),
-            Self::Forbidden => ("forbidden", S::FORBIDDEN, "Not allowed"),
-            Self::NotFound => ("not-found", S::NOT_FOUND, "Not found"),
-            Self::MethodNotAllowed => ("method-not-allowed", S::METHOD_NOT_ALLOWED, "Method not allowed"),
-            Self::QuoteRejected => ("quote-rejected", S::CONFLICT, "The quote is already rejected"),
-            Self::WrongState => ("wrong-state", S::CONFLICT, "The current state does not allow this"),
-            Self::KeyInFlight => ("key-in-flight", S::CONFLICT, "A request with this key is in progress"),
-            Self::BodyTooLarge => ("body-too-large", S::PAYLOAD_TOO_LARGE, "Request body too large"),
-            Self::TooLargeForDatabase => {
-                ("too-large-for-database", S::PAYLOAD_TOO_LARGE, "Request too large for the database")
-            }
-            Self::UnsupportedMediaType => {
-                ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
-            }
-            Self::InvalidBody => ("invalid-body", S::UNPROCESSABLE_ENTITY, "Invalid request body"),
-            Self::KeyReused => ("key-reused", S::UNPROCESSABLE_ENTITY, "Idempotency key reused with another body"),
-            Self::Refused => ("refused", S::UNPROCESSABLE_ENTITY, "Submission refused"),
-            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Internal server error"),
-            Self::DatabaseUnavailable => ("database-unavailable", S::SERVICE_UNAVAILABLE, "Database unavailable"),
-            Self::DatabaseBusy => ("database-busy", S::SERVICE_UNAVAILABLE, "Database busy"),
-            Self::DestinationUnavailable => {
-                ("destination-unavailable", S::SERVICE_UNAVAILABLE, "Destination unavailable")
-            }
-            Self::NotReady => ("not-ready", S::SERVICE_UNAVAILABLE, "Not ready"),
-            Self::TimedOut => ("timed-out", S::SERVICE_UNAVAILABLE, "Request timed out"),
-        }
-    }
 }
 
 impl Problem {
@@ -211,7 +193,7 @@ impl From<DbErr> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (name, status, title) = self.kind.describe();
+        let (name, status, title, _) = self.kind.describe();
         let kind = format!("/problems/{name}");
         let body = Body { kind, title, status: status.as_u16(), detail: self.detail, errors: self.errors };
         let mut answer = (status, Json(body)).into_response();
@@ -243,39 +225,15 @@ pub(super) async fn wrong_method() -> Problem {
     Problem::new(Kind::MethodNotAllowed, "this route does not support the method; see the Allow header")
 }
 
-/// An error and its causes, in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_problem_type_is_documented() {
-        use Kind as K;
-        let internal = [K::Internal, K::DestinationUnavailable, K::NotReady, K::TimedOut];
-        let of_the_database = [K::DatabaseUnavailable, K::DatabaseBusy, K::TooLargeForDatabase];
-        let about_the_caller = [K::Unauthorized, K::Forbidden];
-        let about_the_route = [K::NotFound, K::MethodNotAllowed, K::InvalidParameter, K::InvalidHeader];
-        let about_the_body =
-            [K::MalformedJson, K::BodyTooLarge, K::UnsupportedMediaType, K::InvalidBody, K::KeyReused, K::Refused];
-        let about_the_state = [K::QuoteRejected, K::WrongState, K::KeyInFlight];
-        let all =
-            [&internal[..], &of_the_database, &about_the_caller, &about_the_route, &about_the_body, &about_the_state]
-                .concat();
-        assert_eq!(PROBLEM_TYPES.lines().count() - 2, all.len());
-        for kind in all {
-            let (name, status, _) = kind.describe();
-            let row = format!("| `/problems/{name}` | {} | ", status.as_u16());
-            assert!(PROBLEM_TYPES.contains(&row), "{row}");
-        }
+    fn each_problem_type_has_a_name_of_its_own() {
+        let names = Kind::ALL.map(|kind| kind.describe().0);
+        let distinct = std::collections::BTreeSet::from(names);
+        assert_eq!(distinct.len(), names.len());
+        assert!(names.iter().all(|name| problem_types().contains(&format!("| `/problems/{name}` | "))));
     }
 }

@@ -85,10 +85,8 @@ pub fn waiting(status: EventStatus, destination: &str, filter: &EventFilter) -> 
 /// The newest events of any status. Public so that tests can ask databases for their plans.
 #[must_use]
 pub fn newest(filter: &EventFilter) -> Scan {
-    let status = filter.status.map(|status| Expr::col(Column::Status).eq(status.to_value()));
-    let destination = filter.destination.as_ref().map(|name| Expr::col(Column::Destination).eq(name));
-    let kept = kept(filter).add_option(status).add_option(destination);
-    Scan::of(before(selected(), filter).order_by_desc(Column::Id)).keeping(kept)
+    let rows = before(selected(), filter).order_by_desc(Column::Id);
+    Scan::of(rows).keeping(kept_where_the_index_has_all(filter))
 }
 
 /// The events of one status for one destination, along an index that is ordered by id. Public so that databases can be
@@ -106,10 +104,8 @@ pub fn of_one_quote(backend: DbBackend, quote_id: Uuid, filter: &EventFilter) ->
     let rows = with_value(selected(), backend, Column::AggregateId, quote_id)
         .order_by_desc(Column::Destination)
         .order_by_desc(Column::Sequence);
-    let status = filter.status.map(|status| Expr::col(Column::Status).eq(status.to_value()));
-    let destination = filter.destination.as_ref().map(|name| Expr::col(Column::Destination).eq(name));
     let older = filter.before.map(|before| Expr::col(Column::Id).lt(before));
-    let kept = kept(filter).add_option(status).add_option(destination).add_option(older);
+    let kept = kept_where_the_index_has_all(filter).add_option(older);
     // The condition makes this a scan with its own order: the index is not ordered by id.
     Scan::of(rows).by_index("outbox_event_order").keeping(kept.add(Expr::col(Column::AggregateId).eq(quote_id)))
 }
@@ -129,4 +125,11 @@ fn before(rows: Select<Entity>, filter: &EventFilter) -> Select<Entity> {
 fn kept(filter: &EventFilter) -> Condition {
     Condition::all()
         .add_option(filter.event_type.as_ref().map(|event_type| Expr::col(Column::EventType).eq(event_type)))
+}
+
+/// The same along an index over events of any status and destination.
+fn kept_where_the_index_has_all(filter: &EventFilter) -> Condition {
+    let status = filter.status.map(|status| Expr::col(Column::Status).eq(status.to_value()));
+    let destination = filter.destination.as_ref().map(|name| Expr::col(Column::Destination).eq(name));
+    kept(filter).add_option(status).add_option(destination)
 }

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::headline;
 use crate::{
     database::Database,
-    outbox::{DestinationState, EventStatus, destinations, status_in},
+    outbox::{DestinationState, EventStatus, destinations, settled_statuses, status_in},
     quotes::DESTINATIONS,
     telemetry::metrics,
 };
@@ -179,16 +179,10 @@ async fn settled_lately(db: &impl ConnectionTrait) -> Result<Vec<(String, EventS
     Ok(counts)
 }
 
-/// The queries that count what settled last. The index over settled events is partial where the database has partial indexes,
-/// and led by the status on `MariaDB`: there one query for both statuses would sort them all.
+/// The queries that count what settled last.
 /// Public so that tests can read their query plans.
 #[must_use]
 pub fn numbers_of_settled(backend: DbBackend, limit: u64) -> Vec<SelectStatement> {
-    use EventStatus::{Cancelled, Delivered};
-    let statuses: &[&[EventStatus]] = match backend {
-        DbBackend::MySql => &[&[Delivered], &[Cancelled]],
-        _ => &[&[Delivered, Cancelled]],
-    };
     let query = |statuses: &&[EventStatus]| {
         let last = Entity::find()
             .select_only()
@@ -204,7 +198,7 @@ pub fn numbers_of_settled(backend: DbBackend, limit: u64) -> Vec<SelectStatement
             .group_by_columns([Column::Destination, Column::Status])
             .to_owned()
     };
-    statuses.iter().map(query).collect()
+    settled_statuses(backend).iter().map(query).collect()
 }
 
 pub(super) async fn delivered_since(

@@ -8,6 +8,8 @@ pub mod bench;
 // `feebox compare`: all designs, side by side.
 #[cfg(feature = "lab")]
 pub mod compare;
+// A port that can be shut and opened again.
+mod listener;
 // `feebox fee-server`: a remote fee server with all its faults.
 pub mod sample_fee_server;
 // `feebox torture`: breaks a fleet and everything around it, and checks the promises.

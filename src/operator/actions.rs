@@ -1,6 +1,6 @@
 //! The log of what operators did. It is append-only, and only this file writes it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use entity::operator_action::{ActiveModel, Column, Entity};
 use sea_orm::{
     ActiveValue::Set,
@@ -10,7 +10,7 @@ use sea_orm::{
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 use super::Operator;
 use crate::{
@@ -139,8 +139,10 @@ pub async fn pauses(
     until: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<Action>, DbErr> {
+    // Ids are in the order of time, give or take an hour for a wrong clock: with this bound the query does not read the whole log.
+    let first = clock::first_id(since - TimeDelta::hours(1));
     Entity::find()
-        .filter(Column::Id.gte(earliest_id(since)))
+        .filter(Column::Id.gte(first))
         .filter(Column::Action.is_in([PAUSE, RESUME]))
         .filter(Column::Target.is_in(destinations.iter().copied()))
         .filter(Column::CreatedAt.between(since, until))
@@ -148,13 +150,6 @@ pub async fn pauses(
         .limit(limit)
         .all(db)
         .await
-}
-
-/// Ids are in the order of time, give or take an hour for a wrong clock: with this bound the query does not read the whole
-/// log.
-fn earliest_id(at: DateTime<Utc>) -> Uuid {
-    let milliseconds = at.timestamp_millis().saturating_sub(3_600_000);
-    Builder::from_unix_timestamp_millis(u64::try_from(milliseconds).unwrap_or(0), &[0; 10]).into_uuid()
 }
 
 impl From<Action> for ActionView {

@@ -54,7 +54,8 @@ impl DatabaseFailure for OperatorError {
 }
 
 impl OperatorError {
-    fn no_event(id: uuid::Uuid) -> Self {
+    /// There is no such event any more.
+    pub(crate) fn no_event(id: uuid::Uuid) -> Self {
         Self::NotFound(format!("event {id}; if it was delivered or cancelled, retention may have deleted it"))
     }
 }

@@ -64,6 +64,7 @@ pub use poll::{Poll, poll};
 pub use receipt::Receipt;
 pub use record::{NewEvent, next_sequences, record};
 pub use rescue::{Rescued, rescue};
+pub(crate) use retention::settled_statuses;
 pub use retention::{prune, pruned_before};
 pub use retry::RetryPolicy;
 pub use revive::{RetryFilter, Revivable, revivable, revive, revive_one};

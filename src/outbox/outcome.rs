@@ -51,19 +51,29 @@ pub enum Outcome<R> {
 impl<R> Outcome<R> {
     /// The same outcome with another receipt.
     pub fn map<T>(self, change: impl FnOnce(R) -> T) -> Outcome<T> {
+        self.convert(change, |error| error)
+    }
+
+    /// The same outcome with an error that can be stored and shown, whatever a destination or a library wrote into it.
+    #[must_use]
+    pub fn printable(self) -> Self {
+        self.convert(|receipt| receipt, |error| printable(&error, ERROR_LENGTH_MAX))
+    }
+
+    fn convert<T>(self, receipt: impl FnOnce(R) -> T, error: impl FnOnce(String) -> String) -> Outcome<T> {
         match self {
-            Self::Delivered(receipt) => Outcome::Delivered(change(receipt)),
-            Self::Retry(error) => Outcome::Retry(error),
-            Self::Unreachable(error) => Outcome::Unreachable(error),
-            Self::RetryAfter(error, wait) => Outcome::RetryAfter(error, wait),
-            Self::Unknown(error) => Outcome::Unknown(error),
-            Self::Refused(error) => Outcome::Refused(error),
-            Self::Broken(error) => Outcome::Broken(error),
-            Self::Misdirected { error, unknown } => Outcome::Misdirected { error, unknown },
-            Self::Unauthorised(error) => Outcome::Unauthorised(error),
-            Self::Forbidden(error) => Outcome::Forbidden(error),
-            Self::OutOfResources(error) => Outcome::OutOfResources(error),
-            Self::NotSent(error) => Outcome::NotSent(error),
+            Self::Delivered(of) => Outcome::Delivered(receipt(of)),
+            Self::Retry(why) => Outcome::Retry(error(why)),
+            Self::Unreachable(why) => Outcome::Unreachable(error(why)),
+            Self::RetryAfter(why, wait) => Outcome::RetryAfter(error(why), wait),
+            Self::Unknown(why) => Outcome::Unknown(error(why)),
+            Self::Refused(why) => Outcome::Refused(error(why)),
+            Self::Broken(why) => Outcome::Broken(error(why)),
+            Self::Misdirected { error: why, unknown } => Outcome::Misdirected { error: error(why), unknown },
+            Self::Unauthorised(why) => Outcome::Unauthorised(error(why)),
+            Self::Forbidden(why) => Outcome::Forbidden(error(why)),
+            Self::OutOfResources(why) => Outcome::OutOfResources(error(why)),
+            Self::NotSent(why) => Outcome::NotSent(error(why)),
         }
     }
 
@@ -100,26 +110,6 @@ impl<R> Outcome<R> {
             | Self::OutOfResources(error)
             | Self::NotSent(error) => Some(error),
         }
-    }
-
-    /// The same outcome with an error that can be stored and shown, whatever a destination or a library wrote into it.
-    #[must_use]
-    pub fn printable(mut self) -> Self {
-        match &mut self {
-            Self::Delivered(_) => {}
-            Self::Retry(error)
-            | Self::RetryAfter(error, _)
-            | Self::Unreachable(error)
-            | Self::Unknown(error)
-            | Self::Refused(error)
-            | Self::Broken(error)
-            | Self::Misdirected { error, .. }
-            | Self::Unauthorised(error)
-            | Self::Forbidden(error)
-            | Self::OutOfResources(error)
-            | Self::NotSent(error) => *error = printable(error, ERROR_LENGTH_MAX),
-        }
-        self
     }
 
     /// Whether it never left the worker: the event goes back as it was.

@@ -49,15 +49,19 @@ pub async fn prune(db: &Database, settled_before: DateTime<Utc>) -> Result<u64, 
     Ok(pruned)
 }
 
-/// The queries of [`prune`]: the ids of up to `limit` events each that settled before `settled_before`, the oldest first.
-/// The index over settled events is partial where the database has partial indexes, and led by the status on `MariaDB`,
-/// which would sort the whole history for one query of two statuses. Public so that tests can read their plans.
-#[must_use]
-pub fn prunable(backend: DbBackend, settled_before: DateTime<Utc>, limit: u64) -> Vec<Select<Entity>> {
-    let statuses: &[&[Status]] = match backend {
+/// The statuses of settled events that are not dead, for one query each. The index over them is partial where the database has
+/// partial indexes, and led by the status on `MariaDB`, which would sort the whole history for one query of two statuses.
+pub(crate) fn settled_statuses(backend: DbBackend) -> &'static [&'static [Status]] {
+    match backend {
         DbBackend::MySql => &[&[Status::Delivered], &[Status::Cancelled]],
         _ => &[&[Status::Delivered, Status::Cancelled]],
-    };
+    }
+}
+
+/// The queries of [`prune`]: the ids of up to `limit` events each that settled before `settled_before`, the oldest first.
+/// Public so that tests can read their plans.
+#[must_use]
+pub fn prunable(backend: DbBackend, settled_before: DateTime<Utc>, limit: u64) -> Vec<Select<Entity>> {
     let query = |statuses: &&[Status]| {
         Entity::find()
             .select_only()
@@ -67,7 +71,7 @@ pub fn prunable(backend: DbBackend, settled_before: DateTime<Utc>, limit: u64) -
             .order_by_asc(Column::SettledAt)
             .limit(limit)
     };
-    statuses.iter().map(query).collect()
+    settled_statuses(backend).iter().map(query).collect()
 }
 
 /// Settled events may have been deleted before this time, whatever `retention.delivered_for` was then; `None` if none ever

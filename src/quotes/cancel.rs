@@ -9,7 +9,7 @@ use super::{
     Change, FEE_SERVER, News, QUOTE, QUOTE_CANCELLED, Quote, QuoteDestination, Relay, Status, read, row::change,
 };
 use crate::{
-    database::{DatabaseFailure, DatabaseTransaction},
+    database::{Database, DatabaseFailure, DatabaseTransaction},
     outbox::{self, NewEvent, withdraw},
 };
 
@@ -94,6 +94,25 @@ pub async fn cancel(
     }
     relay.record(txn, destination, now, &[news]).await?;
     Ok(found.quote)
+}
+
+/// Cancels a quote in a transaction of its own if it is pending; returns whether it was.
+///
+/// # Errors
+/// Any database error; nothing is changed.
+pub async fn cancel_pending(db: &Database, relay: Relay, cancellation: Cancellation<'_>) -> Result<bool, DbErr> {
+    let cancellation = Cancellation { from: &[Status::Pending], ..cancellation };
+    let cancelled = db.transaction(|txn| {
+        Box::pin(async move {
+            let now = db.now(&*txn).await?;
+            cancel(&txn, relay, cancellation, now).await
+        })
+    });
+    match cancelled.await {
+        Ok(_) => Ok(true),
+        Err(CancelError::AlreadyCancelled(_) | CancelError::NotFound | CancelError::Rejected) => Ok(false),
+        Err(CancelError::Database(error)) => Err(error),
+    }
 }
 
 /// Takes back what the destination did with the cancelled quote `id`, after all its other events: for an answer that came

@@ -22,7 +22,7 @@ mod reopen;
 mod row;
 
 pub use crate::settings::QuoteDestination;
-pub use cancel::{CancelError, Cancellation, cancel};
+pub use cancel::{CancelError, Cancellation, cancel, cancel_pending};
 pub use confirm::{Accepted, CallConfirmation, confirm, confirm_call};
 pub use entity::quote::{Model as Quote, Status};
 pub use fee_record::{Fee, FeeRecord};

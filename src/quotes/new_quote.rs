@@ -6,6 +6,8 @@
 use iso_currency::Currency;
 use serde::Serialize;
 
+use crate::printable::check;
+
 /// Most characters of a customer's id.
 pub const CUSTOMER_ID_LENGTH_MAX: usize = 64;
 /// Most characters of a line's description.
@@ -70,7 +72,7 @@ impl CustomerId {
     /// # Errors
     /// What is wrong, and what to send instead.
     pub fn parse(text: &str) -> Result<Self, String> {
-        printable(text, CUSTOMER_ID_LENGTH_MAX).map(Self)
+        parse_text(text, CUSTOMER_ID_LENGTH_MAX).map(Self)
     }
 
     /// As text.
@@ -91,12 +93,6 @@ impl CurrencyCode {
             None => Err("is no ISO 4217 currency code; send three capital letters such as EUR".to_owned()),
         }
     }
-
-    /// As text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl Description {
@@ -105,7 +101,7 @@ impl Description {
     /// # Errors
     /// What is wrong, and what to send instead.
     pub fn parse(text: &str) -> Result<Self, String> {
-        printable(text, DESCRIPTION_LENGTH_MAX).map(Self)
+        parse_text(text, DESCRIPTION_LENGTH_MAX).map(Self)
     }
 }
 
@@ -206,14 +202,12 @@ impl NewQuote {
 ///
 /// # Errors
 /// What is wrong, and what to send instead.
-pub fn printable(text: &str, length_max: usize) -> Result<String, String> {
+pub fn parse_text(text: &str, length_max: usize) -> Result<String, String> {
     let length = text.chars().count();
     if length == 0 || length > length_max {
         return Err(format!("has {length} characters; send 1 to {length_max}"));
     }
-    if text.chars().any(char::is_control) {
-        return Err("has control characters; send printable text".to_owned());
-    }
+    check(text)?;
     Ok(text.to_owned())
 }
 

@@ -25,7 +25,7 @@ impl Database {
     pub(super) fn read(fields: &mut Fields) -> Self {
         Self {
             url: read_url(fields),
-            url_file: fields.secret_file("database.url_file"),
+            url_file: fields.optional_path("database.url_file"),
             max_connections: fields.count("database.max_connections", 1..=1000),
             acquire_timeout: fields.duration("database.acquire_timeout", ["10ms", "5m"]),
         }

@@ -36,7 +36,7 @@ impl FeeServer {
         Self {
             base_url: fields.read("fee_server.base_url", |value| parse_base_url(as_text(value)?)),
             token: read_token(fields),
-            token_file: fields.secret_file("fee_server.token_file"),
+            token_file: fields.optional_path("fee_server.token_file"),
             timeout,
             connect_timeout: read_connect_timeout(fields, timeout),
             connection_max_age: fields.duration("fee_server.connection_max_age", ["10ms", "1h"]),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::layers::Layers;
-use super::{Fault, InForce, Origin, Redacted, SettingsError};
+use super::{InForce, InvalidSetting, Origin, Redacted, SettingsError};
 
 /// Why a value is invalid: the problem, and how to fix it.
 pub(super) type Invalid = (String, String);
@@ -20,7 +20,7 @@ pub(super) struct Fields {
     defaults: BTreeMap<String, Value>,
     values: BTreeMap<String, InForce>,
     unread: BTreeSet<String>,
-    faults: Vec<Fault>,
+    invalid: Vec<InvalidSetting>,
     dir: PathBuf,
 }
 
@@ -30,7 +30,7 @@ impl Fields {
             unread: layers.defaults.keys().cloned().collect(),
             defaults: layers.defaults,
             values: layers.values,
-            faults: layers.faults,
+            invalid: layers.invalid,
             dir: dir.to_owned(),
         }
     }
@@ -38,10 +38,10 @@ impl Fields {
     /// The settings with secrets masked, or all errors.
     pub(super) fn finish(self) -> Result<Redacted, SettingsError> {
         debug_assert!(self.unread.is_empty(), "documented, but never read: {:?}", self.unread);
-        if self.faults.is_empty() {
+        if self.invalid.is_empty() {
             Ok(Redacted { values: self.values })
         } else {
-            Err(SettingsError { faults: self.faults })
+            Err(SettingsError { invalid: self.invalid })
         }
     }
 
@@ -65,7 +65,7 @@ impl Fields {
 
     /// Records that the value of `key` is invalid.
     pub(super) fn refuse(&mut self, key: &str, problem: impl Into<String>, advice: impl Into<String>) {
-        self.faults.push(Fault {
+        self.invalid.push(InvalidSetting {
             key: key.to_owned(),
             origin: self.origin(key),
             problem: problem.into(),
@@ -75,7 +75,7 @@ impl Fields {
 
     /// Whether none of `keys` has an error. Only then are their values comparable.
     pub(super) fn are_valid(&self, keys: &[&str]) -> bool {
-        !self.faults.iter().any(|fault| keys.contains(&fault.key.as_str()))
+        !self.invalid.iter().any(|setting| keys.contains(&setting.key.as_str()))
     }
 
     pub(super) fn is_default(&self, key: &str) -> bool {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::{Fault, InForce, Origin, Sources};
+use super::{InForce, InvalidSetting, Origin, Sources};
 
 /// The embedded defaults. They are also the schema: other keys are unknown.
 pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -17,7 +17,7 @@ const PREFIX: &str = "FEEBOX__";
 pub(super) struct Layers {
     pub(super) defaults: BTreeMap<String, Value>,
     pub(super) values: BTreeMap<String, InForce>,
-    pub(super) faults: Vec<Fault>,
+    pub(super) invalid: Vec<InvalidSetting>,
 }
 
 /// Merges the embedded defaults and the `sources`, the lowest layer first.
@@ -39,7 +39,7 @@ impl Layers {
         Self {
             values: defaults.iter().map(|(key, value)| (key.clone(), in_force(value))).collect(),
             defaults,
-            faults: Vec::new(),
+            invalid: Vec::new(),
         }
     }
 
@@ -54,7 +54,7 @@ impl Layers {
                     self.set(&key, value, Origin::File(path.clone()));
                 }
             }
-            Err(problem) => self.faults.push(Fault {
+            Err(problem) => self.invalid.push(InvalidSetting {
                 key: "FEEBOX_ENV".to_owned(),
                 origin: Origin::File(path),
                 problem,
@@ -96,7 +96,7 @@ impl Layers {
         if is_empty && self.defaults.keys().any(|known| known.starts_with(&section)) {
             return;
         }
-        self.faults.push(Fault {
+        self.invalid.push(InvalidSetting {
             key: key.to_owned(),
             origin,
             problem: "is not a known key".to_owned(),

@@ -6,7 +6,7 @@
 
 mod access;
 mod database;
-mod faults;
+mod error;
 mod fee_server;
 mod fields;
 mod kafka;
@@ -25,7 +25,7 @@ mod worker;
 
 pub use access::{Access, Role, Server, Token};
 pub use database::Database;
-pub use faults::{Fault, SettingsError};
+pub use error::{InvalidSetting, SettingsError};
 pub use fee_server::FeeServer;
 pub use kafka::Kafka;
 pub use log::{Log, LogFormat};

@@ -1,6 +1,6 @@
 //! Secrets: given inline or in a file, and never shown.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -37,12 +37,6 @@ impl Fields {
             self.show(key, MASK, Origin::File(path.into()));
         }
         from_file
-    }
-
-    /// The path in `file_key`, if it is set.
-    pub(super) fn secret_file(&mut self, file_key: &str) -> Option<PathBuf> {
-        let path = self.text(file_key);
-        (!path.is_empty()).then(|| self.path(&path))
     }
 
     fn secret_in_file(&mut self, file_key: &str, path: &str) -> Option<SecretString> {

@@ -14,8 +14,8 @@ fn load(overrides: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     Settings::load(&Sources::overrides(overrides.iter().copied()))
 }
 
-fn faults(overrides: &[(&str, &str)]) -> String {
-    load(overrides).expect_err("a fault").to_string()
+fn refused(overrides: &[(&str, &str)]) -> String {
+    load(overrides).expect_err("an error").to_string()
 }
 
 fn from_env(env: &[(&str, &str)]) -> Sources {
@@ -126,21 +126,21 @@ fn the_feebox_variable_overrides_database_url() {
 
 #[test]
 fn a_missing_or_broken_file_is_an_error_that_quotes_nothing() {
-    let missing = Settings::load(&from_env(&[("FEEBOX_ENV", "nowhere")])).expect_err("a fault");
+    let missing = Settings::load(&from_env(&[("FEEBOX_ENV", "nowhere")])).expect_err("an error");
     assert!(missing.to_string().contains("(file config/nowhere.toml): the file does not exist"));
 
     let dir = tempfile::tempdir().expect("directory");
     fs::create_dir(dir.path().join("config")).expect("config/");
     fs::write(dir.path().join("config/blue.toml"), "[fee_server]\ntoken = hunter2\n").expect("blue.toml");
     let broken = Settings::load(&Sources { dir: dir.path().to_owned(), ..from_env(&[("FEEBOX_ENV", "blue")]) });
-    let broken = broken.expect_err("a fault").to_string();
+    let broken = broken.expect_err("an error").to_string();
     assert!(broken.contains("line 2 is not TOML"), "{broken}");
     assert!(!broken.contains("hunter2"), "{broken}");
 }
 
 #[test]
 fn all_errors_are_reported_at_once() {
-    let all = faults(&[
+    let all = refused(&[
         ("worker.batch_size", "many"),
         ("worker.concurrency", "0"),
         ("worker.schedule", "* * * * *"),
@@ -171,30 +171,30 @@ fn all_errors_are_reported_at_once() {
 
 #[test]
 fn an_unknown_key_is_refused_from_every_layer() {
-    let err = Settings::load(&from_env(&[("FEEBOX__SERVER__LEASE", "1s")])).expect_err("a fault");
+    let err = Settings::load(&from_env(&[("FEEBOX__SERVER__LEASE", "1s")])).expect_err("an error");
     let wanted = "server.lease (variable FEEBOX__SERVER__LEASE): is not a known key; did you mean worker.lease?";
     assert_eq!(err.to_string(), wanted);
-    let stranger = faults(&[("weather.forecast_provider", "rain")]);
+    let stranger = refused(&[("weather.forecast_provider", "rain")]);
     assert!(stranger.contains("config/default.toml lists all keys"), "{stranger}");
 }
 
 #[test]
 fn dangerous_combinations_are_refused() {
-    let lease = faults(&[("worker.lease", "10s")]);
+    let lease = refused(&[("worker.lease", "10s")]);
     assert!(lease.contains("10s is not longer than fee_server.timeout, 10s (default)"), "{lease}");
-    assert!(faults(&[("fee_server.timeout", "30s")]).starts_with("worker.lease (default)"));
+    assert!(refused(&[("fee_server.timeout", "30s")]).starts_with("worker.lease (default)"));
 
     let connect = [("fee_server.timeout", "1s"), ("fee_server.connect_timeout", "3s")];
-    assert!(faults(&connect).starts_with("fee_server.connect_timeout"));
+    assert!(refused(&connect).starts_with("fee_server.connect_timeout"));
     let intervals = [("retry.initial_interval", "5s"), ("retry.max_interval", "4s")];
-    assert!(faults(&intervals).starts_with("retry.max_interval"));
+    assert!(refused(&intervals).starts_with("retry.max_interval"));
 
-    let half = faults(&[("kafka.security_protocol", "sasl_ssl"), ("kafka.sasl_username", "me")]);
+    let half = refused(&[("kafka.security_protocol", "sasl_ssl"), ("kafka.sasl_username", "me")]);
     assert!(half.contains("kafka.sasl_mechanism") && half.contains("kafka.sasl_password"), "{half}");
     for (given, missing) in [("certificate", "key"), ("key", "certificate")] {
-        let half = faults(&[(&format!("kafka.ssl_{given}_location"), "me.pem")]);
-        let fault = format!("kafka.ssl_{missing}_location (default): is empty, but kafka.ssl_{given}_location is set");
-        assert!(half.contains(&fault), "{half}");
+        let half = refused(&[(&format!("kafka.ssl_{given}_location"), "me.pem")]);
+        let error = format!("kafka.ssl_{missing}_location (default): is empty, but kafka.ssl_{given}_location is set");
+        assert!(half.contains(&error), "{half}");
     }
 }
 
@@ -203,11 +203,11 @@ fn brokers_are_refused_without_a_client_or_with_a_short_lease() {
     if cfg!(feature = "kafka") {
         let short = [("kafka.brokers", "b:9092"), ("worker.lease", "9s"), ("fee_server.timeout", "2s")];
         assert!(
-            faults(&short).contains("worker.lease (command line): 9s is shorter than 10s, and kafka.brokers is set")
+            refused(&short).contains("worker.lease (command line): 9s is shorter than 10s, and kafka.brokers is set")
         );
         assert!(load(&short[..1]).is_ok());
     } else {
-        assert!(faults(&[("kafka.brokers", "b:9092")]).contains("build with `cargo build --features kafka`"));
+        assert!(refused(&[("kafka.brokers", "b:9092")]).contains("build with `cargo build --features kafka`"));
     }
 }
 

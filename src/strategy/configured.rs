@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{AfterCommit, BeforeCommitAsync, Compensation, InTransaction, Sender, Target};
+use super::{
+    Sender,
+    compensation::Compensation,
+    in_transaction::InTransaction,
+    target::Target,
+    without_waiting::{Start, WithoutWaiting},
+};
 use crate::{
     database::Database,
-    destination::{FeeServer, FeeServerError},
+    destination::{ClientError, FeeServer},
     outbox::RetryPolicy,
     quotes::Relay,
     settings::{Settings, Strategy},
@@ -26,23 +32,11 @@ pub struct Configured {
     pub sender: Option<Sender>,
 }
 
-/// Why there is no strategy.
-#[derive(Debug, thiserror::Error)]
-pub enum StrategyError {
-    /// The fee server's settings are not usable.
-    #[error("the fee server's client cannot be built")]
-    FeeServer(#[from] FeeServerError),
-    /// The Kafka client does not take its settings.
-    #[cfg(feature = "kafka")]
-    #[error("the Kafka client cannot be built")]
-    Kafka(#[from] crate::destination::KafkaClientError),
-}
-
 /// The design of `submission.strategy`; it sends `settled` after each quote that it settles.
 ///
 /// # Errors
 /// The client of its destination cannot be built.
-pub fn configured(settings: &Settings, db: &Database, settled: &Signal) -> Result<Configured, StrategyError> {
+pub fn configured(settings: &Settings, db: &Database, settled: &Signal) -> Result<Configured, ClientError> {
     let outbox = || Arc::new(OutboxRecorder::configured(settings));
     if settings.submission.strategy == Strategy::Outbox {
         return Ok(Configured { handover: outbox(), sender: None });
@@ -50,23 +44,23 @@ pub fn configured(settings: &Settings, db: &Database, settled: &Signal) -> Resul
     let retry = RetryPolicy::new(settings.retry.clone());
     let (target, calls_max) = (target(settings)?, settings.worker.concurrency);
     let relay = Relay::new(settings);
-    let sender = Sender::new(db.clone(), target, retry.clone(), calls_max, settled.clone())
-        .relaying(relay)
-        .capping_retry_after(settings.fee_server.retry_after_max);
+    let retry_after_max = settings.fee_server.retry_after_max;
+    let sender = Sender::new(db.clone(), target, retry.clone(), retry_after_max, calls_max, settled.clone(), relay);
+    let without_waiting = |start| Arc::new(WithoutWaiting { sender: sender.clone(), start });
     let handover: Arc<dyn Handover> = match settings.submission.strategy {
         Strategy::Outbox => outbox(),
-        Strategy::InTransaction => Arc::new(InTransaction::new(sender.clone())),
-        Strategy::BeforeCommitAsync => Arc::new(BeforeCommitAsync::new(sender.clone())),
+        Strategy::InTransaction => Arc::new(InTransaction { sender: sender.clone() }),
+        Strategy::BeforeCommitAsync => without_waiting(Start::BeforeCommit),
         Strategy::AfterCommit => {
-            let destination = sender.destination();
-            let compensation = || Compensation::new(db.clone(), destination, retry, settled.clone(), relay);
-            Arc::new(AfterCommit::new(sender.clone(), settings.submission.compensate.then(compensation)))
+            let (db, settled, destination) = (db.clone(), settled.clone(), sender.destination());
+            let compensation = || Compensation { db, retry, settled, relay, destination };
+            without_waiting(Start::AfterCommit(settings.submission.compensate.then(compensation)))
         }
     };
     Ok(Configured { handover, sender: Some(sender) })
 }
 
-fn target(settings: &Settings) -> Result<Target, StrategyError> {
+fn target(settings: &Settings) -> Result<Target, ClientError> {
     #[cfg(feature = "kafka")]
     if settings.submission.destination == crate::settings::QuoteDestination::Kafka {
         let patience = match settings.submission.strategy {

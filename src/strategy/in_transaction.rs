@@ -21,27 +21,20 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// Calls the destination before the commit. Quote and fee record commit together. But the transaction stays open for as long
 /// as the destination takes, submissions fail while it is unavailable, and a fee or record whose transaction is rolled back
 /// afterwards is a ghost.
-pub struct InTransaction {
-    sender: Sender,
+pub(super) struct InTransaction {
+    pub(super) sender: Sender,
 }
 
 impl InTransaction {
-    /// One call a quote, by `sender`.
-    #[must_use]
-    pub fn new(sender: Sender) -> Self {
-        Self { sender }
-    }
-
     async fn call(&self, sending: &Sending) -> Result<Acceptance, ListenerError> {
         let destination = self.sender.destination().name();
         match self.sender.attempt(sending, false).await {
             Outcome::Delivered(acceptance) => Ok(acceptance),
-            Outcome::Refused(why) | Outcome::Broken(why) => {
-                Err(ListenerError::Refused(format!("{destination} did not take the quote: {why}")))
-            }
             outcome => {
                 let why = outcome.error().unwrap_or_default();
-                Err(ListenerError::Unavailable(format!("{destination} did not take the quote: {why}")))
+                let why = format!("{destination} did not take the quote: {why}");
+                let is_final = matches!(outcome, Outcome::Refused(_) | Outcome::Broken(_));
+                Err(if is_final { ListenerError::Refused(why) } else { ListenerError::Unavailable(why) })
             }
         }
     }

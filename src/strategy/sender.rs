@@ -1,11 +1,12 @@
 //! What the designs without an outbox have instead of a worker: calls that exist in this process's memory only.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use sea_orm::{ConnectionTrait, DbErr};
 use serde_json::Value;
 use tokio::{sync::Semaphore, time::sleep};
@@ -68,25 +69,19 @@ pub(super) enum Sent {
 }
 
 impl Sender {
-    /// A sender with at most `calls_max` calls open at a time; what is sent beyond that waits in memory.
-    #[must_use]
-    pub fn new(db: Database, target: Target, retry: RetryPolicy, calls_max: usize, settled: Signal) -> Self {
+    /// A sender with at most `calls_max` calls open at a time; what is sent beyond that waits in memory. It believes a
+    /// `Retry-After` of up to `retry_after_max`.
+    pub(super) fn new(
+        db: Database,
+        target: Target,
+        retry: RetryPolicy,
+        retry_after_max: Duration,
+        calls_max: usize,
+        settled: Signal,
+        relay: Relay,
+    ) -> Self {
         let (calls, in_flight) = (Arc::new(Semaphore::new(calls_max)), TaskTracker::new());
-        let (relay, held_until) = (Relay::default(), Arc::default());
-        let retry_after_max = Duration::from_hours(1);
-        Self { db, target, retry, settled, calls, in_flight, relay, held_until, retry_after_max }
-    }
-
-    /// Believes a `Retry-After` of up to `retry_after_max`; an hour if this is not set.
-    #[must_use]
-    pub fn capping_retry_after(self, retry_after_max: Duration) -> Self {
-        Self { retry_after_max, ..self }
-    }
-
-    /// Stores the news of its submissions and fees.
-    #[must_use]
-    pub fn relaying(self, relay: Relay) -> Self {
-        Self { relay, ..self }
+        Self { db, target, retry, settled, calls, in_flight, relay, held_until: Arc::default(), retry_after_max }
     }
 
     /// Returns when nothing is in flight any more. Call it when nothing new is submitted.
@@ -160,7 +155,7 @@ impl Sender {
         let outcome = self.target.hand_over(delivery).await;
         if let Outcome::RetryAfter(_, wait) = &outcome {
             let until = Instant::now() + (*wait).min(self.retry_after_max);
-            let mut held_until = self.held_until.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut held_until = self.held_until.lock();
             *held_until = (*held_until).max(Some(until));
         }
         let destination = self.destination().name().as_str();
@@ -171,7 +166,7 @@ impl Sender {
 
     /// How much of the destination's `Retry-After` is left.
     fn held_for(&self) -> Option<Duration> {
-        let held_until = *self.held_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let held_until = *self.held_until.lock();
         held_until.map(|until| until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }
 

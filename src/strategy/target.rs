@@ -13,7 +13,7 @@ use crate::{
 
 /// A destination, called without an outbox.
 #[derive(Clone)]
-pub enum Target {
+pub(super) enum Target {
     /// It makes fees.
     FeeServer(Arc<FeeServer>),
     /// It publishes submitted quotes.

@@ -92,18 +92,20 @@ fn describe() {
     describe_counter!("feebox_task_panics_total", Unit::Count, "Panics of background tasks, which are restarted");
 }
 
+fn record(to: impl FnOnce(&Unlabelled)) {
+    if let Some(unlabelled) = UNLABELLED.get() {
+        to(unlabelled);
+    }
+}
+
 /// Counts stored quotes; call it after the commit.
 pub fn quotes_submitted(quotes: u64) {
-    if let Some(unlabelled) = UNLABELLED.get() {
-        unlabelled.quotes_submitted.increment(quotes);
-    }
+    record(|unlabelled| unlabelled.quotes_submitted.increment(quotes));
 }
 
 /// Records the time of one submission from its arrival to its commit.
 pub fn submission_seconds(took: Duration) {
-    if let Some(unlabelled) = UNLABELLED.get() {
-        unlabelled.submission_seconds.record(took);
-    }
+    record(|unlabelled| unlabelled.submission_seconds.record(took));
 }
 
 /// Counts one attempt; `outcome` is an [`Outcome::name`](crate::outbox::Outcome::name).
@@ -129,9 +131,7 @@ pub fn outbox_oldest_due_seconds(destination: impl Into<SharedString>, age_secon
 
 /// Records the time from the submission of a quote to its fee record.
 pub fn fee_lag_seconds(lag_seconds: f64) {
-    if let Some(unlabelled) = UNLABELLED.get() {
-        unlabelled.fee_lag_seconds.record(lag_seconds);
-    }
+    record(|unlabelled| unlabelled.fee_lag_seconds.record(lag_seconds));
 }
 
 /// Sets whether the circuit of `destination` is open.
@@ -152,9 +152,7 @@ pub fn in_flight(destination: impl Into<SharedString>, deliveries: usize) {
 
 /// Counts results that were discarded because the lease had expired.
 pub fn lease_lost(answers: u64) {
-    if let Some(unlabelled) = UNLABELLED.get() {
-        unlabelled.lease_lost.increment(answers);
-    }
+    record(|unlabelled| unlabelled.lease_lost.increment(answers));
 }
 
 /// Counts one compensation; `result` is `cancelled`, `not_pending` or, for each failed attempt, `failed`.
@@ -164,37 +162,27 @@ pub fn compensation(result: &'static str) {
 
 /// Sets the number of stale quotes.
 pub fn stale_quotes(quotes: u64) {
-    if let Some(unlabelled) = UNLABELLED.get() {
-        unlabelled.stale_quotes.set(as_f64(quotes));
-    }
+    record(|unlabelled| unlabelled.stale_quotes.set(as_f64(quotes)));
 }
 
 /// Counts one statement sent to the database.
 pub fn database_statement() {
-    if let Some(unlabelled) = UNLABELLED.get() {
-        unlabelled.database_statements.increment(1);
-    }
+    record(|unlabelled| unlabelled.database_statements.increment(1));
 }
 
 /// Sets the number of broken promises that the last audit found.
 pub fn promise_violations(violations: u64) {
-    if let Some(unlabelled) = UNLABELLED.get() {
-        unlabelled.promise_violations.set(as_f64(violations));
-    }
+    record(|unlabelled| unlabelled.promise_violations.set(as_f64(violations)));
 }
 
 /// Sets the number of log lines that this process lost.
 pub(super) fn log_lines_lost(lines: u64) {
-    if let Some(unlabelled) = UNLABELLED.get() {
-        unlabelled.log_lines_lost.absolute(lines);
-    }
+    record(|unlabelled| unlabelled.log_lines_lost.absolute(lines));
 }
 
 /// Counts a failure to accept a connection.
 pub fn accept_error() {
-    if let Some(unlabelled) = UNLABELLED.get() {
-        unlabelled.accept_errors.increment(1);
-    }
+    record(|unlabelled| unlabelled.accept_errors.increment(1));
 }
 
 /// Counts a panic of `task`.

@@ -53,7 +53,7 @@ enum Remedy {
 
 impl Remedy {
     fn of(error: &DbErr) -> Self {
-        if let Some(fault) = database::data_fault(error) {
+        if let Some(fault) = database::bad_data(error) {
             return Self::Isolate(fault);
         }
         match database::kind(error) {

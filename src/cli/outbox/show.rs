@@ -7,6 +7,7 @@ use super::super::print::{self, or_dash, time};
 use crate::{
     database::Database,
     inspection::{self, EventDetail},
+    operator::OperatorError,
     outbox::{self, Failure},
 };
 
@@ -32,7 +33,8 @@ pub struct Explain {
 
 impl Show {
     pub(super) async fn run(self, db: &Database) -> anyhow::Result<()> {
-        let found = outbox::get(db.connection(), self.event).await?.ok_or_else(|| no_event(self.event))?;
+        let found =
+            outbox::get(db.connection(), self.event).await?.ok_or_else(|| OperatorError::no_event(self.event))?;
         let found = EventDetail::from(found);
         if self.json {
             return print::json(&found);
@@ -69,7 +71,8 @@ impl Show {
 
 impl Explain {
     pub(super) async fn run(self, db: &Database) -> anyhow::Result<()> {
-        let explanation = inspection::explain(db, self.event).await?.ok_or_else(|| no_event(self.event))?;
+        let explanation =
+            inspection::explain(db, self.event).await?.ok_or_else(|| OperatorError::no_event(self.event))?;
         if self.json {
             return print::json(&explanation);
         }
@@ -87,8 +90,4 @@ fn row(failure: &Failure) -> [String; 6] {
         failure.outcome.clone(),
         failure.error.clone(),
     ]
-}
-
-fn no_event(id: Uuid) -> anyhow::Error {
-    anyhow::anyhow!("there is no event {id}; retention deletes events some time after they were delivered or cancelled")
 }

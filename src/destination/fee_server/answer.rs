@@ -8,7 +8,7 @@ use reqwest::{
 };
 use serde::de::IgnoredAny;
 
-use super::{retry_after::retry_after, wire::chain};
+use super::{retry_after::retry_after, wire::described};
 use crate::{outbox::Outcome, printable::printable};
 
 /// The longest answer that is read, in bytes.
@@ -59,7 +59,7 @@ impl Answer {
                 Ok(Some(chunk)) if body.len() + chunk.len() > length_max => break Some(End::TooLong(length_max)),
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => break None,
-                Err(error) => break Some(End::Cut(chain(&error))),
+                Err(error) => break Some(End::Cut(described(&error))),
             }
         };
         Self { status, retry_after, labelled_json, body, end }

@@ -7,13 +7,11 @@
 use std::{
     cell::Cell,
     fmt,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect};
 use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt;
@@ -88,7 +86,7 @@ impl Connections {
 
     /// A client whose connections are younger than `fee_server.connection_max_age`.
     pub(super) fn kept(&self) -> Client {
-        let mut pool = self.pool();
+        let mut pool = self.pool.lock();
         if pool.since.elapsed() >= self.max_age {
             self.renew(&mut pool);
         }
@@ -102,7 +100,7 @@ impl Connections {
 
     /// Gives up the connections that are kept.
     pub(super) fn give_up(&self) {
-        self.renew(&mut self.pool());
+        self.renew(&mut self.pool.lock());
     }
 
     /// Counts failures: after some in a row the connections are given up.
@@ -121,11 +119,6 @@ impl Connections {
             Err(error) => tracing::warn!(%error, "connections to the fee server could not be renewed"),
         }
         pool.since = Instant::now();
-    }
-
-    fn pool(&self) -> MutexGuard<'_, Pool> {
-        // It is consistent between any two statements, so a panic elsewhere leaves it usable.
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,14 +167,14 @@ mod tests {
     impl Resolve for Names {
         fn resolve(&self, _: Name) -> Resolving {
             self.asked.fetch_add(1, Ordering::Relaxed);
-            let addrs: Addrs = Box::new(self.points_to.lock().expect("whole").into_iter());
+            let addrs: Addrs = Box::new(self.points_to.lock().into_iter());
             Box::pin(std::future::ready(Ok(addrs)))
         }
     }
 
     impl Names {
         fn point_to(&self, server: &SampleFeeServer) {
-            *self.points_to.lock().expect("whole") = Some(server.addr());
+            *self.points_to.lock() = Some(server.addr());
         }
 
         fn connections(&self, max_age: Duration) -> Connections {

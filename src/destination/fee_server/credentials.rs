@@ -1,10 +1,8 @@
 //! The token that Feebox sends, which may be replaced while it runs.
 
-use std::{
-    path::PathBuf,
-    sync::{PoisonError, RwLock},
-};
+use std::path::PathBuf;
 
+use parking_lot::RwLock;
 use reqwest::header::{HeaderValue, InvalidHeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -31,7 +29,7 @@ impl Credentials {
 
     /// What to send now.
     pub(super) fn current(&self) -> Option<HeaderValue> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().clone()
     }
 
     /// What to send after `refused` was refused, if the file holds another token by now. A file that cannot be read, or
@@ -49,7 +47,7 @@ impl Credentials {
         match token {
             Ok(token) if Some(&token) != refused => {
                 tracing::info!("fee_server.token_file was read again after its token was refused");
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+                *self.current.write() = Some(token.clone());
                 Some(token)
             }
             Ok(_) => None,

@@ -21,30 +21,18 @@ const LIST_LENGTH_MAX: usize = 1024 * 1024;
 /// The most pages that are read of a server which lists other quotes' fees, too.
 const PAGES_MAX: usize = 100;
 
-/// The result of a look-up.
-pub(super) enum LookUp<R> {
-    /// The fee exists; with the HTTP status of the answer.
-    Found(u16, Fee),
-    /// It does not exist, or the server has no look-up.
-    None,
-    /// Whether it exists stays unknown.
-    Failed(Outcome<R>),
-}
+/// What a look-up decides: the fee exists, or that stays unknown. `None` if it does not exist, or the server has no look-up.
+pub(super) type Decision = Option<Outcome<(u16, Fee)>>;
 
 /// A page of a look-up.
-enum Page<R> {
-    Last(LookUp<R>),
+enum Page {
+    Last(Decision),
     /// The fee was not on it, and the list goes on.
     Next(String),
 }
 
 impl FeeServer {
-    pub(super) async fn look_up<R>(
-        &self,
-        delivery: Delivery<'_>,
-        expected: &Expectation,
-        deadline: Instant,
-    ) -> LookUp<R> {
+    pub(super) async fn look_up(&self, delivery: Delivery<'_>, expected: &Expectation, deadline: Instant) -> Decision {
         let quote_id = expected.quote_id.to_string();
         let mut cursor: Option<String> = None;
         for _ in 0..PAGES_MAX {
@@ -54,33 +42,33 @@ impl FeeServer {
                 Call { method: Method::GET, url: &self.fees, query: &query, body: None, delivery: Some(delivery) };
             let answer = match self.wire.send_harmless(&call, deadline).await {
                 Ok(response) => Answer::read(response, LIST_LENGTH_MAX).await,
-                Err(lost) => return LookUp::Failed(still_unknown(lost.outcome())),
+                Err(lost) => return Some(still_unknown(lost.outcome())),
             };
             match self.read_page(expected, &answer).await {
-                Page::Last(look_up) => return look_up,
+                Page::Last(decision) => return decision,
                 Page::Next(next) if cursor.as_ref() == Some(&next) => break,
                 Page::Next(next) => cursor = Some(next),
             }
         }
-        LookUp::Failed(Outcome::Unknown("look-up: an endless list".into()))
+        Some(Outcome::Unknown("look-up: an endless list".into()))
     }
 
-    async fn read_page<R>(&self, expected: &Expectation, answer: &Answer) -> Page<R> {
+    async fn read_page(&self, expected: &Expectation, answer: &Answer) -> Page {
         Page::Last(match answer.status.as_u16() {
             200..=299 => return self.found(expected, answer).await,
             404 | 405 | 501 => match self.look_ups.exist(self.fleet.as_ref()).await {
-                Ok(false) => LookUp::None,
+                Ok(false) => None,
                 Ok(true) => {
                     let error = format!("look-up: {}", answer.text());
-                    LookUp::Failed(Outcome::Misdirected { error, unknown: true })
+                    Some(Outcome::Misdirected { error, unknown: true })
                 }
-                Err(error) => LookUp::Failed(not_shared(&error)),
+                Err(error) => Some(not_shared(&error)),
             },
-            _ => LookUp::Failed(still_unknown(answer.failure())),
+            _ => Some(still_unknown(answer.failure())),
         })
     }
 
-    async fn found<R>(&self, expected: &Expectation, answer: &Answer) -> Page<R> {
+    async fn found(&self, expected: &Expectation, answer: &Answer) -> Page {
         #[derive(Deserialize)]
         struct Fees {
             fees: Vec<Value>,
@@ -96,16 +84,14 @@ impl FeeServer {
             .map_err(Unusable::List)
             .and_then(|list| Ok((expected.among(list.fees)?, list.next.filter(|next| !next.is_empty()))));
         Page::Last(match (found, shared) {
-            (Ok((Some(fee), _)), _) => LookUp::Found(answer.status.as_u16(), fee),
+            (Ok((Some(fee), _)), _) => Some(Outcome::Delivered((answer.status.as_u16(), fee))),
             // The list is recorded before anything is sent. Otherwise this process could send and die, and another would take
             // a later 404 to mean that the server has no look-up.
-            (Ok(_), Err(error)) => LookUp::Failed(not_shared(&error)),
+            (Ok(_), Err(error)) => Some(not_shared(&error)),
             (Ok((None, Some(next))), Ok(())) => return Page::Next(next),
-            (Ok((None, None)), Ok(())) => LookUp::None,
-            (Err(Unusable::List(why)), _) => LookUp::Failed(still_unknown(answer.not_taken(&why))),
-            (Err(Unusable::Fee(why)), _) => {
-                LookUp::Failed(Outcome::Broken(format!("look-up: {why}: {}", answer.text())))
-            }
+            (Ok((None, None)), Ok(())) => None,
+            (Err(Unusable::List(why)), _) => Some(still_unknown(answer.not_taken(&why))),
+            (Err(Unusable::Fee(why)), _) => Some(Outcome::Broken(format!("look-up: {why}: {}", answer.text()))),
         })
     }
 }

@@ -21,16 +21,16 @@ use sea_orm::DbErr;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{Delivery, Destination};
+use super::{Delivery, Destination, pass_on};
 use crate::{
     database::{Database, DatabaseTransaction},
-    outbox::{self, DestinationName, Disposition, LeasedEvent, Outcome, Settled},
-    quotes::{self, Accepted, FEE_SERVER, Fee, QuoteDestination, QuoteEvent, Refused, Relay},
+    outbox::{self, DestinationName, LeasedEvent, Outcome, Settled},
+    quotes::{FEE_SERVER, Fee, QuoteDestination, QuoteEvent, Relay},
     settings,
 };
 use answer::{ANSWER_LENGTH_MAX, Answer, Kind};
 use expectation::Expectation;
-use look_up::LookUp;
+use look_up::Decision;
 use look_ups::LookUps;
 use wire::{Call, Lost, Via, Wire};
 
@@ -57,6 +57,15 @@ pub enum FeeServerReceipt {
     Voided(u16),
 }
 
+impl FeeServerReceipt {
+    fn fee(&self) -> Option<&Fee> {
+        match self {
+            Self::Fee(_, fee) => Some(fee),
+            Self::Voided(_) => None,
+        }
+    }
+}
+
 impl outbox::Receipt for FeeServerReceipt {
     fn kept(&self) -> Map<String, Value> {
         let (Self::Fee(status, _) | Self::Voided(status)) = *self;
@@ -64,10 +73,7 @@ impl outbox::Receipt for FeeServerReceipt {
     }
 
     fn unstorable(&self) -> Option<&'static str> {
-        match self {
-            Self::Fee(_, fee) => fee.unstorable(),
-            Self::Voided(_) => None,
-        }
+        self.fee()?.unstorable()
     }
 }
 
@@ -139,14 +145,10 @@ impl FeeServer {
     }
 
     async fn look_up_and_ask(&self, delivery: Delivery<'_>, expected: &Expectation) -> Outcome<(u16, Fee)> {
-        if delivery.outcome_unknown && self.lookup {
-            match self.look_up(delivery, expected, self.wire.deadline()).await {
-                LookUp::Found(status, fee) => return Outcome::Delivered((status, fee)),
-                // The worker checks the lease whenever it polls this, so it gets a turn here: a process that froze while the
-                // answer arrived would otherwise send long after its lease.
-                LookUp::None => tokio::task::yield_now().await,
-                LookUp::Failed(outcome) => return outcome,
-            }
+        if delivery.outcome_unknown
+            && let Some(outcome) = self.decided_before(delivery, expected, self.wire.deadline()).await
+        {
+            return outcome;
         }
         let deadline = self.wire.deadline();
         match self.ask(delivery, expected, Via::Kept, deadline).await {
@@ -164,14 +166,24 @@ impl FeeServer {
         expected: &Expectation,
         deadline: Instant,
     ) -> Outcome<(u16, Fee)> {
-        if self.lookup {
-            match self.look_up(delivery, expected, deadline).await {
-                LookUp::Found(status, fee) => return Outcome::Delivered((status, fee)),
-                LookUp::None => tokio::task::yield_now().await,
-                LookUp::Failed(outcome) => return outcome,
-            }
+        match self.decided_before(delivery, expected, deadline).await {
+            Some(outcome) => outcome,
+            None => self.ask(delivery, expected, Via::Fresh, deadline).await.unwrap_or_else(Lost::outcome),
         }
-        self.ask(delivery, expected, Via::Fresh, deadline).await.unwrap_or_else(Lost::outcome)
+    }
+
+    /// Looks up whether the fee exists already: then nothing needs to be sent, and while that is unknown, nothing must be.
+    async fn decided_before(&self, delivery: Delivery<'_>, expected: &Expectation, deadline: Instant) -> Decision {
+        if !self.lookup {
+            return None;
+        }
+        let decision = self.look_up(delivery, expected, deadline).await;
+        if decision.is_none() {
+            // The worker checks the lease whenever it polls this, so it gets a turn here: a process that froze while the
+            // answer arrived would otherwise send long after its lease.
+            tokio::task::yield_now().await;
+        }
+        decision
     }
 
     async fn ask(
@@ -269,32 +281,6 @@ impl Destination for FeeServer {
         settled: &[Settled<'_, FeeServerReceipt>],
         now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
-        let accepted: Vec<_> = settled.iter().copied().filter_map(accepted).collect();
-        quotes::confirm(txn, self.relay, QuoteDestination::FeeServer, &accepted, now).await?;
-        let refused: Vec<_> = settled.iter().copied().filter_map(refused).collect();
-        quotes::reject(txn, self.relay, QuoteDestination::FeeServer, &refused, now).await
-    }
-}
-
-fn accepted((attempt, became): Settled<'_, FeeServerReceipt>) -> Option<Accepted<'_>> {
-    match (became, &attempt.outcome) {
-        (Disposition::Delivered, Outcome::Delivered(FeeServerReceipt::Fee(_, fee))) => Some(Accepted {
-            quote_id: fee.quote_id,
-            key: attempt.event.id,
-            fee: Some(fee),
-            trace_context: attempt.event.trace_context.as_deref(),
-        }),
-        _ => None,
-    }
-}
-
-fn refused((attempt, became): Settled<'_, FeeServerReceipt>) -> Option<Refused<'_>> {
-    match (became, &attempt.outcome) {
-        (Disposition::Dead(_), Outcome::Refused(reason)) => Some(Refused {
-            quote_id: attempt.event.aggregate_id,
-            reason,
-            trace_context: attempt.event.trace_context.as_deref(),
-        }),
-        _ => None,
+        pass_on(txn, self.relay, QuoteDestination::FeeServer, settled, FeeServerReceipt::fee, now).await
     }
 }

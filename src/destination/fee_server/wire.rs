@@ -1,7 +1,6 @@
 //! One call on the wire: connection, credentials, time limit, and what is known when no answer comes.
 
 use std::{
-    error::Error,
     io,
     net::{Ipv6Addr, UdpSocket},
     time::{Duration, Instant},
@@ -20,7 +19,11 @@ use super::{
     credentials::Credentials,
 };
 use crate::{
-    destination::Delivery, outbox::Outcome, printable::printable, settings, telemetry::trace_context::TraceContext,
+    destination::Delivery,
+    outbox::Outcome,
+    printable::{causes, chain, printable},
+    settings,
+    telemetry::trace_context::TraceContext,
 };
 
 /// How much of an error's text is kept, in characters.
@@ -149,7 +152,7 @@ impl Wire {
 
 impl Lost {
     fn by(error: &reqwest::Error, connected: bool) -> Self {
-        let text = chain(error);
+        let text = described(error);
         if error.is_connect() || error.is_builder() {
             return if lacks_resources(error) { Self::OutOfResources(text) } else { Self::Unreachable(text) };
         }
@@ -196,12 +199,7 @@ fn errno_is(error: &io::Error, numbers: &[i32]) -> bool {
     error.raw_os_error().is_some_and(|number| numbers.contains(&number))
 }
 
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
-}
-
 /// What went wrong and why, in one printable line.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes: Vec<_> = causes(error).map(ToString::to_string).collect();
-    printable(&causes.join(": "), ERROR_LENGTH_MAX)
+pub(super) fn described(error: &reqwest::Error) -> String {
+    printable(&chain(error), ERROR_LENGTH_MAX)
 }

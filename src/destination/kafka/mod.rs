@@ -18,11 +18,11 @@ use rdkafka::error::KafkaError;
 use sea_orm::DbErr;
 use serde_json::{Map, Value, json};
 
-use super::{Delivery, Destination};
+use super::{Delivery, Destination, pass_on};
 use crate::{
     database::DatabaseTransaction,
-    outbox::{DestinationName, Disposition, LeasedEvent, Outcome, Receipt, Settled},
-    quotes::{self, Accepted, KAFKA, QuoteDestination, Refused, Relay, is_handover},
+    outbox::{DestinationName, LeasedEvent, Outcome, Receipt, Settled},
+    quotes::{KAFKA, QuoteDestination, Relay},
     settings,
 };
 use producer::Producers;
@@ -128,31 +128,6 @@ impl Destination for Kafka {
         settled: &[Settled<'_, KafkaReceipt>],
         now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
-        // For quotes that have their fees made elsewhere the event was news: nothing happens to these.
-        let accepted: Vec<_> = settled.iter().copied().filter_map(accepted).collect();
-        quotes::confirm(txn, Relay::default(), QuoteDestination::Kafka, &accepted, now).await?;
-        let refused: Vec<_> = settled.iter().copied().filter_map(refused).collect();
-        quotes::reject(txn, Relay::default(), QuoteDestination::Kafka, &refused, now).await
-    }
-}
-
-fn accepted((attempt, became): Settled<'_, KafkaReceipt>) -> Option<Accepted<'_>> {
-    let event = &attempt.event;
-    let is_accepted = *became == Disposition::Delivered && is_handover(&event.event_type);
-    is_accepted.then_some(Accepted {
-        quote_id: event.aggregate_id,
-        key: event.id,
-        fee: None,
-        trace_context: event.trace_context.as_deref(),
-    })
-}
-
-fn refused((attempt, became): Settled<'_, KafkaReceipt>) -> Option<Refused<'_>> {
-    let event = &attempt.event;
-    match (became, &attempt.outcome) {
-        (Disposition::Dead(_), Outcome::Refused(reason)) if is_handover(&event.event_type) => {
-            Some(Refused { quote_id: event.aggregate_id, reason, trace_context: event.trace_context.as_deref() })
-        }
-        _ => None,
+        pass_on(txn, Relay::default(), QuoteDestination::Kafka, settled, |_| None, now).await
     }
 }

@@ -1,12 +1,9 @@
 //! The producer, and its replacement: after a fatal error, such as an unexpected sequence number, a producer takes nothing
 //! more.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use rdkafka::{
     ClientConfig, ClientContext,
     error::{KafkaError, RDKafkaErrorCode},
@@ -42,12 +39,12 @@ impl Producers {
     }
 
     pub(super) fn current(&self) -> Arc<Producer> {
-        Arc::clone(&lock(&self.current))
+        Arc::clone(&self.current.lock())
     }
 
     /// Replaces `broken` by a new producer, unless another call has done so. Records that `broken` still holds fail.
     pub(super) fn replace(&self, broken: &Arc<Producer>, why: &str) {
-        let mut current = lock(&self.current);
+        let mut current = self.current.lock();
         if !Arc::ptr_eq(&current, broken) {
             return;
         }
@@ -80,7 +77,7 @@ impl Producer {
         Ok(async move {
             match under_way.await {
                 Ok(Ok(stored)) => {
-                    *lock(&heard.0) = None;
+                    *heard.0.lock() = None;
                     Ok(stored)
                 }
                 Ok(Err((error, _))) => Err(error),
@@ -98,7 +95,7 @@ impl Producer {
     }
 
     pub(super) fn heard(&self) -> Option<(RDKafkaErrorCode, String)> {
-        lock(&self.heard.0).clone()
+        self.heard.0.lock().clone()
     }
 
     /// Why it takes nothing more.
@@ -113,11 +110,7 @@ impl ClientContext for Listening {
         let Some(code) = error.rdkafka_error_code() else { return };
         // That all brokers are down follows from the errors of each, and says less.
         if code != RDKafkaErrorCode::AllBrokersDown {
-            *lock(&self.0.0) = Some((code, reason.to_owned()));
+            *self.0.0.lock() = Some((code, reason.to_owned()));
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

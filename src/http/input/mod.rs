@@ -4,7 +4,6 @@ mod fields;
 mod json;
 mod path;
 mod query;
-mod text;
 
 pub(super) use fields::{FieldError, FieldErrors, Node, Object};
 pub(super) use json::{JsonBody, OptionalJsonBody};

@@ -6,8 +6,10 @@ use axum::{
 };
 use uuid::Uuid;
 
-use super::text;
-use crate::http::problem::{Kind, Problem};
+use crate::{
+    http::problem::{Kind, Problem},
+    printable,
+};
 
 /// The `{id}` of a path.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +35,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let name = Path::<String>::from_request_parts(parts, state).await;
         name.ok()
-            .filter(|Path(name)| text::check(name).is_ok())
+            .filter(|Path(name)| printable::check(name).is_ok())
             .map(|Path(name)| Self(name))
             .ok_or_else(|| Problem::new(Kind::InvalidParameter, "the name in the path is not printable text"))
     }

@@ -2,10 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use sea_orm::{ActiveEnum, Iterable};
 use url::form_urlencoded;
+use uuid::Uuid;
 
-use super::text;
-use crate::http::problem::{Kind, Problem};
+use crate::{
+    http::{
+        cursor,
+        problem::{Kind, Problem},
+    },
+    printable,
+};
+
+/// Rows of a page, unless `limit` says otherwise.
+const LIMIT_DEFAULT: u64 = 50;
+const LIMIT_MAX: u64 = 200;
 
 /// The parameters of a query string, and the errors found in them so far.
 #[derive(Debug)]
@@ -19,7 +30,7 @@ impl Query {
     pub fn read(raw: Option<&str>, known: &[&str]) -> Self {
         let mut query = Self { given: BTreeMap::new(), errors: Vec::new() };
         for (name, value) in form_urlencoded::parse(raw.unwrap_or_default().as_bytes()) {
-            if let Err(error) = text::check(&value) {
+            if let Err(error) = printable::check(&value) {
                 query.errors.push(format!("{name:?} {error}"));
             } else if !known.contains(&name.as_ref()) {
                 query.errors.push(format!("{name:?} is unknown; the known parameters are {}", known.join(", ")));
@@ -43,6 +54,32 @@ impl Query {
             let number = text.parse().ok().filter(|number| digits && (min..=max).contains(number));
             number.ok_or_else(|| format!("is {text:?}; send a whole number from {min} to {max}"))
         })
+    }
+
+    /// The parameter `name` as a UUID, if it is given.
+    pub fn id(&mut self, name: &str) -> Option<Uuid> {
+        self.optional(name, |id| Uuid::try_parse(id).map_err(|_| format!("is {id:?}; send a UUID")))
+    }
+
+    /// The parameter `status` as a status that a column can have, if it is given.
+    pub fn status<S: ActiveEnum<Value = String> + Iterable>(&mut self) -> Option<S> {
+        self.optional("status", |text| {
+            S::try_from_value(&text.to_owned()).map_err(|_| {
+                let mut known: Vec<_> = S::iter().map(|status| status.to_value()).collect();
+                let last = known.pop().unwrap_or_default();
+                format!("is {text:?}; send {} or {last}", known.join(", "))
+            })
+        })
+    }
+
+    /// How many rows a page has: the parameter `limit`.
+    pub fn limit(&mut self) -> u64 {
+        self.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT_DEFAULT)
+    }
+
+    /// The row that a page follows: the parameter `cursor`.
+    pub fn cursor(&mut self) -> Option<Uuid> {
+        self.optional("cursor", cursor::parse)
     }
 
     /// Fails with all errors at once, if there are any.

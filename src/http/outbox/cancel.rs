@@ -1,17 +1,16 @@
 //! Cancelling an event.
 
-use axum::{Extension, Json, extract::State};
+use axum::{Json, extract::State};
 
 use crate::{
     http::{
         AppState,
-        access::Caller,
-        input::{Id, OptionalJsonBody},
+        input::Id,
         problem::Problem,
-        reason::{self, Reason},
+        reason::{Acting, Reason},
     },
     inspection::EventView,
-    operator::{self, Operator},
+    operator,
 };
 
 /// Cancel an event
@@ -27,20 +26,14 @@ use crate::{
         (status = 400, description = "Invalid id or malformed JSON"),
         (status = 404, description = "Unknown event, or retention has deleted it"),
         (status = 409, description = "The event is already delivered or cancelled"),
-        (status = 413, description = "The body exceeds 256 KiB"),
-        (status = 415, description = "The body is not sent as `application/json`"),
-        (status = 422, description = "Invalid body; `errors` lists everything that is wrong"),
     )
 )]
 pub(super) async fn cancel(
     State(state): State<AppState>,
-    Extension(caller): Extension<Caller>,
     Id(id): Id,
-    OptionalJsonBody(body): OptionalJsonBody,
+    acting: Acting,
 ) -> Result<Json<EventView>, Problem> {
-    let reason = reason::read(body.as_ref())?;
-    let operator = Operator { name: &caller.name, reason: reason.as_deref() };
-    let event = operator::cancel(&state.db, state.submission.relay(), operator, id).await?;
+    let event = operator::cancel(&state.db, state.submission.relay(), acting.operator(), id).await?;
     // The quote may now be cancelled, and an event that voids its fee may be due.
     state.settled.send();
     state.wakeup.wake();

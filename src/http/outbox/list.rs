@@ -12,11 +12,7 @@ use crate::{
     database::{Listed, Page},
     http::{AppState, cursor, input::Query, problem::Problem},
     inspection::{self, EventFilter, EventView},
-    outbox::EventStatus,
 };
-
-const LIMIT_DEFAULT: u64 = 50;
-const LIMIT_MAX: u64 = 200;
 
 /// A page of events.
 #[derive(Debug, Serialize, ToSchema)]
@@ -52,13 +48,13 @@ pub(super) async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery)
     let known = ["status", "destination", "event_type", "quote_id", "limit", "cursor"];
     let mut query = Query::read(raw.as_deref(), &known);
     let filter = EventFilter {
-        status: query.optional("status", status),
+        status: query.status(),
         destination: query.optional("destination", |name| Ok(name.to_owned())),
         event_type: query.optional("event_type", |event_type| Ok(event_type.to_owned())),
-        quote_id: query.optional("quote_id", |id| Uuid::try_parse(id).map_err(|_| format!("is {id:?}; send a UUID"))),
-        before: query.optional("cursor", cursor::parse),
+        quote_id: query.id("quote_id"),
+        before: query.cursor(),
     };
-    let limit = query.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
+    let limit = query.limit();
     query.finish()?;
     let Page { rows, next } = inspection::list(state.db.connection(), &filter, limit).await?;
     let next = next.map(cursor::after);
@@ -70,15 +66,4 @@ pub(super) async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery)
         }
     }
     Ok(Json(page))
-}
-
-fn status(text: &str) -> Result<EventStatus, String> {
-    match text {
-        "pending" => Ok(EventStatus::Pending),
-        "leased" => Ok(EventStatus::Leased),
-        "delivered" => Ok(EventStatus::Delivered),
-        "dead" => Ok(EventStatus::Dead),
-        "cancelled" => Ok(EventStatus::Cancelled),
-        other => Err(format!("is {other:?}; send pending, leased, delivered, dead or cancelled")),
-    }
 }

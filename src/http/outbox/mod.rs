@@ -9,13 +9,12 @@ mod stats;
 
 use std::time::Duration;
 
-use axum::middleware::from_fn_with_state;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     AppState, TIME_LIMIT,
-    access::{self, Permission},
-    edge,
+    access::Permission,
+    guarded,
     problem::{Kind, Problem},
 };
 use crate::operator::OperatorError;
@@ -28,19 +27,12 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(list::list))
         .routes(routes!(show::show))
         .routes(routes!(show::explain))
-        .routes(routes!(stats::stats))
-        .route_layer(from_fn_with_state(Permission::ReadAll, access::require))
-        .route_layer(from_fn_with_state(TIME_LIMIT, edge::limit));
-    let change = OpenApiRouter::new()
-        .routes(routes!(retry::retry))
-        .routes(routes!(cancel::cancel))
-        .route_layer(from_fn_with_state(Permission::Operate, access::require))
-        .route_layer(from_fn_with_state(TIME_LIMIT, edge::limit));
-    let bulk = OpenApiRouter::new()
-        .routes(routes!(retry_bulk::retry))
-        .route_layer(from_fn_with_state(Permission::Operate, access::require))
-        .route_layer(from_fn_with_state(BULK_TIME_LIMIT, edge::limit));
-    read.merge(change).merge(bulk)
+        .routes(routes!(stats::stats));
+    let change = OpenApiRouter::new().routes(routes!(retry::retry)).routes(routes!(cancel::cancel));
+    let bulk = OpenApiRouter::new().routes(routes!(retry_bulk::retry));
+    guarded(read, Permission::ReadAll, TIME_LIMIT)
+        .merge(guarded(change, Permission::Operate, TIME_LIMIT))
+        .merge(guarded(bulk, Permission::Operate, BULK_TIME_LIMIT))
 }
 
 impl From<OperatorError> for Problem {

@@ -1,17 +1,16 @@
 //! Retrying one event.
 
-use axum::{Extension, Json, extract::State};
+use axum::{Json, extract::State};
 
 use crate::{
     http::{
         AppState,
-        access::Caller,
-        input::{Id, OptionalJsonBody},
+        input::Id,
         problem::Problem,
-        reason::{self, Reason},
+        reason::{Acting, Reason},
     },
     inspection::EventView,
-    operator::{self, Operator},
+    operator,
 };
 
 /// Retry an event
@@ -27,20 +26,14 @@ use crate::{
         (status = 400, description = "Invalid id or malformed JSON"),
         (status = 404, description = "Unknown event, or retention has deleted it"),
         (status = 409, description = "The event is being delivered, or is already delivered or cancelled"),
-        (status = 413, description = "The body exceeds 256 KiB"),
-        (status = 415, description = "The body is not sent as `application/json`"),
-        (status = 422, description = "Invalid body; `errors` lists everything that is wrong"),
     )
 )]
 pub(super) async fn retry(
     State(state): State<AppState>,
-    Extension(caller): Extension<Caller>,
     Id(id): Id,
-    OptionalJsonBody(body): OptionalJsonBody,
+    acting: Acting,
 ) -> Result<Json<EventView>, Problem> {
-    let reason = reason::read(body.as_ref())?;
-    let operator = Operator { name: &caller.name, reason: reason.as_deref() };
-    let event = operator::retry(&state.db, operator, id).await?;
+    let event = operator::retry(&state.db, acting.operator(), id).await?;
     state.wakeup.wake();
     Ok(Json(event.into()))
 }

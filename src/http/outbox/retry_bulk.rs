@@ -16,7 +16,7 @@ use crate::{
     },
     operator::{self, BulkRetried, BulkRetry, Operator},
     outbox::{RetryFilter, Revivable},
-    quotes::new_quote::printable,
+    quotes::new_quote::parse_text,
 };
 
 const FIELDS: [&str; 7] = ["status", "destination", "event_type", "error_contains", "reason", "dry_run", "per_second"];
@@ -63,9 +63,6 @@ pub(super) struct EventsToRetry {
     responses(
         (status = 200, description = "How many events matched and were revived", body = BulkRetried),
         (status = 400, description = "Malformed JSON"),
-        (status = 413, description = "The body exceeds 256 KiB"),
-        (status = 415, description = "The body is not sent as `application/json`"),
-        (status = 422, description = "Invalid body; `errors` lists everything that is wrong"),
     )
 )]
 pub(super) async fn retry(
@@ -92,7 +89,7 @@ fn read(body: &Value) -> Result<(BulkRetry, Option<String>), Problem> {
 
 fn bulk(body: &Object<'_>, errors: &mut FieldErrors) -> Option<BulkRetry> {
     let status = body.field("status").text(status, errors);
-    let mut text = |name, length_max| body.optional(name)?.text(|text| printable(text, length_max), errors);
+    let mut text = |name, length_max| body.optional(name)?.text(|text| parse_text(text, length_max), errors);
     let destination = text("destination", NAME_LENGTH_MAX);
     let event_type = text("event_type", NAME_LENGTH_MAX);
     let error_contains = text("error_contains", ERROR_LENGTH_MAX);

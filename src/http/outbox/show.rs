@@ -1,22 +1,18 @@
 //! Reading and explaining one event.
 
 use axum::{Json, extract::State};
-use uuid::Uuid;
 
 use crate::{
-    http::{
-        AppState,
-        input::Id,
-        problem::{Kind, Problem},
-    },
+    http::{AppState, input::Id, problem::Problem},
     inspection::{self, EventDetail, Explanation},
+    operator::OperatorError,
     outbox,
 };
 
 /// Read an event, with its payload and its failures
 #[utoipa::path(
     get, path = "/v1/outbox/{id}", operation_id = "read_event", tag = "operations", security(("token" = [])),
-    params(("id" = Uuid, Path, description = "The event's id")),
+    params(("id" = uuid::Uuid, Path, description = "The event's id")),
     responses(
         (status = 200, description = "The event", body = EventDetail),
         (status = 400, description = "Invalid id"),
@@ -24,14 +20,14 @@ use crate::{
     )
 )]
 pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Json<EventDetail>, Problem> {
-    let event = outbox::get(state.db.connection(), id).await?.ok_or_else(|| no_event(id))?;
+    let event = outbox::get(state.db.connection(), id).await?.ok_or_else(|| OperatorError::no_event(id))?;
     Ok(Json(event.into()))
 }
 
 /// Explain why an event is not delivered yet
 #[utoipa::path(
     get, path = "/v1/outbox/{id}/explain", operation_id = "explain_event", tag = "operations", security(("token" = [])),
-    params(("id" = Uuid, Path, description = "The event's id")),
+    params(("id" = uuid::Uuid, Path, description = "The event's id")),
     responses(
         (status = 200, description = "The reason, and the facts behind it", body = Explanation),
         (status = 400, description = "Invalid id"),
@@ -39,11 +35,5 @@ pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Js
     )
 )]
 pub(super) async fn explain(State(state): State<AppState>, Id(id): Id) -> Result<Json<Explanation>, Problem> {
-    inspection::explain(&state.db, id).await?.map(Json).ok_or_else(|| no_event(id))
-}
-
-fn no_event(id: Uuid) -> Problem {
-    let detail =
-        format!("there is no event {id}; retention deletes events some time after they were delivered or cancelled");
-    Problem::new(Kind::NotFound, detail)
+    Ok(Json(inspection::explain(&state.db, id).await?.ok_or_else(|| OperatorError::no_event(id))?))
 }

@@ -6,13 +6,12 @@ use super::view;
 use crate::{
     http::{
         AppState,
-        access::Caller,
         edge::Call,
-        input::{Id, OptionalJsonBody},
+        input::Id,
         problem::{Kind, Problem},
-        reason::{self, Reason},
+        reason::{Acting, Reason},
     },
-    operator::{self, Operator},
+    operator,
     quotes::{self, CancelError},
 };
 
@@ -29,26 +28,20 @@ use crate::{
         (status = 400, description = "Invalid id or malformed JSON"),
         (status = 404, description = "Unknown quote"),
         (status = 409, description = "The quote is rejected, and has no fee to cancel"),
-        (status = 413, description = "The body exceeds 256 KiB"),
-        (status = 415, description = "The body is not sent as `application/json`"),
-        (status = 422, description = "Invalid body; `errors` lists everything that is wrong"),
     )
 )]
 pub(super) async fn cancel(
     State(state): State<AppState>,
     Extension(call): Extension<Call>,
-    Extension(caller): Extension<Caller>,
     Id(id): Id,
-    OptionalJsonBody(body): OptionalJsonBody,
+    acting: Acting,
 ) -> Result<Json<view::Quote>, Problem> {
-    let reason = reason::read(body.as_ref())?;
-    let (reason, trace) = (reason.as_deref(), call.trace.header());
+    let trace = call.trace.header();
     let trace = Some(trace.as_str());
-    if caller.is_operator() {
-        let operator = Operator { name: &caller.name, reason };
-        operator::cancel_quote(&state.db, &state.submission, operator, id, trace).await?;
+    if acting.caller.is_operator() {
+        operator::cancel_quote(&state.db, &state.submission, acting.operator(), id, trace).await?;
     } else {
-        state.submission.cancel(id, reason, trace).await?;
+        state.submission.cancel(id, acting.reason.as_deref(), trace).await?;
     }
     state.settled.send();
     let found = quotes::get(state.db.connection(), id).await?.ok_or(CancelError::NotFound)?;

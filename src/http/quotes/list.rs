@@ -9,11 +9,8 @@ use super::view;
 use crate::{
     database::Page,
     http::{AppState, cursor, input::Query, problem::Problem},
-    quotes::{self, CustomerId, QuoteFilter, Status},
+    quotes::{self, CustomerId, QuoteFilter},
 };
-
-const LIMIT_DEFAULT: u64 = 50;
-const LIMIT_MAX: u64 = 200;
 
 /// List quotes, newest first
 #[utoipa::path(
@@ -36,11 +33,11 @@ pub(super) async fn list(
     let mut query = Query::read(raw.as_deref(), &["status", "customer_id", "limit", "cursor"]);
     let customer_id = query.optional("customer_id", CustomerId::parse);
     let filter = QuoteFilter {
-        status: query.optional("status", status),
+        status: query.status(),
         customer_id: customer_id.map(|id| id.as_str().to_owned()),
-        before: query.optional("cursor", cursor::parse),
+        before: query.cursor(),
     };
-    let limit = query.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
+    let limit = query.limit();
     query.finish()?;
     let Page { rows, next } = quotes::list(state.db.connection(), &filter, limit).await?;
     let next = next.map(cursor::after);
@@ -53,14 +50,4 @@ pub(super) async fn list(
         }
     }
     Ok(Json(page))
-}
-
-fn status(text: &str) -> Result<Status, String> {
-    match text {
-        "pending" => Ok(Status::Pending),
-        "confirmed" => Ok(Status::Confirmed),
-        "rejected" => Ok(Status::Rejected),
-        "cancelled" => Ok(Status::Cancelled),
-        other => Err(format!("is {other:?}; send pending, confirmed, rejected or cancelled")),
-    }
 }

@@ -12,14 +12,9 @@ mod wait;
 
 use std::time::Duration;
 
-use axum::middleware::from_fn_with_state;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    AppState, TIME_LIMIT,
-    access::{self, Permission},
-    edge,
-};
+use super::{AppState, TIME_LIMIT, access::Permission, guarded};
 
 /// The longest that `?wait=` waits, in seconds.
 const WAIT_SECONDS_MAX: u64 = 30;
@@ -29,20 +24,12 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     let submit = OpenApiRouter::new()
         .routes(routes!(submit::submit))
         .routes(routes!(submit::submit_batch))
-        .routes(routes!(cancel::cancel))
-        .route_layer(from_fn_with_state(Permission::Submit, access::require))
-        .route_layer(from_fn_with_state(TIME_LIMIT, edge::limit));
-    let list = OpenApiRouter::new()
-        .routes(routes!(list::list))
-        .route_layer(from_fn_with_state(Permission::ReadQuotes, access::require))
-        .route_layer(from_fn_with_state(TIME_LIMIT, edge::limit));
-    let show = OpenApiRouter::new()
-        .routes(routes!(show::show))
-        .route_layer(from_fn_with_state(Permission::ReadQuotes, access::require))
-        .route_layer(from_fn_with_state(wait_limit, edge::limit));
-    let timeline = OpenApiRouter::new()
-        .routes(routes!(timeline::timeline))
-        .route_layer(from_fn_with_state(Permission::ReadAll, access::require))
-        .route_layer(from_fn_with_state(TIME_LIMIT, edge::limit));
-    submit.merge(list).merge(show).merge(timeline)
+        .routes(routes!(cancel::cancel));
+    let list = OpenApiRouter::new().routes(routes!(list::list));
+    let show = OpenApiRouter::new().routes(routes!(show::show));
+    let timeline = OpenApiRouter::new().routes(routes!(timeline::timeline));
+    guarded(submit, Permission::Submit, TIME_LIMIT)
+        .merge(guarded(list, Permission::ReadQuotes, TIME_LIMIT))
+        .merge(guarded(show, Permission::ReadQuotes, wait_limit))
+        .merge(guarded(timeline, Permission::ReadAll, TIME_LIMIT))
 }

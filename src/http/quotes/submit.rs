@@ -42,8 +42,6 @@ const DESTINATION_RETRY_SECONDS: u32 = 5;
         )),
         (status = 400, description = "Malformed JSON or invalid header"),
         (status = 409, description = "The first request with this key is still in progress"),
-        (status = 413, description = "The body exceeds 256 KiB"),
-        (status = 415, description = "The body is not sent as `application/json`"),
         (status = 422, description = "Invalid body, `errors` lists everything that is wrong; or the key was used with another body"),
     )
 )]
@@ -80,7 +78,6 @@ pub(super) async fn submit(
         (status = 400, description = "Malformed JSON or invalid header"),
         (status = 409, description = "The first request with this key is still in progress"),
         (status = 413, description = "The body exceeds 8 MiB"),
-        (status = 415, description = "The body is not sent as `application/json`"),
         (status = 422, description = "Invalid body, `errors` lists everything that is wrong; or the key was used with another body"),
     )
 )]

@@ -1,25 +1,25 @@
 //! A Kafka broker on this machine, behind a proxy.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::broker_proxy::BrokerProxy;
-use crate::destination::KafkaReader;
+use super::broker_proxy;
+use crate::{destination::KafkaReader, lab::listener::Listener};
 
 /// The broker as one design sees it.
 pub(super) struct Broker {
     address: String,
-    proxy: BrokerProxy,
+    proxy: Listener,
     /// The end of the topic before the run.
     began_at: Arc<KafkaReader>,
 }
 
 impl Broker {
     pub(super) async fn find(port: u16) -> anyhow::Result<Self> {
-        let (address, proxy) = (format!("127.0.0.1:{port}"), BrokerProxy::before(port).await?);
+        let (address, proxy) = (format!("127.0.0.1:{port}"), broker_proxy::before(port)?);
         let (brokers, through_proxy) = (address.clone(), proxy.addr().to_string());
         let expected = through_proxy.clone();
         let (names, began_at) = spawn_blocking(move || {
@@ -36,12 +36,8 @@ impl Broker {
         Ok(Self { address, proxy, began_at: Arc::new(began_at) })
     }
 
-    pub(super) fn addr(&self) -> SocketAddr {
-        self.proxy.addr()
-    }
-
-    pub(super) fn open(&self, is_open: bool) {
-        self.proxy.open(is_open);
+    pub(super) fn proxy(&self) -> &Listener {
+        &self.proxy
     }
 
     /// The records written since the start: quote id and event type of each.

@@ -1,67 +1,33 @@
 //! A proxy in front of a Kafka broker. Closing it simulates an outage of a broker that is not ours to stop.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::io;
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy},
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinHandle,
+    net::TcpStream,
 };
+
+use crate::lab::listener::Listener;
 
 /// The longest answer that is forwarded, in bytes. Answers to producers are short.
 const ANSWER_LENGTH_MAX: usize = 64 * 1024 * 1024;
 /// Names of a local broker. Both are as long as their replacement, so that answers keep their length.
 const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
 
-/// Forwards from a port of its own to a broker, until it is dropped.
-pub(super) struct BrokerProxy {
-    addr: SocketAddr,
-    is_open: watch::Sender<bool>,
-    accepting: JoinHandle<()>,
-}
-
 /// The broker's names in its answers, and the replacement: a client connects where answers send it.
 type Names = (Vec<Vec<u8>>, Vec<u8>);
 
-impl BrokerProxy {
-    pub(super) async fn before(port: u16) -> io::Result<Self> {
-        let listener = TcpListener::bind((HOSTS[0], 0)).await?;
-        let addr = listener.local_addr()?;
-        let broker_at = |host: &str, port: u16| [host.as_bytes(), &u32::from(port).to_be_bytes()].concat();
-        let names = Arc::new((HOSTS.map(|host| broker_at(host, port)).to_vec(), broker_at(HOSTS[0], addr.port())));
-        let is_open = watch::Sender::new(true);
-        let accepting = tokio::spawn(accept(listener, port, names, is_open.subscribe()));
-        Ok(Self { addr, is_open, accepting })
-    }
-
-    pub(super) fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// Opens or closes the proxy. Closed, it cuts all connections, also new ones.
-    pub(super) fn open(&self, is_open: bool) {
-        self.is_open.send_replace(is_open);
-    }
-}
-
-impl Drop for BrokerProxy {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-async fn accept(listener: TcpListener, port: u16, names: Arc<Names>, is_open: watch::Receiver<bool>) {
-    while let Ok((client, _)) = listener.accept().await {
-        let (names, mut is_open) = (Arc::clone(&names), is_open.clone());
-        tokio::spawn(async move {
-            tokio::select! {
-                // When this ends, for whatever reason, the connection ends.
-                _ = forward(client, port, &names) => {}
-                _ = is_open.wait_for(|is_open| !is_open) => {}
-            }
-        });
-    }
+/// Forwards from a port of its own to the broker at `port`, until it is dropped.
+pub(super) fn before(port: u16) -> io::Result<Listener> {
+    let broker_at = |host: &str, port: u16| [host.as_bytes(), &u32::from(port).to_be_bytes()].concat();
+    let ours = HOSTS.map(|host| broker_at(host, port)).to_vec();
+    Listener::local(move |client| {
+        let ours = ours.clone();
+        async move {
+            let names = (ours, broker_at(HOSTS[0], client.local_addr()?.port()));
+            forward(client, port, &names).await
+        }
+    })
 }
 
 async fn forward(mut client: TcpStream, port: u16, names: &Names) -> io::Result<()> {

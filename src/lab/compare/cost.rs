@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use reqwest::Client;
+use serde::Serialize;
 
 use crate::lab::testbed::Fleet;
 
@@ -13,13 +14,17 @@ const STATEMENTS: &str = "feebox_database_statements_total ";
 /// A server's counter before and after, if it has one.
 type Counted = [Option<f64>; 2];
 
-/// The cost of a quote, from its submission to its fee record, and the cost of idling.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cost {
-    pub(super) statements_per_quote: f64,
-    pub(super) rows_written_per_quote: Option<f64>,
-    pub(super) wal_bytes_per_quote: Option<f64>,
-    pub(super) idle_statements_per_minute: f64,
+/// The cost of a quote, from its submission to its confirmation, and the cost of idling.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Cost {
+    /// SQL statements from submission to confirmation, without `BEGIN` and `COMMIT`.
+    pub statements_per_quote: f64,
+    /// Rows inserted, updated and deleted; `PostgreSQL` only.
+    pub rows_written_per_quote: Option<f64>,
+    /// Bytes of write-ahead log; `PostgreSQL` only.
+    pub wal_bytes_per_quote: Option<f64>,
+    /// SQL statements while nothing is submitted.
+    pub idle_statements_per_minute: f64,
 }
 
 impl Cost {

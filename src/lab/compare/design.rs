@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::Timing;
 use crate::lab::testbed::Role;
 
-/// A way in which a submitted quote gets its fee.
+/// A way in which a submitted quote gets its fee, from the worst to the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Design {
@@ -25,27 +25,10 @@ pub enum Design {
 }
 
 impl Design {
-    /// From the worst to the best.
-    pub const ALL: [Self; 6] = [
-        Self::InTransaction,
-        Self::BeforeCommitAsync,
-        Self::AfterCommit,
-        Self::AfterCommitCompensated,
-        Self::OutboxCron,
-        Self::OutboxWakeup,
-    ];
-
-    /// The name in tables.
+    /// Its name on the command line and in tables.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::InTransaction => "in-transaction",
-            Self::BeforeCommitAsync => "before-commit-async",
-            Self::AfterCommit => "after-commit",
-            Self::AfterCommitCompensated => "after-commit-compensated",
-            Self::OutboxCron => "outbox-cron",
-            Self::OutboxWakeup => "outbox-wakeup",
-        }
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
     /// The value of `submission.strategy`.

@@ -24,43 +24,63 @@ mod timing;
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
+use clap::{Args, ValueEnum};
 
+use super::{sample_fee_server::parse_rate, testbed};
 use timing::Timing;
 
+pub use cost::Cost;
 pub use design::Design;
 pub use report::{Calm, Percentiles, Plan, Report, Row, Rush};
 pub use test_destination::Destination;
 
 /// The most concurrent calls of one process to the fee server: the default of `worker.concurrency`.
 const CALLS_AT_ONCE: usize = 256;
+/// An API request ends after 10 s, even in a design that calls the fee server during it.
+const LATENCY_MAX: Duration = Duration::from_secs(5);
 
-/// What to measure.
-#[derive(Clone, Debug)]
+/// What to measure: the flags of `feebox compare`.
+#[derive(Args, Clone, Debug)]
 pub struct Comparison {
-    /// The designs, in this order.
-    pub designs: Vec<Design>,
-    /// Submissions to each design in the storm.
+    /// Quotes submitted to each design
+    #[arg(long, value_name = "COUNT", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub quotes: u32,
-    /// Submissions a second.
+    /// Quotes submitted per second
+    #[arg(long, value_name = "COUNT", default_value_t = 20.0, value_parser = rate)]
     pub rate: f64,
-    /// How long the fee server takes for a fee.
+    /// How long the fee server takes per fee, for example 2s or 250ms; at most 5s, because some designs wait for it
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = latency)]
     pub latency: Duration,
-    /// How often the processes are killed in the storm.
+    /// How often all processes of a design are killed (SIGKILL) and restarted
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
     pub crashes: usize,
-    /// The share of submissions that is rolled back in the storm.
+    /// Share of submissions (0 to 1) whose transaction is rolled back before the commit
+    #[arg(long, value_name = "RATE", default_value_t = 0.1, value_parser = parse_rate)]
     pub rollback_rate: f64,
-    /// How long each design is measured while idle.
+    /// How long each design is idle while its database statements are counted
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
     pub idle: Duration,
-    /// How long clients submit without a pause.
+    /// How long clients then submit as fast as possible, to measure the throughput
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
     pub rush: Duration,
-    /// The port of a local Kafka broker; with it, each design is measured again with Kafka.
-    pub broker_port: Option<u16>,
-    /// Makes crashes and rollbacks reproducible.
+    /// Also measure each design with Kafka: the port of a single test broker on this machine that advertises 127.0.0.1
+    /// (advertised.listeners). Its topic feebox.quotes keeps the records
+    #[cfg_attr(feature = "kafka", arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..)))]
+    #[cfg_attr(not(feature = "kafka"), arg(skip))]
+    pub kafka_port: Option<u16>,
+    /// Seed of the random crashes and rollbacks
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
-    /// A server to create databases on; without one, `SQLite` files in `out`.
-    pub database_url: Option<String>,
-    /// The directory for results, logs and files.
+    /// Measure only this design (may be repeated)
+    #[arg(long = "design", value_name = "DESIGN")]
+    pub designs: Vec<Design>,
+    /// Directory for compare.md, compare.json, compare.svg and the processes' logs
+    #[arg(long, value_name = "DIR", default_value = "feebox-compare")]
     pub out: PathBuf,
+    /// A server to create databases on; without one, `SQLite` files in `out`. Not a setting, so that a comparison never runs
+    /// on a database in use by mistake.
+    #[arg(skip)]
+    pub database_url: Option<String>,
 }
 
 impl Comparison {
@@ -70,15 +90,14 @@ impl Comparison {
     /// # Errors
     /// If a design cannot be run. Earlier measurements are then not written.
     pub async fn run(mut self, progress: impl Fn(&str)) -> anyhow::Result<Report> {
-        std::fs::create_dir_all(&self.out).with_context(|| format!("cannot create {}", self.out.display()))?;
-        // The processes run in this directory, so their paths must be absolute.
-        self.out = self.out.canonicalize()?;
+        self.out = testbed::directory(&self.out)?;
+        let designs = if self.designs.is_empty() { Design::value_variants() } else { &self.designs };
         let mut rows = Vec::new();
-        let destinations = [Some(Destination::FeeServer), self.broker_port.map(|_| Destination::Kafka)];
+        let destinations = [Some(Destination::FeeServer), self.kafka_port.map(|_| Destination::Kafka)];
         let runs: Vec<_> = destinations
             .into_iter()
             .flatten()
-            .flat_map(|destination| self.designs.iter().map(move |design| (*design, destination)))
+            .flat_map(|destination| designs.iter().map(move |design| (*design, destination)))
             .collect();
         for (index, (design, destination)) in runs.iter().enumerate() {
             let name = format!("{}, {}", design.name(), destination.name());
@@ -111,4 +130,14 @@ impl Comparison {
             Destination::Kafka => timing.for_kafka(),
         }
     }
+}
+
+fn latency(text: &str) -> Result<Duration, String> {
+    let latency = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if latency <= LATENCY_MAX { Ok(latency) } else { Err("write a duration of 5s or less".to_owned()) }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.1..=10_000.0).contains(rate));
+    rate.ok_or_else(|| "write a number from 0.1 to 10000".to_owned())
 }

@@ -1,7 +1,7 @@
 //! The measurement as a picture: a row for each design and destination, a column of bars for each figure. Bad figures
 //! are red.
 
-use anyhow::anyhow;
+use anyhow::Context;
 use plotters::{
     coord::Shift,
     drawing::DrawingArea,
@@ -42,76 +42,43 @@ struct Column {
     colour: RGBColor,
     /// Whether the promise is zero; a zero is then shown as a promise kept.
     promises_zero: bool,
-    value: fn(&Row) -> Option<f64>,
-    label: fn(Option<f64>) -> String,
+    value: Value,
+    label: Label,
 }
 
+type Value = fn(&Row) -> Option<f64>;
+type Label = fn(Option<f64>) -> String;
+
 const COLUMNS: [Column; 8] = [
-    Column {
-        title: "response",
-        unit: "median",
-        colour: BLUE,
-        promises_zero: false,
-        value: |row| row.calm.calm_response_ms.p50,
-        label: table::time,
-    },
-    Column {
-        title: "confirmed after",
-        unit: "median",
-        colour: BLUE,
-        promises_zero: false,
-        value: |row| row.calm.calm_fee_lag_ms.p50,
-        label: table::time,
-    },
-    Column {
-        title: "accepted",
-        unit: "in the storm",
-        colour: BLUE,
-        promises_zero: false,
-        value: |row| exact(row.accepted),
-        label: |count| table::number(count, 0),
-    },
-    Column {
-        title: "lost",
-        unit: "accepted, forgotten",
-        colour: RED,
-        promises_zero: true,
-        value: |row| exact(row.lost),
-        label: |count| table::number(count, 0),
-    },
-    Column {
-        title: "invented",
-        unit: "ghosts and doubles",
-        colour: RED,
-        promises_zero: true,
-        value: |row| exact(row.ghosts + usize::try_from(row.duplicates).unwrap_or(usize::MAX)),
-        label: |count| table::number(count, 0),
-    },
-    Column {
-        title: "cancelled",
-        unit: "accepted, taken back",
-        colour: AMBER,
-        promises_zero: true,
-        value: |row| exact(row.cancelled),
-        label: |count| table::number(count, 0),
-    },
-    Column {
-        title: "throughput",
-        unit: "confirmed a second",
-        colour: BLUE,
-        promises_zero: false,
-        value: |row| Some(row.rush.confirmed_per_second),
-        label: |count| table::number(count, 0),
-    },
-    Column {
-        title: "statements",
-        unit: "a quote",
-        colour: PALE,
-        promises_zero: false,
-        value: |row| Some(row.calm.statements_per_quote),
-        label: |count| table::number(count, 1),
-    },
+    measured("response", "median", BLUE, |row| row.calm.calm_response_ms.p50, table::time),
+    measured("confirmed after", "median", BLUE, |row| row.calm.calm_fee_lag_ms.p50, table::time),
+    measured("accepted", "in the storm", BLUE, |row| exact(row.accepted), whole),
+    promised_zero("lost", "accepted, forgotten", RED, |row| exact(row.lost)),
+    promised_zero("invented", "ghosts and doubles", RED, |row| {
+        exact(row.ghosts + usize::try_from(row.duplicates).unwrap_or(usize::MAX))
+    }),
+    promised_zero("cancelled", "accepted, taken back", AMBER, |row| exact(row.cancelled)),
+    measured("throughput", "confirmed a second", BLUE, |row| Some(row.rush.confirmed_per_second), whole),
+    measured(
+        "statements",
+        "a quote",
+        PALE,
+        |row| Some(row.calm.cost.statements_per_quote),
+        |count| table::number(count, 1),
+    ),
 ];
+
+const fn measured(title: &'static str, unit: &'static str, colour: RGBColor, value: Value, label: Label) -> Column {
+    Column { title, unit, colour, promises_zero: false, value, label }
+}
+
+const fn promised_zero(title: &'static str, unit: &'static str, colour: RGBColor, value: Value) -> Column {
+    Column { title, unit, colour, promises_zero: true, value, label: whole }
+}
+
+fn whole(count: Option<f64>) -> String {
+    table::number(count, 0)
+}
 
 /// Draws `report` as an SVG document.
 pub(super) fn draw(report: &Report) -> anyhow::Result<String> {
@@ -123,30 +90,30 @@ pub(super) fn draw(report: &Report) -> anyhow::Result<String> {
     let height = HEAD_HEIGHT + groups * GROUP_HEIGHT + rows * ROW_HEIGHT + FOOT_HEIGHT;
     let size = (u32::try_from(width)?, u32::try_from(height)?);
     let sheet = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-    paint(&sheet, report, width).map_err(|error| anyhow!("the picture could not be drawn: {error}"))?;
+    paint(&sheet, report, width).context("the picture could not be drawn")?;
     drop(sheet);
     Ok(svg)
 }
 
 fn paint(sheet: &Sheet<'_>, report: &Report, width: i32) -> anyhow::Result<()> {
-    sheet.fill(&WHITE).map_err(|error| anyhow!("{error}"))?;
+    sheet.fill(&WHITE)?;
     let plan = &report.plan;
     let title = format!("{} quotes, {:.1} s for a fee, {} crashes", plan.quotes, plan.latency_ms / 1e3, plan.crashes);
-    text(sheet, &title, (MARGIN, 28), 19, INK, HPos::Left)?;
+    text(sheet, &title, (MARGIN, 28), 19, INK)?;
     for (index, column) in (0..).zip(&COLUMNS) {
         let left = NAMES_WIDTH + index * COLUMN_WIDTH;
-        text(sheet, column.title, (left, 68), 15, INK, HPos::Left)?;
-        text(sheet, column.unit, (left, 88), 12, PALE, HPos::Left)?;
+        text(sheet, column.title, (left, 68), 15, INK)?;
+        text(sheet, column.unit, (left, 88), 12, PALE)?;
     }
     let mut top = HEAD_HEIGHT;
     for (destination, rows) in report.by_destination() {
         let title = format!("quotes go to {}", destination.name());
-        text(sheet, &title, (MARGIN, top + GROUP_HEIGHT / 2 - 8), 15, PALE, HPos::Left)?;
+        text(sheet, &title, (MARGIN, top + GROUP_HEIGHT / 2 - 8), 15, PALE)?;
         top += GROUP_HEIGHT;
         for row in &rows {
             rectangle(sheet, (MARGIN, top - 8), (width - MARGIN, top - 7), LINE)?;
             let middle = top + (ROW_HEIGHT - 16) / 2;
-            text(sheet, row.design.name(), (MARGIN, middle), 14, INK, HPos::Left)?;
+            text(sheet, &row.design.name(), (MARGIN, middle), 14, INK)?;
             for (index, column) in (0..).zip(&COLUMNS) {
                 let most = rows.iter().copied().filter_map(column.value).fold(0.0, f64::max);
                 bar(sheet, column, row, most, (NAMES_WIDTH + index * COLUMN_WIDTH, middle))?;
@@ -154,7 +121,7 @@ fn paint(sheet: &Sheet<'_>, report: &Report, width: i32) -> anyhow::Result<()> {
             top += ROW_HEIGHT;
         }
     }
-    sheet.present().map_err(|error| anyhow!("{error}"))
+    Ok(sheet.present()?)
 }
 
 /// Draws a bar, scaled to the column's maximum `most`, and its value next to it.
@@ -174,25 +141,18 @@ fn bar(sheet: &Sheet<'_>, column: &Column, row: &Row, most: f64, (left, middle):
         (false, false) => INK,
     };
     let gap = if length > 0 { 6 } else { 0 };
-    text(sheet, &(column.label)(value), (left + length + gap, middle), 14, colour, HPos::Left)
+    text(sheet, &(column.label)(value), (left + length + gap, middle), 14, colour)
 }
 
 fn rectangle(sheet: &Sheet<'_>, from: (i32, i32), to: (i32, i32), colour: RGBColor) -> anyhow::Result<()> {
-    sheet.draw(&Rectangle::new([from, to], colour.filled())).map_err(|error| anyhow!("{error}"))
+    Ok(sheet.draw(&Rectangle::new([from, to], colour.filled()))?)
 }
 
-/// Draws text, vertically centred at `at`.
-fn text(
-    sheet: &Sheet<'_>,
-    text: &str,
-    at: (i32, i32),
-    size: u32,
-    colour: RGBColor,
-    anchor: HPos,
-) -> anyhow::Result<()> {
+/// Draws text to the right of `at`, vertically centred.
+fn text(sheet: &Sheet<'_>, text: &str, at: (i32, i32), size: u32, colour: RGBColor) -> anyhow::Result<()> {
     let font = ("sans-serif", size).into_font();
-    let style = TextStyle::from(font).color(&colour).pos(Pos::new(anchor, VPos::Center));
-    sheet.draw_text(text, &style, at).map_err(|error| anyhow!("{error}"))
+    let style = TextStyle::from(font).color(&colour).pos(Pos::new(HPos::Left, VPos::Center));
+    Ok(sheet.draw_text(text, &style, at)?)
 }
 
 fn exact(count: usize) -> Option<f64> {

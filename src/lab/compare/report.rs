@@ -75,14 +75,9 @@ pub struct Calm {
     pub calm_response_ms: Percentiles,
     /// Time from submission to fee record (to confirmation, with Kafka), in milliseconds.
     pub calm_fee_lag_ms: Percentiles,
-    /// SQL statements from submission to confirmation, without `BEGIN` and `COMMIT`.
-    pub statements_per_quote: f64,
-    /// Rows inserted, updated and deleted; `PostgreSQL` only.
-    pub rows_written_per_quote: Option<f64>,
-    /// Bytes of write-ahead log; `PostgreSQL` only.
-    pub wal_bytes_per_quote: Option<f64>,
-    /// SQL statements while nothing is submitted.
-    pub idle_statements_per_minute: f64,
+    /// What a quote costs.
+    #[serde(flatten)]
+    pub cost: Cost,
 }
 
 /// The throughput of a design.
@@ -154,14 +149,7 @@ impl Row {
 
 impl Calm {
     pub(super) fn new(samples: &[Sample], books: Books, cost: Cost) -> Self {
-        Self {
-            calm_response_ms: responses(samples),
-            calm_fee_lag_ms: Percentiles::of(books.lags_ms),
-            statements_per_quote: cost.statements_per_quote,
-            rows_written_per_quote: cost.rows_written_per_quote,
-            wal_bytes_per_quote: cost.wal_bytes_per_quote,
-            idle_statements_per_minute: cost.idle_statements_per_minute,
-        }
+        Self { calm_response_ms: responses(samples), calm_fee_lag_ms: Percentiles::of(books.lags_ms), cost }
     }
 }
 

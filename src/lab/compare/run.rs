@@ -32,7 +32,7 @@ pub(super) async fn measure(
     let client = Client::builder().timeout(CLIENT_TIMEOUT).no_proxy().tcp_nodelay(true).build()?;
     let test_destination = TestDestination::start(destination, plan).await?;
     let run = match destination {
-        Destination::FeeServer => design.name().to_owned(),
+        Destination::FeeServer => design.name(),
         Destination::Kafka => format!("kafka-{}", design.name()),
     };
     let database = TestDatabase::prepare(&run, plan.database_url.as_deref(), &plan.out).await?;
@@ -58,7 +58,8 @@ pub(super) async fn measure(
 
     progress("settling");
     experiment.fleet.ready(&experiment.client).await?;
-    settle(&experiment.timing, &experiment.database, Some(&mut experiment.fleet), plan.time_for(samples.len())).await?;
+    let backlog = plan.time_for(samples.len());
+    wait_until_settled(&experiment.timing, &experiment.database, Some(&mut experiment.fleet), backlog).await?;
     let tally = experiment.destination.tally().await?;
     let books = experiment.count(&tally, &samples).await?;
     let row = Row::new(design, destination, &samples, books, tally.duplicates, (calm, rush));
@@ -86,7 +87,7 @@ impl Experiment<'_> {
         let wal_before = self.database.wal_bytes().await?;
         let quotes = CALM_QUOTES.min(plan.quotes);
         let samples = testbed::submit(&self.client, self.fleet.api(), "calm", quotes, plan.rate).await;
-        self.settle(&samples).await?;
+        self.wait_until_settled(&samples).await?;
         let (wal_after, statements_after) = (self.database.wal_bytes().await?, meter.statements().await?);
         sleep(plan.idle).await;
         let statements = [statements_before, statements_after, meter.statements().await?];
@@ -100,15 +101,15 @@ impl Experiment<'_> {
         let begun = Instant::now();
         let samples = testbed::rush(&self.client, self.fleet.api(), RUSH_CLIENTS, self.plan.rush).await;
         let took = begun.elapsed();
-        self.settle(&samples).await?;
+        self.wait_until_settled(&samples).await?;
         let books = self.count(&self.destination.tally().await?, &samples).await?;
         Ok(Rush::new(&samples, took, &books))
     }
 
     /// Waits until the quotes of `samples` are settled.
-    async fn settle(&self, samples: &[Sample]) -> anyhow::Result<()> {
+    async fn wait_until_settled(&self, samples: &[Sample]) -> anyhow::Result<()> {
         let backlog = samples.iter().filter(|sample| sample.accepted().is_some()).count();
-        settle(&self.timing, &self.database, None, self.plan.time_for(backlog)).await
+        wait_until_settled(&self.timing, &self.database, None, self.plan.time_for(backlog)).await
     }
 
     async fn count(&self, tally: &Tally, samples: &[Sample]) -> anyhow::Result<Books> {
@@ -157,7 +158,7 @@ impl Experiment<'_> {
 
 /// Returns when nothing is pending, or when nothing has changed for so long that nothing will. The destination needs
 /// the time `backlog` for the calls that are under way.
-async fn settle(
+async fn wait_until_settled(
     timing: &Timing,
     database: &TestDatabase,
     mut fleet: Option<&mut Fleet>,

@@ -1,5 +1,7 @@
 //! The measurement as tables, for the terminal and for a page.
 
+use std::iter;
+
 use comfy_table::{
     CellAlignment, Table, TableStyle,
     presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED},
@@ -7,32 +9,33 @@ use comfy_table::{
 
 use super::{Destination, Report, Row, report::Plan};
 
-const CALM: [&str; 11] = [
-    "design",
-    "response p50",
-    "p99",
-    "confirmed after p50",
-    "p99",
-    "statements a quote",
-    "rows written a quote",
-    "WAL bytes a quote",
-    "statements an idle minute",
-    "accepted a second",
-    "confirmed a second",
+/// A column: its title, and its cell in a row.
+type Column = (&'static str, fn(&Row) -> String);
+
+const CALM: [Column; 10] = [
+    ("response p50", |row| time(row.calm.calm_response_ms.p50)),
+    ("p99", |row| time(row.calm.calm_response_ms.p99)),
+    ("confirmed after p50", |row| time(row.calm.calm_fee_lag_ms.p50)),
+    ("p99", |row| time(row.calm.calm_fee_lag_ms.p99)),
+    ("statements a quote", |row| number(Some(row.calm.cost.statements_per_quote), 1)),
+    ("rows written a quote", |row| number(row.calm.cost.rows_written_per_quote, 1)),
+    ("WAL bytes a quote", |row| number(row.calm.cost.wal_bytes_per_quote, 0)),
+    ("statements an idle minute", |row| number(Some(row.calm.cost.idle_statements_per_minute), 0)),
+    ("accepted a second", |row| number(Some(row.rush.accepted_per_second), 0)),
+    ("confirmed a second", |row| number(Some(row.rush.confirmed_per_second), 0)),
 ];
-const STORM: [&str; 12] = [
-    "design",
-    "accepted",
-    "refused",
-    "unanswered",
-    "response p50",
-    "p99",
-    "confirmed after p50",
-    "p99",
-    "lost",
-    "ghosts",
-    "duplicates",
-    "cancelled",
+const STORM: [Column; 11] = [
+    ("accepted", |row| row.accepted.to_string()),
+    ("refused", |row| row.refused.to_string()),
+    ("unanswered", |row| row.unanswered.to_string()),
+    ("response p50", |row| time(row.response_ms.p50)),
+    ("p99", |row| time(row.response_ms.p99)),
+    ("confirmed after p50", |row| time(row.fee_lag_ms.p50)),
+    ("p99", |row| time(row.fee_lag_ms.p99)),
+    ("lost", |row| row.lost.to_string()),
+    ("ghosts", |row| row.ghosts.to_string()),
+    ("duplicates", |row| row.duplicates.to_string()),
+    ("cancelled", |row| row.cancelled.to_string()),
 ];
 
 impl Report {
@@ -40,8 +43,8 @@ impl Report {
     #[must_use]
     pub fn tables(&self) -> String {
         let tables = self.by_destination().map(|(destination, rows)| {
-            let (name, calm, storm) =
-                (destination.name(), calm(&rows, UTF8_FULL_CONDENSED), storm(&rows, UTF8_FULL_CONDENSED));
+            let name = destination.name();
+            let [calm, storm] = [&CALM[..], &STORM].map(|columns| table(UTF8_FULL_CONDENSED, columns, &rows));
             format!("Quotes go to {name}. When nothing goes wrong:\n{calm}\n\nWith rollbacks, crashes and an outage:\n{storm}")
         });
         tables.collect::<Vec<_>>().join("\n\n")
@@ -61,7 +64,8 @@ pub(super) fn page(report: &Report) -> String {
     let Plan { quotes, rate, latency_ms, crashes, rollback_rate, seed, database, .. } = &report.plan;
     let (latency, rolled_back) = (latency_ms / 1_000.0, rollback_rate * 100.0);
     let sections = report.by_destination().map(|(destination, rows)| {
-        let [calm, storm] = [calm, storm].map(|table| to_the_right(&table(&rows, ASCII_MARKDOWN).to_string()));
+        let table = |columns| to_the_right(&table(ASCII_MARKDOWN, columns, &rows).to_string());
+        let [calm, storm] = [&CALM[..], &STORM].map(table);
         let name = destination.name();
         format!("## Quotes go to {name}\n\nWhen nothing goes wrong:\n\n{calm}\n\nIn the storm:\n\n{storm}\n")
     });
@@ -79,48 +83,12 @@ fifth of the time; seed {seed}.
     )
 }
 
-fn calm(rows: &[&Row], style: TableStyle) -> Table {
-    table(style, &CALM, rows, |row| {
-        let calm = &row.calm;
-        vec![
-            time(calm.calm_response_ms.p50),
-            time(calm.calm_response_ms.p99),
-            time(calm.calm_fee_lag_ms.p50),
-            time(calm.calm_fee_lag_ms.p99),
-            number(Some(calm.statements_per_quote), 1),
-            number(calm.rows_written_per_quote, 1),
-            number(calm.wal_bytes_per_quote, 0),
-            number(Some(calm.idle_statements_per_minute), 0),
-            number(Some(row.rush.accepted_per_second), 0),
-            number(Some(row.rush.confirmed_per_second), 0),
-        ]
-    })
-}
-
-fn storm(rows: &[&Row], style: TableStyle) -> Table {
-    table(style, &STORM, rows, |row| {
-        vec![
-            row.accepted.to_string(),
-            row.refused.to_string(),
-            row.unanswered.to_string(),
-            time(row.response_ms.p50),
-            time(row.response_ms.p99),
-            time(row.fee_lag_ms.p50),
-            time(row.fee_lag_ms.p99),
-            row.lost.to_string(),
-            row.ghosts.to_string(),
-            row.duplicates.to_string(),
-            row.cancelled.to_string(),
-        ]
-    })
-}
-
-fn table(style: TableStyle, header: &[&str], rows: &[&Row], cells: fn(&Row) -> Vec<String>) -> Table {
+fn table(style: TableStyle, columns: &[Column], rows: &[&Row]) -> Table {
     let mut table = Table::new();
-    table.load_style(style).set_header(header.iter().copied());
+    table.load_style(style).set_header(iter::once("design").chain(columns.iter().map(|(title, _)| *title)));
     for row in rows {
-        let name = std::iter::once(row.design.name().to_owned());
-        table.add_row(name.chain(cells(row)));
+        let name = iter::once(row.design.name());
+        table.add_row(name.chain(columns.iter().map(|(_, cell)| cell(row))));
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);

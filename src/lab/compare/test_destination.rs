@@ -58,7 +58,7 @@ impl TestDestination {
             }
             #[cfg(feature = "kafka")]
             Destination::Kafka => {
-                let port = plan.broker_port.context("no broker is given")?;
+                let port = plan.kafka_port.context("no broker is given")?;
                 Ok(Self::Broker(super::broker::Broker::find(port).await?))
             }
             #[cfg(not(feature = "kafka"))]
@@ -72,7 +72,10 @@ impl TestDestination {
             Self::FeeServer(fee_server) => vec![("fee_server.base_url", fee_server.base_url())],
             #[cfg(feature = "kafka")]
             Self::Broker(broker) => {
-                vec![("submission.destination", "kafka".to_owned()), ("kafka.brokers", broker.addr().to_string())]
+                vec![
+                    ("submission.destination", "kafka".to_owned()),
+                    ("kafka.brokers", broker.proxy().addr().to_string()),
+                ]
             }
         }
     }
@@ -81,10 +84,7 @@ impl TestDestination {
         match self {
             Self::FeeServer(fee_server) => fee_server.down().await,
             #[cfg(feature = "kafka")]
-            Self::Broker(broker) => {
-                broker.open(false);
-                Ok(())
-            }
+            Self::Broker(broker) => broker.proxy().shut().await,
         }
     }
 
@@ -92,10 +92,7 @@ impl TestDestination {
         match self {
             Self::FeeServer(fee_server) => fee_server.up().await,
             #[cfg(feature = "kafka")]
-            Self::Broker(broker) => {
-                broker.open(true);
-                Ok(())
-            }
+            Self::Broker(broker) => broker.proxy().open().await,
         }
     }
 

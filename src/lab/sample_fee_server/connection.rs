@@ -1,22 +1,23 @@
 //! A client's connection, which can be cut in the middle of a call. A web framework always answers, so cutting needs
-//! control over the connection: hence the accept loop in `port` and this task.
+//! control over the connection: hence `lab::listener` and this task.
 
 use std::future::pending;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::select;
 use tokio_util::sync::CancellationToken;
 
-use super::fault_injector::{CallPlan, Fault};
-use super::{Inner, answers, locked, routes};
+use super::fault_injector::{CallFault, CallPlan};
+use super::{Inner, answers, routes};
 
 /// A handle on the connection of a call; every handler has one.
 #[derive(Clone)]
@@ -55,7 +56,7 @@ impl Connection {
             }
         }
         let mut stream = http.into_parts().io.into_inner();
-        let final_bytes = std::mem::take(&mut *locked(&final_bytes));
+        let final_bytes = std::mem::take(&mut *final_bytes.lock());
         if final_bytes.is_empty() {
             // With this option, closing sends a reset.
             let _ = stream.set_zero_linger();
@@ -68,32 +69,34 @@ impl Connection {
     pub async fn inject(&self, plan: CallPlan, act: impl FnOnce(&Inner) -> Response + Send + 'static) -> Response {
         match plan.fault {
             None => self.act_after(plan.wait, act).await,
-            Some(Fault::Fail) => self.act_after(plan.wait, |server| routes::failure(&server.injector.faults())).await,
-            Some(Fault::Reset) => {
+            Some(CallFault::Fail) => {
+                self.act_after(plan.wait, |server| routes::failure(&server.injector.faults())).await
+            }
+            Some(CallFault::Reset) => {
                 tokio::time::sleep(plan.wait).await;
                 self.hang_up().await
             }
-            Some(Fault::CommitReset) => {
+            Some(CallFault::CommitReset) => {
                 self.act_after(plan.wait, act).await;
                 self.hang_up().await
             }
-            Some(Fault::CommitFail) => {
+            Some(CallFault::CommitFail) => {
                 self.act_after(plan.wait, act).await;
                 routes::failed_after_commit(&self.server.injector.faults())
             }
-            Some(Fault::Poison(poison)) => answers::poisoned(self.act_after(plan.wait, act).await, poison).await,
-            Some(Fault::Page(page)) => self.act_after(plan.wait, move |_| page.answer()).await,
-            Some(Fault::Cut(cut)) => {
+            Some(CallFault::Poison(poison)) => answers::poisoned(self.act_after(plan.wait, act).await, poison).await,
+            Some(CallFault::Page(page)) => self.act_after(plan.wait, move |_| page.answer()).await,
+            Some(CallFault::Cut(cut)) => {
                 let answer = self.act_after(plan.wait, act).await;
-                *locked(&self.final_bytes) = cut.bytes(answer).await;
+                *self.final_bytes.lock() = cut.bytes(answer).await;
                 self.hang_up().await
             }
-            Some(Fault::SlowBody) => {
+            Some(CallFault::SlowBody) => {
                 let pause = self.server.injector.faults().slow_body;
                 answers::slow(self.act_after(plan.wait, act).await, pause).await
             }
-            Some(Fault::Storm(left)) => answers::refused_by_storm(left),
-            Some(Fault::Hang) => {
+            Some(CallFault::Storm(left)) => answers::refused_by_storm(left),
+            Some(CallFault::Hang) => {
                 self.server.closing.cancelled().await;
                 self.hang_up().await
             }

@@ -1,17 +1,17 @@
 //! Decides by chance which delay and fault each call gets.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::answers::{Cut, Page, Poison};
 use super::faults::Faults;
-use super::locked;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum CallFault {
     Hang,
     Reset,
     CommitReset,
@@ -27,7 +27,7 @@ pub(super) enum Fault {
 
 pub(super) struct CallPlan {
     pub wait: Duration,
-    pub fault: Option<Fault>,
+    pub fault: Option<CallFault>,
 }
 
 /// The faults in force; they can change while the server runs.
@@ -46,22 +46,22 @@ impl FaultInjector {
 
     /// Replaces the faults and reseeds.
     pub fn change(&self, faults: Faults) {
-        *locked(&self.0) = Now::from(faults);
+        *self.0.lock() = Now::from(faults);
     }
 
     pub fn faults(&self) -> Arc<Faults> {
-        Arc::clone(&locked(&self.0).faults)
+        Arc::clone(&self.0.lock().faults)
     }
 
     /// Plans one call. It always draws two numbers, so that changing one rate leaves the rest of the sequence alone.
     pub fn next_call(&self) -> CallPlan {
-        let mut now = locked(&self.0);
+        let mut now = self.0.lock();
         let (fault_point, jitter_point): (f64, f64) = (now.rng.random(), now.rng.random());
         let Faults { latency, jitter, storm, .. } = *now.faults;
         let wait = latency.saturating_add(jitter).saturating_sub(jitter.mul_f64(2.0 * jitter_point));
         let fault = fault_at(&now.faults, fault_point);
         let instant = Instant::now();
-        if matches!(fault, Some(Fault::Storm(_))) && now.storm_until <= instant {
+        if matches!(fault, Some(CallFault::Storm(_))) && now.storm_until <= instant {
             now.storm_until = instant + storm;
         }
         let left = now.storm_until.saturating_duration_since(instant);
@@ -69,7 +69,7 @@ impl FaultInjector {
             return CallPlan { wait, fault };
         }
         // A call in a storm is refused at once.
-        CallPlan { wait: Duration::ZERO, fault: Some(Fault::Storm(left)) }
+        CallPlan { wait: Duration::ZERO, fault: Some(CallFault::Storm(left)) }
     }
 }
 
@@ -81,22 +81,22 @@ impl From<Faults> for Now {
 }
 
 /// Makes a fault; a number from 0 to 1 selects its variant.
-type Kind = fn(f64) -> Fault;
+type Kind = fn(f64) -> CallFault;
 
 /// The fault that a number from 0 to 1 stands for. If the rates add up to more than 1, the last ones get less.
-fn fault_at(faults: &Faults, mut point: f64) -> Option<Fault> {
+fn fault_at(faults: &Faults, mut point: f64) -> Option<CallFault> {
     let shares: [(f64, Kind); 11] = [
-        (faults.hang_rate, |_| Fault::Hang),
-        (faults.reset_rate, |_| Fault::Reset),
-        (faults.commit_reset_rate, |_| Fault::CommitReset),
-        (faults.fail_rate, |_| Fault::Fail),
-        (faults.commit_fail_rate, |_| Fault::CommitFail),
-        (faults.poison_rate, |part| Fault::Poison(one_of(&Poison::ALL, part))),
-        (faults.page_rate, |part| Fault::Page(one_of(&Page::ALL, part))),
-        (faults.forbid_rate, |_| Fault::Page(Page::Forbidden)),
-        (faults.cut_rate, |part| Fault::Cut(one_of(&Cut::ALL, part))),
-        (faults.slow_body_rate, |_| Fault::SlowBody),
-        (faults.storm_rate, |_| Fault::Storm(Duration::ZERO)),
+        (faults.hang_rate, |_| CallFault::Hang),
+        (faults.reset_rate, |_| CallFault::Reset),
+        (faults.commit_reset_rate, |_| CallFault::CommitReset),
+        (faults.fail_rate, |_| CallFault::Fail),
+        (faults.commit_fail_rate, |_| CallFault::CommitFail),
+        (faults.poison_rate, |part| CallFault::Poison(one_of(&Poison::ALL, part))),
+        (faults.page_rate, |part| CallFault::Page(one_of(&Page::ALL, part))),
+        (faults.forbid_rate, |_| CallFault::Page(Page::Forbidden)),
+        (faults.cut_rate, |part| CallFault::Cut(one_of(&Cut::ALL, part))),
+        (faults.slow_body_rate, |_| CallFault::SlowBody),
+        (faults.storm_rate, |_| CallFault::Storm(Duration::ZERO)),
     ];
     for (rate, fault) in shares {
         if point < rate {
@@ -147,8 +147,8 @@ mod tests {
         let injector =
             FaultInjector::new(Faults { poison_rate: 0.5, cut_rate: 0.5, seed: Some(7), ..Faults::default() });
         let plans: Vec<_> = (0..400).filter_map(|_| injector.next_call().fault).collect();
-        assert!(Poison::ALL.iter().all(|kind| plans.contains(&Fault::Poison(*kind))), "{plans:?}");
-        assert!(Cut::ALL.iter().all(|kind| plans.contains(&Fault::Cut(*kind))), "{plans:?}");
+        assert!(Poison::ALL.iter().all(|kind| plans.contains(&CallFault::Poison(*kind))), "{plans:?}");
+        assert!(Cut::ALL.iter().all(|kind| plans.contains(&CallFault::Cut(*kind))), "{plans:?}");
     }
 
     #[test]
@@ -156,6 +156,6 @@ mod tests {
         let injector = FaultInjector::new(Faults { storm_rate: 0.5, seed: Some(7), ..Faults::default() });
         let plans: Vec<_> = (0..50).map(|_| injector.next_call().fault).collect();
         let begun = plans.iter().position(Option::is_some).expect("a storm begins");
-        assert!(plans[begun..].iter().all(|fault| matches!(fault, Some(Fault::Storm(left)) if !left.is_zero())));
+        assert!(plans[begun..].iter().all(|fault| matches!(fault, Some(CallFault::Storm(left)) if !left.is_zero())));
     }
 }

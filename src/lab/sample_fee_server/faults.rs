@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use clap::Args;
+use clap::{Args, Command, FromArgMatches};
 use secrecy::SecretString;
 
 /// The server's faults; none by default.
@@ -83,32 +83,11 @@ pub struct Faults {
     pub token: Option<SecretString>,
 }
 
+/// The defaults of the flags.
 impl Default for Faults {
     fn default() -> Self {
-        Self {
-            latency: Duration::ZERO,
-            jitter: Duration::ZERO,
-            fail_rate: 0.0,
-            fail_status: StatusCode::SERVICE_UNAVAILABLE,
-            retry_after: None,
-            reset_rate: 0.0,
-            commit_reset_rate: 0.0,
-            hang_rate: 0.0,
-            commit_fail_rate: 0.0,
-            commit_fail_status: StatusCode::BAD_GATEWAY,
-            poison_rate: 0.0,
-            page_rate: 0.0,
-            forbid_rate: 0.0,
-            cut_rate: 0.0,
-            slow_body_rate: 0.0,
-            slow_body: Duration::from_secs(1),
-            storm_rate: 0.0,
-            storm: Duration::from_secs(2),
-            seed: None,
-            no_idempotency: false,
-            no_lookup: false,
-            token: None,
-        }
+        let flags = Self::augment_args(Command::new("faults")).try_get_matches_from([""]);
+        flags.and_then(|flags| Self::from_arg_matches(&flags)).expect("every flag has a default")
     }
 }
 
@@ -124,7 +103,7 @@ pub(super) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
-fn parse_rate(text: &str) -> Result<f64, String> {
+pub(in crate::lab) fn parse_rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| (0.0..=1.0).contains(rate));
     rate.ok_or_else(|| "a rate is a number from 0 (never) to 1 (always), for example 0.2".to_owned())
 }

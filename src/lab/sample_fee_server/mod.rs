@@ -14,7 +14,6 @@ mod connection;
 mod fault_injector;
 mod faults;
 mod fee;
-mod port;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -22,19 +21,23 @@ mod traffic;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use book::Stats;
 pub use faults::Faults;
+#[cfg(feature = "lab")]
+pub(super) use faults::parse_rate;
 pub use fee::{Fee, RATE_BPS};
 
+use super::listener::Listener;
 use book::Book;
+use connection::Connection;
 use fault_injector::FaultInjector;
-use port::Port;
 use traffic::Traffic;
 
 /// How long open calls may take to end when the server stops.
@@ -43,9 +46,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// A running fee server. Dropping it cuts all connections; [`stop`](Self::stop) ends them in order.
 pub struct SampleFeeServer {
     inner: Arc<Inner>,
-    addr: SocketAddr,
-    /// `None` while it is being opened or shut, and for good if that failed.
-    port: tokio::sync::Mutex<Option<Port>>,
+    listener: Listener,
 }
 
 /// What the server's tasks share.
@@ -57,8 +58,6 @@ struct Inner {
     work: TaskTracker,
     /// Accept no new calls; open calls may end.
     closing: CancellationToken,
-    /// Ends all calls at once.
-    all_connections: CancellationToken,
 }
 
 impl SampleFeeServer {
@@ -74,52 +73,48 @@ impl SampleFeeServer {
             traffic: Arc::default(),
             work: TaskTracker::new(),
             closing: CancellationToken::new(),
-            all_connections: CancellationToken::new(),
         });
-        let port = Port::bind(bind)?.open(&inner)?;
-        Ok(Self { addr: port.addr()?, inner, port: tokio::sync::Mutex::new(Some(port)) })
+        let (serving, work, closing) = (Arc::clone(&inner), inner.work.clone(), inner.closing.clone());
+        let listener = Listener::start(bind, work, closing, move |stream, cut| {
+            Box::pin(Connection::new(Arc::clone(&serving), cut).serve(stream))
+        })?;
+        Ok(Self { inner, listener })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.listener.addr()
     }
 
     /// What `fee_server.base_url` must say to reach it.
     #[must_use]
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("http://{}", self.addr())
     }
 
     /// The counters that `GET /stats` answers.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        locked(&self.inner.book).stats()
+        self.inner.book.lock().stats()
     }
 
     /// Every fee ever made, voided ones included, in creation order.
     #[must_use]
     pub fn fees(&self) -> Vec<Fee> {
-        locked(&self.inner.book).all()
+        self.inner.book.lock().all()
     }
 
     /// The fees that were not voided, in creation order.
     #[must_use]
     pub fn fees_in_force(&self) -> Vec<Fee> {
-        locked(&self.inner.book).in_force()
+        self.inner.book.lock().in_force()
     }
 
     /// When each call under `/v1` arrived.
     #[must_use]
     pub fn arrivals(&self) -> Vec<Instant> {
         self.inner.traffic.arrivals()
-    }
-
-    /// The most calls under `/v1` that arrived within any stretch of time shorter than `window`.
-    #[must_use]
-    pub fn largest_burst(&self, window: Duration) -> usize {
-        traffic::largest_burst(&self.arrivals(), window)
     }
 
     /// The most calls under `/v1` that were open at one time.
@@ -139,9 +134,7 @@ impl SampleFeeServer {
     /// # Errors
     /// If the port was lost to another process.
     pub async fn down(&self) -> io::Result<()> {
-        let mut port = self.port.lock().await;
-        *port = Some(port.take().ok_or_else(port_lost)?.shut().await?);
-        Ok(())
+        self.listener.shut().await
     }
 
     /// Accepts calls again after [`down`](Self::down), on the same port.
@@ -149,9 +142,7 @@ impl SampleFeeServer {
     /// # Errors
     /// If the port was lost to another process.
     pub async fn up(&self) -> io::Result<()> {
-        let mut port = self.port.lock().await;
-        *port = Some(port.take().ok_or_else(port_lost)?.open(&self.inner)?);
-        Ok(())
+        self.listener.open().await
     }
 
     /// Stops in order, within 5 s: open calls are answered and their fees made; calls that hang are cut.
@@ -168,24 +159,9 @@ impl SampleFeeServer {
     /// The address cannot be bound.
     pub async fn run_until(bind: SocketAddr, faults: Faults, shutdown: CancellationToken) -> io::Result<()> {
         let server = Self::start(bind, faults).await?;
-        tracing::info!(addr = %server.addr, "sample fee server started");
+        tracing::info!(addr = %server.addr(), "sample fee server started");
         shutdown.cancelled().await;
         server.stop().await;
         Ok(())
     }
-}
-
-impl Drop for SampleFeeServer {
-    fn drop(&mut self) {
-        self.inner.all_connections.cancel();
-    }
-}
-
-fn port_lost() -> io::Error {
-    io::Error::new(io::ErrorKind::AddrInUse, "the port was lost to another process")
-}
-
-/// The data is consistent between any two statements, so a lock poisoned by a panic is usable.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

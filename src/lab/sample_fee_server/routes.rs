@@ -23,7 +23,6 @@ use super::book::{Made, Stats};
 use super::connection::Connection;
 use super::faults::Faults;
 use super::fee::FeeRequest;
-use super::locked;
 use super::traffic::OpenCall;
 
 pub(super) fn router() -> Router<Connection> {
@@ -42,7 +41,7 @@ async fn make_fee(
 ) -> Result<Response, Problem> {
     let server = &connection.server;
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
-    locked(&server.book).arrive(key);
+    server.book.lock().arrive(key);
     let faults = server.injector.faults();
     authorise(&headers, &faults)?;
     let request = FeeRequest::parse(&body).map_err(|detail| Problem::new(StatusCode::BAD_REQUEST, detail))?;
@@ -50,7 +49,7 @@ async fn make_fee(
     let key = key.filter(|_| !faults.no_idempotency).map(str::to_owned);
     let answer = connection.inject(server.injector.next_call(), move |server| {
         // A statement of its own, so that the lock is released before the answer is written.
-        let made = locked(&server.book).make(key.as_deref(), request, Utc::now());
+        let made = server.book.lock().make(key.as_deref(), request, Utc::now());
         match made {
             Made::New(fee) => (StatusCode::CREATED, Json(fee)).into_response(),
             Made::Existing(fee) => Json(fee).into_response(),
@@ -78,7 +77,7 @@ async fn void_fees(
     authorise(&headers, &injector.faults())?;
     let VoidRequest { quote_id } = serde_json::from_slice(&body).map_err(Problem::bad_request)?;
     let answer = connection.inject(injector.next_call(), move |server| {
-        if locked(&server.book).void(quote_id) {
+        if server.book.lock().void(quote_id) {
             return StatusCode::NO_CONTENT.into_response();
         }
         Problem::new(StatusCode::NOT_FOUND, "the quote has no fee".to_owned()).into_response()
@@ -103,18 +102,18 @@ async fn list_fees(
     authorise(&headers, &faults)?;
     let Query(wanted) = wanted.map_err(Problem::bad_request)?;
     let Some(quote_id) = wanted.quote_id else {
-        let (fees, next) = locked(&connection.server.book).page(wanted.created_after, wanted.cursor);
+        let (fees, next) = connection.server.book.lock().page(wanted.created_after, wanted.cursor);
         return Ok(Json(json!({ "fees": fees, "next": next.map(|cursor| cursor.to_string()) })).into_response());
     };
     if faults.no_lookup {
         return Err(Problem::new(StatusCode::NOT_FOUND, "this server has no look-up".to_owned()));
     }
-    let fees = locked(&connection.server.book).of_quote(quote_id);
+    let fees = connection.server.book.lock().of_quote(quote_id);
     Ok(Json(json!({ "fees": fees })).into_response())
 }
 
 async fn stats(State(connection): State<Connection>) -> Json<Stats> {
-    Json(locked(&connection.server.book).stats())
+    Json(connection.server.book.lock().stats())
 }
 
 fn authorise(headers: &HeaderMap, faults: &Faults) -> Result<(), Problem> {

@@ -47,7 +47,7 @@ pub(crate) async fn submit(client: &Client, api: &str, name: &str, quotes: u32, 
     let mut samples = JoinSet::new();
     for number in 0..quotes {
         sleep_until(begun + Duration::from_secs_f64(f64::from(number) / per_second)).await;
-        let (client, url, body) = (client.clone(), url.clone(), body(&format!("{name}-{number}")));
+        let (client, url, body) = (client.clone(), url.clone(), quote(&format!("{name}-{number}")));
         samples.spawn(async move { submit_once(&client, &url, &body).await });
     }
     samples.join_all().await
@@ -59,7 +59,7 @@ pub(crate) async fn rush(client: &Client, api: &str, clients: u32, time: Duratio
     let end = Instant::now() + time;
     let mut all = JoinSet::new();
     for number in 0..clients {
-        let (client, url, body) = (client.clone(), url.clone(), body(&format!("rush-{number}")));
+        let (client, url, body) = (client.clone(), url.clone(), quote(&format!("rush-{number}")));
         all.spawn(async move {
             let mut samples = Vec::new();
             while Instant::now() < end {
@@ -89,7 +89,8 @@ async fn ask(client: &Client, url: &str, body: &Value) -> reqwest::Result<Answer
     Ok(Answer::Accepted(answer.json::<Quote>().await?.id))
 }
 
-fn body(customer_id: &str) -> Value {
+/// A body of `POST /v1/quotes`.
+pub(crate) fn quote(customer_id: &str) -> Value {
     json!({
         "customer_id": customer_id,
         "currency": "EUR",

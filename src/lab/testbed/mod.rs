@@ -5,7 +5,20 @@ mod fleet;
 mod load;
 mod network;
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+
 pub(crate) use database::{TestDatabase, connect, execute};
 pub(crate) use fleet::{Fleet, Role, forget_settings};
-pub(crate) use load::{Answer, Sample, rush, submit};
+pub(crate) use load::{Answer, Sample, quote, rush, submit};
 pub(crate) use network::Network;
+
+/// The directory `out`, created if it does not exist. Processes run in it, so that their paths must be absolute.
+pub(crate) fn directory(out: &Path) -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+    Ok(out.canonicalize()?)
+}

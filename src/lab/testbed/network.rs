@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -13,12 +13,14 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
-        TcpListener, TcpStream,
+        TcpStream,
         tcp::{ReadHalf, WriteHalf},
     },
     sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until},
 };
+
+use crate::lab::listener::Listener;
 
 /// Bytes per read.
 const CHUNK: usize = 32 * 1024;
@@ -29,7 +31,7 @@ const COMMIT_WAIT: Duration = Duration::from_millis(100);
 
 /// A TCP proxy in front of a database. It runs on the runtime that started it, and closes all connections on drop.
 pub(crate) struct Network {
-    addr: SocketAddr,
+    listener: Listener,
     state: watch::Sender<State>,
     commits_cut: Arc<AtomicU32>,
 }
@@ -63,17 +65,19 @@ struct Link {
 
 impl Network {
     /// Forwards from a free local port to `target`, a host and a port.
-    pub(crate) async fn start(target: String) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let addr = listener.local_addr()?;
+    pub(crate) fn start(target: String) -> io::Result<Self> {
         let state = watch::Sender::new(State { delay: Duration::ZERO, cut_commits: 0.0, silent: false, cuts: 0 });
-        let commits_cut = Arc::default();
-        tokio::spawn(listen(listener, target, state.subscribe(), Arc::clone(&commits_cut)));
-        Ok(Self { addr, state, commits_cut })
+        let (seen, commits_cut) = (state.subscribe(), Arc::<AtomicU32>::default());
+        let counted = Arc::clone(&commits_cut);
+        let listener = Listener::local(move |client| {
+            let (state, commits_cut) = (seen.clone(), Arc::clone(&counted));
+            carry(client, target.clone(), Link { state, muted: AtomicBool::new(false), commits_cut })
+        })?;
+        Ok(Self { listener, state, commits_cut })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr
+        self.listener.addr()
     }
 
     /// Delays each message to the server.
@@ -106,33 +110,11 @@ impl Network {
     }
 }
 
-async fn listen(listener: TcpListener, target: String, state: watch::Receiver<State>, commits_cut: Arc<AtomicU32>) {
-    let mut dropped = state.clone();
-    let accept = async {
-        loop {
-            let Ok((client, _)) = listener.accept().await else {
-                sleep(COMMIT_WAIT).await;
-                continue;
-            };
-            let link =
-                Link { state: state.clone(), muted: AtomicBool::new(false), commits_cut: Arc::clone(&commits_cut) };
-            tokio::spawn(carry(client, target.clone(), link));
-        }
-    };
-    tokio::select! {
-        () = accept => {}
-        _ = dropped.wait_for(|_| false) => {}
-    }
-}
-
 /// Forwards a connection until it ends.
-async fn carry(mut client: TcpStream, target: String, link: Link) {
+async fn carry(mut client: TcpStream, target: String, link: Link) -> io::Result<()> {
     let mut state = link.state.clone();
     let cuts = state.borrow().cuts;
-    let Ok(mut server) = TcpStream::connect(target).await else {
-        let _ = client.set_zero_linger();
-        return;
-    };
+    let Ok(mut server) = TcpStream::connect(target).await else { return client.set_zero_linger() };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let in_good_order = {
         let (from_client, to_client) = client.split();
@@ -148,6 +130,7 @@ async fn carry(mut client: TcpStream, target: String, link: Link) {
         // With this option, closing sends a reset.
         let _ = (client.set_zero_linger(), server.set_zero_linger());
     }
+    Ok(())
 }
 
 impl Link {
@@ -211,12 +194,16 @@ fn is_commit(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
     use super::*;
 
     /// A network in front of a server that echoes each message.
     async fn in_front_of_an_echo() -> (Network, TcpStream) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
-        let network = Network::start(listener.local_addr().expect("an address").to_string()).await.expect("a port");
+        let network = Network::start(listener.local_addr().expect("an address").to_string()).expect("a port");
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 tokio::spawn(async move {

@@ -14,6 +14,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::ingress::{KINDS, POISON};
+use crate::lab::testbed;
 
 /// One submission in this many is poison, a batch, cancelled, or abandoned by its client.
 const POISON_ONE_IN: u32 = 25;
@@ -165,7 +166,7 @@ impl TestClient {
     }
 
     async fn submit(&self) -> Answer {
-        let quotes: Vec<_> = self.known.customers.iter().map(|customer| quote(customer)).collect();
+        let quotes: Vec<_> = self.known.customers.iter().map(|customer| testbed::quote(customer)).collect();
         let (path, body) = match &quotes[..] {
             [one] => ("quotes", one.clone()),
             all => ("quotes:batch", json!({ "quotes": all })),
@@ -225,13 +226,4 @@ fn ids(body: &Value) -> Vec<Uuid> {
         Some(quotes) => quotes.iter().filter_map(id).collect(),
         None => id(body).into_iter().collect(),
     }
-}
-
-/// A body of `POST /v1/quotes`.
-pub(super) fn quote(customer_id: &str) -> Value {
-    json!({
-        "customer_id": customer_id,
-        "currency": "EUR",
-        "lines": [{ "description": "a thing", "quantity": 3, "unit_price_minor": 1_999 }],
-    })
 }

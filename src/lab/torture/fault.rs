@@ -1,6 +1,6 @@
 //! The kinds of faults.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -60,12 +60,6 @@ pub(super) enum Engine {
 }
 
 impl Fault {
-    /// All faults.
-    #[must_use]
-    pub fn all() -> BTreeSet<Self> {
-        Self::value_variants().iter().copied().collect()
-    }
-
     /// Its name on the command line.
     #[must_use]
     pub fn name(self) -> String {

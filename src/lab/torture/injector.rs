@@ -2,6 +2,7 @@
 
 use std::{ops::Range, time::Duration};
 
+use clap::ValueEnum;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use tokio::time::{Instant, sleep_until};
 
@@ -103,8 +104,9 @@ struct Deck {
 
 impl Deck {
     fn new(setup: &Setup<'_>) -> Self {
-        let faults = setup.plan.faults.iter().copied();
-        let all = faults.filter(|fault| fault.is_incident() && fault.concerns(setup.engine)).collect();
+        let concerns =
+            |fault: &Fault| fault.is_incident() && fault.concerns(setup.engine) && setup.plan.injects(*fault);
+        let all = Fault::value_variants().iter().copied().filter(concerns).collect();
         Self { all, left: Vec::new() }
     }
 

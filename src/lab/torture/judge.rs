@@ -32,34 +32,40 @@ pub(super) struct ClientBook {
     pub submissions: Vec<Submission>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Finding {
+/// What the judge found.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Finding {
+    /// Quotes whose submission was answered with 201.
     pub accepted: usize,
+    /// Quotes that are stored: the accepted ones, and some whose client got no answer.
     pub stored: usize,
+    /// Quotes with a fee.
     pub confirmed: usize,
+    /// Cancelled quotes.
     pub cancelled: usize,
-    /// Accepted quotes that are not stored, or have lost their fee.
+    /// Accepted quotes that are not stored, or whose fee no event will bring.
     pub lost: usize,
+    /// Fees beyond a quote's first, at the fee server or as records.
+    pub doubled: u64,
+    /// Fees or stored quotes of submissions that were refused, rolled back or cancelled.
     pub ghosts: usize,
-    pub doubled: usize,
-    /// Quotes that died or were rejected for another's fault.
+    /// Quotes that died or were rejected because of another.
     pub innocent_dead: usize,
+    /// Poison quotes that died, which is allowed.
     pub guilty_dead: usize,
+    /// Broken promises.
     pub violations: Vec<Broken>,
 }
 
 /// A [`Violation`] that can be deserialised.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Broken {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Broken {
+    /// The promise's number.
     pub promise: u8,
+    /// The quote.
     pub quote_id: Uuid,
+    /// What happened.
     pub sentence: String,
-}
-
-impl From<Broken> for Violation {
-    fn from(Broken { promise, quote_id, sentence }: Broken) -> Self {
-        Self { promise, quote_id, sentence }
-    }
 }
 
 /// What the database knows about one quote.
@@ -151,7 +157,7 @@ impl Finding {
         found.extend(remote.into_iter().filter(innocent));
         for Violation { promise, quote_id, sentence } in found {
             self.lost += usize::from(promise == 2);
-            self.doubled += usize::from(promise == 3);
+            self.doubled += u64::from(promise == 3);
             self.ghosts += usize::from(promise == 4);
             self.break_promise(promise, quote_id, sentence);
         }

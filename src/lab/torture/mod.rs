@@ -15,13 +15,13 @@ mod setup;
 mod verdict;
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context, ensure};
+use clap::Args;
 use reqwest::Client;
 use url::Url;
 
@@ -35,11 +35,12 @@ use clients::{Clients, Submission};
 use database_faults::DatabaseFaults;
 use fault::Engine;
 use ingress::Ingress;
-use judge::{ClientBook, Finding};
+use judge::ClientBook;
 use setup::Setup;
 
 pub use fault::{Counts, Fault};
 pub use ingress::Tally;
+pub use judge::{Broken, Finding};
 pub use verdict::Verdict;
 
 /// Short, so that the events of a dead worker are soon taken back.
@@ -47,36 +48,56 @@ const LEASE: Duration = Duration::from_secs(4);
 const COOL_DOWN: Duration = Duration::from_millis(500);
 const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(2);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
+/// How long the fee server takes for a fee, give or take as much.
+const FEE_LATENCY: Duration = Duration::from_millis(100);
+/// The share of submissions that is rolled back.
+const ROLLBACK_RATE: f64 = 0.05;
 /// The schedule of the workers: once a second.
 const TICK: Duration = Duration::from_secs(1);
 /// The longest that a client waits for an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What to run.
-#[derive(Clone, Debug)]
+/// What to run: the flags of `feebox torture`.
+#[derive(Args, Clone, Debug)]
+// The command has a group of this name.
+#[group(skip)]
 pub struct Torture {
-    /// How long.
+    /// How long to inject faults, from 1s to 1d
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = time)]
     pub time: Duration,
-    /// Submissions a second.
+    /// Quotes submitted per second
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub rate: u32,
-    /// The number of workers, besides one process that serves.
-    pub workers: usize,
-    /// The share of submissions that is rolled back.
-    pub rollback_rate: f64,
-    /// The faults to inject, as far as they concern the database.
-    pub faults: BTreeSet<Fault>,
-    /// The faults of the fee server for [`Fault::Failures`].
-    pub fee_server: Faults,
-    /// The seed of all random choices.
+    /// Number of workers, besides one API process
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub workers: u8,
+    /// Inject only these faults [default: all]
+    #[arg(long, value_name = "FAULT", value_enum, value_delimiter = ',')]
+    pub only: Vec<Fault>,
+    /// Inject all faults but these
+    #[arg(long, value_name = "FAULT", value_enum, value_delimiter = ',', conflicts_with = "only")]
+    pub without: Vec<Fault>,
+    /// Seed of the order of faults; what they hit still differs from run to run
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
-    /// A server to create a database on; without one, an `SQLite` file in `out`.
-    pub database_url: Option<String>,
-    /// A shell command that crashes that server and restarts it.
+    /// A shell command that crashes and restarts the database server; without it, this fault is not injected
+    #[arg(long, value_name = "COMMAND")]
     pub database_restart: Option<String>,
-    /// How long a recovery may take; by default what the settings imply.
+    /// How long the fleet may take to settle all events after the last fault [default: by its settings, 13.5s]
+    #[arg(long, value_name = "DURATION", value_parser = time)]
     pub rest_bound: Option<Duration>,
-    /// The directory for the processes' log, the clients' book and the `SQLite` file.
+    /// Make the fee server ignore idempotency keys
+    #[arg(long)]
+    pub no_idempotency: bool,
+    /// Remove the fee server's look-up; with --no-idempotency, double fees are then unavoidable
+    #[arg(long)]
+    pub no_lookup: bool,
+    /// Directory for the processes' logs
+    #[arg(long, value_name = "DIR", default_value = "feebox-torture")]
     pub out: PathBuf,
+    /// A server to create a database on; without one, an `SQLite` file in `out`.
+    #[arg(skip)]
+    pub database_url: Option<String>,
 }
 
 impl Torture {
@@ -85,12 +106,10 @@ impl Torture {
     /// # Errors
     /// If the fleet could not be run or judged: there is no verdict.
     pub async fn run(&self, progress: impl Fn(&str)) -> anyhow::Result<Verdict> {
-        std::fs::create_dir_all(&self.out).with_context(|| format!("cannot create {}", self.out.display()))?;
-        // The processes run in this directory, so their paths must be absolute.
-        let out = self.out.canonicalize()?;
+        let out = testbed::directory(&self.out)?;
         let client = Client::builder().timeout(CLIENT_TIMEOUT).no_proxy().tcp_nodelay(true).build()?;
         let fee_server = SampleFeeServer::start(([127, 0, 0, 1], 0).into(), Faults::default()).await?;
-        let ingress = Ingress::start(&fee_server.base_url()).await?;
+        let ingress = Ingress::start(&fee_server.base_url())?;
         let database = TestDatabase::prepare("torture", self.database_url.as_deref(), &out).await?;
         let mut setup = self.setup(client.clone(), &database, &fee_server, &ingress, &out).await?;
         setup.fleet.start()?;
@@ -113,7 +132,7 @@ impl Torture {
 
         // Kill everything, so that only what is really stored remains.
         setup.fleet.kill()?;
-        let finding = self.judge(&database, &fee_server, submissions, &out)?;
+        let finding = Self::judge(&database, &fee_server, submissions, &out)?;
         let verdict = verdict::reach(done, self.rest_bound(), ingress.tally(), fee_server.stats(), finding, unreadable);
         drop(setup);
         database.clear().await?;
@@ -121,9 +140,36 @@ impl Torture {
         Ok(verdict)
     }
 
+    /// Whether `fault` is to be injected, as far as it concerns the database.
+    fn injects(&self, fault: Fault) -> bool {
+        if self.only.is_empty() { !self.without.contains(&fault) } else { self.only.contains(&fault) }
+    }
+
+    /// The faults of the fee server for [`Fault::Failures`]: two in five of its calls fail by themselves, besides the injected
+    /// faults.
+    fn failures(&self) -> Faults {
+        Faults {
+            fail_rate: 0.1,
+            reset_rate: 0.1,
+            commit_reset_rate: 0.1,
+            hang_rate: 0.03,
+            commit_fail_rate: 0.05,
+            slow_body_rate: 0.05,
+            slow_body: Duration::from_millis(300),
+            seed: Some(self.seed),
+            ..self.no_failures()
+        }
+    }
+
+    /// The fee server as it is apart from failures.
+    fn no_failures(&self) -> Faults {
+        let Self { no_idempotency, no_lookup, .. } = *self;
+        Faults { latency: FEE_LATENCY, jitter: FEE_LATENCY, no_idempotency, no_lookup, ..Faults::default() }
+    }
+
     fn rest_bound(&self) -> Duration {
         // The clock of a server stamps all times itself.
-        let wrong_clocks = self.database_url.is_none() && self.faults.contains(&Fault::Clock);
+        let wrong_clocks = self.database_url.is_none() && self.injects(Fault::Clock);
         self.rest_bound.unwrap_or_else(|| recovery::bound(wrong_clocks))
     }
 
@@ -136,16 +182,16 @@ impl Torture {
         out: &Path,
     ) -> anyhow::Result<Setup<'a>> {
         let engine = Engine::of(self.database_url.as_deref());
-        let conflicts = self.faults.contains(&Fault::Conflict);
+        let conflicts = self.injects(Fault::Conflict);
         let database_faults = DatabaseFaults::prepare(database.db(), engine, conflicts).await?;
-        let (url, network) = through_a_network(database.url()).await?;
-        let roles = [&[Role::Serve][..], &vec![Role::Worker; self.workers]].concat();
+        let (url, network) = through_a_network(database.url())?;
+        let roles = [&[Role::Serve][..], &vec![Role::Worker; self.workers.into()]].concat();
         let mut fleet = Fleet::new("torture", &roles, &settings(ingress), &url, out)?;
-        fleet.roll_back(self.rollback_rate);
-        if self.faults.contains(&Fault::DiskFull) {
+        fleet.roll_back(ROLLBACK_RATE);
+        if self.injects(Fault::DiskFull) {
             fleet.survive_full_disks();
         }
-        let clock = if self.faults.contains(&Fault::Clock) { fake_clock(&mut fleet, out)? } else { None };
+        let clock = if self.injects(Fault::Clock) { fake_clock(&mut fleet, out)? } else { None };
         Ok(Setup { plan: self, engine, client, fleet, fee_server, ingress, network, database_faults, clock })
     }
 
@@ -157,21 +203,20 @@ impl Torture {
             name: format!("torture-{}", self.seed),
             submissions: u32::try_from(submissions).unwrap_or(u32::MAX),
             rate: f64::from(self.rate),
-            poison: self.faults.contains(&Fault::Poison),
-            hang_up: self.faults.contains(&Fault::HangUp),
+            poison: self.injects(Fault::Poison),
+            hang_up: self.injects(Fault::HangUp),
             seed: self.seed,
         }
     }
 
     /// Runs the judge in a separate process.
     fn judge(
-        &self,
         database: &TestDatabase,
         fee_server: &SampleFeeServer,
         submissions: Vec<Submission>,
         out: &Path,
     ) -> anyhow::Result<Finding> {
-        let book = ClientBook { fee_server: fee_server.base_url(), rollback_rate: self.rollback_rate, submissions };
+        let book = ClientBook { fee_server: fee_server.base_url(), rollback_rate: ROLLBACK_RATE, submissions };
         let path = out.join("clients.json");
         std::fs::write(&path, serde_json::to_vec(&book)?)?;
         let output = tokio::task::block_in_place(|| {
@@ -217,7 +262,7 @@ fn settings(ingress: &Ingress) -> Vec<(&'static str, String)> {
 }
 
 /// The URL by way of a faulty network, if it names a host.
-async fn through_a_network(url: &str) -> anyhow::Result<(String, Option<Network>)> {
+fn through_a_network(url: &str) -> anyhow::Result<(String, Option<Network>)> {
     let mut through = Url::parse(url)?;
     let port = match Engine::of(Some(url)) {
         Engine::Sqlite => return Ok((url.to_owned(), None)),
@@ -225,7 +270,7 @@ async fn through_a_network(url: &str) -> anyhow::Result<(String, Option<Network>
         Engine::MariaDb => 3_306,
     };
     let Some(host) = through.host_str().filter(|host| !host.is_empty()) else { return Ok((url.to_owned(), None)) };
-    let network = Network::start(format!("{host}:{}", through.port().unwrap_or(port))).await?;
+    let network = Network::start(format!("{host}:{}", through.port().unwrap_or(port)))?;
     let addr = network.addr();
     through.set_host(Some(&addr.ip().to_string()))?;
     ensure!(through.set_port(Some(addr.port())).is_ok(), "the database URL accepts no port");
@@ -248,4 +293,10 @@ fn fake_clock(fleet: &mut Fleet, out: &Path) -> anyhow::Result<Option<PathBuf>> 
     ];
     fleet.set_environment(fleet.size() - 1, environment);
     Ok(Some(file))
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let range = Duration::from_secs(1)..=Duration::from_hours(24);
+    if range.contains(&time) { Ok(time) } else { Err("write a duration from 1s to 1d".to_owned()) }
 }

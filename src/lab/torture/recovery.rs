@@ -16,8 +16,8 @@ use sea_orm::{
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::{COOL_DOWN, LEASE, RETRY_AFTER_MAX, RETRY_INTERVAL_MAX, TICK, clients, ingress::POISON, setup::Setup};
-use crate::database::Database;
+use super::{COOL_DOWN, LEASE, RETRY_AFTER_MAX, RETRY_INTERVAL_MAX, TICK, ingress::POISON, setup::Setup};
+use crate::{database::Database, lab::testbed};
 
 /// Rescue, the fee, its void, and settling them: each may wait for a tick.
 const STAGES: u32 = 4;
@@ -78,7 +78,7 @@ pub(super) async fn wait(setup: &mut Setup<'_>) -> anyhow::Result<Recovery> {
 
 /// Submits a quote and returns why it was not accepted, if it was not.
 async fn submit(client: &Client, api: &str) -> Option<String> {
-    let call = client.post(format!("{api}/v1/quotes")).timeout(CANARY_TIMEOUT).json(&clients::quote("canary"));
+    let call = client.post(format!("{api}/v1/quotes")).timeout(CANARY_TIMEOUT).json(&testbed::quote("canary"));
     match call.send().await {
         Ok(answer) if answer.status() == StatusCode::CREATED => None,
         Ok(answer) => Some(answer.status().to_string()),

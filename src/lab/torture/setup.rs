@@ -14,7 +14,7 @@ use super::{
     ingress::{Ingress, Mode, Page},
 };
 use crate::{
-    lab::sample_fee_server::{Faults, SampleFeeServer},
+    lab::sample_fee_server::SampleFeeServer,
     lab::testbed::{Fleet, Network, Role},
 };
 
@@ -51,25 +51,21 @@ pub(super) struct Incident {
 impl Setup<'_> {
     /// Starts the faults that affect single calls all the time.
     pub fn start_background_faults(&self) {
-        let on = |fault| self.plan.faults.contains(&fault);
-        self.fee_server.set_faults(if on(Fault::Failures) { self.plan.fee_server.clone() } else { self.no_faults() });
+        let on = |fault| self.plan.injects(fault);
+        let failures = if on(Fault::Failures) { self.plan.failures() } else { self.plan.no_failures() };
+        self.fee_server.set_faults(failures);
         let cut_rate = if on(Fault::CutAnswers) { ANSWERS_CUT } else { 0.0 };
         self.ingress.change(|mode| *mode = Mode { cut_rate, poison: on(Fault::Poison), ..Mode::default() });
     }
 
     /// Ends all faults but poison.
     pub async fn end_all_faults(&mut self) -> anyhow::Result<()> {
-        self.fee_server.set_faults(self.no_faults());
+        self.fee_server.set_faults(self.plan.no_failures());
         self.fee_server.up().await?;
-        let poison = self.plan.faults.contains(&Fault::Poison);
+        let poison = self.plan.injects(Fault::Poison);
         self.ingress.change(|mode| *mode = Mode { poison, ..Mode::default() });
-        self.ingress.open();
+        self.ingress.open().await?;
         self.fleet.restart_ended()
-    }
-
-    fn no_faults(&self) -> Faults {
-        let Faults { latency, jitter, no_idempotency, no_lookup, .. } = self.plan.fee_server;
-        Faults { latency, jitter, no_idempotency, no_lookup, ..Faults::default() }
     }
 
     /// Begins `fault`. Returns its description, and the incident if it lasts; `None` if it is impossible now.
@@ -100,7 +96,7 @@ impl Setup<'_> {
             Fault::Outage => {
                 let incident = lasts(soon(rng, 500..4_000));
                 if rng.random() {
-                    self.ingress.shut();
+                    self.ingress.shut().await?;
                     ("refused connections to the fee server".to_owned(), incident)
                 } else {
                     self.fee_server.down().await?;
@@ -198,7 +194,7 @@ impl Setup<'_> {
                 }
             }
             (Fault::Outage, _) => {
-                self.ingress.open();
+                self.ingress.open().await?;
                 self.fee_server.up().await?;
             }
             (Fault::Pages, _) => self.ingress.change(|mode| mode.page = None),

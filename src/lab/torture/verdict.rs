@@ -9,9 +9,9 @@ use super::{
     fault::{Counts, Fault},
     ingress::Tally,
     injector::Injected,
-    judge::Finding,
+    judge::{Broken, Finding},
 };
-use crate::{audit::Violation, lab::sample_fee_server::Stats};
+use crate::lab::sample_fee_server::Stats;
 
 /// What was injected, the results, and every broken promise.
 #[derive(Clone, Debug, Serialize)]
@@ -22,34 +22,17 @@ pub struct Verdict {
     pub ingress: Tally,
     /// Calls for fees that reached the fee server.
     pub requests: u64,
-    /// Quotes whose submission was answered with 201.
-    pub accepted: usize,
-    /// Quotes that are stored: the accepted ones, and some whose client got no answer.
-    pub stored: usize,
-    /// Quotes with a fee.
-    pub confirmed: usize,
-    /// Cancelled quotes.
-    pub cancelled: usize,
-    /// Accepted quotes that are not stored, or whose fee no event will bring.
-    pub lost: usize,
-    /// Fees beyond a quote's first, at the fee server or as records.
-    pub doubled: u64,
-    /// Fees or stored quotes of submissions that were refused, rolled back or cancelled.
-    pub ghosts: usize,
+    /// What the judge found.
+    #[serde(flatten)]
+    pub finding: Finding,
     /// Quotes whose fee was requested after their void, or whose events were delivered out of order.
     pub order_violations: usize,
-    /// Quotes that died or were rejected for another's fault.
-    pub innocent_dead: usize,
-    /// Poison quotes that died, which is allowed.
-    pub guilty_dead: usize,
     /// The duration of each recovery, in milliseconds; `None` if the fleet did not recover.
     pub rests_ms: Vec<Option<u64>>,
     /// The longest of them.
     pub longest_rest_ms: Option<u64>,
     /// How long a recovery may take.
     pub rest_bound_ms: u64,
-    /// Broken promises.
-    pub violations: Vec<Violation>,
 }
 
 /// Combines injected faults, observations and findings.
@@ -58,12 +41,12 @@ pub(super) fn reach(
     rest_bound: Duration,
     tally: Tally,
     stats: Stats,
-    finding: Finding,
+    mut finding: Finding,
     unreadable: Vec<String>,
 ) -> Verdict {
-    let without_quote = |promise, sentence| Violation { promise, quote_id: Uuid::nil(), sentence };
-    let mut violations: Vec<_> = finding.violations.into_iter().map(Violation::from).collect();
-    let out_of_order = |quote: &Uuid| Violation {
+    let without_quote = |promise, sentence| Broken { promise, quote_id: Uuid::nil(), sentence };
+    let violations = &mut finding.violations;
+    let out_of_order = |quote: &Uuid| Broken {
         promise: 6,
         quote_id: *quote,
         sentence: format!("a fee for quote {quote} was requested after its void was answered"),
@@ -75,23 +58,15 @@ pub(super) fn reach(
     violations.extend(unreadable.into_iter().map(|sentence| without_quote(10, sentence)));
     let order_violations = violations.iter().filter(|broken| broken.promise == 6).count();
     let rests_ms: Vec<_> = done.recoveries.iter().map(|recovery| recovery.took.map(milliseconds)).collect();
+    finding.doubled = finding.doubled.max(stats.double_fees);
     Verdict {
         longest_rest_ms: rests_ms.iter().copied().collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max()),
         rests_ms,
         rest_bound_ms: milliseconds(rest_bound),
         faults: with_those_of_calls(done.faults, &tally),
         requests: stats.requests,
-        accepted: finding.accepted,
-        stored: finding.stored,
-        confirmed: finding.confirmed,
-        cancelled: finding.cancelled,
-        lost: finding.lost,
-        doubled: stats.double_fees.max(finding.doubled as u64),
-        ghosts: finding.ghosts,
         order_violations,
-        innocent_dead: finding.innocent_dead,
-        guilty_dead: finding.guilty_dead,
-        violations,
+        finding,
         ingress: tally,
     }
 }
@@ -110,6 +85,6 @@ impl Verdict {
     /// Whether every promise held.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        self.violations.is_empty() && self.doubled == 0
+        self.finding.violations.is_empty() && self.finding.doubled == 0
     }
 }

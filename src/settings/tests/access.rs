@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn without_tokens_only_loopback_addresses_are_allowed() {
     for open in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:0"] {
-        assert!(faults(&[("server.bind", open)]).starts_with("server.bind"), "{open}");
+        assert!(refused(&[("server.bind", open)]).starts_with("server.bind"), "{open}");
     }
     for loopback in ["127.0.0.2:0", "[::1]:8080", "[::ffff:127.0.0.1]:8080"] {
         assert!(load(&[("server.bind", loopback)]).is_ok(), "{loopback}");
@@ -40,7 +40,7 @@ fn each_invalid_token_is_reported() {
           {{name = 'd', sha256 = '{}', role = 'viewer'}}, 7]",
         "ab".repeat(32)
     );
-    let all = faults(&[("access.tokens", &tokens)]);
+    let all = refused(&[("access.tokens", &tokens)]);
     for part in [
         "[0] has a sha256 that is not 64 hex digits",
         "[1] has the unknown role \"king\"",

@@ -20,7 +20,7 @@ fn secrets_are_shown_nowhere() {
     let token = settings.fee_server.token.expect("token");
     assert_eq!(token.expose_secret(), "hunter2");
 
-    let invalid = faults(&[
+    let invalid = refused(&[
         ("database.url", "oracle://u:hunter2@db"),
         ("fee_server.token", "hunter2 hunter2"),
         ("fee_server.base_url", "http://u:hunter2@fees"),
@@ -53,10 +53,10 @@ fn a_secret_is_read_from_its_file_or_inline_but_not_both() {
     assert!(shown.contains("url = \"mysql://feebox:***@db/feebox\" # file url\n"), "{shown}");
 
     let both = [("fee_server.token_file", "token"), ("fee_server.token", "other")];
-    let both = load(&both).expect_err("a fault").to_string();
+    let both = load(&both).expect_err("an error").to_string();
     assert!(both.contains("is set here and also by fee_server.token_file"), "{both}");
     let unreadable = [("fee_server.token_file", "nowhere"), ("kafka.sasl_password_file", "empty")];
-    let unreadable = load(&unreadable).expect_err("a fault").to_string();
+    let unreadable = load(&unreadable).expect_err("an error").to_string();
     assert!(unreadable.contains("\"nowhere\" cannot be read"), "{unreadable}");
     assert!(unreadable.contains("\"empty\" is empty"), "{unreadable}");
 }

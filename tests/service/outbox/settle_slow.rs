@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use entity::outbox_event::Status;
 use feebox::database::{Database, DatabaseTransaction};
-use feebox::destination::{Cue, Destination, Scripted};
+use feebox::destination::Destination;
 use feebox::outbox::{DestinationName, LeasedEvent, Outcome, Settled};
 use feebox::quotes::FEE_SERVER;
 use feebox::settings::{self, Settings, Sources};
@@ -15,7 +15,7 @@ use feebox::worker::{Report, Signals, Worker};
 use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{LIMIT, Proxy, TestOutbox, delivered, eventually, worker_settings};
+use crate::support::{Cue, LIMIT, Proxy, Scripted, TestOutbox, delivered, eventually, worker_settings};
 
 /// Runs each of the named functions on each engine that is reached by a network.
 macro_rules! on_each_server {

@@ -26,37 +26,40 @@ fn look_ups_alone() -> Faults {
     Faults { no_idempotency: true, ..Faults::default() }
 }
 
-/// Tests of each named moment on each engine.
+/// Tests of each named moment on each engine; `moment` follows `what`, to make a sentence.
 macro_rules! at_each_moment {
     ($what:ident: $($moment:ident),+) => {
-        $(mod $moment {
-            use crate::support::Engine;
+        mod $what {
+            $(mod $moment {
+                use super::super::$what as dies;
+                use crate::support::Engine;
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_sqlite() {
-                super::$what(Engine::Sqlite, stringify!($moment)).await;
-            }
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn on_sqlite() {
+                    dies(Engine::Sqlite, stringify!($moment)).await;
+                }
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_postgres() {
-                super::$what(Engine::Postgres, stringify!($moment)).await;
-            }
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn on_postgres() {
+                    dies(Engine::Postgres, stringify!($moment)).await;
+                }
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_mariadb() {
-                super::$what(Engine::MariaDb, stringify!($moment)).await;
-            }
-        })+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn on_mariadb() {
+                    dies(Engine::MariaDb, stringify!($moment)).await;
+                }
+            })+
+        }
     };
 }
 
-at_each_moment!(a_worker_dies: after_claim, after_delivery, before_settle_commit);
-at_each_moment!(the_submission_service_dies: before_commit, after_commit);
-at_each_moment!(a_rescuer_dies: before_rescue_commit, after_rescue_commit);
-at_each_moment!(retention_dies: after_prune_mark, after_prune_batch);
-at_each_moment!(bringing_back_dies: after_bring_back);
+at_each_moment!(nothing_is_lost_or_doubled_if_a_worker_dies: after_claim, after_delivery, before_settle_commit);
+at_each_moment!(a_repeated_call_stores_one_quote_if_the_service_dies: before_commit, after_commit);
+at_each_moment!(each_attempt_is_written_down_once_if_a_rescuer_dies: before_rescue_commit, after_rescue_commit);
+at_each_moment!(no_audit_misses_anything_if_retention_dies: after_prune_mark, after_prune_batch);
+at_each_moment!(the_rest_is_repaired_if_a_repair_of_times_dies: after_bring_back);
 
-async fn a_worker_dies(engine: Engine, moment: &str) {
+async fn nothing_is_lost_or_doubled_if_a_worker_dies(engine: Engine, moment: &str) {
     // Both at once: each waits for a lease most of the time.
     tokio::join!(
         a_worker_dies_before(engine, moment, keys_alone()),
@@ -86,7 +89,7 @@ async fn a_worker_dies_before(engine: Engine, moment: &str, faults: Faults) {
     assert_eq!(event.failures.as_array().unwrap().len(), 1, "what happened can be read: {:?}", event.failures);
 }
 
-async fn a_rescuer_dies(engine: Engine, moment: &str) {
+async fn each_attempt_is_written_down_once_if_a_rescuer_dies(engine: Engine, moment: &str) {
     let stage = Stage::new(engine, look_ups_alone()).await;
     let quotes = stage.submit(5).await;
     let dead = stage.process(&["worker"], &SETTINGS, &[("FEEBOX_CRASH_AT", "after-delivery")]);
@@ -111,7 +114,7 @@ async fn a_rescuer_dies(engine: Engine, moment: &str) {
     }
 }
 
-async fn retention_dies(engine: Engine, moment: &str) {
+async fn no_audit_misses_anything_if_retention_dies(engine: Engine, moment: &str) {
     let stage = Stage::new(engine, look_ups_alone()).await;
     stage.submit(5).await;
     {
@@ -136,7 +139,7 @@ async fn retention_dies(engine: Engine, moment: &str) {
 }
 
 /// One event is due in a month, another one leased until then.
-async fn bringing_back_dies(engine: Engine, moment: &str) {
+async fn the_rest_is_repaired_if_a_repair_of_times_dies(engine: Engine, moment: &str) {
     let stage = Stage::new(engine, look_ups_alone()).await;
     let (due, leased) = (stage.submit(1).await[0], stage.submit(1).await[0]);
     let connection = stage.db.connection();
@@ -168,7 +171,7 @@ async fn bringing_back_dies(engine: Engine, moment: &str) {
     assert_eq!((stage.event_of(due).await.attempts, stage.event_of(leased).await.attempts), (1, 2));
 }
 
-async fn the_submission_service_dies(engine: Engine, moment: &str) {
+async fn a_repeated_call_stores_one_quote_if_the_service_dies(engine: Engine, moment: &str) {
     let stage = Stage::new(engine, look_ups_alone()).await;
     let (dead, base_url) = stage.serve(&[], &[("FEEBOX_CRASH_AT", &moment.replace('_', "-"))]).await;
     let unanswered = submit(&base_url).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use entity::outbox_event::{Model, Status};
 use feebox::audit::audit;
-use feebox::destination::{Cue, FeeServer, Scripted};
+use feebox::destination::FeeServer;
 use feebox::operator;
 use feebox::outbox::Outcome;
 use feebox::quotes::{FEE_SERVER, KAFKA, QuoteDestination, Relay};
@@ -16,7 +16,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::{
-    ANN, TestOutbox, attempt, delivered, fee_server, new_quote, on_each_engine, with_fee, worker_settings,
+    ANN, Cue, Scripted, TestOutbox, attempt, delivered, fee_server, new_quote, on_each_engine, with_fee,
+    worker_settings,
 };
 
 on_each_engine!(

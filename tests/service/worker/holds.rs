@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use entity::destination::Circuit;
 use entity::outbox_event::{self, Status};
 use feebox::database::Database;
-use feebox::destination::{Cue, Scripted};
 use feebox::lab::sample_fee_server::Faults;
 use feebox::outbox::Outcome;
 use feebox::quotes::FEE_SERVER;
@@ -17,7 +16,7 @@ use sea_orm::{EntityTrait, QuerySelect};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Engine, Process, Proxy, Stage, TestOutbox, delivered, eventually, on_each_engine, worker_settings,
+    Cue, Engine, Process, Proxy, Scripted, Stage, TestOutbox, delivered, eventually, on_each_engine, worker_settings,
 };
 
 on_each_engine!(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use entity::destination::Circuit;
 use entity::outbox_event::Status;
-use feebox::destination::{Cue, Destination, FeeServer, Scripted};
+use feebox::destination::{Destination, FeeServer};
 use feebox::outbox::{DestinationName, Disposition, LeasedEvent, Outcome, Settled};
 use feebox::quotes::FEE_SERVER;
 use feebox::settings;
@@ -18,7 +18,9 @@ use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::support::{TestOutbox, delivered, eventually, fee_server, on_each_engine, retry, with_fee, worker_settings};
+use crate::support::{
+    Cue, Scripted, TestOutbox, delivered, eventually, fee_server, on_each_engine, retry, with_fee, worker_settings,
+};
 
 on_each_engine!(
     a_run_delivers_all_that_is_due_whatever_the_batch_size,

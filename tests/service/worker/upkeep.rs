@@ -1,42 +1,23 @@
 //! What the fleet does once per tick, is done once per tick.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use feebox::database::Database;
 use feebox::upkeep::{Job, Upkeep};
-use sea_orm::DbErr;
+use futures_util::FutureExt;
 
 use crate::support::{Engine, TestDatabase};
 
 /// The job is due at each new year: none comes while the test runs.
 const YEAR: Duration = Duration::from_hours(366 * 24);
 
-/// Counts how often it is done.
-struct Counted(Arc<AtomicI64>);
-
-#[async_trait]
-impl Job for Counted {
-    fn name(&self) -> &'static str {
-        "job"
-    }
-
-    fn schedule(&self) -> &'static str {
-        "0 0 0 1 1 *"
-    }
-
-    async fn run(&self) -> Result<i64, DbErr> {
-        Ok(self.0.fetch_add(1, Ordering::SeqCst))
-    }
-}
-
 /// Three processes with a job each, the same one, and how often it was done.
 struct Fleet {
     databases: Vec<Database>,
     upkeeps: Vec<Arc<Upkeep>>,
-    done: Arc<AtomicI64>,
+    done: Arc<AtomicU64>,
     _database: TestDatabase,
 }
 
@@ -55,7 +36,13 @@ impl Fleet {
     /// Starts the processes, anew if they ran before.
     fn start(&mut self) {
         let start = |(number, db): (usize, &Database)| {
-            let job = Box::new(Counted(Arc::clone(&self.done)));
+            let done = Arc::clone(&self.done);
+            // Counts how often it is done.
+            let run = move || {
+                let done = Arc::clone(&done);
+                async move { Ok(done.fetch_add(1, Ordering::SeqCst)) }.boxed()
+            };
+            let job = Job { name: "job", schedule: "0 0 0 1 1 *".into(), run: Box::new(run) };
             Arc::new(Upkeep::new(db.clone(), format!("process {number}"), job).unwrap())
         };
         self.upkeeps = self.databases.iter().enumerate().map(start).collect();
@@ -66,7 +53,7 @@ impl Fleet {
     }
 
     /// All look at the same time, some twice; returns how often the job was done.
-    async fn look(&self) -> i64 {
+    async fn look(&self) -> u64 {
         let before = self.done.load(Ordering::SeqCst);
         let looks: Vec<_> = self
             .upkeeps
@@ -80,7 +67,7 @@ impl Fleet {
             .collect();
         let mut told = 0;
         for look in looks {
-            told += i64::from(look.await.unwrap());
+            told += u64::from(look.await.unwrap());
         }
         let done = self.done.load(Ordering::SeqCst) - before;
         assert_eq!(told, done);

@@ -3,20 +3,15 @@
 //! It speaks HTTP by hand, because a web framework does not send malformed answers.
 
 mod call;
-mod listener;
 mod poison;
 mod record;
 mod reply;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use rand::RngExt;
 use reqwest::Client;
 use tokio::{net::TcpStream, sync::watch};
@@ -25,8 +20,8 @@ use url::Url;
 pub(super) use poison::{KINDS, POISON};
 pub use record::Tally;
 
+use crate::lab::listener::Listener;
 use call::{Call, RequestKind};
-use listener::Listener;
 use record::Record;
 use reply::{Ending, Reply};
 
@@ -74,22 +69,18 @@ pub(super) enum Page {
 
 impl Ingress {
     /// Listens on a free local port and forwards to the fee server at `target`.
-    pub async fn start(target: &str) -> anyhow::Result<Self> {
+    pub fn start(target: &str) -> anyhow::Result<Self> {
         let client = Client::builder().timeout(PATIENCE).no_proxy().tcp_nodelay(true).build()?;
         let (target, mode) = (target.parse()?, watch::Sender::new(Mode::default()));
         let inner = Arc::new(Inner { target, client, mode, record: Mutex::default() });
         let serving = Arc::clone(&inner);
-        let listener = Listener::open(move |stream| serve(Arc::clone(&serving), stream)).await?;
+        let listener = Listener::local(move |stream| serve(Arc::clone(&serving), stream))?;
         Ok(Self { inner, listener })
     }
 
     /// What `fee_server.base_url` must say to reach it.
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.addr())
-    }
-
-    fn addr(&self) -> SocketAddr {
-        self.listener.addr()
+        format!("http://{}", self.listener.addr())
     }
 
     /// Answers differently from now on.
@@ -98,21 +89,21 @@ impl Ingress {
     }
 
     /// Cuts all connections, and refuses new ones until [`open`](Self::open).
-    pub fn shut(&self) {
-        self.listener.shut(true);
+    pub async fn shut(&self) -> io::Result<()> {
+        self.listener.shut().await
     }
 
-    pub fn open(&self) {
-        self.listener.shut(false);
+    pub async fn open(&self) -> io::Result<()> {
+        self.listener.open().await
     }
 
     /// Call this before a process continues after a freeze: it may now send a late call.
     pub fn expect_late_calls(&self) {
-        locked(&self.inner.record).freeze_ended();
+        self.inner.record.lock().freeze_ended();
     }
 
     pub fn tally(&self) -> Tally {
-        locked(&self.inner.record).tally()
+        self.inner.record.lock().tally.clone()
     }
 }
 
@@ -121,13 +112,13 @@ async fn serve(inner: Arc<Inner>, mut stream: TcpStream) -> io::Result<()> {
     let mut buffer = Vec::new();
     while let Some(call) = Call::read(&mut stream, &mut buffer).await? {
         let kind = call.kind();
-        locked(&inner.record).arrive(kind);
+        inner.record.lock().arrive(kind);
         let reply = inner.answer(call, kind).await;
         if let RequestKind::Void(quote) = kind
             && reply.confirms_a_void()
         {
             // Record the void before the answer is written, because Feebox may act on the answer at once.
-            locked(&inner.record).voided(quote);
+            inner.record.lock().voided(quote);
         }
         if !reply.write(&mut stream).await? {
             break;
@@ -140,22 +131,22 @@ impl Inner {
     async fn answer(&self, call: Call, kind: RequestKind) -> Reply {
         let mode = *self.mode.borrow();
         if let Some(page) = mode.page {
-            locked(&self.record).pages += 1;
+            self.record.lock().tally.pages += 1;
             return page.reply_to(kind);
         }
         if let (Some(seconds), RequestKind::Fee(_) | RequestKind::Void(_)) = (mode.retry_after, kind) {
-            locked(&self.record).throttled += 1;
+            self.record.lock().tally.throttled += 1;
             return Reply::json(429, r#"{"detail":"slow down"}"#).with("retry-after", &seconds.to_string());
         }
         if let (true, RequestKind::Fee(_)) = (mode.poison, kind)
             && let Some(reply) = call.content().and_then(|content| poison::answer(&content))
         {
-            locked(&self.record).poisonous += 1;
+            self.record.lock().tally.poisonous += 1;
             return reply;
         }
         let reply = self.forward(call).await;
         if reply.ending == Ending::Whole && !reply.body.is_empty() && rand::random::<f64>() < mode.cut_rate {
-            locked(&self.record).cut += 1;
+            self.record.lock().tally.cut += 1;
             return cut(reply);
         }
         reply
@@ -215,9 +206,4 @@ impl Reply {
         let json = self.content_type.contains("json");
         self.ending == Ending::Whole && (self.status == 204 || ([200, 404].contains(&self.status) && json))
     }
-}
-
-/// The data is consistent between any two statements, so a poisoned lock is usable.
-fn locked(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
-    record.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,9 @@
 //! What the ingress saw, and in which order.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -13,16 +16,10 @@ const LATE: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(super) struct Record {
-    pub pages: u32,
-    pub throttled: u32,
-    pub poisonous: u32,
-    pub cut: u32,
-    calls: u64,
+    pub tally: Tally,
     /// Quotes whose void was answered, so that Feebox may count it as delivered.
     voided: HashSet<Uuid>,
     freeze_ended_at: Option<Instant>,
-    late: u32,
-    out_of_order: HashSet<Uuid>,
 }
 
 /// What the ingress did and saw, as counts.
@@ -42,20 +39,20 @@ pub struct Tally {
     pub late: u32,
     /// Quotes whose fee was requested after their void was answered.
     #[serde(skip)]
-    pub out_of_order: Vec<Uuid>,
+    pub out_of_order: BTreeSet<Uuid>,
 }
 
 impl Record {
     pub fn arrive(&mut self, kind: RequestKind) {
-        self.calls += 1;
+        self.tally.calls += 1;
         let RequestKind::Fee(quote) = kind else { return };
         if !self.voided.contains(&quote) {
             return;
         }
         if self.freeze_ended_at.is_some_and(|at| at.elapsed() < LATE) {
-            self.late += 1;
+            self.tally.late += 1;
         } else {
-            self.out_of_order.insert(quote);
+            self.tally.out_of_order.insert(quote);
         }
     }
 
@@ -65,18 +62,6 @@ impl Record {
 
     pub fn freeze_ended(&mut self) {
         self.freeze_ended_at = Some(Instant::now());
-    }
-
-    pub fn tally(&self) -> Tally {
-        Tally {
-            calls: self.calls,
-            pages: self.pages,
-            throttled: self.throttled,
-            poisonous: self.poisonous,
-            cut: self.cut,
-            late: self.late,
-            out_of_order: self.out_of_order.iter().copied().collect(),
-        }
     }
 }
 
@@ -91,9 +76,9 @@ mod tests {
         record.voided(quote);
         record.arrive(RequestKind::Fee(other));
         record.arrive(RequestKind::Void(quote));
-        assert!(record.tally().out_of_order.is_empty());
+        assert!(record.tally.out_of_order.is_empty());
         record.arrive(RequestKind::Fee(quote));
-        assert_eq!(record.tally().out_of_order, [quote]);
+        assert_eq!(record.tally.out_of_order, BTreeSet::from([quote]));
     }
 
     #[test]
@@ -102,6 +87,6 @@ mod tests {
         record.voided(quote);
         record.freeze_ended();
         record.arrive(RequestKind::Fee(quote));
-        assert_eq!((record.tally().late, record.tally().out_of_order.len()), (1, 0));
+        assert_eq!((record.tally.late, record.tally.out_of_order.len()), (1, 0));
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entity::outbox_event::Status;
-use feebox::destination::{Cue, Scripted};
 use feebox::outbox::Outcome;
 use feebox::quotes::FEE_SERVER;
 use feebox::settings;
@@ -12,7 +11,9 @@ use feebox::worker::{Report, Signals};
 use tokio_util::sync::CancellationToken;
 
 use super::{LIMIT, begun, sized, slow_one};
-use crate::support::{TestOutbox, delivered, eventually, on_each_engine, refused, retry, worker_settings};
+use crate::support::{
+    Cue, Scripted, TestOutbox, delivered, eventually, on_each_engine, refused, retry, worker_settings,
+};
 
 on_each_engine!(
     a_panic_is_an_attempt_with_an_unknown_outcome,

@@ -1,20 +1,17 @@
 //! A destination that plays a script, for tests without a network and without chance.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
-};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use feebox::database::DatabaseTransaction;
+use feebox::destination::Destination;
+use feebox::outbox::{DestinationName, Disposition, LeasedEvent, Outcome, Settled};
+use parking_lot::Mutex;
 use sea_orm::DbErr;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-use super::Destination;
-use crate::database::DatabaseTransaction;
-use crate::outbox::{DestinationName, Disposition, LeasedEvent, Outcome, Settled};
 
 /// What happens at a delivery.
 #[derive(Clone, Debug)]
@@ -49,7 +46,6 @@ pub struct Scripted {
 
 impl Scripted {
     /// The destination called `name`; `script` decides what happens at each event and attempt.
-    #[must_use]
     pub fn new(name: &'static DestinationName, script: impl Fn(&LeasedEvent) -> Cue + Send + Sync + 'static) -> Self {
         Self {
             name,
@@ -61,9 +57,8 @@ impl Scripted {
     }
 
     /// The deliveries so far, in the order in which they were begun.
-    #[must_use]
     pub fn calls(&self) -> Vec<Call> {
-        lock(&self.calls).clone()
+        self.calls.lock().clone()
     }
 
     /// Waits until `count` deliveries have been begun.
@@ -74,13 +69,12 @@ impl Scripted {
 
     /// What settled events became, in the order of the calls of [`Destination::apply`], also in transactions that failed
     /// after it.
-    #[must_use]
     pub fn applied(&self) -> Vec<(Uuid, Disposition)> {
-        lock(&self.applied).clone()
+        self.applied.lock().clone()
     }
 
     fn begin(&self, event: &LeasedEvent) -> usize {
-        let mut calls = lock(&self.calls);
+        let mut calls = self.calls.lock();
         calls.push(Call { event: event.clone(), begun: Instant::now(), ended: None });
         self.calls_begun.send_replace(calls.len());
         calls.len() - 1
@@ -105,7 +99,7 @@ impl Destination for Scripted {
             }
             Cue::Panic(message) => panic!("{message}"),
         };
-        lock(&self.calls)[call].ended = Some(Instant::now());
+        self.calls.lock()[call].ended = Some(Instant::now());
         outcome
     }
 
@@ -116,11 +110,7 @@ impl Destination for Scripted {
         _now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
         let settled = settled.iter().map(|(attempt, became)| (attempt.event.id, (*became).clone()));
-        lock(&self.applied).extend(settled);
+        self.applied.lock().extend(settled);
         Ok(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

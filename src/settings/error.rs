@@ -6,7 +6,7 @@ use super::Origin;
 
 /// One error, described so that it can be fixed without reading the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct InvalidSetting {
     /// The dotted key, or the name of the variable or file that is invalid as a whole.
     pub key: String,
     /// Where the value came from.
@@ -17,7 +17,7 @@ pub struct Fault {
     pub advice: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for InvalidSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, origin, problem, advice } = self;
         write!(f, "{key} ({origin}): {problem}; {advice}")
@@ -28,18 +28,13 @@ impl fmt::Display for Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
     /// The errors, in the order in which they were found.
-    pub faults: Vec<Fault>,
+    pub invalid: Vec<InvalidSetting>,
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.faults.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            fault.fmt(f)?;
-        }
-        Ok(())
+        let lines: Vec<_> = self.invalid.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 
