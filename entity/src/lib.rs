@@ -7,6 +7,7 @@ pub mod fee_record;
 pub mod idempotency_key;
 pub mod operator_action;
 pub mod outbox_event;
+pub mod process;
 pub mod prune_mark;
 pub mod quote;
 pub mod schedule;

@@ -108,6 +108,7 @@ impl Settings {
         };
         access::refuse_unprotected_api(&settings.server, &settings.access, &mut fields);
         worker::refuse_short_lease(&settings.worker, &settings.fee_server, &mut fields);
+        worker::refuse_any_address(&settings.worker, &mut fields);
         kafka::refuse_short_lease(&settings.kafka, &settings.worker, &mut fields);
         submission::refuse_kafka_without_brokers(&settings.submission, &settings.kafka, &mut fields);
         settings.in_force = fields.finish()?;

@@ -13,6 +13,8 @@ pub struct Worker {
     pub schedule: String,
     /// Whether a commit also wakes a worker at once.
     pub wakeup: bool,
+    /// Where the processes that store events send wake-ups, by UDP. Port 0 is any free one.
+    pub wakeup_bind: SocketAddr,
     /// Most events per claim: 1 to 10000.
     pub batch_size: usize,
     /// Most concurrent deliveries: 1 to 10000.
@@ -30,12 +32,21 @@ impl Worker {
         Self {
             schedule: fields.schedule("worker.schedule"),
             wakeup: fields.flag("worker.wakeup"),
+            wakeup_bind: fields.address("worker.wakeup_bind"),
             batch_size: fields.count("worker.batch_size", 1..=10_000),
             concurrency: fields.count("worker.concurrency", 1..=10_000),
             lease: fields.duration("worker.lease", ["100ms", "1h"]),
             shutdown_grace: fields.duration("worker.shutdown_grace", ["0s", "1h"]),
             bind: fields.address("worker.bind"),
         }
+    }
+}
+
+/// Others send to the address that stands in the database.
+pub(super) fn refuse_any_address(worker: &Worker, fields: &mut Fields) {
+    if fields.are_valid(&["worker.wakeup_bind"]) && worker.wakeup_bind.ip().is_unspecified() {
+        let text = format!("{} is no address that others can send to", worker.wakeup_bind.ip());
+        fields.refuse("worker.wakeup_bind", text, "name the address of this host that the others reach");
     }
 }
 

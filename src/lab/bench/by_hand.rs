@@ -3,18 +3,23 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Context;
 use futures_util::{StreamExt, stream};
-use sea_orm::sqlx::{self, PgConnection, PgPool, Row, postgres::PgPoolOptions};
+use sea_orm::sqlx::{
+    self, Connection, PgConnection, PgPool, Row,
+    postgres::{PgListener, PgPoolOptions},
+};
 use serde_json::{Value, json};
 use tokio::{
     sync::{Mutex, mpsc, oneshot},
     task::JoinSet,
 };
 use uuid::Uuid;
+
+use super::caller::Accepted;
 
 const STORE: &str = "WITH new AS (SELECT *, now() AS at FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], \
     $5::jsonb[]) AS t(quote_id, event_id, customer_id, lines, payload)), \
@@ -30,8 +35,10 @@ const STORE: &str = "WITH new AS (SELECT *, now() AS at FROM unnest($1::uuid[], 
 /// How callers share transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sharing {
-    /// Each has its own.
+    /// Each has its own, in one statement.
     None,
+    /// Each has its own, statement by statement.
+    Steps,
     /// Those that arrive while one is under way go into the next together.
     Whole,
 }
@@ -85,14 +92,75 @@ async fn commit_together(pool: PgPool, waiting: Waiting, sharing: Sharing) -> an
         if waiting.lock().await.recv_many(&mut some, most).await == 0 {
             return Ok(());
         }
-        store(&mut connection, some.len()).await?;
+        if sharing == Sharing::Steps {
+            store_in_steps(&mut connection).await?;
+        } else {
+            store(&mut connection, some.len()).await?;
+        }
         for done in some {
             let _ = done.send(());
         }
     }
 }
 
-async fn store(connection: &mut PgConnection, count: usize) -> anyhow::Result<()> {
+async fn store_in_steps(connection: &mut PgConnection) -> anyhow::Result<()> {
+    let (quote_id, event_id) = (Uuid::now_v7(), Uuid::now_v7());
+    let lines = json!([{ "description": "Consulting, one day", "quantity": 3, "unit_price_minor": 95_000 }]);
+    let payload = json!({ "quote_id": quote_id, "customer_id": "customer-0", "currency": "EUR", "amount_minor": 285_000,
+        "submitted_at": "2026-11-26T00:00:00Z" });
+    let mut txn = connection.begin().await?;
+    let key = "INSERT INTO idempotency_key (scope, key, request_sha256, quote_ids, created_at) \
+        VALUES ('bench', $1, repeat('0', 64), jsonb_build_array($2::uuid), now())";
+    sqlx::query(key).bind(event_id.to_string()).bind(quote_id).execute(&mut *txn).await?;
+    let quote = "INSERT INTO quote (id, customer_id, currency, amount_minor, lines, status, submitted_at, updated_at, destination) \
+        VALUES ($1, 'customer-0', 'EUR', 285000, $2, 'pending', now(), now(), 'fee-server')";
+    sqlx::query(quote).bind(quote_id).bind(lines).execute(&mut *txn).await?;
+    let event = "INSERT INTO outbox_event (id, aggregate_type, aggregate_id, event_type, destination, sequence, payload, \
+        status, attempts, live_since, due_at, outcome_unknown, withdrawn, failures, created_at) \
+        VALUES ($1, 'quote', $2, 'quote.submitted', 'fee-server', 1, $3, 'pending', 0, now(), now(), false, false, '[]', now())";
+    sqlx::query(event).bind(event_id).bind(quote_id).bind(payload).execute(&mut *txn).await?;
+    Ok(txn.commit().await?)
+}
+
+/// Stores one quote each time it is due, and notifies once it is stored.
+pub(super) async fn submit_steadily(url: &str, per_second: f64, time: Duration) -> anyhow::Result<Vec<Accepted>> {
+    let pool = PgPoolOptions::new().max_connections(4).connect(url).await?;
+    let (mut tasks, begun) = (JoinSet::new(), tokio::time::Instant::now());
+    for turn in 0_u32.. {
+        let after = Duration::from_secs_f64(f64::from(turn) / per_second);
+        if after >= time {
+            break;
+        }
+        tokio::time::sleep_until(begun + after).await;
+        let pool = pool.clone();
+        tasks.spawn(async move {
+            let (mut connection, begun) = (pool.acquire().await?, Instant::now());
+            let quote_id = store(&mut connection, 1).await?[0];
+            let accepted = Accepted { quote_id, took: begun.elapsed(), at: SystemTime::now() };
+            sqlx::query("NOTIFY bench").execute(&mut *connection).await?;
+            anyhow::Ok(accepted)
+        });
+    }
+    tasks.join_all().await.into_iter().collect()
+}
+
+/// Claims and delivers whatever is stored, each time it is notified; it does not settle.
+pub(super) async fn deliver_when_notified(database_url: String, fee_server_url: String) -> anyhow::Result<()> {
+    let pool = PgPoolOptions::new().max_connections(2).connect(&database_url).await?;
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.listen("bench").await?;
+    let (client, url) = (reqwest::Client::new(), format!("{fee_server_url}/v1/fees"));
+    loop {
+        listener.recv().await?;
+        for row in sqlx::query(CLAIM).fetch_all(&pool).await? {
+            let (id, payload): (Uuid, Value) = (row.try_get("id")?, row.try_get("payload")?);
+            let call = client.post(&url).header("idempotency-key", id.to_string()).json(&payload);
+            tokio::spawn(call.send());
+        }
+    }
+}
+
+async fn store(connection: &mut PgConnection, count: usize) -> anyhow::Result<Vec<Uuid>> {
     let quote_ids: Vec<Uuid> = (0..count).map(|_| Uuid::now_v7()).collect();
     let event_ids: Vec<Uuid> = (0..count).map(|_| Uuid::now_v7()).collect();
     let customers: Vec<String> = (0..count).map(|number| format!("customer-{number}")).collect();
@@ -106,14 +174,14 @@ async fn store(connection: &mut PgConnection, count: usize) -> anyhow::Result<()
         })
         .collect();
     sqlx::query(STORE)
-        .bind(quote_ids)
+        .bind(&quote_ids)
         .bind(event_ids)
         .bind(customers)
         .bind(vec![lines; count])
         .bind(payloads)
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(quote_ids)
 }
 
 const CLAIM: &str = "WITH due AS MATERIALIZED (SELECT id FROM outbox_event WHERE status = 'pending' AND due_at <= now() \

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 /// One that does the work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Contestant {
-    /// Bare `sqlx`, a transaction for each quote.
+    /// Bare `sqlx`, one statement for each quote.
     ByHand,
+    /// Bare `sqlx`, a begin, three inserts and a commit.
+    ByHandInSteps,
     /// Bare `sqlx`, callers share transactions.
     ByHandTogether,
     /// A `feebox` binary.
@@ -17,12 +19,13 @@ impl Contestant {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::ByHand => "by hand",
+            Self::ByHandInSteps => "by hand, in steps",
             Self::ByHandTogether => "by hand, together",
             Self::Feebox { name, .. } => name,
         }
     }
 
     pub(super) fn is_by_hand(&self) -> bool {
-        matches!(self, Self::ByHand | Self::ByHandTogether)
+        !matches!(self, Self::Feebox { .. })
     }
 }

@@ -87,7 +87,8 @@ impl Bench {
     fn contestants(&self) -> anyhow::Result<Vec<Contestant>> {
         let own = Contestant::Feebox { name: "feebox", binary: std::env::current_exe()? };
         let beside = self.beside.clone().map(|binary| Contestant::Feebox { name: "beside", binary });
-        Ok([Contestant::ByHand, Contestant::ByHandTogether].into_iter().chain(beside).chain([own]).collect())
+        let by_hand = [Contestant::ByHand, Contestant::ByHandInSteps, Contestant::ByHandTogether];
+        Ok(by_hand.into_iter().chain(beside).chain([own]).collect())
     }
 }
 
@@ -95,7 +96,7 @@ impl Bench {
 fn binary(contestant: &Contestant) -> anyhow::Result<PathBuf> {
     match contestant {
         Contestant::Feebox { binary, .. } => Ok(Path::new(binary).canonicalize()?),
-        Contestant::ByHand | Contestant::ByHandTogether => Ok(std::env::current_exe()?),
+        _ => Ok(std::env::current_exe()?),
     }
 }
 

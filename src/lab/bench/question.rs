@@ -19,6 +19,9 @@ use super::{
 };
 use crate::lab::sample_fee_server::{Faults, SampleFeeServer};
 
+/// How many quotes are submitted while wake-ups are measured.
+const WAKE_UPS_PER_SECOND: f64 = 100.0;
+
 /// A question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -67,7 +70,8 @@ impl Question {
                 drain(stage, bench, fail_rate, by_hand).await.map(Some)
             }
             (Self::Idle, false) => idle(stage, bench.time).await,
-            (Self::WakeUp | Self::Idle, true) => Ok(None),
+            (Self::WakeUp, true) => wake_up_by_hand(stage, contestant, bench.time).await,
+            (Self::Idle, true) => Ok(None),
         }
     }
 }
@@ -100,8 +104,9 @@ async fn submissions_by_hand(
 ) -> anyhow::Result<Option<Sample>> {
     let sharing = match contestant {
         Contestant::ByHand => Sharing::None,
-        _ if callers == 1 => return Ok(None),
-        _ => Sharing::Whole,
+        Contestant::ByHandInSteps if callers == 1 => Sharing::Steps,
+        Contestant::ByHandTogether if callers > 1 => Sharing::Whole,
+        _ => return Ok(None),
     };
     by_hand::submit(stage.url(), callers, Duration::from_secs(1), sharing).await?;
     stage.tidy().await?;
@@ -126,16 +131,38 @@ async fn lone_caller(stage: &Stage, time: Duration) -> anyhow::Result<Sample> {
 /// The time between an answer and the call for its fee, both by this machine's clock. A call that comes before the answer
 /// has arrived counts as 0.
 async fn wake_up(stage: &Stage, time: Duration) -> anyhow::Result<Sample> {
-    const PER_SECOND: f64 = 100.0;
-    let fee_server =
-        SampleFeeServer::start(([127, 0, 0, 1], 0).into(), Faults { latency: Duration::ZERO, ..Faults::default() })
-            .await?;
+    let fee_server = at_once().await?;
     let settings = [format!("fee_server.base_url={}", fee_server.base_url())];
     let serve = stage.start("serve", &settings).await?;
     let worker = stage.start("worker", &settings).await?;
-    caller::submit_steadily(serve.address, PER_SECOND, Duration::from_secs(2)).await?;
-    let accepted = caller::submit_steadily(serve.address, PER_SECOND, time).await?;
-    let wanted = accepted.len();
+    caller::submit_steadily(serve.address, WAKE_UPS_PER_SECOND, Duration::from_secs(2)).await?;
+    let accepted = caller::submit_steadily(serve.address, WAKE_UPS_PER_SECOND, time).await?;
+    let waits = waits(&fee_server, &accepted).await?;
+    drop((serve, worker));
+    Ok(Sample::of_durations(waits.into_iter()))
+}
+
+async fn wake_up_by_hand(stage: &Stage, contestant: &Contestant, time: Duration) -> anyhow::Result<Option<Sample>> {
+    if *contestant != Contestant::ByHand {
+        return Ok(None);
+    }
+    let fee_server = at_once().await?;
+    let worker = tokio::spawn(by_hand::deliver_when_notified(stage.url().to_owned(), fee_server.base_url()));
+    by_hand::submit_steadily(stage.url(), WAKE_UPS_PER_SECOND, Duration::from_secs(2)).await?;
+    let accepted = by_hand::submit_steadily(stage.url(), WAKE_UPS_PER_SECOND, time).await?;
+    let waits = waits(&fee_server, &accepted).await?;
+    worker.abort();
+    Ok(Some(Sample::of_durations(waits.into_iter())))
+}
+
+/// A fee server that answers at once.
+async fn at_once() -> anyhow::Result<SampleFeeServer> {
+    let faults = Faults { latency: Duration::ZERO, ..Faults::default() };
+    Ok(SampleFeeServer::start(([127, 0, 0, 1], 0).into(), faults).await?)
+}
+
+/// From each answer to the request for the fee.
+async fn waits(fee_server: &SampleFeeServer, accepted: &[Accepted]) -> anyhow::Result<Vec<Duration>> {
     let mut made = HashMap::new();
     for _ in 0..1_000 {
         made = fee_server.fees().into_iter().map(|fee| (fee.quote_id, SystemTime::from(fee.calculated_at))).collect();
@@ -148,10 +175,8 @@ async fn wake_up(stage: &Stage, time: Duration) -> anyhow::Result<Sample> {
         let asked = made.get(&it.quote_id).context("a quote without a fee")?;
         Ok(asked.duration_since(it.at).unwrap_or_default())
     };
-    let waits: Vec<_> = accepted.iter().map(wait_of).collect::<Result<_, _>>()?;
-    anyhow::ensure!(wanted > 0, "nothing was submitted");
-    drop((serve, worker));
-    Ok(Sample::of_durations(waits.into_iter()))
+    anyhow::ensure!(!accepted.is_empty(), "nothing was submitted");
+    accepted.iter().map(wait_of).collect()
 }
 
 async fn drain(stage: &Stage, bench: &Bench, fail_rate: f64, by_hand: bool) -> anyhow::Result<Sample> {

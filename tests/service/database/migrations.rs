@@ -1,7 +1,7 @@
 //! The schema's history, and whether the entities tell of the schema that it leads to.
 
 use entity::{
-    circuit_opening, destination, fee_record, idempotency_key, operator_action, outbox_event, prune_mark, quote,
+    circuit_opening, destination, fee_record, idempotency_key, operator_action, outbox_event, process, prune_mark, quote,
     schedule,
 };
 use feebox::quotes::{self, Line, NewQuote, QuoteFilter};
@@ -56,6 +56,7 @@ async fn each_entity_has_the_columns_of_its_table_and_no_others(outbox: TestOutb
         columns_told_by(idempotency_key::Entity, backend),
         columns_told_by(operator_action::Entity, backend),
         columns_told_by(outbox_event::Entity, backend),
+        columns_told_by(process::Entity, backend),
         columns_told_by(prune_mark::Entity, backend),
         columns_told_by(quote::Entity, backend),
         columns_told_by(schedule::Entity, backend),
