@@ -6,6 +6,7 @@
 
 mod access;
 mod actions;
+mod connection;
 mod cursor;
 mod dashboard;
 mod destinations;
@@ -18,6 +19,7 @@ mod problem;
 mod quotes;
 mod reason;
 mod serve;
+mod upload;
 
 use std::time::Duration;
 
@@ -41,7 +43,9 @@ use crate::{
 };
 
 use access::Access;
+pub use connection::Timers;
 pub use docs::openapi;
+pub(crate) use serve::SPARE_MAX;
 pub use serve::{HttpServer, serve};
 
 /// How long a request may take, apart from `?wait=`.
@@ -147,4 +151,5 @@ fn with_edge(routes: Router) -> Router {
         .layer(CatchPanicLayer::custom(edge::panicked))
         .layer(from_fn(edge::observe))
         .layer(from_fn(edge::harden))
+        .layer(from_fn(upload::receive))
 }

@@ -36,6 +36,7 @@ pub(super) const PROBLEM_TYPES: &str = "\
 | `/problems/body-too-large` | 413 | the body exceeds 256 KiB, or 8 MiB for a batch |
 | `/problems/unsupported-media-type` | 415 | the body is not sent as `application/json`, or it is compressed |
 | `/problems/invalid-body` | 422 | the body is invalid; `errors` lists everything that is wrong |
+| `/problems/slow-body` | 408 | the body arrived too slowly |
 | `/problems/key-reused` | 422 | this `Idempotency-Key` was used with another body |
 | `/problems/refused` | 422 | the submission was refused; nothing was stored |
 | `/problems/internal` | 500 | an error in Feebox; the operator finds the cause in the log |
@@ -43,6 +44,7 @@ pub(super) const PROBLEM_TYPES: &str = "\
 | `/problems/database-unavailable` | 503 | the database is unavailable, read-only or full |
 | `/problems/database-busy` | 503 | other transactions held a lock for too long; nothing was stored |
 | `/problems/destination-unavailable` | 503 | the destination did not accept the quote, and submissions wait for it (`submission.strategy`) |
+| `/problems/overloaded` | 503 | more requests came than can be answered in time; nothing was stored |
 | `/problems/not-ready` | 503 | the process is not healthy or not ready; `detail` says why |
 | `/problems/timed-out` | 503 | the request timed out |
 ";
@@ -74,6 +76,8 @@ pub(super) enum Kind {
     DatabaseBusy,
     DestinationUnavailable,
     NotReady,
+    Overloaded,
+    SlowBody,
     TimedOut,
 }
 
@@ -148,6 +152,8 @@ impl Kind {
                 ("destination-unavailable", S::SERVICE_UNAVAILABLE, "Destination unavailable")
             }
             Self::NotReady => ("not-ready", S::SERVICE_UNAVAILABLE, "Not ready"),
+            Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Overloaded"),
+            Self::SlowBody => ("slow-body", S::REQUEST_TIMEOUT, "Request body too slow"),
             Self::TimedOut => ("timed-out", S::SERVICE_UNAVAILABLE, "Request timed out"),
         }
     }
@@ -261,12 +267,12 @@ mod tests {
     #[test]
     fn every_problem_type_is_documented() {
         use Kind as K;
-        let internal = [K::Internal, K::DestinationUnavailable, K::NotReady, K::TimedOut];
+        let internal = [K::Internal, K::DestinationUnavailable, K::NotReady, K::Overloaded, K::TimedOut];
         let of_the_database = [K::DatabaseUnavailable, K::DatabaseBusy, K::TooLargeForDatabase];
         let about_the_caller = [K::Unauthorized, K::Forbidden];
         let about_the_route = [K::NotFound, K::MethodNotAllowed, K::InvalidParameter, K::InvalidHeader];
         let about_the_body =
-            [K::MalformedJson, K::BodyTooLarge, K::UnsupportedMediaType, K::InvalidBody, K::KeyReused, K::Refused];
+            [K::MalformedJson, K::BodyTooLarge, K::UnsupportedMediaType, K::InvalidBody, K::SlowBody, K::KeyReused, K::Refused];
         let about_the_state = [K::QuoteRejected, K::WrongState, K::KeyInFlight];
         let all =
             [&internal[..], &of_the_database, &about_the_caller, &about_the_route, &about_the_body, &about_the_state]

@@ -89,6 +89,7 @@ fn describe() {
     describe_gauge!("feebox_promise_violations", Unit::Count, "Broken promises found by the last audit");
     describe_counter!("feebox_log_lines_lost_total", Unit::Count, "Log lines not written to standard error");
     describe_counter!("feebox_accept_errors_total", Unit::Count, "Failures to accept a connection");
+    describe_counter!("feebox_connections_closed_total", Unit::Count, "Connections closed by the server, by reason");
     describe_counter!("feebox_task_panics_total", Unit::Count, "Panics of background tasks, which are restarted");
 }
 
@@ -195,6 +196,11 @@ pub fn accept_error() {
     if let Some(unlabelled) = UNLABELLED.get() {
         unlabelled.accept_errors.increment(1);
     }
+}
+
+/// Counts a connection that the server closed; `why` is `idle`, `head`, `write` or `room`.
+pub fn connection_closed(why: &'static str) {
+    counter!("feebox_connections_closed_total", "why" => why).increment(1);
 }
 
 /// Counts a panic of `task`.

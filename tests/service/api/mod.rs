@@ -3,6 +3,7 @@
 mod access;
 mod bad_call;
 mod bad_input;
+mod connections;
 mod dashboard;
 mod docs;
 mod health;
