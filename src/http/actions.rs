@@ -63,6 +63,6 @@ async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery) -> Result<
     };
     let limit = query.number("limit", 1, LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
     query.finish()?;
-    let Page { rows, next } = actions::list(state.db.connection(), &filter, limit).await?;
+    let Page { rows, next } = actions::list(state.reads.connection(), &filter, limit).await?;
     Ok(Json(ActionPage { actions: rows.into_iter().map(Into::into).collect(), next: next.map(cursor::after) }))
 }

@@ -82,11 +82,15 @@ fn describe_problems(document: &mut OpenApi) {
             for (status, description) in [
                 ("401", "Missing or unknown token"),
                 ("403", "The token's role does not allow this"),
-                ("503", "The database is unavailable or busy; `Retry-After` says when to retry"),
+                ("503", "Overloaded, or the database is unavailable or busy; `Retry-After` says when to retry"),
             ] {
                 let answer = ResponseBuilder::new().description(description).build();
                 answers.insert(status.to_owned(), RefOr::T(answer));
             }
+        }
+        if operation.request_body.is_some() {
+            let answer = ResponseBuilder::new().description("The body arrived too slowly").build();
+            answers.insert("408".to_owned(), RefOr::T(answer));
         }
         for (_, answer) in answers.iter_mut().filter(|(status, _)| status.as_str() >= "400") {
             if let RefOr::T(answer) = answer {

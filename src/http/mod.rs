@@ -6,6 +6,7 @@
 
 mod access;
 mod actions;
+mod admission;
 mod connection;
 mod cursor;
 mod dashboard;
@@ -17,6 +18,7 @@ mod input;
 mod outbox;
 mod problem;
 mod quotes;
+mod readiness;
 mod reason;
 mod serve;
 mod upload;
@@ -24,7 +26,7 @@ mod upload;
 use std::time::Duration;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::FromRef,
     middleware::{from_fn, from_fn_with_state},
 };
@@ -43,8 +45,11 @@ use crate::{
 };
 
 use access::Access;
+use admission::Admission;
 pub use connection::Timers;
 pub use docs::openapi;
+use input::Bodies;
+pub use readiness::Readiness;
 pub(crate) use serve::SPARE_MAX;
 pub use serve::{HttpServer, serve};
 
@@ -58,7 +63,12 @@ const STALE_AFTER_DEFAULT: Duration = Duration::from_hours(24);
 #[derive(Clone)]
 pub struct AppState {
     submission: Submission,
+    /// For operators.
     db: Database,
+    /// For readers, however many there are.
+    reads: Database,
+    /// For metrics: one scrape at a time.
+    scrapes: Database,
     access: Access,
     metrics: PrometheusHandle,
     settled: Signal,
@@ -66,13 +76,17 @@ pub struct AppState {
     drain: CancellationToken,
     stale_after: Duration,
     health: Health,
+    readiness: Readiness,
+    admission: Admission,
+    bodies: Bodies,
 }
 
 /// What the health routes need.
 #[derive(Clone)]
 struct HealthState {
-    db: Database,
+    scrapes: Database,
     health: Health,
+    readiness: Readiness,
     metrics: PrometheusHandle,
 }
 
@@ -88,14 +102,43 @@ impl AppState {
         signals: &Signals,
     ) -> Self {
         let (settled, drain) = (signals.settled.clone(), signals.drain.clone());
-        let (access, wakeup, health) = (Access::new(access), Wakeup::default(), Health::default());
-        Self { submission, db, access, metrics, settled, wakeup, drain, stale_after: STALE_AFTER_DEFAULT, health }
+        let readiness = Readiness::new(db.clone());
+        let scrapes = db.share(1);
+        let reads = db.share((db.sessions_max() / 4).max(1));
+        Self {
+            submission,
+            db,
+            reads,
+            scrapes,
+            access: Access::new(access),
+            metrics,
+            settled,
+            wakeup: Wakeup::default(),
+            drain,
+            stale_after: STALE_AFTER_DEFAULT,
+            health: Health::default(),
+            readiness,
+            admission: Admission::default(),
+            bodies: Bodies::default(),
+        }
+    }
+
+    /// What `/readyz` answers. The caller must have it kept ([`Readiness::keep`]).
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
     }
 
     /// The same, with this age from which a pending quote is stale.
     #[must_use]
     pub fn with_stale_after(self, stale_after: Duration) -> Self {
         Self { stale_after, ..self }
+    }
+
+    /// The same without a limit on submissions: for strategies whose submissions wait for more than the database.
+    #[must_use]
+    pub fn with_unlimited_submissions(self) -> Self {
+        Self { admission: Admission::unlimited(), ..self }
     }
 
     /// The same, with the health of these tasks.
@@ -113,7 +156,12 @@ impl AppState {
 
 impl FromRef<AppState> for HealthState {
     fn from_ref(state: &AppState) -> Self {
-        Self { db: state.db.clone(), health: state.health.clone(), metrics: state.metrics.clone() }
+        Self {
+            scrapes: state.scrapes.clone(),
+            health: state.health.clone(),
+            readiness: state.readiness.clone(),
+            metrics: state.metrics.clone(),
+        }
     }
 }
 
@@ -123,14 +171,17 @@ pub fn router(state: AppState) -> Router {
     let routes = routes
         .merge(docs::routes())
         .merge(dashboard::routes())
-        .layer(from_fn_with_state(state.access.clone(), access::identify));
+        .layer(from_fn_with_state(state.access.clone(), access::identify))
+        .layer(Extension(state.bodies.clone()));
     with_edge(routes.with_state(state))
 }
 
-/// The routes of `feebox worker`: health and metrics.
-pub fn worker_router(db: Database, metrics: PrometheusHandle, health: Health) -> Router {
+/// The routes of `feebox worker`, health and metrics; and what `/readyz` answers, which the caller must have kept.
+pub fn worker_router(db: Database, metrics: PrometheusHandle, health: Health) -> (Router, Readiness) {
     let (routes, _) = health::routes().split_for_parts();
-    with_edge(routes.with_state(HealthState { db, health, metrics }))
+    let readiness = Readiness::new(db.clone());
+    let state = HealthState { scrapes: db.share(1), health, readiness: readiness.clone(), metrics };
+    (with_edge(routes.with_state(state)), readiness)
 }
 
 /// All routes in the OpenAPI document.

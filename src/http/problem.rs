@@ -271,8 +271,15 @@ mod tests {
         let of_the_database = [K::DatabaseUnavailable, K::DatabaseBusy, K::TooLargeForDatabase];
         let about_the_caller = [K::Unauthorized, K::Forbidden];
         let about_the_route = [K::NotFound, K::MethodNotAllowed, K::InvalidParameter, K::InvalidHeader];
-        let about_the_body =
-            [K::MalformedJson, K::BodyTooLarge, K::UnsupportedMediaType, K::InvalidBody, K::SlowBody, K::KeyReused, K::Refused];
+        let about_the_body = [
+            K::MalformedJson,
+            K::BodyTooLarge,
+            K::UnsupportedMediaType,
+            K::InvalidBody,
+            K::SlowBody,
+            K::KeyReused,
+            K::Refused,
+        ];
         let about_the_state = [K::QuoteRejected, K::WrongState, K::KeyInFlight];
         let all =
             [&internal[..], &of_the_database, &about_the_caller, &about_the_route, &about_the_body, &about_the_state]

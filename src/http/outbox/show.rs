@@ -24,7 +24,7 @@ use crate::{
     )
 )]
 pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Json<EventDetail>, Problem> {
-    let event = outbox::get(state.db.connection(), id).await?.ok_or_else(|| no_event(id))?;
+    let event = outbox::get(state.reads.connection(), id).await?.ok_or_else(|| no_event(id))?;
     Ok(Json(event.into()))
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Js
     )
 )]
 pub(super) async fn explain(State(state): State<AppState>, Id(id): Id) -> Result<Json<Explanation>, Problem> {
-    inspection::explain(&state.db, id).await?.map(Json).ok_or_else(|| no_event(id))
+    inspection::explain(&state.reads, id).await?.map(Json).ok_or_else(|| no_event(id))
 }
 
 fn no_event(id: Uuid) -> Problem {

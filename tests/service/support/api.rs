@@ -57,6 +57,7 @@ impl Api {
         let state = AppState::new(submission, db.clone(), &access, metrics, &signals);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
+        tokio::spawn(state.readiness().keep(signals.drain.clone()));
         let (server, drain) = (server(listener), signals.drain.clone());
         let ended = tokio::spawn(async move { server.serve(http::router(state), drain).await });
         let guard = signals.drain.clone().drop_guard();
