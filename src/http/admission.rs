@@ -17,14 +17,19 @@ use crate::telemetry::{Sampled, metrics};
 
 /// As many quotes are at work as are stored within this time, or within that of a lone call and a half times more, if that is
 /// longer: calls at work share transactions (`docs/adr/0020`), and while one is under way the next ones gather.
-const WORK_SECONDS: f64 = 0.15;
+const WORK_SECONDS: f64 = 0.25;
+/// So many times more are at work for a part of each period, as a trial. If all that are at work share one transaction, these begin
+/// another beside it. If the database then stores more, the rate grows, and they stay.
+const TRIAL_FACTOR: f64 = 1.6;
+const TRIAL_SECONDS: f64 = 0.5;
+const TRIAL_PERIOD_SECONDS: f64 = 2.0;
 const LONE_FACTOR: f64 = 2.5;
 /// How much one lone call counts that was slower than the ones before.
 const LONE_WEIGHT: f64 = 0.2;
 /// As many quotes wait for their turn as are stored within this time.
-const QUEUE_SECONDS: f64 = 0.35;
+const QUEUE_SECONDS: f64 = 0.12;
 /// The longest wait, also when the database has suddenly become slower.
-const WAIT_MAX: Duration = Duration::from_millis(700);
+const WAIT_MAX: Duration = Duration::from_millis(350);
 /// The fewest at work, and the fewest that may wait.
 const QUOTES_MIN: usize = 4;
 /// What is at work and what may wait before a rate is known. The first answers tell it.
@@ -68,6 +73,8 @@ struct Waiting {
 struct Rate {
     stored: f64,
     seconds: f64,
+    /// When the first waited.
+    begun: Option<Instant>,
     /// Until when it is measured; none while nobody waits.
     until: Option<Instant>,
     forgotten_at: Option<Instant>,
@@ -116,6 +123,7 @@ impl Admission {
             state.waiting.push_back(Waiting { quotes, turn });
             state.quotes_waiting += quotes;
             state.rate.begin(Instant::now());
+            self.grant(&mut state);
             granted
         };
         match timeout(WAIT_MAX, turn).await {
@@ -153,9 +161,9 @@ impl Admission {
 
 impl State {
     fn work_max(&self) -> usize {
-        self.rate
-            .within(WORK_SECONDS.max(LONE_FACTOR * self.lone.seconds))
-            .map_or(WORK_AT_FIRST, |quotes| quotes.max(QUOTES_MIN))
+        let factor = if self.rate.is_on_trial(Instant::now()) { TRIAL_FACTOR } else { 1.0 };
+        let seconds = factor * WORK_SECONDS.max(LONE_FACTOR * self.lone.seconds);
+        self.rate.within(seconds).map_or(WORK_AT_FIRST, |quotes| quotes.max(QUOTES_MIN))
     }
 
     /// Whether the next call would wait for too long.
@@ -174,6 +182,7 @@ impl Rate {
     /// Somebody waits.
     fn begin(&mut self, now: Instant) {
         self.forget_by(now);
+        self.begun.get_or_insert(now);
         self.until.get_or_insert(now);
     }
 
@@ -197,6 +206,11 @@ impl Rate {
         self.stored = self.stored * kept + as_f64(stored);
         self.seconds = self.seconds * kept + seconds;
         self.until = Some(now.max(until));
+    }
+
+    fn is_on_trial(&self, now: Instant) -> bool {
+        let waited = self.begun.map_or(Duration::ZERO, |begun| now.saturating_duration_since(begun));
+        waited.as_secs_f64() % TRIAL_PERIOD_SECONDS >= TRIAL_PERIOD_SECONDS - TRIAL_SECONDS
     }
 
     /// How many quotes are stored within this time, if that is known.

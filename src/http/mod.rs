@@ -1,8 +1,9 @@
 //! The HTTP API: bytes in, problem+json out.
 //!
-//! A request passes `edge` (trace, time limit, panics), `access` (authentication, permissions) and `input` (bytes become
-//! valid values, or all errors at once) on its way to its route. Every refusal is a `problem`. There is no SQL here, and no
-//! entity in a body.
+//! `serve` accepts connections and closes those that are idle or too slow. A request passes `upload` (its body arrives, and what
+//! nobody read is discarded), `edge` (trace, time limit, panics), `access` (authentication, permissions), `admission` (no more
+//! submissions than the database stores) and `input` (bytes become valid values, or all errors at once) on its way to its route.
+//! Every refusal is a `problem`. There is no SQL here, and no entity in a body.
 
 mod access;
 mod actions;

@@ -60,7 +60,8 @@ pub(super) async fn overload(stage: &Stage, callers: usize, time: Duration) -> a
     let mut sample = Sample::of_durations(with(201).map(|call| call.took));
     sample.note(Figure::Capacity, capacity);
     sample.note(Figure::PerSecond, per_second(with(201).count(), time));
-    let windows = (0..).map(|number| WINDOW * number).take_while(|from| *from + WINDOW <= time);
+    // From the first answers on.
+    let windows = (0..).map(|number| SLOW + WINDOW * number).take_while(|from| *from + WINDOW <= time);
     let accepted = windows.map(|from| {
         let range = from..from + WINDOW;
         per_second(with(201).filter(|call| range.contains(&call.ended)).count(), WINDOW)
