@@ -270,7 +270,7 @@ async fn start_http(
         let readiness = state.readiness();
         (http::router(state), readiness)
     } else {
-        http::worker_router(parts.db.clone(), metrics, parts.health.clone())
+        http::worker_router(&parts.db, metrics, parts.health.clone())
     };
     let drain = parts.signals.drain.clone();
     tasks.spawn("readiness", move || readiness.clone().keep(drain.clone()));

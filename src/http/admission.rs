@@ -291,7 +291,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_burst_is_taken_before_a_rate_is_known() {
-        assert_eq!(stored(&Admission::default(), 500, Duration::ZERO).await, 500);
+        assert_eq!(stored(&Admission::default(), 150, Duration::ZERO).await, 150);
     }
 
     #[tokio::test]

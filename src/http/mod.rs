@@ -178,7 +178,7 @@ pub fn router(state: AppState) -> Router {
 }
 
 /// The routes of `feebox worker`, health and metrics; and what `/readyz` answers, which the caller must have kept.
-pub fn worker_router(db: Database, metrics: PrometheusHandle, health: Health) -> (Router, Readiness) {
+pub fn worker_router(db: &Database, metrics: PrometheusHandle, health: Health) -> (Router, Readiness) {
     let (routes, _) = health::routes().split_for_parts();
     let readiness = Readiness::new(db.clone());
     let state = HealthState { scrapes: db.share(1), health, readiness: readiness.clone(), metrics };

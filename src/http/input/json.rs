@@ -206,8 +206,10 @@ mod tests {
     #[test]
     fn values_take_a_few_times_the_memory_of_their_text() {
         let small_objects = format!("[{}1]", "{\"a\":1},".repeat(30_000));
-        let deep_fields =
-            format!("{{{}\"last\":[]}}", (0..30_000).map(|n| format!("\"{n}\":{{\"\":0}},")).collect::<String>());
+        let deep_fields = format!(
+            "{{{}\"last\":[]}}",
+            (0..30_000).map(|n| format!("\"{n}\":{{\"\":0}},")).collect::<Vec<_>>().concat()
+        );
         for text in [small_objects, deep_fields] {
             let refused = format!("{:?}", parse(text.as_bytes()).expect_err("too many"));
             assert!(refused.contains("more values than any valid one"), "{refused}");

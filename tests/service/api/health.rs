@@ -54,7 +54,7 @@ async fn metrics_count_stored_quotes() {
 async fn a_worker_serves_only_health_and_metrics() {
     let database = TestDatabase::migrated(Engine::Sqlite).await;
     let (router, readiness) =
-        http::worker_router(open(database.url()).await, feebox::telemetry::install_metrics(), Health::default());
+        http::worker_router(&open(database.url()).await, feebox::telemetry::install_metrics(), Health::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let drain = CancellationToken::new();
