@@ -85,7 +85,8 @@ type Receiver = oneshot::Sender<Result<PooledSession, DbErr>>;
 pub(super) struct PooledSession {
     session: Option<Session>,
     sessions: Sessions,
-    _slot: Slot,
+    /// In a box: many futures hold a session.
+    _slot: Box<Slot>,
 }
 
 /// The right to use a session of the pool, and of a share in it.
@@ -128,7 +129,7 @@ impl Sessions {
             Some(share) => Some(permit(share).await?),
             None => None,
         };
-        let slot = Slot { _of_pool: permit(&inner.slots).await?, _of_share: of_share };
+        let slot = Box::new(Slot { _of_pool: permit(&inner.slots).await?, _of_share: of_share });
         if let Some(session) = self.take_idle().await {
             return Ok(self.pooled(session, slot));
         }
@@ -142,7 +143,7 @@ impl Sessions {
         Err(last_error.unwrap_or(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)))
     }
 
-    fn pooled(&self, session: Session, slot: Slot) -> PooledSession {
+    fn pooled(&self, session: Session, slot: Box<Slot>) -> PooledSession {
         PooledSession { session: Some(session), sessions: self.clone(), _slot: slot }
     }
 
@@ -190,7 +191,7 @@ impl Sessions {
 
     /// Opens a session, and retries while the server is starting or out of connections, as long as the caller waits. If the
     /// caller gives up during an opening, the session goes to the pool.
-    async fn open(self, slot: Slot, mut receiver: Receiver, last_error: Arc<Mutex<Option<DbErr>>>) {
+    async fn open(self, slot: Box<Slot>, mut receiver: Receiver, last_error: Arc<Mutex<Option<DbErr>>>) {
         loop {
             let opening = select! {
                 () = receiver.closed() => return,

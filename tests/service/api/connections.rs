@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::support::{Api, Engine, TestDatabase, eventually, http_client};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// Each of them ends the wait of a client long before `LIMIT`.
 const SHORT: Timers =
     Timers { head: Duration::from_millis(500), idle: Duration::from_secs(1), write: Duration::from_secs(1) };
