@@ -32,6 +32,7 @@ const PANICS_MAX: u32 = 10;
 pub struct Health {
     known: Arc<Mutex<Known>>,
     hopeless: CancellationToken,
+    leaving: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +70,18 @@ impl Health {
     /// Returns when a task cannot be kept alive: then the process must end.
     pub async fn hopeless(&self) {
         self.hopeless.cancelled().await;
+    }
+
+    /// Cancelled when the process is about to stop: then no new callers should be sent here.
+    #[must_use]
+    pub fn leaving(&self) -> &CancellationToken {
+        &self.leaving
+    }
+
+    /// Whether the process is about to stop.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled()
     }
 }
 

@@ -8,10 +8,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::ExposeSecret;
 
 use super::Roles;
-use crate::settings::{Settings, Strategy};
+use crate::{
+    http::SPARE_MAX,
+    settings::{Settings, Strategy},
+};
 
-/// The runtime, standard streams, listeners, the brokers of Kafka, and files that are open for a moment.
-const RESERVED: usize = 24;
+/// The runtime, standard streams, listeners, the brokers of Kafka, files that are open for a moment, and the connections beyond
+/// the limit that are there for health checks.
+const RESERVED: usize = 24 + SPARE_MAX;
 /// An `SQLite` connection holds the database, its write-ahead log and sometimes a temporary file.
 const FILES_PER_SQLITE_CONNECTION: usize = 3;
 /// Connections of HTTP clients that one process holds at most, however many descriptors there are.

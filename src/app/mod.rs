@@ -3,10 +3,10 @@
 mod descriptors;
 mod jobs;
 mod once;
+mod stop;
 mod workers;
 
 use std::{
-    future::Future,
     io,
     net::SocketAddr,
     sync::Arc,
@@ -35,6 +35,7 @@ use crate::{
 
 pub use descriptors::raise as raise_descriptors;
 pub use once::Once;
+pub use stop::{Stop, StopSignals};
 pub use workers::Workers;
 
 /// How long a stopped app may take after its grace: to settle what was cut off, and for the last HTTP answers.
@@ -72,6 +73,7 @@ pub enum StartError {
 /// A running app.
 pub struct App {
     settings: Settings,
+    takes_submissions: bool,
     /// Where it answers HTTP.
     address: SocketAddr,
     tasks: Tasks,
@@ -121,7 +123,18 @@ impl App {
         }
         tracing::info!(%address, api = roles.api, worker = roles.worker, name, "started");
         let Parts { settings, health, signals, .. } = parts;
-        Ok(Self { settings, address, tasks, health, workers, strategy, schedule, drain: signals.drain })
+        let takes_submissions = roles.api;
+        Ok(Self {
+            settings,
+            takes_submissions,
+            address,
+            tasks,
+            health,
+            workers,
+            strategy,
+            schedule,
+            drain: signals.drain,
+        })
     }
 
     /// Where it answers HTTP.
@@ -130,23 +143,34 @@ impl App {
         self.address
     }
 
-    /// Runs it until `stop`, then stops it in good order.
+    /// Runs it until a signal, then stops it in good order. If the signal came from its supervisor, it first serves for
+    /// `server.drain` those who still come, unless a second signal comes.
     ///
     /// # Errors
-    /// Those of `stop`, and that one of its tasks cannot be kept alive: a new process may do better.
-    pub async fn run_until(self, stop: impl Future<Output = io::Result<()>>) -> anyhow::Result<()> {
+    /// One of its tasks cannot be kept alive: a new process may do better.
+    pub async fn run_until(self, mut signals: StopSignals) -> anyhow::Result<()> {
         let health = self.health.clone();
-        let ended = tokio::select! {
-            stopped = stop => stopped.map_err(Into::into),
+        let stop = tokio::select! {
+            stop = signals.next() => Ok(stop),
             () = health.hopeless() => Err(anyhow::anyhow!("{}", health.why_unhealthy().join("; "))),
         };
+        health.leaving().cancel();
+        let drain = self.settings.server.drain;
+        if self.takes_submissions && matches!(stop, Ok(Stop::Politely)) && !drain.is_zero() {
+            tracing::info!(?drain, "not ready any more; the port closes after server.drain");
+            tokio::select! {
+                _ = signals.next() => {}
+                () = tokio::time::sleep(drain) => {}
+            }
+        }
         self.stop().await;
-        ended
+        stop.map(drop)
     }
 
     /// Stops it: nothing new is claimed or accepted, what runs may finish within `worker.shutdown_grace`, the rest is
     /// handed back.
     pub async fn stop(mut self) {
+        self.health.leaving().cancel();
         self.drain.cancel();
         if let Err(error) = self.schedule.stop().await {
             tracing::debug!(%error, "the scheduler did not stop cleanly");
@@ -229,18 +253,27 @@ async fn start_http(
     if parts.settings.kafka.brokers.is_some() {
         metrics::register_destination(KAFKA.as_str());
     }
-    let router = if roles.api {
+    let (router, readiness) = if roles.api {
         let wakes = parts.settings.worker.wakeup;
         let wakeup = if wakes { Wakeup::new(parts.signals.wake.clone()) } else { Wakeup::default() };
-        let submission = Submission::new(parts.db.clone(), Arc::clone(&strategy.handover), listeners(&wakeup));
+        // Otherwise submissions wait for destinations, and as many of them as there are sessions.
+        let waits_for_database = strategy.handover.shares_transactions();
+        let sessions_max = if waits_for_database { submission_sessions(&parts.db) } else { parts.db.sessions_max() };
+        let db = parts.db.share(sessions_max);
+        let submission = Submission::new(db, Arc::clone(&strategy.handover), listeners(&wakeup));
         let state = http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics, &parts.signals);
         let state = state.with_wakeup(wakeup).with_stale_after(parts.settings.sweeper.stale_after);
-        http::router(state.with_health(parts.health.clone()))
+        let state = state.with_health(parts.health.clone());
+        let state = if waits_for_database { state } else { state.with_unlimited_submissions() };
+        let readiness = state.readiness();
+        (http::router(state), readiness)
     } else {
-        http::worker_router(parts.db.clone(), metrics, parts.health.clone())
+        http::worker_router(&parts.db, metrics, parts.health.clone())
     };
-    let (door, drain, sender) =
-        (http::HttpServer::new(listener, connections_max), parts.signals.drain.clone(), strategy.sender.clone());
+    let drain = parts.signals.drain.clone();
+    tasks.spawn("readiness", move || readiness.clone().keep(drain.clone()));
+    let door = http::HttpServer::new(listener, connections_max).leaving_by(parts.health.leaving().clone());
+    let (drain, sender) = (parts.signals.drain.clone(), strategy.sender.clone());
     tasks.spawn("http", move || {
         let (door, router, drain, sender) = (door.clone(), router.clone(), drain.clone(), sender.clone());
         async move {
@@ -252,6 +285,12 @@ async fn start_http(
         }
     });
     Ok(address)
+}
+
+/// The sessions that submissions use at most: there are always some for readers, operators and health checks.
+fn submission_sessions(db: &Database) -> usize {
+    let all = db.sessions_max();
+    all.saturating_sub(all / 4 + 2).max(1)
 }
 
 /// What else happens at each submission.

@@ -5,9 +5,9 @@ use clap::Args;
 use migration::MigratorTrait;
 use secrecy::ExposeSecret;
 
-use super::{Overrides, stop_signal};
+use super::Overrides;
 use crate::{
-    app::{App, Roles},
+    app::{App, Roles, StopSignals},
     database::Database,
     lab::sample_fee_server::{Faults, SampleFeeServer},
     settings::{InvalidSetting, Origin, Settings, SettingsError},
@@ -31,15 +31,17 @@ impl Dev {
         let fee_server = SampleFeeServer::start(self.fee_server_bind, self.faults)
             .await
             .with_context(|| format!("the sample fee server cannot listen on {}", self.fee_server_bind))?;
-        let overrides = overrides.with("server.bind", self.bind);
+        // Nobody sends callers elsewhere first.
+        let overrides = overrides.with("server.bind", self.bind).with("server.drain", Some("0s"));
         let settings = overrides.with("fee_server.base_url", Some(fee_server.base_url())).settings_with_logs()?;
         refuse_inherited_server(&settings)?;
         let db = Database::connect(&settings.database).await?;
         migration::Migrator::up(db.connection(), None).await.context("the database could not be migrated")?;
         db.close().await?;
+        let signals = StopSignals::listen()?;
         let app = App::start(settings, Roles { api: true, worker: true }).await?;
         say!("Feebox: http://{}   API: http://{0}/docs   fee server: {}", app.address(), fee_server.base_url());
-        let ended = app.run_until(stop_signal()).await;
+        let ended = app.run_until(signals).await;
         fee_server.stop().await;
         ended
     }

@@ -217,11 +217,8 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 
 /// Waits for SIGTERM or Ctrl-C.
 async fn stop_signal() -> std::io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-    }
+    app::StopSignals::listen()?.next().await;
+    Ok(())
 }
 
 /// The result of `work`, unless the process is told to stop before.

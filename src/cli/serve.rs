@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::{Overrides, stop_signal};
-use crate::app::{App, Roles};
+use super::Overrides;
+use crate::app::{App, Roles, StopSignals};
 
 /// Options of `feebox serve`.
 #[derive(Args, Debug)]
@@ -16,8 +16,8 @@ pub struct Serve {
 impl Serve {
     pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<()> {
         let settings = overrides.with("server.bind", self.bind).settings_with_logs()?;
+        let signals = StopSignals::listen()?;
         let app = App::start(settings, Roles { api: true, worker: false }).await?;
-        app.run_until(stop_signal()).await?;
-        Ok(())
+        app.run_until(signals).await
     }
 }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Overrides, stop_signal};
 use crate::{
-    app::{App, Once, Roles},
+    app::{App, Once, Roles, StopSignals},
     settings::Settings,
 };
 
@@ -25,9 +25,9 @@ impl Worker {
         if self.once {
             return run_once(settings).await;
         }
+        let signals = StopSignals::listen()?;
         let app = App::start(settings, Roles { api: false, worker: true }).await?;
-        app.run_until(stop_signal()).await?;
-        Ok(())
+        app.run_until(signals).await
     }
 }
 

@@ -57,6 +57,7 @@ pub struct Database {
     connection: Connection,
     clock: Clock,
     writes: Writes,
+    sessions_max: usize,
     /// SQLite has one writer at a time. Its busy handler polls with growing pauses, which starves some writers. This lock
     /// queues the writers of this process fairly; the busy handler is left for other processes.
     writer: Option<Arc<Mutex<()>>>,
@@ -83,13 +84,29 @@ impl Database {
         let sessions = Sessions::new(opener, settings.max_connections, settings.acquire_timeout);
         let connection = Connection { sessions, pool };
         let writer = (backend == DbBackend::Sqlite).then(Arc::default);
-        Ok(Self { connection, clock: Clock::default(), writes: Writes::default(), writer })
+        let sessions_max = usize::try_from(settings.max_connections).unwrap_or(1);
+        Ok(Self { connection, clock: Clock::default(), writes: Writes::default(), sessions_max, writer })
     }
 
     /// For reads and single statements.
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// The most sessions that this process opens.
+    #[must_use]
+    pub fn sessions_max(&self) -> usize {
+        self.sessions_max
+    }
+
+    /// The same database for callers of one kind, who use at most so many of the sessions at a time: whatever they do, the
+    /// others find a free one.
+    #[must_use]
+    pub fn share(&self, sessions_max: usize) -> Self {
+        let connection =
+            Connection { sessions: self.connection.sessions.share(sessions_max), ..self.connection.clone() };
+        Self { connection, ..self.clone() }
     }
 
     /// The clock of this database.

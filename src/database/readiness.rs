@@ -16,6 +16,9 @@ use super::{
 /// How long a failed write marks a server as full. Only a write can find that out.
 const FULL_FOR: Duration = Duration::from_secs(5);
 
+/// How long a failed write is known to [`Database::last_write`]. Then the next check has looked.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
+
 /// Why the database is not ready.
 #[derive(Debug, thiserror::Error)]
 pub enum Unready {
@@ -30,38 +33,56 @@ pub enum Unready {
     Unavailable(#[from] DbErr),
 }
 
-/// Whether the last write of this process failed because the database was full or read-only.
+/// What became of the last write of this process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Writes {
-    failed: Arc<Mutex<Option<(Kind, Instant)>>>,
+    last: Arc<Mutex<Last>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Last {
+    /// There was none yet.
+    #[default]
+    None,
+    Worked,
+    /// The database was full or read-only.
+    Failed(Kind, Instant),
 }
 
 impl Writes {
     pub fn worked(&self) {
-        *self.failed.lock() = None;
+        *self.last.lock() = Last::Worked;
     }
 
     pub fn failed(&self, kind: Kind) {
         if matches!(kind, Kind::Full | Kind::ReadOnly) {
-            *self.failed.lock() = Some((kind, Instant::now()));
+            *self.last.lock() = Last::Failed(kind, Instant::now());
         }
-    }
-
-    fn last_failure(&self) -> Option<(Kind, Instant)> {
-        *self.failed.lock()
     }
 }
 
 impl Database {
+    /// What is known about writing without a check: nothing, unless the last write failed a moment ago.
+    ///
+    /// # Errors
+    /// See [`Unready`].
+    pub fn last_write(&self) -> Result<(), Unready> {
+        match *self.writes.last.lock() {
+            Last::Failed(Kind::ReadOnly, since) if since.elapsed() < KNOWN_FOR => Err(Unready::ReadOnly),
+            Last::Failed(_, since) if since.elapsed() < KNOWN_FOR => Err(Unready::Full),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks that this process can write. A server is asked. An SQLite file, whose writers wait for each other, is checked
-    /// only if the last write failed.
+    /// only if the last write failed, or there was none.
     ///
     /// # Errors
     /// See [`Unready`].
     pub async fn writable(&self) -> Result<(), Unready> {
-        let failure = self.writes.last_failure();
+        let last = *self.writes.last.lock();
         if self.connection.get_database_backend() == DbBackend::Sqlite {
-            if failure.is_some() {
+            if !matches!(last, Last::Worked) {
                 self.write_nothing().await?;
                 self.writes.worked();
             }
@@ -77,8 +98,8 @@ impl Database {
                 return Err(Unready::ReadOnly);
             }
         }
-        match failure {
-            Some((Kind::Full, since)) if since.elapsed() < FULL_FOR => Err(Unready::Full),
+        match last {
+            Last::Failed(Kind::Full, since) if since.elapsed() < FULL_FOR => Err(Unready::Full),
             _ => Ok(()),
         }
     }

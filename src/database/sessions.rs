@@ -50,7 +50,11 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// A pool of sessions.
 #[derive(Clone, Debug)]
-pub(super) struct Sessions(Arc<Inner>);
+pub(super) struct Sessions {
+    inner: Arc<Inner>,
+    /// The sessions that may be in use by this share at a time, if it is one.
+    share: Option<Arc<Semaphore>>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -81,7 +85,15 @@ type Receiver = oneshot::Sender<Result<PooledSession, DbErr>>;
 pub(super) struct PooledSession {
     session: Option<Session>,
     sessions: Sessions,
-    _slot: OwnedSemaphorePermit,
+    /// In a box: many futures hold a session.
+    _slot: Box<Slot>,
+}
+
+/// The right to use a session of the pool, and of a share in it.
+#[derive(Debug)]
+struct Slot {
+    _of_pool: OwnedSemaphorePermit,
+    _of_share: Option<OwnedSemaphorePermit>,
 }
 
 impl Sessions {
@@ -90,20 +102,34 @@ impl Sessions {
         let idle = Mutex::new(Idle { sessions: VecDeque::new(), trusted_since: Instant::now() });
         let (openings, connect_ms, returned) =
             (Semaphore::new(OPENINGS_MAX), AtomicU64::new(CONNECT_MS), Notify::new());
-        Self(Arc::new(Inner { opener, slots, openings, connect_ms, returned, wait_max, idle }))
+        let inner = Arc::new(Inner { opener, slots, openings, connect_ms, returned, wait_max, idle });
+        Self { inner, share: None }
+    }
+
+    /// The same pool, of which at most so many sessions are in use at a time.
+    pub fn share(&self, sessions_max: usize) -> Self {
+        Self { inner: Arc::clone(&self.inner), share: Some(Arc::new(Semaphore::new(sessions_max))) }
     }
 
     pub fn opener(&self) -> &Opener {
-        &self.0.opener
+        &self.inner.opener
     }
 
     /// A clean session that is alive. One that was just used is not pinged.
     pub async fn acquire(&self) -> Result<PooledSession, DbErr> {
-        let inner = &self.0;
+        let inner = &self.inner;
         let deadline = tokio::time::Instant::now() + inner.wait_max;
-        let slot = timeout_at(deadline, Arc::clone(&inner.slots).acquire_owned());
-        let slot = slot.await.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
-        let slot = slot.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
+        let permit = async |slots: &Arc<Semaphore>| {
+            let permit = timeout_at(deadline, Arc::clone(slots).acquire_owned()).await;
+            let permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
+            permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))
+        };
+        // First: who waits for the share holds nothing of the pool.
+        let of_share = match &self.share {
+            Some(share) => Some(permit(share).await?),
+            None => None,
+        };
+        let slot = Box::new(Slot { _of_pool: permit(&inner.slots).await?, _of_share: of_share });
         if let Some(session) = self.take_idle().await {
             return Ok(self.pooled(session, slot));
         }
@@ -117,7 +143,7 @@ impl Sessions {
         Err(last_error.unwrap_or(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)))
     }
 
-    fn pooled(&self, session: Session, slot: OwnedSemaphorePermit) -> PooledSession {
+    fn pooled(&self, session: Session, slot: Box<Slot>) -> PooledSession {
         PooledSession { session: Some(session), sessions: self.clone(), _slot: slot }
     }
 
@@ -137,7 +163,7 @@ impl Sessions {
 
     /// Hands out no more sessions, and closes the idle ones.
     pub async fn close(&self) {
-        self.0.slots.close();
+        self.inner.slots.close();
         let sessions = std::mem::take(&mut self.idle().sessions);
         for session in sessions {
             timeout(CLOSE_WAIT, session.close()).await.ok();
@@ -165,12 +191,12 @@ impl Sessions {
 
     /// Opens a session, and retries while the server is starting or out of connections, as long as the caller waits. If the
     /// caller gives up during an opening, the session goes to the pool.
-    async fn open(self, slot: OwnedSemaphorePermit, mut receiver: Receiver, last_error: Arc<Mutex<Option<DbErr>>>) {
+    async fn open(self, slot: Box<Slot>, mut receiver: Receiver, last_error: Arc<Mutex<Option<DbErr>>>) {
         loop {
             let opening = select! {
                 () = receiver.closed() => return,
-                () = self.0.returned.notified() => None,
-                opening = self.0.openings.acquire() => opening.ok(),
+                () = self.inner.returned.notified() => None,
+                opening = self.inner.openings.acquire() => opening.ok(),
             };
             if let Some(session) = self.take_idle().await {
                 receiver.send(Ok(self.pooled(session, slot))).ok();
@@ -200,11 +226,11 @@ impl Sessions {
     /// Opens a session once. A dead host does not answer, and its name may resolve to another at the next attempt. A slow
     /// host gets more time at the next attempt.
     async fn open_once(&self) -> Result<Session, sqlx::Error> {
-        let connect_ms = self.0.connect_ms.load(Ordering::Relaxed);
+        let connect_ms = self.inner.connect_ms.load(Ordering::Relaxed);
         let limit = Duration::from_millis(connect_ms);
-        let opened = timeout(limit, Box::pin(self.0.opener.open())).await;
+        let opened = timeout(limit, Box::pin(self.inner.opener.open())).await;
         let next_ms = if opened.is_ok() { CONNECT_MS } else { (connect_ms * 2).min(CONNECT_MS_MAX) };
-        self.0.connect_ms.store(next_ms, Ordering::Relaxed);
+        self.inner.connect_ms.store(next_ms, Ordering::Relaxed);
         opened.unwrap_or_else(|_| Err(too_long(limit)))
     }
 
@@ -212,7 +238,7 @@ impl Sessions {
         if session.is_lost() {
             tracing::debug!("closed a failed database session");
         }
-        if !session.is_clean() || !self.is_trusted(&session) || self.0.slots.is_closed() {
+        if !session.is_clean() || !self.is_trusted(&session) || self.inner.slots.is_closed() {
             return;
         }
         session.used = Instant::now();
@@ -225,7 +251,7 @@ impl Sessions {
         if let Some(session) = spare {
             close_in_background(session);
         }
-        self.0.returned.notify_one();
+        self.inner.returned.notify_one();
     }
 
     fn is_trusted(&self, session: &Session) -> bool {
@@ -233,7 +259,7 @@ impl Sessions {
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,8 +11,16 @@ use axum::{
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::problem::{Kind, Problem};
-use crate::settings::{self, Role, Token};
+use super::{
+    problem::{Kind, Problem},
+    serve::Peer,
+};
+use crate::{
+    settings::{self, Role, Token},
+    telemetry::{Sampled, metrics},
+};
+
+static REFUSALS: Sampled = Sampled::new();
 
 /// The caller's name when no tokens are configured.
 const ANONYMOUS: &str = "anonymous";
@@ -110,10 +118,34 @@ pub(super) async fn require(State(permission): State<Permission>, mut request: R
             next.run(request).await
         }
         Ok(caller) => {
+            refused("role", &request);
             let detail = format!("the role of token {:?} does not allow this request", caller.name);
             Problem::new(Kind::Forbidden, detail).into_response()
         }
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => {
+            refused(refusal.name(), &request);
+            refusal.into_response()
+        }
+    }
+}
+
+/// Counts a refused request, and logs one of many: somebody may be trying tokens.
+fn refused(why: &'static str, request: &Request) {
+    metrics::access_refused(why);
+    if let Some(refused) = REFUSALS.count() {
+        let peer = request.extensions().get::<Peer>().map(|Peer(peer)| peer.to_string());
+        let (method, path) = (request.method().as_str(), request.uri().path());
+        tracing::warn!(why, refused, peer, method, path, "refused requests without the right to make them");
+    }
+}
+
+impl Refusal {
+    fn name(self) -> &'static str {
+        match self {
+            Self::NoToken => "no_token",
+            Self::UnknownToken => "unknown_token",
+            Self::ForeignPage => "foreign_page",
+        }
     }
 }
 

@@ -46,6 +46,6 @@ async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery) -> Result<
     let filter = ActionFilter { quote_id: query.id("quote_id"), before: query.cursor() };
     let limit = query.limit();
     query.finish()?;
-    let Page { rows, next } = actions::list(state.db.connection(), &filter, limit).await?;
+    let Page { rows, next } = actions::list(state.reads.connection(), &filter, limit).await?;
     Ok(Json(ActionPage { actions: rows.into_iter().map(Into::into).collect(), next: next.map(cursor::after) }))
 }

@@ -32,10 +32,11 @@ const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src '
 const WITH_TOKEN: [(&str, &str); 3] = [
     ("401", "Missing or unknown token"),
     ("403", "The token's role does not allow this"),
-    ("503", "The database is unavailable or busy; `Retry-After` says when to retry"),
+    ("503", "Overloaded, or the database is unavailable or busy; `Retry-After` says when to retry"),
 ];
 /// The errors of every route with a body.
-const WITH_BODY: [(&str, &str); 3] = [
+const WITH_BODY: [(&str, &str); 4] = [
+    ("408", "The body arrived too slowly"),
     ("413", "The body exceeds 256 KiB"),
     ("415", "The body is not sent as `application/json`"),
     ("422", "Invalid body; `errors` lists everything that is wrong"),

@@ -13,7 +13,10 @@ use axum::{
 };
 use tracing::{Instrument, Span, field::Empty};
 
-use super::problem::{Cause, Kind, Problem};
+use super::{
+    problem::{Cause, Kind, Problem},
+    upload::Upload,
+};
 use crate::telemetry::TraceContext;
 
 /// A request's trace and arrival time. Handlers find it in the request's extensions.
@@ -27,6 +30,11 @@ pub(super) struct Call {
 
 /// Routes that machines call every few seconds: their requests are logged at `trace` only.
 const QUIET: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// Whether `path` is such a route.
+pub(super) fn is_quiet(path: &str) -> bool {
+    QUIET.contains(&path)
+}
 
 /// For all answers but the pages, which set their own policy.
 const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
@@ -58,22 +66,34 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
 fn span(request: &Request, trace_id: &str) -> Span {
     let path = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
     let method = request.method().as_str();
-    if QUIET.contains(&path) {
+    if is_quiet(path) {
         tracing::trace_span!("request", trace_id, method, path, status = Empty)
     } else {
         tracing::info_span!("request", trace_id, method, path, status = Empty)
     }
 }
 
-/// Ends a request that takes longer than `limit`.
+/// Ends a request that takes longer than `limit`. The time that its body takes to arrive does not count, and is limited by the
+/// body's progress.
 pub(super) async fn limit(State(limit): State<Duration>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(limit, next.run(request)).await {
-        Ok(answer) => answer,
-        Err(_) => Problem::new(Kind::TimedOut, "the request took too long, and its outcome is unknown; retry it")
-            .retry_after_seconds(1)
-            .cause(&format!("no answer within {limit:?}"))
-            .into_response(),
+    let (arrived, upload) = (Instant::now(), request.extensions().get::<Upload>().cloned());
+    let deadline = || upload.as_ref().map_or(arrived + limit, |upload| upload.deadline(limit));
+    let mut answer = std::pin::pin!(next.run(request));
+    loop {
+        if let Ok(answer) = tokio::time::timeout_at(deadline().into(), &mut answer).await {
+            return answer;
+        }
+        if deadline() <= Instant::now() {
+            break;
+        }
     }
+    if upload.is_some_and(|upload| upload.is_awaited()) {
+        return Problem::new(Kind::SlowBody, "the body arrives too slowly; nothing was stored").into_response();
+    }
+    Problem::new(Kind::TimedOut, "the request took too long, and its outcome is unknown; retry it")
+        .retry_after_seconds(1)
+        .cause(&format!("no answer within {limit:?}"))
+        .into_response()
 }
 
 /// Answers a request whose handler panicked. The panic hook has logged the details.

@@ -7,18 +7,17 @@ use axum::{
     http::header,
     response::IntoResponse,
 };
-use migration::{Migrator, MigratorTrait};
 use sea_orm::DbErr;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{audit, database::Unready, inspection, printable::chain, sweeper, telemetry, telemetry::metrics, upkeep};
+use crate::{audit, inspection, printable::chain, sweeper, telemetry, telemetry::metrics, upkeep};
 
 use super::{
     HealthState,
     problem::{Kind, Problem},
 };
 
-/// Health checkers give up after a few seconds.
+/// How long a scrape waits for the database. Prometheus gives up after some seconds.
 const DATABASE_LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) fn routes<S>() -> OpenApiRouter<S>
@@ -57,27 +56,10 @@ fn alive(state: &HealthState) -> Result<(), Problem> {
 )]
 async fn readyz(State(state): State<HealthState>) -> Result<&'static str, Problem> {
     alive(&state)?;
-    let not_ready = |detail: String| Problem::new(Kind::NotReady, detail).retry_after_seconds(1);
-    let pending = async {
-        state.db.writable().await?;
-        let txn = state.db.snapshot().await?;
-        match Migrator::get_pending_migrations_read_only(&*txn).await {
-            Ok(pending) => Ok(pending.iter().map(|it| it.name().to_owned()).collect::<Vec<_>>()),
-            // The database has migrations that this version does not know: a newer version runs beside this one, as in
-            // every rolling upgrade. What this version needs was applied before.
-            Err(DbErr::Custom(_)) => Ok(Vec::new()),
-            Err(error) => Err(Unready::from(error)),
-        }
-    };
-    let pending = match tokio::time::timeout(DATABASE_LIMIT, pending).await {
-        Ok(Ok(pending)) => pending,
-        Ok(Err(unready)) => return Err(not_ready(unready.to_string()).cause(&chain(&unready))),
-        Err(_) => return Err(not_ready(format!("the database did not answer within {DATABASE_LIMIT:?}"))),
-    };
-    if pending.is_empty() {
-        return Ok("ready\n");
+    if state.health.is_leaving() {
+        return Err(Problem::new(Kind::NotReady, "the process is about to stop"));
     }
-    Err(not_ready(format!("migrations are pending, run `feebox migrate up`: {}", pending.join(", "))))
+    state.readiness.ask().await.map(|()| "ready\n")
 }
 
 /// Read the metrics, for Prometheus
@@ -97,12 +79,12 @@ async fn metrics(State(state): State<HealthState>) -> impl IntoResponse {
 }
 
 async fn feed_gauges(state: &HealthState) -> Result<(), DbErr> {
-    inspection::feed_gauges(&state.db).await?;
+    inspection::feed_gauges(&state.scrapes).await?;
     // Whichever process found them: an alert must not depend on which process Prometheus scrapes.
-    if let Some(violations) = upkeep::last_count(&state.db, audit::JOB).await? {
+    if let Some(violations) = upkeep::last_count(&state.scrapes, audit::JOB).await? {
         metrics::promise_violations(u64::try_from(violations).unwrap_or(0));
     }
-    if let Some(stale) = upkeep::last_count(&state.db, sweeper::JOB).await? {
+    if let Some(stale) = upkeep::last_count(&state.scrapes, sweeper::JOB).await? {
         metrics::stale_quotes(u64::try_from(stale).unwrap_or(0));
     }
     Ok(())

@@ -1,11 +1,14 @@
 //! The HTTP API: bytes in, problem+json out.
 //!
-//! A request passes `edge` (trace, time limit, panics), `access` (authentication, permissions) and `input` (bytes become
-//! valid values, or all errors at once) on its way to its route. Every refusal is a `problem`. There is no SQL here, and no
-//! entity in a body.
+//! `serve` accepts connections and closes those that are idle or too slow. A request passes `upload` (its body arrives, and what
+//! nobody read is discarded), `edge` (trace, time limit, panics), `access` (authentication, permissions), `admission` (no more
+//! submissions than the database stores) and `input` (bytes become valid values, or all errors at once) on its way to its route.
+//! Every refusal is a `problem`. There is no SQL here, and no entity in a body.
 
 mod access;
 mod actions;
+mod admission;
+mod connection;
 mod cursor;
 mod dashboard;
 mod destinations;
@@ -16,13 +19,15 @@ mod input;
 mod outbox;
 mod problem;
 mod quotes;
+mod readiness;
 mod reason;
 mod serve;
+mod upload;
 
 use std::time::Duration;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::FromRef,
     middleware::{from_fn, from_fn_with_state},
 };
@@ -41,7 +46,12 @@ use crate::{
 };
 
 use access::{Access, Permission};
+use admission::Admission;
+pub use connection::Timers;
 pub use docs::openapi;
+use input::Bodies;
+pub use readiness::Readiness;
+pub(crate) use serve::SPARE_MAX;
 pub use serve::{HttpServer, serve};
 
 /// How long a request may take, apart from `?wait=`.
@@ -54,7 +64,12 @@ const STALE_AFTER_DEFAULT: Duration = Duration::from_hours(24);
 #[derive(Clone)]
 pub struct AppState {
     submission: Submission,
+    /// For operators.
     db: Database,
+    /// For readers, however many there are.
+    reads: Database,
+    /// For metrics: one scrape at a time.
+    scrapes: Database,
     access: Access,
     metrics: PrometheusHandle,
     settled: Signal,
@@ -62,13 +77,17 @@ pub struct AppState {
     drain: CancellationToken,
     stale_after: Duration,
     health: Health,
+    readiness: Readiness,
+    admission: Admission,
+    bodies: Bodies,
 }
 
 /// What the health routes need.
 #[derive(Clone)]
 struct HealthState {
-    db: Database,
+    scrapes: Database,
     health: Health,
+    readiness: Readiness,
     metrics: PrometheusHandle,
 }
 
@@ -84,14 +103,43 @@ impl AppState {
         signals: &Signals,
     ) -> Self {
         let (settled, drain) = (signals.settled.clone(), signals.drain.clone());
-        let (access, wakeup, health) = (Access::new(access), Wakeup::default(), Health::default());
-        Self { submission, db, access, metrics, settled, wakeup, drain, stale_after: STALE_AFTER_DEFAULT, health }
+        let readiness = Readiness::new(db.clone());
+        let scrapes = db.share(1);
+        let reads = db.share((db.sessions_max() / 4).max(1));
+        Self {
+            submission,
+            db,
+            reads,
+            scrapes,
+            access: Access::new(access),
+            metrics,
+            settled,
+            wakeup: Wakeup::default(),
+            drain,
+            stale_after: STALE_AFTER_DEFAULT,
+            health: Health::default(),
+            readiness,
+            admission: Admission::default(),
+            bodies: Bodies::default(),
+        }
+    }
+
+    /// What `/readyz` answers. The caller must have it kept ([`Readiness::keep`]).
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
     }
 
     /// The same, with this age from which a pending quote is stale.
     #[must_use]
     pub fn with_stale_after(self, stale_after: Duration) -> Self {
         Self { stale_after, ..self }
+    }
+
+    /// The same without a limit on submissions: for strategies whose submissions wait for more than the database.
+    #[must_use]
+    pub fn with_unlimited_submissions(self) -> Self {
+        Self { admission: Admission::unlimited(), ..self }
     }
 
     /// The same, with the health of these tasks.
@@ -109,7 +157,12 @@ impl AppState {
 
 impl FromRef<AppState> for HealthState {
     fn from_ref(state: &AppState) -> Self {
-        Self { db: state.db.clone(), health: state.health.clone(), metrics: state.metrics.clone() }
+        Self {
+            scrapes: state.scrapes.clone(),
+            health: state.health.clone(),
+            readiness: state.readiness.clone(),
+            metrics: state.metrics.clone(),
+        }
     }
 }
 
@@ -119,14 +172,17 @@ pub fn router(state: AppState) -> Router {
     let routes = routes
         .merge(docs::routes())
         .merge(dashboard::routes())
-        .layer(from_fn_with_state(state.access.clone(), access::identify));
+        .layer(from_fn_with_state(state.access.clone(), access::identify))
+        .layer(Extension(state.bodies.clone()));
     with_edge(routes.with_state(state))
 }
 
-/// The routes of `feebox worker`: health and metrics.
-pub fn worker_router(db: Database, metrics: PrometheusHandle, health: Health) -> Router {
+/// The routes of `feebox worker`, health and metrics; and what `/readyz` answers, which the caller must have kept.
+pub fn worker_router(db: &Database, metrics: PrometheusHandle, health: Health) -> (Router, Readiness) {
     let (routes, _) = health::routes().split_for_parts();
-    with_edge(routes.with_state(HealthState { db, health, metrics }))
+    let readiness = Readiness::new(db.clone());
+    let state = HealthState { scrapes: db.share(1), health, readiness: readiness.clone(), metrics };
+    (with_edge(routes.with_state(state)), readiness)
 }
 
 /// All routes in the OpenAPI document.
@@ -154,4 +210,5 @@ fn with_edge(routes: Router) -> Router {
         .layer(CatchPanicLayer::custom(edge::panicked))
         .layer(from_fn(edge::observe))
         .layer(from_fn(edge::harden))
+        .layer(from_fn(upload::receive))
 }

@@ -63,6 +63,7 @@ problem_types! {
         "the first request with this `Idempotency-Key` is still in progress";
     BodyTooLarge: "body-too-large", PAYLOAD_TOO_LARGE, "Request body too large",
         "the body exceeds 256 KiB, or 8 MiB for a batch";
+    SlowBody: "slow-body", REQUEST_TIMEOUT, "Request body too slow", "the body arrived too slowly";
     UnsupportedMediaType: "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "Unsupported media type",
         "the body is not sent as `application/json`, or it is compressed";
     InvalidBody: "invalid-body", UNPROCESSABLE_ENTITY, "Invalid request body",
@@ -80,6 +81,8 @@ problem_types! {
         "other transactions held a lock for too long; nothing was stored";
     DestinationUnavailable: "destination-unavailable", SERVICE_UNAVAILABLE, "Destination unavailable",
         "the destination did not accept the quote, and submissions wait for it (`submission.strategy`)";
+    Overloaded: "overloaded", SERVICE_UNAVAILABLE, "Overloaded",
+        "more requests came than can be answered in time; nothing was stored";
     NotReady: "not-ready", SERVICE_UNAVAILABLE, "Not ready",
         "the process is not healthy or not ready; `detail` says why";
     TimedOut: "timed-out", SERVICE_UNAVAILABLE, "Request timed out", "the request timed out";

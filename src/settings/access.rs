@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use toml::{Table, Value};
@@ -14,11 +15,13 @@ use super::typed::{as_text, wrong_type};
 const SHA256_OF_EMPTY: &[u8; 32] = b"\xe3\xb0\xc4\x42\x98\xfc\x1c\x14\x9a\xfb\xf4\xc8\x99\x6f\xb9\x24\
     \x27\xae\x41\xe4\x64\x9b\x93\x4c\xa4\x95\x99\x1b\x78\x52\xb8\x55";
 
-/// Where the HTTP API listens.
+/// Where the HTTP API listens, and how it stops.
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Address of `feebox serve`. Other addresses than loopback require tokens.
     pub bind: SocketAddr,
+    /// How long it serves those who still come after it was told to stop.
+    pub drain: Duration,
 }
 
 /// Who may call the HTTP API.
@@ -59,7 +62,7 @@ impl fmt::Debug for Token {
 
 impl Server {
     pub(super) fn read(fields: &mut Fields) -> Self {
-        Self { bind: fields.address("server.bind") }
+        Self { bind: fields.address("server.bind"), drain: fields.duration("server.drain", ["0s", "5m"]) }
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) const BUCKETS_SECONDS: [f64; 20] = [
 
 const OUTCOMES: [&str; 7] = ["delivered", "retry", "refused", "unknown", "broken", "unauthorised", "not_sent"];
 const COMPENSATIONS: [&str; 3] = ["cancelled", "not_pending", "failed"];
+const SUBMISSION_REFUSALS: [&str; 3] = ["queue_full", "waited", "memory"];
+const ACCESS_REFUSALS: [&str; 4] = ["no_token", "unknown_token", "foreign_page", "role"];
 const STATUSES: [&str; 5] = ["pending", "leased", "delivered", "dead", "cancelled"];
 
 static UNLABELLED: OnceLock<Unlabelled> = OnceLock::new();
@@ -52,6 +54,12 @@ pub(super) fn register() {
         accept_errors: counter!("feebox_accept_errors_total"),
     });
     register_destination("fee-server");
+    for why in SUBMISSION_REFUSALS {
+        submissions_refused(why).increment(0);
+    }
+    for why in ACCESS_REFUSALS {
+        accesses_refused(why).increment(0);
+    }
     for result in COMPENSATIONS {
         compensations(result).increment(0);
     }
@@ -89,6 +97,13 @@ fn describe() {
     describe_gauge!("feebox_promise_violations", Unit::Count, "Broken promises found by the last audit");
     describe_counter!("feebox_log_lines_lost_total", Unit::Count, "Log lines not written to standard error");
     describe_counter!("feebox_accept_errors_total", Unit::Count, "Failures to accept a connection");
+    describe_counter!(
+        "feebox_submissions_refused_total",
+        Unit::Count,
+        "Submissions refused for want of room, by reason"
+    );
+    describe_counter!("feebox_access_refused_total", Unit::Count, "Requests refused for want of a right, by reason");
+    describe_counter!("feebox_connections_closed_total", Unit::Count, "Connections closed by the server, by reason");
     describe_counter!("feebox_task_panics_total", Unit::Count, "Panics of background tasks, which are restarted");
 }
 
@@ -185,6 +200,21 @@ pub fn accept_error() {
     record(|unlabelled| unlabelled.accept_errors.increment(1));
 }
 
+/// Counts a submission that was refused because too many came; `why` is `queue_full`, `waited` or `memory`.
+pub fn submission_refused(why: &'static str) {
+    submissions_refused(why).increment(1);
+}
+
+/// Counts a request that was refused because of who sent it; `why` is `no_token`, `unknown_token`, `foreign_page` or `role`.
+pub fn access_refused(why: &'static str) {
+    accesses_refused(why).increment(1);
+}
+
+/// Counts a connection that the server closed; `why` is `idle`, `head`, `write` or `room`.
+pub fn connection_closed(why: &'static str) {
+    counter!("feebox_connections_closed_total", "why" => why).increment(1);
+}
+
 /// Counts a panic of `task`.
 pub fn task_panic(task: &'static str) {
     counter!("feebox_task_panics_total", "task" => task).increment(1);
@@ -192,6 +222,14 @@ pub fn task_panic(task: &'static str) {
 
 fn deliveries(destination: SharedString, outcome: SharedString) -> Counter {
     counter!("feebox_deliveries_total", "destination" => destination, "outcome" => outcome)
+}
+
+fn submissions_refused(why: &'static str) -> Counter {
+    counter!("feebox_submissions_refused_total", "why" => why)
+}
+
+fn accesses_refused(why: &'static str) -> Counter {
+    counter!("feebox_access_refused_total", "why" => why)
 }
 
 fn compensations(result: &'static str) -> Counter {
@@ -211,7 +249,7 @@ fn as_f64(count: u64) -> f64 {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 15] = [
+    const NAMES: [&str; 17] = [
         "feebox_quotes_submitted_total",
         "feebox_submission_seconds",
         "feebox_deliveries_total",
@@ -227,6 +265,8 @@ mod tests {
         "feebox_promise_violations",
         "feebox_log_lines_lost_total",
         "feebox_accept_errors_total",
+        "feebox_submissions_refused_total",
+        "feebox_access_refused_total",
     ];
 
     #[test]

@@ -2,8 +2,10 @@
 
 mod log_writer;
 pub mod metrics;
+mod sampled;
 pub mod trace_context;
 
+pub use sampled::Sampled;
 pub use trace_context::TraceContext;
 
 use std::io::{self, IsTerminal, stderr};

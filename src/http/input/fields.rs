@@ -77,6 +77,31 @@ impl<'a> Node<'a> {
         Self { value: Some(value), segment: Segment::Root, parent: None }
     }
 
+    /// The field of an object that is not kept.
+    pub(super) fn field_of(object: &'a Node<'a>, name: &'a str, value: &'a Value) -> Self {
+        Self { value: Some(value), segment: Segment::Field(name), parent: Some(object) }
+    }
+
+    /// A field that is missing in the body.
+    pub(super) fn missing(name: &'a str) -> Self {
+        Self { value: None, segment: Segment::Field(name), parent: None }
+    }
+
+    /// An entry of this list.
+    pub(super) fn entry(&'a self, index: usize, value: &'a Value) -> Self {
+        Self { value: Some(value), segment: Segment::Entry(index), parent: Some(self) }
+    }
+
+    /// Records a field of the body that is not `known`.
+    pub(super) fn unknown(name: &'a str, known: &[&str], errors: &mut FieldErrors) {
+        errors.add(&Self::missing(name), format!("is unknown; the known fields are {}", known.join(", ")));
+    }
+
+    /// Records that this list has another length, whatever its entries are.
+    pub(super) fn has_wrong_length(&self, length: usize, lengths: &RangeInclusive<usize>, errors: &mut FieldErrors) {
+        errors.add(self, format!("has {length} entries; send {} to {}", lengths.start(), lengths.end()));
+    }
+
     /// An object without other fields than `known`.
     pub fn object(&'a self, known: &[&str], errors: &mut FieldErrors) -> Option<Object<'a>> {
         let value = self.present("an object", errors)?;
@@ -85,7 +110,7 @@ impl<'a> Node<'a> {
             return None;
         };
         for name in fields.keys().filter(|name| !known.contains(&name.as_str())) {
-            let unknown = Node { value: None, segment: Segment::Field(name), parent: Some(self) };
+            let unknown = Node { parent: Some(self), ..Node::missing(name) };
             errors.add(&unknown, format!("is unknown; the known fields are {}", known.join(", ")));
         }
         Some(Object { fields, node: self })
@@ -137,13 +162,11 @@ impl<'a> Node<'a> {
         };
         let fits = lengths.contains(&entries.len());
         if !fits {
-            let (min, max) = lengths.clone().into_inner();
-            errors.add(self, format!("has {} entries; send {min} to {max}", entries.len()));
+            self.has_wrong_length(entries.len(), &lengths, errors);
         }
         let mut list = Vec::with_capacity(entries.len().min(*lengths.end()));
         for (index, entry) in entries.iter().enumerate().take(*lengths.end()) {
-            let entry = Node { value: Some(entry), segment: Segment::Entry(index), parent: Some(self) };
-            list.push(read(&entry, errors));
+            list.push(read(&self.entry(index, entry), errors));
         }
         if fits { list.into_iter().collect() } else { None }
     }

@@ -56,7 +56,7 @@ pub(super) async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery)
     };
     let limit = query.limit();
     query.finish()?;
-    let Page { rows, next } = inspection::list(state.db.connection(), &filter, limit).await?;
+    let Page { rows, next } = inspection::list(state.reads.connection(), &filter, limit).await?;
     let next = next.map(cursor::after);
     let mut page = EventPage { events: Vec::with_capacity(rows.len()), unreadable: Vec::new(), next };
     for found in rows {

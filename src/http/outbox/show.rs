@@ -20,7 +20,7 @@ use crate::{
     )
 )]
 pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Json<EventDetail>, Problem> {
-    let event = outbox::get(state.db.connection(), id).await?.ok_or_else(|| OperatorError::no_event(id))?;
+    let event = outbox::get(state.reads.connection(), id).await?.ok_or_else(|| OperatorError::no_event(id))?;
     Ok(Json(event.into()))
 }
 
@@ -35,5 +35,5 @@ pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Js
     )
 )]
 pub(super) async fn explain(State(state): State<AppState>, Id(id): Id) -> Result<Json<Explanation>, Problem> {
-    Ok(Json(inspection::explain(&state.db, id).await?.ok_or_else(|| OperatorError::no_event(id))?))
+    Ok(Json(inspection::explain(&state.reads, id).await?.ok_or_else(|| OperatorError::no_event(id))?))
 }

@@ -29,7 +29,7 @@ pub(super) struct Stats {
     responses((status = 200, description = "The statistics", body = Stats))
 )]
 pub(super) async fn stats(State(state): State<AppState>) -> Result<Json<Stats>, Problem> {
-    let outbox = inspection::stats(&state.db).await?;
-    let stale_quotes = sweeper::stale_quotes(&state.db, state.stale_after, STALE_LISTED_MAX).await?;
+    let outbox = inspection::stats(&state.reads).await?;
+    let stale_quotes = sweeper::stale_quotes(&state.reads, state.stale_after, STALE_LISTED_MAX).await?;
     Ok(Json(Stats { outbox, stale_quotes }))
 }

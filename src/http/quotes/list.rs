@@ -39,7 +39,7 @@ pub(super) async fn list(
     };
     let limit = query.limit();
     query.finish()?;
-    let Page { rows, next } = quotes::list(state.db.connection(), &filter, limit).await?;
+    let Page { rows, next } = quotes::list(state.reads.connection(), &filter, limit).await?;
     let next = next.map(cursor::after);
     let mut page = view::QuotePage { quotes: Vec::with_capacity(rows.len()), unreadable: Vec::new(), next };
     for found in rows {

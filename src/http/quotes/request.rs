@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     http::{
-        input::{FieldErrors, Node},
+        input::{FieldErrors, Node, Received},
         problem::Problem,
     },
     quotes::{
@@ -70,13 +70,10 @@ pub(super) fn one(body: &Value) -> Result<NewQuote, Problem> {
     errors.or_read(quote)
 }
 
-/// Reads the body of a batch.
-pub(super) fn batch(body: &Value) -> Result<Vec<NewQuote>, Problem> {
-    let mut errors = FieldErrors::default();
-    let root = Node::root(body);
-    let quotes = root.object(&["quotes"], &mut errors);
-    let quotes = quotes.and_then(|batch| batch.field("quotes").list(1..=BATCH_MAX, new_quote, &mut errors));
-    errors.or_read(quotes)
+/// Reads the body of a batch. A large one takes a while, and other requests shall not wait for it.
+pub(super) async fn batch(body: Received) -> Result<Vec<NewQuote>, Problem> {
+    let read = move || body.read_list("quotes", 1..=BATCH_MAX, new_quote);
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(Problem::internal(&error.to_string())))
 }
 
 fn new_quote(node: &Node<'_>, errors: &mut FieldErrors) -> Option<NewQuote> {

@@ -43,7 +43,7 @@ pub(super) async fn show(
     if wait > 0 {
         wait::until_not_pending(&state, id, Duration::from_secs(wait)).await?;
     }
-    let found = quotes::get(state.db.connection(), id).await?;
+    let found = quotes::get(state.reads.connection(), id).await?;
     let found = found.ok_or_else(|| Problem::new(Kind::NotFound, format!("there is no quote {id}")))?;
     view::Quote::with_fee(found).map(Json)
 }

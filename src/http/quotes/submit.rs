@@ -2,8 +2,8 @@
 
 use axum::{
     Extension, Json,
-    extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    extract::{FromRequestParts, State},
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::{
     http::{
         AppState,
         edge::Call,
-        input::JsonBody,
+        input::{JsonBody, RawJson},
         problem::{Kind, Problem},
     },
     quotes::NewQuote,
@@ -48,6 +48,7 @@ const DESTINATION_RETRY_SECONDS: u32 = 5;
 pub(super) async fn submit(
     State(state): State<AppState>,
     Extension(call): Extension<Call>,
+    _: Admitted,
     IdempotencyKey(key): IdempotencyKey,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
@@ -84,13 +85,26 @@ pub(super) async fn submit(
 pub(super) async fn submit_batch(
     State(state): State<AppState>,
     Extension(call): Extension<Call>,
+    _: Admitted,
     key: IdempotencyKey,
-    JsonBody(body): JsonBody<BATCH_BYTES_MAX>,
+    RawJson(body): RawJson<BATCH_BYTES_MAX>,
 ) -> Result<Response, Problem> {
-    let new_quotes = request::batch(&body)?;
+    let _turn = body.turn().await;
+    let new_quotes = request::batch(body).await?;
     let receipt = store(&state, &call, &new_quotes, key).await?;
     let quotes = receipt.quotes.into_iter().map(view::Quote::submitted).collect::<Result<_, _>>()?;
     Ok(created(&view::Quotes { quotes }, receipt.replayed))
+}
+
+/// A call that is not refused at the door, before its body is read.
+pub(super) struct Admitted;
+
+impl FromRequestParts<AppState> for Admitted {
+    type Rejection = Problem;
+
+    async fn from_request_parts(_: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        state.admission.check().map(|()| Self)
+    }
 }
 
 async fn store(
@@ -99,6 +113,7 @@ async fn store(
     new_quotes: &[NewQuote],
     IdempotencyKey(key): IdempotencyKey,
 ) -> Result<StoredQuotes, Problem> {
+    let _place = state.admission.enter(new_quotes.len()).await?;
     let receipt = state.submission.submit(new_quotes, key.as_ref(), Some(call.trace.header())).await?;
     if !receipt.replayed {
         metrics::submission_seconds(call.arrived.elapsed());

@@ -31,7 +31,7 @@ pub(super) struct Timeline {
     )
 )]
 pub(super) async fn timeline(State(state): State<AppState>, Id(id): Id) -> Result<Json<Timeline>, Problem> {
-    let entries = timeline::timeline(&state.db, id).await?;
+    let entries = timeline::timeline(&state.reads, id).await?;
     let entries = entries.ok_or_else(|| Problem::new(Kind::NotFound, format!("there is no quote {id}")))?;
     Ok(Json(Timeline { entries }))
 }

@@ -22,7 +22,7 @@ pub(super) async fn until_not_pending(state: &AppState, id: Uuid, limit: Duratio
     loop {
         // Registered before the poll, so that no signal between the poll and the pause is missed.
         let mut settled = state.settled.listen();
-        let is_pending = quotes::status(state.db.connection(), id).await? == Some(Status::Pending);
+        let is_pending = quotes::status(state.reads.connection(), id).await? == Some(Status::Pending);
         if !is_pending || Instant::now() >= deadline {
             return Ok(());
         }

@@ -46,6 +46,11 @@ impl Caller {
         Ok(Accepted { quote_id: id.get(..36).context("a short id")?.parse()?, took, at })
     }
 
+    /// Submits one quote, and hands back the status of the answer.
+    pub(super) async fn try_submit(&mut self, customer_id: &str) -> anyhow::Result<u16> {
+        self.send("/v1/quotes", &format!("{{{}}}", quote(customer_id))).await
+    }
+
     /// Submits `count` quotes by one call.
     pub(super) async fn submit_batch(&mut self, count: usize) -> anyhow::Result<()> {
         let quotes: Vec<_> = (0..count).map(|number| format!("{{{}}}", quote(&format!("customer-{number}")))).collect();
@@ -53,6 +58,14 @@ impl Caller {
     }
 
     async fn post(&mut self, path: &str, body: &str) -> anyhow::Result<()> {
+        let status = self.send(path, body).await?;
+        if status != 201 {
+            bail!("{path} answered {status}: {}", String::from_utf8_lossy(&self.buffer));
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, path: &str, body: &str) -> anyhow::Result<u16> {
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\nidempotency-key: {}\r\n\
              content-length: {}\r\n\r\n{body}",
@@ -61,11 +74,7 @@ impl Caller {
             body.len()
         );
         self.stream.write_all(request.as_bytes()).await?;
-        let status = self.read_answer().await?;
-        if status != 201 {
-            bail!("{path} answered {status}: {}", String::from_utf8_lossy(&self.buffer));
-        }
-        Ok(())
+        self.read_answer().await
     }
 
     /// Reads one answer whole, and hands back its status.

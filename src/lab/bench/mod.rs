@@ -6,6 +6,7 @@
 mod by_hand;
 mod caller;
 mod contestant;
+mod overload;
 mod question;
 mod report;
 mod sample;

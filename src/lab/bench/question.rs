@@ -14,6 +14,7 @@ use super::{
     by_hand::{self, Sharing},
     caller::{self, Accepted, Caller},
     contestant::Contestant,
+    overload::overload,
     sample::{Figure, Sample},
     stage::Stage,
 };
@@ -38,12 +39,21 @@ pub enum Question {
     DrainWithFailures,
     /// What a worker asks of the database when there is nothing to do
     Idle,
+    /// What happens when twice as much is submitted as a slow database stores
+    Overload,
 }
 
 impl Question {
     /// All of them, in the order in which they are asked.
-    pub const ALL: [Self; 6] =
-        [Self::Submissions, Self::LoneCaller, Self::WakeUp, Self::Drain, Self::DrainWithFailures, Self::Idle];
+    pub const ALL: [Self; 7] = [
+        Self::Submissions,
+        Self::LoneCaller,
+        Self::WakeUp,
+        Self::Drain,
+        Self::DrainWithFailures,
+        Self::Idle,
+        Self::Overload,
+    ];
 
     /// What `contestant` does on a new database, or `None` where the question does not concern it.
     pub(super) async fn ask(
@@ -70,8 +80,9 @@ impl Question {
                 drain(stage, bench, fail_rate, by_hand).await.map(Some)
             }
             (Self::Idle, false) => idle(stage, bench.time).await,
+            (Self::Overload, false) => overload(stage, bench.callers, bench.time).await.map(Some),
             (Self::WakeUp, true) => wake_up_by_hand(stage, contestant, bench.time).await,
-            (Self::Idle, true) => Ok(None),
+            (Self::Idle | Self::Overload, true) => Ok(None),
         }
     }
 }

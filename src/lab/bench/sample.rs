@@ -22,8 +22,24 @@ pub enum Figure {
     LogBytes,
     /// Transactions a second.
     TransactionsPerSecond,
-    /// The most memory that was resident, in MiB.
+    /// The memory that was resident, in MiB: the most, and under overload at its end.
     ResidentMib,
+    /// Quotes a second that the database stores.
+    Capacity,
+    /// Accepted quotes a second in the worst five seconds.
+    WorstPerSecond,
+    /// 99th percentile of the time that a refusal took, in milliseconds.
+    RefusedP99Ms,
+    /// Calls that were neither accepted nor refused.
+    Failed,
+    /// The longest that a health check or a read took, in milliseconds.
+    HealthMaxMs,
+    /// Health checks and reads that were not answered with 200.
+    NotReady,
+    /// How much memory became resident, in MiB.
+    GrowthMib,
+    /// How long after the overload calls were still refused or slow, in seconds.
+    RecoverySeconds,
 }
 
 impl Figure {
@@ -37,6 +53,14 @@ impl Figure {
             Self::LogBytes => "log bytes",
             Self::TransactionsPerSecond => "transactions/s",
             Self::ResidentMib => "MiB",
+            Self::Capacity => "capacity, a second",
+            Self::WorstPerSecond => "a second, worst 5 s",
+            Self::RefusedP99Ms => "refused: p99 ms",
+            Self::Failed => "failed",
+            Self::HealthMaxMs => "health: max ms",
+            Self::NotReady => "health: not 200",
+            Self::GrowthMib => "MiB more",
+            Self::RecoverySeconds => "recovery s",
         }
     }
 }
@@ -48,15 +72,11 @@ pub(super) struct Sample(pub(super) BTreeMap<Figure, f64>);
 impl Sample {
     /// Of how long callers waited.
     pub(super) fn of_durations(durations: impl Iterator<Item = Duration>) -> Self {
-        let mut sorted: Vec<_> = durations.collect();
-        sorted.sort_unstable();
-        let at = |percent: usize| {
-            let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
-            sorted.get(index).map(|it| it.as_secs_f64() * 1e3)
-        };
+        let durations: Vec<_> = durations.collect();
         let mut sample = Self::default();
-        sample.note_if(Figure::P50Ms, at(50));
-        sample.note_if(Figure::P99Ms, at(99));
+        for (figure, percent) in [(Figure::P50Ms, 50), (Figure::P99Ms, 99)] {
+            sample.note_if(figure, percentile_ms(durations.iter().copied(), percent));
+        }
         sample
     }
 
@@ -85,7 +105,15 @@ impl Sample {
     }
 }
 
+/// This percentile of `durations`, in milliseconds.
+pub(super) fn percentile_ms(durations: impl Iterator<Item = Duration>, percent: usize) -> Option<f64> {
+    let mut sorted: Vec<_> = durations.collect();
+    sorted.sort_unstable();
+    let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+    sorted.get(index).map(|it| it.as_secs_f64() * 1e3)
+}
+
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn count_as_f64(count: usize) -> f64 {
+pub(super) fn count_as_f64(count: usize) -> f64 {
     count as f64
 }

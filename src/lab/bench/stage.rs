@@ -134,8 +134,12 @@ impl Stage {
         }
     }
 
+    pub(super) fn backend(&self) -> DbBackend {
+        self.db.connection().get_database_backend()
+    }
+
     pub(super) fn is_postgres(&self) -> bool {
-        self.db.connection().get_database_backend() == DbBackend::Postgres
+        self.backend() == DbBackend::Postgres
     }
 
     /// How far `PostgreSQL`'s write-ahead log has come, in bytes; the others do not tell.
@@ -167,6 +171,10 @@ impl Stage {
 }
 
 impl Process {
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(super) fn cpu_seconds(&self) -> f64 {
         super::usage::cpu_seconds(self.child.id())
     }

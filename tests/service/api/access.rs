@@ -111,3 +111,22 @@ async fn without_tokens_pages_of_other_sites_are_refused() {
     assert_eq!(call.header("Origin", own).send().await.unwrap().status(), 201);
     assert_eq!(api.post("/v1/quotes:batch", &json!({"quotes": [a_quote()]})).await.status(), 201);
 }
+
+#[tokio::test]
+async fn wrong_tokens_are_counted() {
+    let (_database, api) = api().await;
+    let counted = async |why: &str| {
+        let page = api.get("/metrics").await.text().await.unwrap();
+        let name = format!("feebox_access_refused_total{{why=\"{why}\"}} ");
+        page.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok()).unwrap()
+    };
+    // Other tests of this process count too.
+    let before = [counted("no_token").await, counted("unknown_token").await, counted("role").await];
+    for _ in 0..5 {
+        assert_eq!(api.get("/v1/quotes").await.status(), 401);
+        assert_eq!(api.request(Method::GET, "/v1/quotes").bearer_auth("guess").send().await.unwrap().status(), 401);
+        assert_eq!(api.request(Method::GET, "/v1/stats").bearer_auth("shop-token").send().await.unwrap().status(), 403);
+    }
+    let after = [counted("no_token").await, counted("unknown_token").await, counted("role").await];
+    assert!(before.iter().zip(after).all(|(before, after)| after >= before + 5), "{before:?} {after:?}");
+}

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Api, Engine, TestDatabase, a_quote, http_client, open};
+use crate::support::{Api, Engine, LIMIT, TestDatabase, a_quote, eventually, http_client, open};
 
 #[tokio::test]
 async fn readiness_fails_while_migrations_are_pending() {
@@ -25,12 +25,13 @@ async fn readiness_fails_while_migrations_are_pending() {
 
         let connection = database.connect().await;
         Migrator::up(&connection, None).await.unwrap();
-        assert_eq!(api.get("/readyz").await.status(), 200, "{engine:?}");
+        let ready = async || (api.get("/readyz").await.status() == 200).then_some(());
+        eventually("ready", LIMIT, ready).await;
 
         // A newer version has migrated this database further, which does no harm.
         let insert = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29991231_000001_newer', 1)";
         connection.execute_unprepared(insert).await.unwrap();
-        assert_eq!(api.get("/readyz").await.status(), 200, "{engine:?}");
+        assert_eq!(Api::start(&database).await.get("/readyz").await.status(), 200, "{engine:?}");
     }
 }
 
@@ -52,11 +53,12 @@ async fn metrics_count_stored_quotes() {
 #[tokio::test]
 async fn a_worker_serves_only_health_and_metrics() {
     let database = TestDatabase::migrated(Engine::Sqlite).await;
-    let router =
-        http::worker_router(open(database.url()).await, feebox::telemetry::install_metrics(), Health::default());
+    let (router, readiness) =
+        http::worker_router(&open(database.url()).await, feebox::telemetry::install_metrics(), Health::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let drain = CancellationToken::new();
+    tokio::spawn(readiness.keep(drain.clone()));
     let serving = tokio::spawn(http::serve(listener, router, drain.clone()));
     let client = http_client();
     for (path, status) in

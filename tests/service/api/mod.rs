@@ -3,9 +3,13 @@
 mod access;
 mod bad_call;
 mod bad_input;
+mod bodies;
+mod connections;
 mod dashboard;
 mod docs;
+mod early_refusals;
 mod health;
 mod idempotency;
 mod operations;
+mod overload;
 mod quotes;

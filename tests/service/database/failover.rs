@@ -55,7 +55,7 @@ async fn fails_over(engine: Engine, old: &Server, new: &Server, fence: &[&str]) 
     .await;
     println!("{engine:?}: first 201 {:?} after the switch", switched.elapsed());
     assert!(switched.elapsed() < Duration::from_secs(5), "{:?}", switched.elapsed());
-    assert_eq!(api.get("/readyz").await.status(), StatusCode::OK);
+    eventually("ready", LIMIT, async || (api.get("/readyz").await.status() == StatusCode::OK).then_some(())).await;
     for _ in 0..40 {
         assert_eq!(api.post("/v1/quotes", &a_quote()).await.status(), StatusCode::CREATED);
         later += 1;

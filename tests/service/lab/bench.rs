@@ -33,3 +33,17 @@ async fn each_question_is_measured_beside_what_is_written_by_hand() {
     let ratio = rows.iter().find_map(|row| row["ratios"]["by hand, together"]["per_second"].as_f64());
     assert!(ratio.is_some_and(|ratio| ratio > 0.0), "{report:#}");
 }
+
+#[tokio::test]
+async fn overload_is_measured() {
+    let arguments = ["bench", "--rounds", "1", "--time", "5s", "--question", "overload", "--out", "out"];
+    let bench = Process::start(&arguments, &[]);
+    assert!(bench.wait(LIMIT).await.success(), "{:#?}", bench.lines());
+    let report = std::fs::read_to_string(bench.directory().join("out/bench.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let figure = |name: &str| report["rows"][0]["figures"][name]["median"].as_f64().unwrap_or_else(|| panic!("{name}"));
+    assert!(figure("per_second") > 0.0, "{report:#}");
+    // The machine may be busy: bounds that only a queue without an end exceeds.
+    assert!(figure("p99_ms") < 5_000.0, "{report:#}");
+    assert_eq!((figure("failed"), figure("not_ready")), (0.0, 0.0), "{report:#}");
+}

@@ -4,4 +4,5 @@ mod clocks;
 mod crash;
 mod delivery_windows;
 mod faults;
+mod leaving;
 mod outage;

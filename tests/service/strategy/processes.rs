@@ -87,6 +87,7 @@ impl Service {
             ("DATABASE_URL", database.url()),
             ("FEEBOX__FEE_SERVER__BASE_URL", &fee_server_url),
             ("FEEBOX__SUBMISSION__STRATEGY", strategy),
+            ("FEEBOX__SERVER__DRAIN", "0s"),
         ];
         let process = Process::start(&["serve", "--bind", &bind], &[&settings, env].concat());
         process.wait_ready(&base_url, LIMIT).await;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feebox::database::Database;
-use feebox::http::{self, AppState};
+use feebox::http::{self, AppState, HttpServer};
 use feebox::settings::{self, Role, Token};
 use feebox::submission::{OutboxRecorder, Submission};
 use feebox::worker::Signals;
@@ -35,6 +35,15 @@ impl Api {
 
     /// Serves the database at `url`, which may be away, to the owners of `tokens`: name, token, role.
     pub async fn start_at(url: &str, tokens: &[(&str, &str, Role)]) -> Api {
+        Api::start_by(url, tokens, |listener| HttpServer::new(listener, 10_000)).await
+    }
+
+    /// The same by a server that `server` makes of a listener.
+    pub async fn start_by(
+        url: &str,
+        tokens: &[(&str, &str, Role)],
+        server: impl FnOnce(TcpListener) -> HttpServer,
+    ) -> Api {
         let db = open(url).await;
         let tokens = tokens.iter().map(|&(name, token, role)| Token {
             name: name.to_owned(),
@@ -48,7 +57,9 @@ impl Api {
         let state = AppState::new(submission, db.clone(), &access, metrics, &signals);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let ended = tokio::spawn(http::serve(listener, http::router(state), signals.drain.clone()));
+        tokio::spawn(state.readiness().keep(signals.drain.clone()));
+        let (server, drain) = (server(listener), signals.drain.clone());
+        let ended = tokio::spawn(async move { server.serve(http::router(state), drain).await });
         let guard = signals.drain.clone().drop_guard();
         Api { db, signals, ended, addr, client: http_client(), _guard: guard }
     }

@@ -13,6 +13,8 @@ use super::{eventually, http_client};
 pub enum Signal {
     /// Asks it to drain and end.
     Terminate,
+    /// As Ctrl-C does.
+    Interrupt,
     Kill,
     /// Freezes it, as a machine that sleeps would.
     Stop,
@@ -123,6 +125,7 @@ impl Process {
         assert!(child.try_wait().unwrap().is_none(), "feebox has ended: {:#?}", self.lines());
         let name = match signal {
             Signal::Terminate => "TERM",
+            Signal::Interrupt => "INT",
             Signal::Kill => "KILL",
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
