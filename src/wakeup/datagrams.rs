@@ -61,7 +61,7 @@ async fn receive_at(
     wake: &Signal,
     drain: &CancellationToken,
 ) -> io::Result<()> {
-    let socket = UdpSocket::bind(bind).await?;
+    let socket = bound(bind).await?;
     let listener = Listener { address: socket.local_addr()?, token: Uuid::new_v4() };
     let registration = Registration { id: Uuid::now_v7(), name, listener };
     tokio::select! {
@@ -73,6 +73,13 @@ async fn receive_at(
         () = stay_registered(db, &registration) => Ok(()),
         error = hear(&socket, listener.token, wake) => Err(error),
     }
+}
+
+/// A socket that sends at once: before it is known to be writable, a try to send does nothing.
+async fn bound(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address).await?;
+    socket.writable().await?;
+    Ok(socket)
 }
 
 /// Goes on for ever: an unavailable database is asked again.
@@ -199,10 +206,10 @@ impl Sockets {
     async fn open(&mut self, listeners: &[Listener]) {
         let needs = |ipv4| listeners.iter().any(|listener| listener.address.is_ipv4() == ipv4);
         if self.ipv4.is_none() && needs(true) {
-            self.ipv4 = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await.ok();
+            self.ipv4 = bound((Ipv4Addr::UNSPECIFIED, 0).into()).await.ok();
         }
         if self.ipv6.is_none() && needs(false) {
-            self.ipv6 = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).await.ok();
+            self.ipv6 = bound((Ipv6Addr::UNSPECIFIED, 0).into()).await.ok();
         }
     }
 
