@@ -1,14 +1,17 @@
 //! Whether this process can take submissions, as a background check last found it.
 //!
-//! Health checkers ask often and want a quick answer, above all when the database is slow. So a question is answered from what
-//! is known, and never waits behind others.
+//! Health checkers want a quick answer, above all when the database is slow. So a question is answered from what was found a
+//! moment ago, and never waits behind others. While nobody asks, the database is not checked either.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use migration::{Migrator, MigratorTrait};
 use sea_orm::DbErr;
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -19,8 +22,10 @@ use crate::{
     printable::chain,
 };
 
-/// How often it is checked.
+/// How often it is checked at most.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// What was found this long ago is checked again before it is told.
+const STALE_AFTER: Duration = Duration::from_secs(2);
 /// A database that takes longer is not ready.
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -28,8 +33,10 @@ const LIMIT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Readiness {
     db: Database,
-    /// What the last check found; none before the first.
-    found: watch::Sender<Option<Result<(), NotReady>>>,
+    /// Somebody wants to know.
+    asked: Arc<Notify>,
+    /// When the last check ended, and what it found; none before the first.
+    found: watch::Sender<Option<(Instant, Result<(), NotReady>)>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,32 +49,40 @@ struct NotReady {
 
 impl Readiness {
     pub(super) fn new(db: Database) -> Self {
-        Self { db, found: watch::Sender::new(None) }
+        Self { db, asked: Arc::default(), found: watch::Sender::new(None) }
     }
 
-    /// Checks the database again and again until `drain`.
+    /// Checks the database at the start and whenever somebody asks, until `drain`.
     pub async fn keep(self, drain: CancellationToken) {
         loop {
             let found = self.check().await;
-            self.found
-                .send_if_modified(|known| known.replace(found.clone()).as_ref().is_none_or(|it| changed(it, &found)));
+            if let Some((_, before)) = &*self.found.borrow() {
+                log_change(before, &found);
+            }
+            self.found.send_replace(Some((Instant::now(), found)));
+            let next = async {
+                sleep(INTERVAL).await;
+                self.asked.notified().await;
+            };
             tokio::select! {
-                () = sleep(INTERVAL) => {}
+                () = next => {}
                 () = drain.cancelled() => return,
             }
         }
     }
 
-    /// What was found last, or by the first check. A write that failed since is known at once.
+    /// What was found a moment ago, or is found now. A write that failed since is known at once.
     pub(super) async fn ask(&self) -> Result<(), Problem> {
         let not_ready = |detail: String| Problem::new(Kind::NotReady, detail).retry_after_seconds(1);
         self.db.last_write().map_err(|unready| not_ready(unready.to_string()))?;
+        self.asked.notify_one();
         let mut known = self.found.subscribe();
-        let found = timeout(LIMIT, known.wait_for(Option::is_some)).await;
+        let is_fresh = |known: &Option<(Instant, _)>| known.as_ref().is_some_and(|(at, _)| at.elapsed() < STALE_AFTER);
+        let found = timeout(LIMIT, known.wait_for(is_fresh)).await;
         match found.as_ref().ok().and_then(|found| found.as_ref().ok()?.as_ref()) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(fault)) => Err(not_ready(fault.detail.clone())),
-            None => Err(not_ready("the database is being checked for the first time".to_owned())),
+            Some((_, Ok(()))) => Ok(()),
+            Some((_, Err(not))) => Err(not_ready(not.detail.clone())),
+            None => Err(not_ready("the database is being checked".to_owned())),
         }
     }
 
@@ -99,12 +114,10 @@ impl Readiness {
     }
 }
 
-/// Logs what was found if it is something else than before.
-fn changed(before: &Result<(), NotReady>, found: &Result<(), NotReady>) -> bool {
+fn log_change(before: &Result<(), NotReady>, found: &Result<(), NotReady>) {
     match found {
-        _ if before == found => return false,
+        _ if before == found => {}
         Ok(()) => tracing::info!("ready again"),
         Err(NotReady { detail, cause }) => tracing::warn!(detail, cause, "not ready"),
     }
-    true
 }
