@@ -231,9 +231,7 @@ fn start_wakeup(parts: &Parts, roles: Roles, tasks: &mut Tasks) {
         let (name, bind) = (parts.name.clone(), parts.settings.worker.wakeup_bind);
         let own = (db.clone(), wake.clone(), drain.clone());
         tasks.spawn("listener", move || wakeup::listen(own.0.clone(), own.1.clone(), own.2.clone()));
-        tasks.spawn("wakeup", move || {
-            wakeup::receive(db.clone(), name.clone(), bind, wake.clone(), drain.clone())
-        });
+        tasks.spawn("wakeup", move || wakeup::receive(db.clone(), name.clone(), bind, wake.clone(), drain.clone()));
     } else {
         tasks.spawn("wakeup", move || wakeup::notify(db.clone(), wake.clone(), drain.clone()));
     }

@@ -25,7 +25,7 @@ use crate::{
     crash,
     database::{self, Database},
     destination::Destination,
-    outbox::{Poll, Policy},
+    outbox::{Policy, Poll},
     settings,
 };
 

@@ -173,7 +173,9 @@ pub(in crate::outbox) const OPEN_GATE: &str = "d.paused_at IS NULL AND d.circuit
 /// Whether nothing holds `name` back. Not if a wrong clock has stored something in its row, or there is no row.
 pub(in crate::outbox) async fn is_open(db: &Database, name: &str) -> Result<bool, DbErr> {
     let state = read(db.connection(), db.clock(), name).await?;
-    Ok(state.is_some_and(|State { row, now }| hold_of(&row, now).is_none() && without_wrong_clocks(row.clone(), now) == row))
+    Ok(state.is_some_and(|State { row, now }| {
+        hold_of(&row, now).is_none() && without_wrong_clocks(row.clone(), now) == row
+    }))
 }
 
 /// Checks whether deliveries to `name` may go out, and takes the probe for `probe_for` if one is due.

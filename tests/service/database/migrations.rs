@@ -1,8 +1,8 @@
 //! The schema's history, and whether the entities tell of the schema that it leads to.
 
 use entity::{
-    circuit_opening, destination, fee_record, idempotency_key, operator_action, outbox_event, process, prune_mark, quote,
-    schedule,
+    circuit_opening, destination, fee_record, idempotency_key, operator_action, outbox_event, process, prune_mark,
+    quote, schedule,
 };
 use feebox::quotes::{self, Line, NewQuote, QuoteFilter};
 use feebox::submission::ClientKey;

@@ -15,10 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A worker that waits for this one's tick waits for the new year.
 const NEVER: (&str, &str) = ("worker.schedule", "0 0 0 1 1 *");
 
-on_servers!(
-    a_commit_in_one_process_wakes_the_worker_in_another,
-    a_worker_that_was_killed_and_started_again_is_woken,
-);
+on_servers!(a_commit_in_one_process_wakes_the_worker_in_another, a_worker_that_was_killed_and_started_again_is_woken,);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_sqlite_a_commit_in_one_process_wakes_the_worker_in_another() {
