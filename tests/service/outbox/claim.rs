@@ -10,9 +10,10 @@ use feebox::inspection::{EventFilter, list};
 use feebox::outbox::{self, ClaimRequest, LeasedEvent};
 use feebox::quotes::{FEE_SERVER, KAFKA};
 use sea_orm::{ConnectionTrait, DbBackend, QueryTrait, Statement};
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::support::{TestOutbox, on_each_engine, retry};
+use crate::support::{TestOutbox, eventually, on_each_engine, retry};
 
 on_each_engine!(
     a_claim_takes_only_what_is_due,
@@ -206,6 +207,30 @@ async fn generic_plan(outbox: &TestOutbox, claim: &Statement) -> String {
     let explain = format!("EXPLAIN (ANALYZE, TIMING OFF) EXECUTE the_claim({})", values.join(", "));
     let rows = txn.query_all_raw(Statement::from_string(DbBackend::Postgres, explain)).await.unwrap();
     rows.iter().map(|row| row.try_get_by_index::<String>(0).unwrap() + "\n").collect()
+}
+
+on_each_engine!(on_postgres, Postgres: a_claim_that_its_worker_gave_up_leases_nothing);
+
+async fn a_claim_that_its_worker_gave_up_leases_nothing(outbox: TestOutbox) {
+    outbox.submit(1).await;
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
+        'BEGIN PERFORM pg_sleep(5); RETURN NEW; END'; \
+        CREATE TRIGGER slow BEFORE UPDATE ON outbox_event FOR EACH ROW EXECUTE FUNCTION slow()";
+    outbox.db.connection().execute_unprepared(slow).await.unwrap();
+    let worker = outbox.database.open().await;
+    let request =
+        ClaimRequest { destination: &FEE_SERVER, worker: "worker", limit: 1, lease: Duration::from_secs(30) };
+    assert!(timeout(Duration::from_millis(500), outbox::claim(&worker, &request)).await.is_err());
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
+        AND query LIKE 'WITH gate%'";
+    eventually("the claim is over", Duration::from_secs(60), async || {
+        let running = Statement::from_string(DbBackend::Postgres, running);
+        let row = outbox.db.connection().query_one_raw(running).await.unwrap().unwrap();
+        (row.try_get_by_index::<i64>(0).unwrap() == 0).then_some(())
+    })
+    .await;
+    let event = outbox.events().await.remove(0);
+    assert_eq!((event.status, event.attempts), (Status::Pending, 0));
 }
 
 fn ids(events: &[LeasedEvent]) -> Vec<Uuid> {

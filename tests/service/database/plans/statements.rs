@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use feebox::database::update_each::{Cell, Column, Type, UpdateEach};
 use feebox::inspection;
-use feebox::outbox::{EventStatus, statements};
+use feebox::outbox::{ClaimRequest, EventStatus, statements};
 use feebox::quotes::{self, FEE_SERVER, Status};
 use feebox::submission;
 use feebox::sweeper::{self, Band, Bounds};
 use sea_orm::sea_query::SelectStatement;
-use sea_orm::{QueryTrait, Statement, Value};
+use sea_orm::{DbBackend, QueryTrait, Statement, Value};
 use uuid::Uuid;
 
 use super::Hot;
@@ -63,6 +63,11 @@ pub async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
         built("stale ahead", sweeper::oldest_stale(Band::Ahead, stale, None, LIMIT).build(backend), asked),
         hot("delivered", &inspection::statements::numbers_of_delivered(backend, hour_ago, LIMIT), asked),
     ];
+    if backend == DbBackend::Postgres {
+        let lease = Duration::from_secs(30);
+        let request = ClaimRequest { destination: &FEE_SERVER, worker: "w", limit: 100, lease };
+        all.push(built("claim at once", statements::claim_at_once(outbox.db.clock(), &request, Uuid::nil()), asked));
+    }
     let lately = statements::delivered_lately(backend, FEE_SERVER.as_str(), hour_ago, now);
     all.push(hot("delivered lately", &lately, SETTLED_SEEN));
     // All were settled within this time: no more of them are read than is said.
