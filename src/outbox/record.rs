@@ -67,7 +67,8 @@ const EVENTS: InsertEach = InsertEach {
 /// Stores `events`, due at once. They exist if and only if `txn` commits.
 ///
 /// # Errors
-/// Any database error. A `sequence` that is already taken is a unique violation. Nothing is stored then.
+/// Any database error. A `sequence` that is already taken is a unique violation, of this or of what it is sent with. Nothing is
+/// stored then.
 pub async fn record(txn: &DatabaseTransaction, now: DateTime<Utc>, events: Vec<NewEvent>) -> Result<(), DbErr> {
     let mut ids = ids(now);
     let rows = events.into_iter().map(|event| {
