@@ -19,6 +19,7 @@ mod m20261126_000011_exact_text;
 mod m20261126_000012_prune_mark;
 mod m20261126_000013_list_indexes;
 mod m20261126_000014_look_ups;
+mod m20261126_000016_audit_progress;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -43,6 +44,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000012_prune_mark::Migration),
             Box::new(m20261126_000013_list_indexes::Migration),
             Box::new(m20261126_000014_look_ups::Migration),
+            Box::new(m20261126_000016_audit_progress::Migration),
         ]
     }
 }
