@@ -14,6 +14,9 @@ use crate::{
     outbox::{self, Event, EventStatus, destinations, status_in},
 };
 
+/// The most events whose errors a page searches along one index.
+const SEARCHED_MAX: u64 = 1_000;
+
 /// Which events a list shows.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
@@ -37,7 +40,11 @@ pub struct EventFilter {
 /// # Errors
 /// Any database error.
 pub async fn list(db: &impl ConnectionTrait, filter: &EventFilter, limit: u64) -> Result<Page<Listed<Event>>, DbErr> {
-    let Page { rows: ids, next } = page(db, &scans(db, filter).await?, limit).await?;
+    let mut scans = scans(db, filter).await?;
+    if filter.error_contains.is_some() {
+        scans = scans.into_iter().map(|scan| scan.scanning(SEARCHED_MAX)).collect();
+    }
+    let Page { rows: ids, next } = page(db, &scans, limit).await?;
     let all = Entity::find().filter(Column::Id.is_in(padded(ids.clone()))).order_by_desc(Column::Id).all(db);
     let rows = read_rows(all, async { Ok(ids) }, |id| outbox::get(db, id)).await?;
     Ok(Page { rows, next })

@@ -41,8 +41,8 @@ pub(super) struct EventPage {
         ("event_type" = Option<String>, Query, description = "Only events of this type, for example quote.submitted"),
         ("quote_id" = Option<Uuid>, Query, description = "Only events of this quote"),
         ("error_contains" = Option<String>, Query, description = "Only events whose last error contains this text, ignoring \
-            case; without `status` those that are neither delivered nor cancelled. A page reads up to 5,000 events that \
-            failed", min_length = 1, max_length = 500),
+            case; without `status` those that are neither delivered nor cancelled. A page reads a few \
+            thousand events at most", min_length = 1, max_length = 500),
         ("limit" = Option<u64>, Query, description = "Page size; 50 by default", minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "The `next` value of the previous page"),
     ),
