@@ -109,13 +109,17 @@ pub async fn audit_showing(
         report.count(&violation);
         found(violation);
     };
-    delayed.into_iter().for_each(|violation| tell(&mut report, violation));
+    for violation in delayed {
+        tell(&mut report, violation);
+    }
     let (mut checker, mut after) = (Checker::new(db, delivered_for, slice::ROWS_MAX), Uuid::nil());
     loop {
         let slice = checker.following(after).await?;
         report.checked += slice.quotes;
-        slice.violations.into_iter().for_each(|violation| tell(&mut report, violation));
         let through = slice.scope.through();
+        for violation in slice.violations {
+            tell(&mut report, violation);
+        }
         progress(Progress { checked: report.checked, through });
         let Some(through) = through else { return Ok(report) };
         after = through;

@@ -45,14 +45,13 @@ impl Place {
         Self(Model { settled_at: Some(settled_at), ..self.next() })
     }
 
-    /// The end was reached at this time.
-    pub fn completed(self, at: DateTime<Utc>) -> Self {
+    fn completed(self, at: DateTime<Utc>) -> Self {
         Self(Model { completed_at: Some(at), ..self.0 })
     }
 
-    /// The same if nothing follows.
-    pub fn completed_if<T>(self, more: Option<T>, at: DateTime<Utc>) -> Self {
-        if more.is_none() { self.completed(at) } else { self }
+    /// The end was reached at this time, if `is_end`.
+    pub fn completed_if(self, is_end: bool, at: DateTime<Utc>) -> Self {
+        if is_end { self.completed(at) } else { self }
     }
 
     fn next(&self) -> Model {

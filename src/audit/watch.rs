@@ -120,7 +120,7 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
             }
             // At its end the next tick begins anew.
             let more = ids.last().copied().filter(|_| ids.len() as u64 == limit);
-            let next = place.at_quote(more).completed_if(more, self.now);
+            let next = place.at_quote(more).completed_if(more.is_none(), self.now);
             let slice = self.checker.these(ids).await?;
             let stored = self.keep(&place, &next, &slice, true).await?;
             if more.is_none() || !stored || Instant::now() >= deadline {
@@ -140,7 +140,8 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
         loop {
             let slice = self.checker.following(after).await?;
             let through = slice.scope.through();
-            let next = place.at_quote(Some(through.map_or(end, |id| id.min(end)))).completed_if(through, self.now);
+            let next =
+                place.at_quote(Some(through.map_or(end, |id| id.min(end)))).completed_if(through.is_none(), self.now);
             let stored = self.keep(&place, &next, &slice, false).await?;
             let checked = (Bound::Excluded(begin), through.map_or(Bound::Unbounded, Bound::Included));
             match through {
@@ -171,7 +172,7 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
                 }
                 place = next;
             }
-            let next = place.at_time(end.unwrap_or(until)).completed_if(end, self.now);
+            let next = place.at_time(end.unwrap_or(until)).completed_if(end.is_none(), self.now);
             let stored = self.store(&place, &next, None, &[]).await?.is_some();
             if end.is_none() || !stored || Instant::now() >= deadline {
                 return Ok(end.is_none());
@@ -186,7 +187,7 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
         loop {
             let slice = self.checker.following(place.quote_id().unwrap_or_default()).await?;
             let through = slice.scope.through();
-            let next = place.at_quote(through).completed_if(through, self.now);
+            let next = place.at_quote(through).completed_if(through.is_none(), self.now);
             let stored = self.keep(&place, &next, &slice, false).await?;
             if through.is_none() || !stored || Instant::now() >= deadline {
                 return Ok(through.is_none());
