@@ -1,6 +1,8 @@
 //! Feebox's tables as types, one file a table, without behaviour. The schema itself is written by `migration`;
 //! a drift test compares the two.
 
+pub mod audit_progress;
+pub mod audit_violation;
 pub mod circuit_opening;
 pub mod destination;
 pub mod fee_record;

@@ -20,6 +20,8 @@ mod m20261126_000012_prune_mark;
 mod m20261126_000013_list_indexes;
 mod m20261126_000014_look_ups;
 mod m20261126_000015_process;
+mod m20261126_000016_audit_progress;
+mod m20261126_000017_failing_events;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -45,6 +47,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000013_list_indexes::Migration),
             Box::new(m20261126_000014_look_ups::Migration),
             Box::new(m20261126_000015_process::Migration),
+            Box::new(m20261126_000016_audit_progress::Migration),
+            Box::new(m20261126_000017_failing_events::Migration),
         ]
     }
 }

@@ -7,7 +7,8 @@ use sea_orm::DbErr;
 
 use super::Parts;
 use crate::{
-    audit, cron,
+    audit::{self, Watched},
+    cron,
     outbox::{self, Repaired},
     quotes::Relay,
     submission, sweeper,
@@ -81,21 +82,22 @@ async fn sweep(Parts { db, settings, signals, .. }: Parts) -> Result<u64, DbErr>
     Ok(swept.left())
 }
 
-/// Checks the promises.
+/// Checks the promises, a bounded piece at each tick.
 async fn check(Parts { db, settings, .. }: Parts) -> Result<u64, DbErr> {
     let mut logged = 0;
-    let report = audit::audit(&db, settings.retention.delivered_for, |violation| {
+    let watched = audit::watch(&db, settings.retention.delivered_for, audit::Limits::default(), |violation| {
         if logged < VIOLATIONS_LOGGED_MAX {
-            let (promise, quote, sentence) = (violation.promise, violation.quote_id, violation.sentence);
+            let (promise, quote, sentence) = (violation.promise, violation.quote_id, &violation.sentence);
             tracing::error!(promise, %quote, sentence, "a promise is broken");
         }
         logged += 1;
     })
     .await?;
-    for row in &report.ahead.named {
+    for row in &watched.ahead.named {
         tracing::warn!(row, "a clock ran ahead");
     }
-    let (violations, ahead) = (report.violations, report.ahead.rows);
-    tracing::info!(quotes = report.checked, violations, ahead, "audited");
+    let Watched { quotes, violations, ahead, is_up_to_date, is_whole } = watched;
+    let ahead = ahead.rows;
+    tracing::info!(quotes, violations, ahead, is_up_to_date, is_whole, "audited");
     Ok(violations)
 }

@@ -1,4 +1,7 @@
-//! The checks that need the tables alone. Each one selects only rows that violate a promise.
+//! The checks that need the tables alone. Each one selects only rows that violate a promise, among those of some quotes.
+//!
+//! Rows are found by their quote's id alone, so a check reads no more than the rows of these quotes: each status is a
+//! [`found_status`].
 //!
 //! Promises 7 and 8 leave no trace in the tables. Unique keys ensure that a quote has at most one fee record, and that no two
 //! events share a place: they need no check.
@@ -10,13 +13,15 @@ use entity::{
     quote::{Column as QuoteColumn, Entity as Quote, Status},
 };
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait,
-    sea_query::{Expr, Query, SelectStatement},
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QuerySelect, QueryTrait,
+    sea_query::{
+        Expr, Query, SelectStatement,
+        extension::mysql::{IndexHintScope, MySqlSelectStatementExt},
+    },
 };
 use uuid::Uuid;
 
-use super::Violation;
+use super::{Violation, scope::Scope};
 use crate::{
     database::found_status,
     outbox::{EventType, an_earlier_unfinished_event},
@@ -51,7 +56,7 @@ fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
         quote(
             2,
             Condition::all()
-                .add(QuoteColumn::Status.eq(Status::Pending))
+                .add(quote_is(Status::Pending))
                 .add(Expr::exists(fee_of_quote()).not())
                 .add(Expr::exists(hand_over_of_quote(&UNFINISHED)).not()),
             "is pending, and there is no event left that could hand it to its destination: it is lost",
@@ -59,14 +64,14 @@ fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
         quote(
             2,
             Condition::all()
-                .add(QuoteColumn::Status.eq(Status::Rejected))
+                .add(quote_is(Status::Rejected))
                 .add(Expr::exists(hand_over_of_quote(&[EventStatus::Dead])).not()),
             "was rejected, and there is no dead event left that an operator could retry",
         ),
         quote(
             5,
             Condition::all()
-                .add(QuoteColumn::Status.eq(Status::Confirmed))
+                .add(quote_is(Status::Confirmed))
                 .add(QuoteColumn::Destination.eq(FEE_SERVER.as_str()))
                 .add(Expr::exists(fee_of_quote()).not()),
             "is confirmed and has no fee record",
@@ -74,7 +79,7 @@ fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
         quote(
             5,
             Condition::all()
-                .add(QuoteColumn::Status.eq(Status::Confirmed))
+                .add(quote_is(Status::Confirmed))
                 .add(QuoteColumn::Destination.eq(KAFKA.as_str()))
                 .add(Expr::exists(hand_over_of_quote(&UNFINISHED))),
             "is confirmed, although the event that tells Kafka of it is not delivered",
@@ -82,7 +87,7 @@ fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
         quote(
             4,
             Condition::all()
-                .add(QuoteColumn::Status.eq(Status::Cancelled))
+                .add(quote_is(Status::Cancelled))
                 .add(QuoteColumn::UpdatedAt.gte(kept_since))
                 .add(Expr::exists(fee_of_quote()).or(Expr::exists(attempted_event_of_quote())))
                 .add(Expr::exists(void_of_quote()).not()),
@@ -98,7 +103,7 @@ fn events() -> Vec<Check> {
         event(
             2,
             Condition::all()
-                .add(EventColumn::Status.eq(EventStatus::Leased))
+                .add(event_is(&[EventStatus::Leased]))
                 .add(EventColumn::LeaseToken.is_null().or(EventColumn::LeasedUntil.is_null())),
             "is leased without an end: no worker will ever take it back",
         ),
@@ -106,29 +111,26 @@ fn events() -> Vec<Check> {
             4,
             Condition::all()
                 .add(EventColumn::EventType.eq(QUOTE_SUBMITTED.as_str()))
-                .add(EventColumn::Status.is_in(UNFINISHED))
+                .add(event_is(&UNFINISHED))
                 .add(EventColumn::Withdrawn.eq(false))
                 .add(Expr::exists(
-                    quote_of_event()
-                        .and_where(goes_there())
-                        .and_where(QuoteColumn::Status.eq(Status::Cancelled))
-                        .take(),
+                    quote_of_event().and_where(goes_there()).and_where(quote_is(Status::Cancelled)).take(),
                 )),
             "can still be delivered, although the quote was cancelled",
         ),
         event(
             5,
             brings_the_fee()
-                .add(EventColumn::Status.eq(EventStatus::Delivered))
+                .add(event_is(&[EventStatus::Delivered]))
                 .add(Expr::exists(fee_of_event()).not())
                 // Of the others the missing record is told by their own status.
-                .add(Expr::exists(quote_of_event().and_where(QuoteColumn::Status.eq(Status::Cancelled)).take())),
+                .add(Expr::exists(quote_of_event().and_where(quote_is(Status::Cancelled)).take())),
             "was delivered and left no fee record",
         ),
         event(
             6,
             Condition::all()
-                .add(EventColumn::Status.eq(EventStatus::Delivered))
+                .add(event_is(&[EventStatus::Delivered]))
                 .add(EventColumn::Sequence.gt(1))
                 .add(Expr::exists(an_earlier_unfinished_event())),
             "was delivered before an earlier event of its quote",
@@ -175,34 +177,35 @@ fn fees() -> Vec<Check> {
 }
 
 impl Check {
-    /// Violating rows after row `after`, in the order of their ids: the row's id and its quote's.
-    pub async fn page(&self, db: &impl ConnectionTrait, after: Uuid, limit: u64) -> Result<Vec<(Uuid, Uuid)>, DbErr> {
-        let rows = db.query_all(&self.query(after, limit)).await?;
-        rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+    /// Violations among the rows of the quotes `of`.
+    pub async fn violations(&self, db: &impl ConnectionTrait, of: &Scope) -> Result<Vec<Violation>, DbErr> {
+        let rows = db.query_all(&self.query(of)).await?;
+        rows.iter().map(|row| Ok(self.violation(row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
     }
 
-    /// The query that selects them.
-    pub fn query(&self, after: Uuid, limit: u64) -> SelectStatement {
+    /// The query that selects them: the row's id and its quote's.
+    pub fn query(&self, of: &Scope) -> SelectStatement {
         match self.rows {
-            Rows::Quotes => self.select::<Quote>(QuoteColumn::Id, QuoteColumn::Id, after, limit),
-            Rows::Events => self.select::<Event>(EventColumn::Id, EventColumn::AggregateId, after, limit),
-            Rows::Fees => self.select::<Fee>(FeeColumn::Id, FeeColumn::QuoteId, after, limit),
+            Rows::Quotes => self.select::<Quote>(QuoteColumn::Id, QuoteColumn::Id, of),
+            Rows::Events => self
+                .select::<Event>(EventColumn::Id, EventColumn::AggregateId, of)
+                .force_index("outbox_event_order", IndexHintScope::All)
+                .take(),
+            Rows::Fees => self.select::<Fee>(FeeColumn::Id, FeeColumn::QuoteId, of),
         }
     }
 
-    fn select<E: EntityTrait>(&self, id: E::Column, quote_id: E::Column, after: Uuid, limit: u64) -> SelectStatement {
+    fn select<E: EntityTrait>(&self, id: E::Column, quote_id: E::Column, of: &Scope) -> SelectStatement {
         E::find()
             .select_only()
             .expr_as(id.into_expr(), "row")
             .expr_as(quote_id.into_expr(), "quote")
+            .filter(of.condition(quote_id))
             .filter(self.violated.clone())
-            .filter(id.gt(after))
-            .order_by_asc(id)
-            .limit(limit)
             .into_query()
     }
 
-    pub fn violation(&self, id: Uuid, quote_id: Uuid) -> Violation {
+    fn violation(&self, id: Uuid, quote_id: Uuid) -> Violation {
         let wrong = self.wrong;
         let sentence = match self.rows {
             Rows::Quotes => format!("quote {quote_id} {wrong}"),
@@ -217,6 +220,14 @@ impl Check {
 /// growing table, `PostgreSQL` would join the tables in a loop and take hours. An offset prevents that.
 fn one<E: EntityTrait>(entity: E) -> SelectStatement {
     Query::select().expr(Expr::val(1)).from(entity).limit(1).offset(0).to_owned()
+}
+
+fn quote_is(status: Status) -> Expr {
+    found_status((Quote, QuoteColumn::Status), [status])
+}
+
+fn event_is(statuses: &[EventStatus]) -> Expr {
+    found_status((Event, EventColumn::Status), statuses.iter().copied())
 }
 
 fn brings_the_fee() -> Condition {
@@ -239,15 +250,13 @@ fn goes_there() -> Expr {
 }
 
 fn hand_over_of_quote(statuses: &[EventStatus]) -> SelectStatement {
-    event_of_quote(&QUOTE_SUBMITTED)
-        .and_where(found_status((Event, EventColumn::Status), statuses.iter().copied()))
-        .take()
+    event_of_quote(&QUOTE_SUBMITTED).and_where(event_is(statuses)).take()
 }
 
 /// An attempt because of which the cancellation stored an event that takes the quote back at its destination.
 fn attempted_event_of_quote() -> SelectStatement {
     let attempted = Condition::any()
-        .add(EventColumn::Status.is_in([EventStatus::Leased, EventStatus::Delivered]))
+        .add(event_is(&[EventStatus::Leased, EventStatus::Delivered]))
         .add(EventColumn::Attempts.gt(0))
         .add(EventColumn::OutcomeUnknown.eq(true))
         .add(EventColumn::LastError.is_not_null());

@@ -1,37 +1,44 @@
 //! Checks whether the promises are kept. [`audit`] compares the tables with each other, [`audit_remote`] compares the fee
-//! records with the fee server's own list.
+//! records with the fee server's own list. [`watch`] is what the fleet does at each tick: it checks what has changed, and a
+//! piece of all the rest.
+//!
+//! The tables are read in slices (`slice`), so that no snapshot stays open for long. A violation is looked for once more in
+//! a later snapshot before anybody gets to know it.
 //!
 //! A dead event breaks no promise: an operator sees it and can retry it. What retention deletes is not missed: a delivered
 //! event is not needed once its fee record exists, and the event that voided the fee of a cancelled quote is required only
 //! as long as retention keeps it.
 
 mod checks;
+mod found;
 mod future_times;
 mod pages;
+mod place;
 mod remote;
+mod scope;
+mod slice;
+mod watch;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use entity::quote;
-use sea_orm::{DbErr, EntityTrait, PaginatorTrait, sea_query::SelectStatement};
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, DbErr, sea_query::SelectStatement};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{
-    database::{Database, DatabaseTransaction},
-    outbox,
-    settings::Strategy,
-};
+use crate::{database::Database, outbox, settings::Strategy};
 
 pub use future_times::FutureTimes;
 pub use remote::{RemoteAuditError, audit_remote};
+pub use scope::Scope;
+pub use slice::{Checker, Slice};
+pub use watch::{Limits, Watched, watch};
 
 /// Its name among the fleet's jobs. `/metrics` reads the last result under this name.
 pub const JOB: &str = "audit";
 
-/// Violations per page, a few hundred bytes each.
-const PAGE_SIZE: u64 = 10_000;
+/// The most events whose times lie ahead that are violations of their own.
+const DELAYED_MAX: u64 = 10_000;
 
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -68,51 +75,77 @@ pub struct NotPromised {
     pub why: &'static str,
 }
 
-/// Looks for broken promises in one consistent read, and passes each violation to `found`: memory stays bounded by one page
-/// of them. `delivered_for` is how long retention keeps settled events.
+/// How far an audit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Quotes that were checked.
+    pub checked: u64,
+    /// The last one's place: all ids up to here were checked. `None` if all were.
+    pub through: Option<Uuid>,
+}
+
+/// Looks for broken promises, slice by slice, and passes each violation to `found`: memory stays bounded by one slice of
+/// them. `delivered_for` is how long retention keeps settled events. It only reads, so it may be pointed at a replica.
 ///
 /// # Errors
 /// Any database error; then the audit has no result.
-pub async fn audit(db: &Database, delivered_for: Duration, mut found: impl FnMut(Violation)) -> Result<Report, DbErr> {
-    let txn = db.snapshot().await?;
-    let at = db.now(&*txn).await?;
-    let kept_since = TimeDelta::from_std(delivered_for).ok().and_then(|kept| at.checked_sub_signed(kept));
-    // What another setting or another process pruned is not missed either.
-    let kept_since = kept_since.max(outbox::pruned_before(&*txn).await?.map(|pruned| pruned.min(at)));
-    let mut report = Report::new(at);
-    report.ahead = future_times::find(&*txn, at).await?;
-    for (event, quote_id) in outbox::delayed_by_future_times(&*txn, at, PAGE_SIZE).await? {
-        let violation = future_times::delayed(event, quote_id);
+pub async fn audit(db: &Database, delivered_for: Duration, found: impl FnMut(Violation)) -> Result<Report, DbErr> {
+    audit_showing(db, delivered_for, found, |_| ()).await
+}
+
+/// The same, with a call of `progress` after each slice.
+///
+/// # Errors
+/// Those of [`audit`].
+pub async fn audit_showing(
+    db: &Database,
+    delivered_for: Duration,
+    mut found: impl FnMut(Violation),
+    mut progress: impl FnMut(Progress),
+) -> Result<Report, DbErr> {
+    let (ahead, delayed) = future(db).await?;
+    let mut report = Report { ahead, ..Report::new(db.now(db.connection()).await?) };
+    let mut tell = |report: &mut Report, violation: Violation| {
         report.count(&violation);
         found(violation);
+    };
+    for violation in delayed {
+        tell(&mut report, violation);
     }
-    report.checked = quote::Entity::find().count(&*txn).await?;
-    for check in checks::all(kept_since.unwrap_or(DateTime::<Utc>::MIN_UTC)) {
-        run(&txn, &check, |violation| {
-            report.count(&violation);
-            found(violation);
-        })
-        .await?;
-    }
-    Ok(report)
-}
-
-/// The queries of an audit for rows after row `after`. Public so that tests can read their plans.
-#[must_use]
-pub fn queries(kept_since: DateTime<Utc>, after: Uuid, limit: u64) -> Vec<SelectStatement> {
-    checks::all(kept_since).iter().map(|check| check.query(after, limit)).collect()
-}
-
-async fn run(txn: &DatabaseTransaction, check: &checks::Check, mut found: impl FnMut(Violation)) -> Result<(), DbErr> {
-    let mut after = Uuid::nil();
+    let (mut checker, mut after) = (Checker::new(db, delivered_for, slice::ROWS_MAX), Uuid::nil());
     loop {
-        let page = check.page(txn, after, PAGE_SIZE).await?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        after = *last;
-        for (id, quote_id) in page {
-            found(check.violation(id, quote_id));
+        let slice = checker.following(after).await?;
+        report.checked += slice.quotes;
+        let through = slice.scope.through();
+        for violation in slice.violations {
+            tell(&mut report, violation);
         }
+        progress(Progress { checked: report.checked, through });
+        let Some(through) = through else { return Ok(report) };
+        after = through;
     }
+}
+
+/// What lies in the future, and the events that wait for it.
+async fn future(db: &Database) -> Result<(FutureTimes, Vec<Violation>), DbErr> {
+    let txn = db.snapshot().await?;
+    let at = db.now(&*txn).await?;
+    Ok((future_times::find(&*txn, at).await?, delayed(&*txn, at).await?))
+}
+
+async fn delayed(db: &impl ConnectionTrait, at: DateTime<Utc>) -> Result<Vec<Violation>, DbErr> {
+    let delayed = outbox::delayed_by_future_times(db, at, DELAYED_MAX).await?;
+    Ok(delayed.into_iter().map(|(event, quote_id)| future_times::delayed(event, quote_id)).collect())
+}
+
+/// The queries of an audit of up to `rows` quotes after id `after`, and of these quotes. Public so that tests can read their
+/// plans.
+#[must_use]
+pub fn queries(kept_since: DateTime<Utc>, after: Uuid, through: Uuid, rows: u64, ids: &[Uuid]) -> Vec<SelectStatement> {
+    let scopes = [Scope::Between { after, through: Some(through) }, Scope::These(ids.to_vec())];
+    let checks = checks::all(kept_since);
+    let checks = scopes.iter().flat_map(|scope| checks.iter().map(|check| check.query(scope)));
+    checks.chain(scope::ends(after, rows)).collect()
 }
 
 /// The promises that `strategy` breaks on purpose. Violations of them are counted as well.

@@ -1,20 +1,26 @@
 //! `feebox audit`
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::{Overrides, PROMISE_BROKEN, print};
 use crate::{
-    audit::{self, NotPromised, Report, Violation},
+    audit::{self, NotPromised, Progress, Report, Violation},
     database::Database,
     destination::FeeServer,
 };
 
 /// Most violations that a JSON document lists; all are counted.
 const LISTED_MAX: usize = 10_000;
+/// How often its progress is shown.
+const SHOWN_EVERY: Duration = Duration::from_secs(2);
 
 /// Options of `feebox audit`.
 #[derive(Args, Debug)]
@@ -50,7 +56,14 @@ impl Audit {
                 violations.push(violation);
             }
         };
-        let local = audit::audit(&db, settings.retention.delivered_for, &mut report).await?;
+        let mut shown = Instant::now();
+        let show = |Progress { checked, through }: Progress| {
+            if let Some(through) = through.filter(|_| shown.elapsed() >= SHOWN_EVERY) {
+                shown = Instant::now();
+                eprintln!("{checked} quotes checked, up to {through}{}", submitted_at(through));
+            }
+        };
+        let local = audit::audit_showing(&db, settings.retention.delivered_for, &mut report, show).await?;
         let remote = if self.remote {
             let fee_server = FeeServer::new(&settings.fee_server, 1)?;
             Some(audit::audit_remote(&db, &fee_server, self.created_after, &mut report).await?)
@@ -66,6 +79,15 @@ impl Audit {
         }
         Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::from(PROMISE_BROKEN) })
     }
+}
+
+/// The time that an id of version 7 begins with.
+fn submitted_at(id: Uuid) -> String {
+    let time = id.get_timestamp().and_then(|time| {
+        let (seconds, nanoseconds) = time.to_unix();
+        DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanoseconds)
+    });
+    time.map_or_else(String::new, |time| format!(", of {}", time.format("%Y-%m-%d %H:%M UTC")))
 }
 
 fn print_summary(local: &Report, remote: Option<&Report>, not_promised: &[NotPromised]) {

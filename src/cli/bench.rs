@@ -10,7 +10,7 @@ use crate::lab::bench::{self, Question};
 /// Options of `feebox bench`.
 #[derive(Args, Debug)]
 pub struct Bench {
-    /// What to measure (may be repeated) [default: everything]
+    /// What to measure (may be repeated) [default: everything but tables]
     #[arg(long = "question", value_name = "QUESTION", value_enum)]
     questions: Vec<Question>,
     /// A server on which databases may be created and dropped (may be repeated); sqlite: uses a file
@@ -34,6 +34,15 @@ pub struct Bench {
     /// Concurrent calls while a backlog is delivered
     #[arg(long, value_name = "COUNT", default_value_t = 256)]
     concurrency: usize,
+    /// Number of delivered events for --question tables
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
+    rows: u64,
+    /// How often each call of --question tables is made
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    calls: usize,
+    /// Number of waiting events beside them
+    #[arg(long, value_name = "COUNT", default_value_t = 300_000)]
+    waiting: u64,
     /// Directory for files and the processes' logs
     #[arg(long, value_name = "DIR", default_value = "feebox-bench")]
     out: PathBuf,
@@ -56,6 +65,9 @@ impl Bench {
             time: self.time,
             events: self.events,
             concurrency: self.concurrency,
+            rows: self.rows.max(1),
+            calls: self.calls.max(1),
+            waiting: self.waiting.max(1),
             out: self.out,
         };
         let report = until_stopped(Box::pin(bench.run(|progress| eprintln!("{progress}")))).await?;

@@ -31,6 +31,7 @@ pub struct Page<T> {
 pub struct Scan {
     rows: SelectStatement,
     kept: Option<Condition>,
+    scanned_max: u64,
     order: &'static [&'static str],
 }
 
@@ -38,7 +39,7 @@ impl Scan {
     /// Along the order of `rows`, which selects the column `id` first. All rows belong to the list.
     #[must_use]
     pub fn of<E: EntityTrait>(rows: Select<E>) -> Self {
-        Self { rows: rows.into_query(), kept: None, order: &["id"] }
+        Self { rows: rows.into_query(), kept: None, scanned_max: SCANNED_MAX, order: &["id"] }
     }
 
     /// Along this index. `MariaDB` needs the hint, because it prefers another index and a sort. The other databases ignore it.
@@ -55,6 +56,12 @@ impl Scan {
         Self { kept, ..self }
     }
 
+    /// A page scans at most `rows`, fewer than [`SCANNED_MAX`] because each of them costs more.
+    #[must_use]
+    pub fn scanning(self, rows: u64) -> Self {
+        Self { scanned_max: rows.min(SCANNED_MAX), ..self }
+    }
+
     /// The list is ordered by these columns instead of by id, descending.
     #[must_use]
     pub fn ordered_by(self, order: &'static [&'static str]) -> Self {
@@ -69,7 +76,7 @@ impl Scan {
             return rows.limit(limit).take();
         };
         let mut query = Query::select();
-        query.column("id").from_subquery(rows.limit(SCANNED_MAX).take(), "scanned").cond_where(kept.clone());
+        query.column("id").from_subquery(rows.limit(self.scanned_max).take(), "scanned").cond_where(kept.clone());
         for column in self.order {
             query.order_by(*column, Order::Desc);
         }
@@ -80,7 +87,7 @@ impl Scan {
     /// plan.
     #[must_use]
     pub fn end(&self) -> SelectStatement {
-        self.rows.clone().limit(1).offset(SCANNED_MAX - 1).take()
+        self.rows.clone().limit(1).offset(self.scanned_max - 1).take()
     }
 
     /// Up to `limit` ids, and the last scanned id if more may follow it.

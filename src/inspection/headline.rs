@@ -1,6 +1,6 @@
 //! The state of the outbox in one sentence.
 
-use super::DestinationStats;
+use super::{DestinationStats, UNSETTLED_COUNTED_MAX};
 
 /// When the oldest due event has waited this long, deliveries do not keep up. Cron ticks come far more often.
 pub(super) const LAG_SECONDS: f64 = 60.0;
@@ -38,7 +38,11 @@ fn dead(stats: &DestinationStats) -> Option<String> {
 }
 
 fn events(count: u64) -> String {
-    if count == 1 { "1 event".into() } else { format!("{count} events") }
+    match count {
+        1 => "1 event".into(),
+        UNSETTLED_COUNTED_MAX.. => format!("{count} events or more"),
+        _ => format!("{count} events"),
+    }
 }
 
 #[cfg(test)]
@@ -61,9 +65,11 @@ mod tests {
         assert_eq!(of(&[stats(5, 3.0, 0)]), "Deliveries keep up.");
         assert_eq!(of(&[stats(0, 0.0, 1)]), "Deliveries keep up; dead: 1 event for fee-server.");
         assert_eq!(
-            of(&[stats(129_000, 368.0, 1)]),
-            "Deliveries to fee-server do not keep up: 129000 events wait, the oldest for 368 s, and 900 were delivered in \
+            of(&[stats(9_000, 368.0, 1)]),
+            "Deliveries to fee-server do not keep up: 9000 events wait, the oldest for 368 s, and 900 were delivered in \
              the last minute."
         );
+        let many = of(&[stats(UNSETTLED_COUNTED_MAX, 368.0, 1)]);
+        assert!(many.contains("10000 events or more wait, the oldest"), "{many}");
     }
 }

@@ -14,6 +14,9 @@ use crate::{
     outbox::{self, Event, EventStatus, destinations, status_in},
 };
 
+/// The most events whose errors a page searches along one index.
+const SEARCHED_MAX: u64 = 1_000;
+
 /// Which events a list shows.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
@@ -25,6 +28,9 @@ pub struct EventFilter {
     pub event_type: Option<String>,
     /// Only those of this quote.
     pub quote_id: Option<Uuid>,
+    /// Only those whose last error contains this text, in upper or lower case. Without a status these are the events that failed
+    /// and are neither delivered nor cancelled.
+    pub error_contains: Option<String>,
     /// Only those older than this one.
     pub before: Option<Uuid>,
 }
@@ -34,7 +40,11 @@ pub struct EventFilter {
 /// # Errors
 /// Any database error.
 pub async fn list(db: &impl ConnectionTrait, filter: &EventFilter, limit: u64) -> Result<Page<Listed<Event>>, DbErr> {
-    let Page { rows: ids, next } = page(db, &scans(db, filter).await?, limit).await?;
+    let mut scans = scans(db, filter).await?;
+    if filter.error_contains.is_some() {
+        scans = scans.into_iter().map(|scan| scan.scanning(SEARCHED_MAX)).collect();
+    }
+    let Page { rows: ids, next } = page(db, &scans, limit).await?;
     let all = Entity::find().filter(Column::Id.is_in(padded(ids.clone()))).order_by_desc(Column::Id).all(db);
     let rows = read_rows(all, async { Ok(ids) }, |id| outbox::get(db, id)).await?;
     Ok(Page { rows, next })
@@ -48,11 +58,19 @@ async fn scans(db: &impl ConnectionTrait, filter: &EventFilter) -> Result<Vec<Sc
     if let Some(quote_id) = filter.quote_id {
         return Ok(vec![of_one_quote(backend, quote_id, filter)]);
     }
-    let Some(status) = filter.status else { return Ok(vec![newest(filter)]) };
+    let statuses: &[_] = match (filter.status, &filter.error_contains) {
+        (Some(status), _) => &[status],
+        (None, Some(_)) => &[EventStatus::Dead, EventStatus::Pending, EventStatus::Leased],
+        (None, None) => return Ok(vec![newest(filter)]),
+    };
     let names = match &filter.destination {
         Some(name) => vec![name.clone()],
         None => known_names(destinations(db).await?.iter()),
     };
+    if filter.error_contains.is_some() && !matches!(statuses, [EventStatus::Delivered | EventStatus::Cancelled]) {
+        return Ok(failed(backend, statuses, &names, filter));
+    }
+    let status = statuses[0];
     if backend == DbBackend::MySql || matches!(status, EventStatus::Dead | EventStatus::Cancelled) {
         return Ok(names.iter().map(|name| with_status(backend, status, name, filter)).collect());
     }
@@ -68,12 +86,37 @@ async fn scans(db: &impl ConnectionTrait, filter: &EventFilter) -> Result<Vec<Sc
     Ok(few)
 }
 
+/// Events with one of these statuses that have failed.
+fn failed(backend: DbBackend, statuses: &[EventStatus], names: &[String], filter: &EventFilter) -> Vec<Scan> {
+    let of = |name: &String| -> Vec<Scan> {
+        if backend == DbBackend::MySql {
+            return statuses.iter().map(|status| with_status(backend, *status, name, filter)).collect();
+        }
+        let dead = statuses.contains(&EventStatus::Dead).then(|| with_status(backend, EventStatus::Dead, name, filter));
+        let waiting = statuses.iter().any(|status| *status != EventStatus::Dead);
+        dead.into_iter().chain(waiting.then(|| failing(name, filter))).collect()
+    };
+    names.iter().flat_map(of).collect()
+}
+
+/// The pending and leased events for one destination that have failed. Public so that databases can be asked for their plan.
+#[must_use]
+pub fn failing(destination: &str, filter: &EventFilter) -> Scan {
+    // Spelled out as in the index, which holds just these.
+    let waiting = [EventStatus::Pending, EventStatus::Leased];
+    let rows = before(selected(filter).filter(status_in(&waiting)).filter(Column::LastError.is_not_null()), filter);
+    let status = filter.status.map(|status| Expr::col(Column::Status).eq(status.to_value()));
+    let rows = rows.filter(Column::Destination.between(destination, destination));
+    let rows = rows.order_by_desc(Column::Destination).order_by_desc(Column::Id);
+    Scan::of(rows).keeping(kept(filter).add_option(status))
+}
+
 /// The indexes over a status of `PostgreSQL` and `SQLite` hold rows in another order than that of ids. Public so that databases
 /// can be asked for their plan. They are few unless there is a backlog.
 #[must_use]
 pub fn waiting(status: EventStatus, destination: &str, filter: &EventFilter) -> Scan {
     let order = if status == EventStatus::Leased { Column::LeasedUntil } else { Column::DueAt };
-    let mut rows = selected().filter(status_in(&[status])).filter(Column::Destination.eq(destination));
+    let mut rows = selected(filter).filter(status_in(&[status])).filter(Column::Destination.eq(destination));
     if status == EventStatus::Pending {
         rows = rows.order_by_asc(Column::Destination);
     }
@@ -85,7 +128,7 @@ pub fn waiting(status: EventStatus, destination: &str, filter: &EventFilter) -> 
 /// The newest events of any status. Public so that tests can ask databases for their plans.
 #[must_use]
 pub fn newest(filter: &EventFilter) -> Scan {
-    let rows = before(selected(), filter).order_by_desc(Column::Id);
+    let rows = before(selected(filter), filter).order_by_desc(Column::Id);
     Scan::of(rows).keeping(kept_where_the_index_has_all(filter))
 }
 
@@ -93,7 +136,7 @@ pub fn newest(filter: &EventFilter) -> Scan {
 /// asked for their plan.
 #[must_use]
 pub fn with_status(backend: DbBackend, status: EventStatus, destination: &str, filter: &EventFilter) -> Scan {
-    let rows = before(selected().filter(status_in(&[status])), filter);
+    let rows = before(selected(filter).filter(status_in(&[status])), filter);
     let rows = with_value(rows, backend, Column::Destination, destination).order_by_desc(Column::Id);
     Scan::of(rows).by_index("outbox_event_dead").keeping(kept(filter))
 }
@@ -101,7 +144,7 @@ pub fn with_status(backend: DbBackend, status: EventStatus, destination: &str, f
 /// A quote has a handful. Public so that tests can ask databases for their plans.
 #[must_use]
 pub fn of_one_quote(backend: DbBackend, quote_id: Uuid, filter: &EventFilter) -> Scan {
-    let rows = with_value(selected(), backend, Column::AggregateId, quote_id)
+    let rows = with_value(selected(filter), backend, Column::AggregateId, quote_id)
         .order_by_desc(Column::Destination)
         .order_by_desc(Column::Sequence);
     let older = filter.before.map(|before| Expr::col(Column::Id).lt(before));
@@ -110,9 +153,10 @@ pub fn of_one_quote(backend: DbBackend, quote_id: Uuid, filter: &EventFilter) ->
     Scan::of(rows).by_index("outbox_event_order").keeping(kept.add(Expr::col(Column::AggregateId).eq(quote_id)))
 }
 
-fn selected() -> Select<Entity> {
+fn selected(filter: &EventFilter) -> Select<Entity> {
     let columns = [Column::Id, Column::AggregateId, Column::Destination, Column::EventType, Column::Status];
-    Entity::find().select_only().columns(columns)
+    let error = filter.error_contains.as_ref().map(|_| Column::LastError);
+    Entity::find().select_only().columns(columns).columns(error)
 }
 
 fn before(rows: Select<Entity>, filter: &EventFilter) -> Select<Entity> {
@@ -125,6 +169,7 @@ fn before(rows: Select<Entity>, filter: &EventFilter) -> Select<Entity> {
 fn kept(filter: &EventFilter) -> Condition {
     Condition::all()
         .add_option(filter.event_type.as_ref().map(|event_type| Expr::col(Column::EventType).eq(event_type)))
+        .add_option(filter.error_contains.as_ref().map(|text| outbox::error_contains(text)))
 }
 
 /// The same along an index over events of any status and destination.

@@ -16,7 +16,7 @@ pub use view::{EventDetail, EventView};
 /// The statements as they are sent, for tests that ask databases for their plans.
 pub mod statements {
     pub use super::{
-        list::{newest, of_one_quote, waiting, with_status},
-        stats::{number_of_unsettled, numbers_of_delivered, numbers_of_settled},
+        list::{failing, newest, of_one_quote, waiting, with_status},
+        stats::{number_of_unsettled, numbers_of_settled, oldest_due},
     };
 }

@@ -1,6 +1,6 @@
 //! Where an event stands in the queue of its destination.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use entity::outbox_event::{Column, Entity};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, QueryTrait,
@@ -9,7 +9,7 @@ use sea_orm::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::stats::delivered_since;
+use super::stats::delivered_last_minute;
 use crate::outbox::{Event, EventStatus, status_in};
 
 /// The most events that are counted.
@@ -21,11 +21,11 @@ const COUNTED_MAX: u64 = 10_000;
 pub struct QueuePosition {
     /// Events of its destination that were due before it, counted up to 10,000.
     pub before: u64,
-    /// Events that its destination got in the last minute.
+    /// Events that its destination got in the last minute, or at the rate of those that it got last.
     pub delivered_last_minute: u64,
 }
 
-/// The position of `event` at `now`. Two statements, neither of which reads more than a minute's deliveries or 10,000 events.
+/// The position of `event` at `now`. Two statements, neither of which reads more than 10,000 events.
 ///
 /// # Errors
 /// Any database error.
@@ -48,9 +48,8 @@ pub(super) async fn position(
         Some(row) => row.try_get_by_index(0)?,
         None => 0,
     };
-    let delivered = delivered_since(db, now - TimeDelta::minutes(1)).await?;
-    let lately = delivered.into_iter().find(|(name, _)| *name == event.destination).map_or(0, |(_, count)| count);
-    Ok(QueuePosition { before: before.try_into().unwrap_or(0), delivered_last_minute: lately.try_into().unwrap_or(0) })
+    let delivered_last_minute = delivered_last_minute(db, &event.destination, now).await?;
+    Ok(QueuePosition { before: before.try_into().unwrap_or(0), delivered_last_minute })
 }
 
 impl QueuePosition {

@@ -2,13 +2,14 @@
 //!
 //! Pending, leased and dead events are counted from partial indexes, up to [`UNSETTLED_COUNTED_MAX`] for each destination and
 //! status, so a backlog of millions costs no more than that. Delivered and cancelled events are counted among the
-//! [`SETTLED_COUNTED_MAX`] that settled last, read backwards from the index of retention.
+//! [`SETTLED_COUNTED_MAX`] that settled last, read backwards from the index of retention. A count at its bound means "or more".
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::outbox_event::{Column, Entity};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    sea_query::{Asterisk, Expr, ExprTrait, Func, Query, SelectStatement},
+    Select,
+    sea_query::{Asterisk, CaseStatement, Expr, ExprTrait, Func, Query, SelectStatement},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -23,11 +24,11 @@ use crate::{
 
 const UNSETTLED: [EventStatus; 3] = [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead];
 
-/// The most events that are counted for each destination and status, of those that are not settled or were delivered in the
-/// last minute.
-pub const UNSETTLED_COUNTED_MAX: u64 = 100_000;
-/// The most delivered and cancelled events that are counted, the last ones first.
-pub const SETTLED_COUNTED_MAX: u64 = 10_000;
+/// The most events that are counted for each destination and status, of those that are not settled.
+pub const UNSETTLED_COUNTED_MAX: u64 = 10_000;
+/// The most delivered and cancelled events that are counted, the last ones first. They also tell how many were delivered in the
+/// last minute, or, where more than these settled in it, at which rate.
+pub const SETTLED_COUNTED_MAX: u64 = 2_000;
 
 /// The outbox in numbers.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -55,7 +56,8 @@ pub struct DestinationStats {
     pub events: EventCounts,
     /// How long the oldest due event has been due; 0 if none is.
     pub oldest_due_seconds: f64,
-    /// Deliveries of the last minute.
+    /// Deliveries of the last minute. Where more than `settled_counted_max` events settled in it, the rate of those that settled
+    /// last.
     pub delivered_last_minute: u64,
 }
 
@@ -82,21 +84,23 @@ pub async fn stats(db: &Database) -> Result<Stats, DbErr> {
     let names = known_names(stats.iter().map(|stats| &stats.state));
     // One statement for each destination and status: so each is bounded, and reads one index.
     for (name, status) in names.iter().flat_map(|name| UNSETTLED.map(|status| (name, status))) {
-        let (count, oldest_due_at) = unsettled(connection, name, status).await?;
+        let count = unsettled(connection, name, status).await?;
         if count == 0 {
             continue;
         }
         let stats = of(&mut stats, name);
         *stats.events.of(status) = unsigned(count);
-        if let (EventStatus::Pending, Some(oldest_due_at)) = (status, oldest_due_at) {
-            stats.oldest_due_seconds = (at - oldest_due_at).as_seconds_f64().max(0.0);
+        if status == EventStatus::Pending {
+            let oldest_due_at = oldest_due(name).into_tuple::<DateTime<Utc>>().one(connection).await?;
+            stats.oldest_due_seconds = oldest_due_at.map_or(0.0, |due_at| (at - due_at).as_seconds_f64().max(0.0));
         }
     }
-    for (destination, status, count) in settled_lately(connection).await? {
-        *of(&mut stats, &destination).events.of(status) = unsigned(count);
-    }
-    for (destination, count) in delivered_since(connection, at - TimeDelta::minutes(1)).await? {
-        of(&mut stats, &destination).delivered_last_minute = unsigned(count);
+    for lately in settled_lately(connection, at).await? {
+        let stats = of(&mut stats, &lately.destination);
+        *stats.events.of(lately.status) = unsigned(lately.events);
+        if lately.status == EventStatus::Delivered {
+            stats.delivered_last_minute = lately.in_a_minute(at);
+        }
     }
     let (unsettled_counted_max, settled_counted_max) = (UNSETTLED_COUNTED_MAX, SETTLED_COUNTED_MAX);
     let headline = headline::of(&stats);
@@ -136,14 +140,10 @@ pub async fn feed_gauges(db: &Database) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// How many events of `destination` have this status, and the due time of the oldest.
-async fn unsettled(
-    db: &impl ConnectionTrait,
-    destination: &str,
-    status: EventStatus,
-) -> Result<(i64, Option<DateTime<Utc>>), DbErr> {
+/// How many events of `destination` have this status.
+async fn unsettled(db: &impl ConnectionTrait, destination: &str, status: EventStatus) -> Result<i64, DbErr> {
     let row = db.query_one(&number_of_unsettled(destination, status, UNSETTLED_COUNTED_MAX)).await?;
-    row.map_or(Ok((0, None)), |row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?)))
+    row.map_or(Ok(0), |row| row.try_get_by_index(0))
 }
 
 /// The query that counts what is not settled, up to `limit`, in the order of the index of that status.
@@ -155,84 +155,104 @@ pub fn number_of_unsettled(destination: &str, status: EventStatus, limit: u64) -
         EventStatus::Leased => Column::LeasedUntil,
         _ => Column::Id,
     };
-    let some = Entity::find()
-        .select_only()
-        .column(Column::DueAt)
-        .filter(status_in(&[status]))
-        .filter(Column::Destination.eq(destination))
-        .order_by_asc(order)
-        .limit(limit);
-    Query::select()
-        .expr(Func::count(Expr::col(Asterisk)))
-        .expr(Func::min(Expr::col(Column::DueAt)))
-        .from_subquery(some.into_query(), "some")
-        .to_owned()
+    let some = waiting(destination, status).column(Column::Destination).order_by_asc(order).limit(limit);
+    Query::select().expr(Func::count(Expr::col(Asterisk))).from_subquery(some.into_query(), "some").to_owned()
 }
 
-async fn settled_lately(db: &impl ConnectionTrait) -> Result<Vec<(String, EventStatus, i64)>, DbErr> {
-    let mut counts = Vec::new();
-    for query in numbers_of_settled(db.get_database_backend(), SETTLED_COUNTED_MAX) {
-        for row in db.query_all(&query).await? {
-            counts.push((row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?));
+/// When the pending event of `destination` was due that has been due for longest. Public so that tests can read its query plan.
+#[must_use]
+pub fn oldest_due(destination: &str) -> Select<Entity> {
+    waiting(destination, EventStatus::Pending).column(Column::DueAt).order_by_asc(Column::DueAt).limit(1)
+}
+
+fn waiting(destination: &str, status: EventStatus) -> Select<Entity> {
+    Entity::find().select_only().filter(status_in(&[status])).filter(Column::Destination.eq(destination))
+}
+
+/// Events of one destination and status among those that settled last.
+struct SettledLately {
+    destination: String,
+    status: EventStatus,
+    events: i64,
+    /// How many of them settled in the last minute.
+    in_last_minute: i64,
+    /// When the first of all those settled that were counted; none if these are all that there are in the last minute.
+    counted_since: Option<DateTime<Utc>>,
+}
+
+impl SettledLately {
+    /// How many settle in a minute.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "small counts"
+    )]
+    fn in_a_minute(&self, at: DateTime<Utc>) -> u64 {
+        match self.counted_since {
+            None => unsigned(self.in_last_minute),
+            Some(since) => (self.events as f64 * 60.0 / (at - since).as_seconds_f64().max(1.0)) as u64,
         }
     }
-    Ok(counts)
 }
 
-/// The queries that count what settled last.
+/// How many events were delivered to `destination` in the last minute.
+pub(super) async fn delivered_last_minute(
+    db: &impl ConnectionTrait,
+    destination: &str,
+    at: DateTime<Utc>,
+) -> Result<u64, DbErr> {
+    let all = settled_lately(db, at).await?;
+    let of = |lately: &&SettledLately| lately.destination == destination && lately.status == EventStatus::Delivered;
+    Ok(all.iter().find(of).map_or(0, |lately| lately.in_a_minute(at)))
+}
+
+async fn settled_lately(db: &impl ConnectionTrait, at: DateTime<Utc>) -> Result<Vec<SettledLately>, DbErr> {
+    let (since, mut all) = (at - TimeDelta::minutes(1), Vec::new());
+    for query in numbers_of_settled(db.get_database_backend(), since, SETTLED_COUNTED_MAX) {
+        let mut counted = Vec::new();
+        let mut first: Option<DateTime<Utc>> = None;
+        for row in db.query_all(&query).await? {
+            let oldest: Option<DateTime<Utc>> = row.try_get_by_index(4)?;
+            first = [first, oldest].into_iter().flatten().min();
+            counted.push(SettledLately {
+                destination: row.try_get_by_index(0)?,
+                status: row.try_get_by_index(1)?,
+                events: row.try_get_by_index(2)?,
+                in_last_minute: row.try_get_by_index(3)?,
+                counted_since: None,
+            });
+        }
+        let total: i64 = counted.iter().map(|lately| lately.events).sum();
+        let counted_since = first.filter(|first| unsigned(total) >= SETTLED_COUNTED_MAX && *first > since);
+        all.extend(counted.into_iter().map(|lately| SettledLately { counted_since, ..lately }));
+    }
+    Ok(all)
+}
+
+/// The queries that count what settled last, and how much of it after `since`.
 /// Public so that tests can read their query plans.
 #[must_use]
-pub fn numbers_of_settled(backend: DbBackend, limit: u64) -> Vec<SelectStatement> {
+pub fn numbers_of_settled(backend: DbBackend, since: DateTime<Utc>, limit: u64) -> Vec<SelectStatement> {
     let query = |statuses: &&[EventStatus]| {
         let last = Entity::find()
             .select_only()
-            .columns([Column::Destination, Column::Status])
+            .columns([Column::Destination, Column::Status, Column::SettledAt])
             .filter(status_in(statuses))
             .order_by_desc(Column::SettledAt)
             .limit(limit)
             .into_query();
+        let after = CaseStatement::new().case(Expr::col(Column::SettledAt).gt(since), Expr::val(1));
         Query::select()
             .columns([Column::Destination, Column::Status])
             .expr(Func::count(Expr::col(Asterisk)))
+            .expr(Func::count(after))
+            .expr(Func::min(Expr::col(Column::SettledAt)))
             .from_subquery(last, "lately")
             .group_by_columns([Column::Destination, Column::Status])
             .to_owned()
     };
     settled_statuses(backend).iter().map(query).collect()
-}
-
-pub(super) async fn delivered_since(
-    db: &impl ConnectionTrait,
-    since: DateTime<Utc>,
-) -> Result<Vec<(String, i64)>, DbErr> {
-    let query = numbers_of_delivered(db.get_database_backend(), since, UNSETTLED_COUNTED_MAX);
-    let rows = db.query_all(&query).await?;
-    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
-}
-
-/// The query that counts what was delivered after `since`, up to `limit`.
-/// Public so that tests can read its query plan.
-#[must_use]
-pub fn numbers_of_delivered(backend: DbBackend, since: DateTime<Utc>, limit: u64) -> SelectStatement {
-    let last = Entity::find()
-        .select_only()
-        .columns([Column::Destination, Column::Status])
-        .filter(match backend {
-            DbBackend::MySql => status_in(&[EventStatus::Delivered]),
-            // Both, as the index is over both.
-            _ => status_in(&[EventStatus::Delivered, EventStatus::Cancelled]),
-        })
-        .filter(Column::SettledAt.gt(since))
-        .order_by_desc(Column::SettledAt)
-        .limit(limit)
-        .into_query();
-    Query::select()
-        .column(Column::Destination)
-        .expr(Func::count(Expr::col(Asterisk)))
-        .from_subquery(last, "lately")
-        .and_where(Expr::col(Column::Status).eq(EventStatus::Delivered))
-        .group_by_col(Column::Destination)
-        .to_owned()
 }
 
 fn of<'a>(stats: &'a mut Vec<DestinationStats>, name: &str) -> &'a mut DestinationStats {
@@ -262,5 +282,25 @@ impl EventCounts {
             EventStatus::Dead => &mut self.dead,
             EventStatus::Cancelled => &mut self.cancelled,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_more_settled_than_are_counted_their_rate_is_told() {
+        let at = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(1);
+        let lately = |events, in_last_minute, counted_since| SettledLately {
+            destination: "fee-server".into(),
+            status: EventStatus::Delivered,
+            events,
+            in_last_minute,
+            counted_since,
+        };
+        assert_eq!(lately(2_000, 70, None).in_a_minute(at), 70);
+        assert_eq!(lately(2_000, 2_000, Some(at - TimeDelta::seconds(20))).in_a_minute(at), 6_000);
+        assert_eq!(lately(2_000, 2_000, Some(at)).in_a_minute(at), 120_000);
     }
 }

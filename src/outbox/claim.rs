@@ -90,7 +90,7 @@ pub struct LeasedEvent {
 ///
 /// It writes: `leased`, a new token and `attempts + 1` are committed before the caller sees the events, so that a crash
 /// at any later line leaves a lease that runs out and an attempt that is counted. A transaction of several statements, because
-/// `MariaDB` knows no `UPDATE … RETURNING`; on `PostgreSQL` one statement does it ([`claim_at_once`]), unless something may
+/// `MariaDB` knows no `UPDATE … RETURNING`; on `PostgreSQL` one statement does it (`claim_at_once`), unless something may
 /// hold the destination back.
 ///
 /// # Errors

@@ -67,6 +67,7 @@ pub use rescue::{Rescued, rescue};
 pub(crate) use retention::settled_statuses;
 pub use retention::{prune, pruned_before};
 pub use retry::RetryPolicy;
+pub(crate) use revive::error_contains;
 pub use revive::{RetryFilter, Revivable, revivable, revive, revive_one};
 pub use settle::{Attempt, Disposition, SettleReport, Settled, settle};
 pub use withdraw::{Withdrawn, give_up, withdraw};

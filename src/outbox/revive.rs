@@ -133,7 +133,7 @@ impl RetryFilter {
 }
 
 /// The escape is `!`, because a backslash is one already in `MariaDB`'s string literals.
-fn error_contains(text: &str) -> Expr {
+pub(crate) fn error_contains(text: &str) -> Expr {
     let mut pattern = String::from("%");
     for c in text.to_lowercase().chars() {
         if matches!(c, '%' | '_' | '!') {

@@ -84,7 +84,11 @@ fn describe() {
     describe_histogram!("feebox_submission_seconds", Unit::Seconds, "Time from a submission's arrival to its commit");
     describe_counter!("feebox_deliveries_total", Unit::Count, "Delivery attempts, by outcome");
     describe_histogram!("feebox_delivery_seconds", Unit::Seconds, "Duration of delivery attempts");
-    describe_gauge!("feebox_outbox_events", Unit::Count, "Events in the outbox, by status");
+    describe_gauge!(
+        "feebox_outbox_events",
+        Unit::Count,
+        "Events in the outbox, by status; 10000 means that many or more"
+    );
     describe_gauge!("feebox_outbox_oldest_due_seconds", Unit::Seconds, "How long the oldest due event has been due");
     describe_histogram!("feebox_fee_lag_seconds", Unit::Seconds, "Time from a quote's submission to its fee record");
     describe_gauge!("feebox_circuit_open", Unit::Count, "1 while the destination's circuit breaker is open");

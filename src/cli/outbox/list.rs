@@ -30,6 +30,10 @@ pub struct List {
     /// Only events of this quote
     #[arg(long, value_name = "ID")]
     quote: Option<Uuid>,
+    /// Only events whose last error contains this text, ignoring case; without --status those that are neither delivered nor
+    /// cancelled
+    #[arg(long, value_name = "TEXT")]
+    error_contains: Option<String>,
     /// Only events older than this one, such as the last of the previous page
     #[arg(long, value_name = "EVENT")]
     before: Option<Uuid>,
@@ -48,6 +52,7 @@ impl List {
             destination: self.destination,
             event_type: self.event_type,
             quote_id: self.quote,
+            error_contains: self.error_contains,
             before: self.before,
         };
         // A page may have fewer rows than `limit` although more follow.

@@ -33,17 +33,19 @@ impl Stats {
             "delivered in the last minute",
         ];
         let counted_max = stats.settled_counted_max;
-        say!("{}", print::table(columns, stats.destinations.iter().map(row)));
+        let rows = stats.destinations.iter().map(|destination| row(destination, stats.unsettled_counted_max));
+        say!("{}", print::table(columns, rows));
         say!("{}", stats.headline);
         say!("The delivered and cancelled columns count only the {counted_max} events that settled last.");
         Ok(())
     }
 }
 
-fn row(stats: &DestinationStats) -> [String; 8] {
+fn row(stats: &DestinationStats, counted_max: u64) -> [String; 8] {
     let EventCounts { pending, leased, delivered, dead, cancelled } = stats.events;
-    let [pending, leased, dead, delivered, cancelled] =
-        [pending, leased, dead, delivered, cancelled].map(|count| count.to_string());
+    let up_to = |count: u64| if count < counted_max { count.to_string() } else { format!("{count} or more") };
+    let [pending, leased, dead] = [pending, leased, dead].map(up_to);
+    let [delivered, cancelled] = [delivered, cancelled].map(|count| count.to_string());
     let oldest_due = format!("{:.0} s ago", stats.oldest_due_seconds);
     let lately = stats.delivered_last_minute.to_string();
     [stats.state.name.clone(), pending, leased, dead, delivered, cancelled, oldest_due, lately]

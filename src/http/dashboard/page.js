@@ -58,10 +58,11 @@ function state(destination) {
   return cell("delivering", "good");
 }
 
-function destinationRow(it) {
+function destinationRow(it, countedMax) {
+  const count = (events) => (events < countedMax ? events : `${events} or more`);
   const [act, label] = it.paused ? ["resume", "Resume"] : ["pause", "Pause"];
-  return [cell(it.name), state(it), cell(it.events.pending, "number"), cell(it.events.leased, "number"),
-    cell(it.events.dead, it.events.dead ? "number bad" : "number"), cell(`${it.oldest_due_seconds.toFixed(0)} s`, "number"),
+  return [cell(it.name), state(it), cell(count(it.events.pending), "number"), cell(count(it.events.leased), "number"),
+    cell(count(it.events.dead), it.events.dead ? "number bad" : "number"), cell(`${it.oldest_due_seconds.toFixed(0)} s`, "number"),
     cell(it.delivered_last_minute, "number"),
     cell(button(label, () => call(`/v1/destinations/${it.name}/${act}`, { reason: "from the dashboard" })))];
 }
@@ -94,7 +95,7 @@ async function load() {
     call("/v1/quotes?limit=20")]);
   const reasons = await Promise.all(waiting.events.map((it) =>
     call(`/v1/outbox/${it.id}/explain`).then((it) => it.sentence, () => "")));
-  fill("destinations", stats.destinations.map(destinationRow), "No worker has run yet.");
+  fill("destinations", stats.destinations.map((it) => destinationRow(it, stats.unsettled_counted_max)), "No worker has run yet.");
   fill("dead", dead.events.map(deadRow), "None.");
   const { count, oldest } = stats.stale_quotes;
   const others = count > oldest.length ? [[cell(`and ${count - oldest.length} more`, "bad")]] : [];

@@ -12,7 +12,11 @@ use crate::{
     database::{Listed, Page},
     http::{AppState, cursor, input::Query, problem::Problem},
     inspection::{self, EventFilter, EventView},
+    quotes::new_quote::parse_text,
 };
+
+/// Most characters of an error's text to filter by.
+const ERROR_LENGTH_MAX: usize = 500;
 
 /// A page of events.
 #[derive(Debug, Serialize, ToSchema)]
@@ -36,6 +40,9 @@ pub(super) struct EventPage {
         ("destination" = Option<String>, Query, description = "Only events for this destination, for example fee-server"),
         ("event_type" = Option<String>, Query, description = "Only events of this type, for example quote.submitted"),
         ("quote_id" = Option<Uuid>, Query, description = "Only events of this quote"),
+        ("error_contains" = Option<String>, Query, description = "Only events whose last error contains this text, ignoring \
+            case; without `status` those that are neither delivered nor cancelled. A page reads a few \
+            thousand events at most", min_length = 1, max_length = 500),
         ("limit" = Option<u64>, Query, description = "Page size; 50 by default", minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "The `next` value of the previous page"),
     ),
@@ -45,13 +52,14 @@ pub(super) struct EventPage {
     )
 )]
 pub(super) async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery) -> Result<Json<EventPage>, Problem> {
-    let known = ["status", "destination", "event_type", "quote_id", "limit", "cursor"];
+    let known = ["status", "destination", "event_type", "quote_id", "error_contains", "limit", "cursor"];
     let mut query = Query::read(raw.as_deref(), &known);
     let filter = EventFilter {
         status: query.status(),
         destination: query.optional("destination", |name| Ok(name.to_owned())),
         event_type: query.optional("event_type", |event_type| Ok(event_type.to_owned())),
         quote_id: query.id("quote_id"),
+        error_contains: query.optional("error_contains", |text| parse_text(text, ERROR_LENGTH_MAX)),
         before: query.cursor(),
     };
     let limit = query.limit();

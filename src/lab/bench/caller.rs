@@ -57,6 +57,17 @@ impl Caller {
         self.post("/v1/quotes:batch", &format!("{{\"quotes\":[{}]}}", quotes.join(","))).await
     }
 
+    /// Reads `path`.
+    pub(super) async fn get(&mut self, path: &str) -> anyhow::Result<()> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address);
+        self.stream.write_all(request.as_bytes()).await?;
+        let status = self.read_answer().await?;
+        if status != 200 {
+            bail!("{path} answered {status}: {}", String::from_utf8_lossy(&self.buffer));
+        }
+        Ok(())
+    }
+
     async fn post(&mut self, path: &str, body: &str) -> anyhow::Result<()> {
         let status = self.send(path, body).await?;
         if status != 201 {

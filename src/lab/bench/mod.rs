@@ -6,11 +6,13 @@
 mod by_hand;
 mod caller;
 mod contestant;
+mod fill;
 mod overload;
 mod question;
 mod report;
 mod sample;
 mod stage;
+mod tables;
 mod usage;
 
 use std::{
@@ -27,6 +29,7 @@ use stage::Stage;
 pub use question::Question;
 pub use report::{Report, Row, Spread};
 pub use sample::Figure;
+pub use tables::Call;
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -47,6 +50,12 @@ pub struct Bench {
     pub events: usize,
     /// Calls in flight while it is drained.
     pub concurrency: usize,
+    /// Delivered events beside which the calls of lists and statistics are measured.
+    pub rows: u64,
+    /// How often each of these calls is made.
+    pub calls: usize,
+    /// Waiting events beside these.
+    pub waiting: u64,
     /// Where `bench.json`, `bench.md` and the processes' logs go.
     pub out: PathBuf,
 }
@@ -59,9 +68,13 @@ impl Bench {
     pub async fn run(&self, progress: impl Fn(&str)) -> anyhow::Result<Report> {
         std::fs::create_dir_all(&self.out)?;
         let out = self.out.canonicalize()?;
-        let mut samples: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let (mut samples, mut calls): (BTreeMap<_, Vec<_>>, _) = (BTreeMap::new(), Vec::new());
         for server in &self.servers {
             for question in &self.questions {
+                if *question == Question::Tables {
+                    calls.extend(self.tables(server, &out, &progress).await?);
+                    continue;
+                }
                 for round in 1..=self.rounds {
                     for (place, contestant) in self.contestants()?.iter().enumerate() {
                         let stage =
@@ -78,10 +91,22 @@ impl Bench {
                 }
             }
         }
-        let report = Report::of(&samples);
+        let report = Report { calls, ..Report::of(&samples) };
         std::fs::write(out.join("bench.json"), serde_json::to_string_pretty(&report)?)?;
         std::fs::write(out.join("bench.md"), format!("{report}\n"))?;
         Ok(report)
+    }
+
+    /// How long the calls of lists and statistics take beside a long history. `SQLite` is left out: its tables are one host's.
+    async fn tables(&self, server: &str, out: &Path, progress: &impl Fn(&str)) -> anyhow::Result<Vec<Call>> {
+        if server.starts_with("sqlite:") {
+            return Ok(Vec::new());
+        }
+        let stage = Stage::prepare("tables", server, &std::env::current_exe()?, out).await?;
+        progress(&format!("filling {} with {} delivered events", kind(server), self.rows));
+        let calls = tables::measure(self, &stage, kind(server)).await;
+        stage.clear().await?;
+        calls
     }
 
     /// Those that are measured, the measure of the others first.

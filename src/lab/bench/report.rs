@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     question::Question,
     sample::{Figure, Sample},
+    tables::Call,
 };
 
 /// All rows.
@@ -15,6 +16,8 @@ use super::{
 pub struct Report {
     /// One a question, database and contestant.
     pub rows: Vec<Row>,
+    /// One a call of the lists and statistics.
+    pub calls: Vec<Call>,
 }
 
 /// What one contestant came to.
@@ -64,7 +67,7 @@ impl Report {
             });
             row.ratios = others.map(|other| (other.contestant, row.beside(other))).collect();
         }
-        Self { rows }
+        Self { rows, calls: Vec::new() }
     }
 }
 
@@ -109,6 +112,12 @@ impl fmt::Display for Spread {
 /// As Markdown, which terminals show as well.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.calls.is_empty() {
+            writeln!(f, "{}", calls(&self.calls))?;
+        }
+        if self.rows.is_empty() {
+            return Ok(());
+        }
         let mut table = Table::new();
         table.load_style(ASCII_MARKDOWN);
         table.set_header(["database", "question", "contestant", "figure", "median (min to max)", "ratios"]);
@@ -129,4 +138,21 @@ impl fmt::Display for Report {
         }
         write!(f, "{table}")
     }
+}
+
+fn calls(calls: &[Call]) -> Table {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN);
+    table.set_header(["database", "delivered", "call", "p50 ms", "p95 ms", "max ms"]);
+    for Call { database, rows, call, p50_ms, p95_ms, max_ms } in calls {
+        let figures = [p50_ms, p95_ms, max_ms].map(|figure| format!("{figure:.1}"));
+        let [p50, p95, max] = figures;
+        table.add_row([(*database).to_owned(), rows.to_string(), call.clone(), p50, p95, max]);
+    }
+    for column in [1, 3, 4, 5] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
 }

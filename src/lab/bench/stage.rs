@@ -127,7 +127,7 @@ impl Stage {
 
     /// The time now, as the columns keep it.
     pub(super) fn now_sql(&self) -> &'static str {
-        match self.db.connection().get_database_backend() {
+        match self.backend() {
             DbBackend::Postgres => "now()",
             DbBackend::MySql => "UTC_TIMESTAMP(6)",
             _ => "strftime('%Y-%m-%dT%H:%M:%f+00:00')",
@@ -140,6 +140,12 @@ impl Stage {
 
     pub(super) fn is_postgres(&self) -> bool {
         self.backend() == DbBackend::Postgres
+    }
+
+    /// A text that the database answers.
+    pub(super) async fn text(&self, question: &str) -> anyhow::Result<String> {
+        let row = self.db.connection().query_one_raw(Statement::from_string(self.backend(), question)).await?;
+        Ok(row.context("no text")?.try_get("", "text")?)
     }
 
     /// How far `PostgreSQL`'s write-ahead log has come, in bytes; the others do not tell.

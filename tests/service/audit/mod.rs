@@ -1,4 +1,6 @@
-//! The audit, here and at the fee server.
+//! Looking for broken promises.
 
 mod checks;
 mod remote;
+mod slices;
+mod watch;

@@ -9,8 +9,20 @@ use uuid::Uuid;
 
 use crate::support::{Filling, TestOutbox, on_each_engine};
 
-on_each_engine!(postgres, Postgres: quotes_are_listed_whole, events_are_listed_whole, actions_are_listed_whole);
-on_each_engine!(mariadb, MariaDb: quotes_are_listed_whole, events_are_listed_whole, actions_are_listed_whole);
+on_each_engine!(
+    postgres,
+    Postgres: quotes_are_listed_whole,
+    events_are_listed_whole,
+    actions_are_listed_whole,
+    a_backlog_is_counted_up_to_a_bound,
+);
+on_each_engine!(
+    mariadb,
+    MariaDb: quotes_are_listed_whole,
+    events_are_listed_whole,
+    actions_are_listed_whole,
+    a_backlog_is_counted_up_to_a_bound,
+);
 
 /// More than two pieces.
 const ROWS: u64 = 12_000;
@@ -81,6 +93,18 @@ async fn events_are_listed_whole(outbox: TestOutbox) {
     let filter = EventFilter { quote_id: Some(Filling::quote(7)), ..EventFilter::default() };
     let found = inspection::list(outbox.db.connection(), &filter, LIMIT).await.unwrap();
     assert_eq!(ids(found, |event| event.id), (vec![Filling::event(7)], None));
+}
+
+async fn a_backlog_is_counted_up_to_a_bound(outbox: TestOutbox) {
+    let filling = Filling::without_upkeep(&outbox).await;
+    filling.pending(1..=ROWS).await;
+    let stats = inspection::stats(&outbox.db).await.unwrap();
+    let events = stats.destinations[0].events;
+    assert_eq!((events.pending, stats.unsettled_counted_max), (10_000, 10_000));
+    assert_eq!(events.leased, ROWS / 100);
+    assert!(stats.headline.contains("10000 events or more wait"), "{}", stats.headline);
+    let since_first = (outbox.now().await - Filling::stored_at(1)).as_seconds_f64();
+    assert!((stats.destinations[0].oldest_due_seconds - since_first).abs() < 60.0, "the oldest of all");
 }
 
 /// Behind the bulk, which is one line a batch, are those of single events.

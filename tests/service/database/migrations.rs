@@ -1,8 +1,8 @@
 //! The schema's history, and whether the entities tell of the schema that it leads to.
 
 use entity::{
-    circuit_opening, destination, fee_record, idempotency_key, operator_action, outbox_event, process, prune_mark,
-    quote, schedule,
+    audit_progress, audit_violation, circuit_opening, destination, fee_record, idempotency_key, operator_action,
+    outbox_event, process, prune_mark, quote, schedule,
 };
 use feebox::quotes::{self, Line, NewQuote, QuoteFilter};
 use feebox::submission::ClientKey;
@@ -50,6 +50,8 @@ async fn migrating_twice_changes_nothing(outbox: TestOutbox) {
 async fn each_entity_has_the_columns_of_its_table_and_no_others(outbox: TestOutbox) {
     let backend = outbox.db.connection().get_database_backend();
     let mut told = [
+        columns_told_by(audit_progress::Entity, backend),
+        columns_told_by(audit_violation::Entity, backend),
         columns_told_by(circuit_opening::Entity, backend),
         columns_told_by(destination::Entity, backend),
         columns_told_by(fee_record::Entity, backend),

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use feebox::audit;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
-use uuid::Uuid;
 
 use crate::support::{Filling, TestOutbox, on_each_engine};
 use hot::Hot;
@@ -36,6 +35,8 @@ on_each_engine!(sqlite, Sqlite: each_statement_searches_by_an_index);
 const ROWS: u64 = 50_000;
 /// How many of them, the oldest, have come to something rare.
 const RARE: u64 = 400;
+/// How many quotes a slice of an audit has.
+const SLICE: u64 = 1_000;
 
 async fn statements_read_what_they_ask_for_on_tables_that_were_never_analysed(outbox: TestOutbox) {
     let filling = Filling::without_upkeep(&outbox).await;
@@ -133,9 +134,11 @@ async fn each_reads_what_it_asks_for(outbox: &TestOutbox, last: u64) {
     Filling::of(outbox).rare(1..=RARE).await;
     over.extend(each_reads(outbox, lists(outbox, last)).await);
     let behind = outbox.now().await - Duration::from_hours(1);
-    for (number, question) in audit::queries(behind, Uuid::nil(), 10_000).into_iter().enumerate() {
-        // An audit looks at each row once, and looks up two others for it at most.
-        let it = Hot::new(outbox, format!("check {number}"), &question, 4 * last);
+    let (after, through) = (Filling::quote(last / 2), Filling::quote(last / 2 + SLICE));
+    let ids: Vec<_> = (1..=128).map(|number| Filling::quote(number * last / 200)).collect();
+    for (number, question) in audit::queries(behind, after, through, SLICE, &ids).into_iter().enumerate() {
+        // A slice looks at each of its rows once, and looks up two others for it at most; its end counts four events a quote.
+        let it = Hot::new(outbox, format!("query {number} of a slice"), &question, 4 * SLICE + 20);
         let txn = outbox.db.begin().await.unwrap();
         over.extend(it.reads_too_much(&txn).await);
         txn.rollback().await.unwrap();

@@ -1,4 +1,4 @@
-//! `feebox bench` with small numbers: it asks every question and checks what it counts.
+//! `feebox bench` with small numbers: it asks its questions and checks what it counts.
 
 use std::time::Duration;
 
@@ -46,4 +46,24 @@ async fn overload_is_measured() {
     // The machine may be busy: bounds that only a queue without an end exceeds.
     assert!(figure("p99_ms") < 5_000.0, "{report:#}");
     assert_eq!((figure("failed"), figure("not_ready")), (0.0, 0.0), "{report:#}");
+}
+
+#[tokio::test]
+async fn each_call_of_the_lists_is_measured_beside_a_history() {
+    let (postgres, mariadb) = (Server::own_postgres(), Server::own_mariadb());
+    let mut arguments =
+        vec!["bench", "--question", "tables", "--rows", "2000", "--waiting", "300", "--calls", "2", "--out", "out"];
+    arguments.extend(["--server", postgres.url(), "--server", mariadb.url()]);
+    let bench = Process::start(&arguments, &[]);
+    assert!(bench.wait(LIMIT).await.success(), "{:#?}", bench.lines());
+    let report = std::fs::read_to_string(bench.directory().join("out/bench.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let calls = report["calls"].as_array().unwrap();
+    for call in ["/v1/stats", "/metrics", "/v1/outbox?status=dead&error_contains=unavailable"] {
+        for database in ["PostgreSQL", "MariaDB"] {
+            let measured = calls.iter().find(|it| it["call"] == call && it["database"] == database);
+            let measured = measured.unwrap_or_else(|| panic!("{call} on {database}: {report:#}"));
+            assert!(measured["p50_ms"].as_f64() <= measured["p95_ms"].as_f64(), "{measured}");
+        }
+    }
 }

@@ -4,12 +4,18 @@ use entity::outbox_event::Status as EventStatus;
 use feebox::database::Listed;
 use feebox::inspection::{EventCounts, EventFilter, feed_gauges, list, stats};
 use feebox::operator;
+use feebox::outbox::Outcome;
 use feebox::quotes::Relay;
 use feebox::telemetry::install_metrics;
 
 use crate::support::{ANN, Desk, desk_tests};
 
-desk_tests!(events_are_listed_newest_first_and_filtered, stats_count_what_stands_where, gauges_are_fed);
+desk_tests!(
+    events_are_listed_newest_first_and_filtered,
+    events_that_failed_are_found_by_their_error,
+    stats_count_what_stands_where,
+    gauges_are_fed,
+);
 
 async fn events_are_listed_newest_first_and_filtered(desk: Desk) {
     let (_, dead) = desk.submit_refused().await;
@@ -35,6 +41,34 @@ async fn events_are_listed_newest_first_and_filtered(desk: Desk) {
     let event_type = Some("quote.submitted".into());
     assert_eq!(ids(EventFilter { event_type, ..Default::default() }, 2).await, [all[0].id, all[1].id]);
     assert_eq!(ids(EventFilter { before: Some(all[1].id), ..Default::default() }, 10).await, [all[2].id, all[3].id]);
+}
+
+async fn events_that_failed_are_found_by_their_error(desk: Desk) {
+    let (_, dead) = desk.submit_refused().await;
+    let (_, delivered) = desk.submit().await;
+    desk.fail(Outcome::Retry("503 Service Unavailable: 100% busy".into())).await;
+    desk.advance(3600);
+    desk.deliver().await;
+    let (_, failed) = desk.submit().await;
+    desk.fail(Outcome::Retry("503 Service Unavailable: 100% busy".into())).await;
+    desk.submit().await;
+    let ids = async |text: &str, status, limit| {
+        let filter = EventFilter { error_contains: Some(text.into()), status, ..Default::default() };
+        let page = list(desk.db.connection(), &filter, limit).await.unwrap();
+        (page.rows.into_iter().map(|found| found.id(|event| event.id)).collect::<Vec<_>>(), page.next)
+    };
+    assert_eq!(ids("unprocessable", None, 10).await, (vec![dead], None));
+    assert_eq!(ids("UNAVAILABLE: 100% b", None, 10).await, (vec![failed], None));
+    assert_eq!(ids("100_ b", None, 10).await, (vec![], None), "no wildcards");
+    assert_eq!(ids("e", None, 10).await, (vec![failed, dead], None), "newest first");
+    assert_eq!(ids("e", None, 1).await, (vec![failed], Some(failed)));
+    assert_eq!(ids("e", Some(EventStatus::Dead), 10).await, (vec![dead], None));
+    assert_eq!(ids("e", Some(EventStatus::Pending), 10).await, (vec![failed], None));
+    assert_eq!(ids("e", Some(EventStatus::Leased), 10).await, (vec![], None));
+    assert_eq!(ids("busy", Some(EventStatus::Delivered), 10).await, (vec![delivered], None));
+    let of_kafka =
+        EventFilter { error_contains: Some("e".into()), destination: Some("kafka".into()), ..Default::default() };
+    assert_eq!(list(desk.db.connection(), &of_kafka, 10).await.unwrap().rows.len(), 0);
 }
 
 async fn stats_count_what_stands_where(desk: Desk) {

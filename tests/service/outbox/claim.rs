@@ -218,8 +218,7 @@ async fn a_claim_that_its_worker_gave_up_leases_nothing(outbox: TestOutbox) {
         CREATE TRIGGER slow BEFORE UPDATE ON outbox_event FOR EACH ROW EXECUTE FUNCTION slow()";
     outbox.db.connection().execute_unprepared(slow).await.unwrap();
     let worker = outbox.database.open().await;
-    let request =
-        ClaimRequest { destination: &FEE_SERVER, worker: "worker", limit: 1, lease: Duration::from_secs(30) };
+    let request = ClaimRequest { destination: &FEE_SERVER, worker: "worker", limit: 1, lease: Duration::from_secs(30) };
     assert!(timeout(Duration::from_millis(500), outbox::claim(&worker, &request)).await.is_err());
     let running = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
         AND query LIKE 'WITH gate%'";

@@ -68,6 +68,13 @@ fn of_events(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
                     let scan = statements::with_status(backend, *status, destination, &filter);
                     all.extend(of_scan(outbox, &name, &scan, exact));
                 }
+                let with_error = EventFilter { error_contains: Some("503".into()), ..filter.clone() };
+                if !mariadb {
+                    let name = name(&format!("failing {destination}"));
+                    all.extend(of_scan(outbox, &name, &statements::failing(destination, &with_error), false));
+                }
+                let dead = statements::with_status(backend, Dead, destination, &with_error);
+                all.extend(of_scan(outbox, &name(&format!("dead {destination} with an error")), &dead, false));
                 for status in if mariadb { &[][..] } else { &[Pending, Leased] } {
                     let name = name(&format!("{status:?} {destination}"));
                     let scan = statements::waiting(*status, destination, &filter);

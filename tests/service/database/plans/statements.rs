@@ -61,7 +61,7 @@ pub async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
         built("stale behind", sweeper::oldest_stale(Band::Past, stale, behind, LIMIT).build(backend), asked),
         hot("number of stale", &sweeper::number_of_stale(Band::Past, stale, LIMIT), asked),
         built("stale ahead", sweeper::oldest_stale(Band::Ahead, stale, None, LIMIT).build(backend), asked),
-        hot("delivered", &inspection::statements::numbers_of_delivered(backend, hour_ago, LIMIT), asked),
+        built("oldest due", inspection::statements::oldest_due(&FEE_SERVER).build(backend), asked),
     ];
     if backend == DbBackend::Postgres {
         let lease = Duration::from_secs(30);
@@ -75,7 +75,7 @@ pub async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
     all.push(hot("delivered in a long time", &lately, SETTLED_SEEN));
     let prunable = statements::prunable(backend, now, LIMIT).into_iter();
     all.extend(prunable.map(|question| built("retention", question.build(backend), asked)));
-    let settled = inspection::statements::numbers_of_settled(backend, LIMIT);
+    let settled = inspection::statements::numbers_of_settled(backend, hour_ago, LIMIT);
     all.extend(settled.iter().map(|question| hot("settled", question, asked)));
     for status in [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead] {
         all.push(hot("unsettled", &inspection::statements::number_of_unsettled(&FEE_SERVER, status, LIMIT), asked));

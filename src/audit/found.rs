@@ -1,0 +1,91 @@
+//! The violations that the fleet's audits have found, kept until a later check of their quotes no longer finds them.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use entity::{
+    audit_violation::{ActiveModel, Column, Entity},
+    schedule,
+};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
+};
+use uuid::Uuid;
+
+use super::{JOB, Violation, scope::Scope};
+use crate::{clock, database::DatabaseTransaction};
+
+/// Rows a statement: below the 32,766 parameters that `SQLite` takes.
+const ROWS_MAX: usize = 1_000;
+/// The promise whose violations are found by the times of events, and not by a check of their quotes.
+const BY_TIMES: i32 = 10;
+
+/// Those that a check of these quotes would find.
+pub(super) fn of_quotes(scope: &Scope) -> Condition {
+    Condition::all().add(scope.condition(Column::QuoteId)).add(Column::Promise.ne(BY_TIMES))
+}
+
+/// Those of events that wait for a time in the future.
+pub(super) fn of_times() -> Condition {
+    Condition::all().add(Column::Promise.eq(BY_TIMES))
+}
+
+/// Keeps `found` instead of what `before` selects, and returns those that are new. All processes count them from then on.
+pub(super) async fn replace(
+    txn: &DatabaseTransaction,
+    before: Condition,
+    found: &[Violation],
+    now: DateTime<Utc>,
+) -> Result<Vec<Violation>, DbErr> {
+    let before = Entity::find().filter(before).all(txn).await?;
+    let key = |violation: &Violation| (violation.quote_id, violation.sentence.clone());
+    let (mut known, mut healed): (HashSet<_>, Vec<_>) = (HashSet::new(), Vec::new());
+    let still: HashSet<_> = found.iter().map(key).collect();
+    for row in before {
+        let key = (row.quote_id, row.sentence);
+        // A second row of the same violation goes as well.
+        if !still.contains(&key) || !known.insert(key) {
+            healed.push(row.id);
+        }
+    }
+    let new: Vec<_> = found.iter().filter(|violation| !known.contains(&key(violation))).cloned().collect();
+    for ids in healed.chunks(ROWS_MAX) {
+        Entity::delete_many().filter(Column::Id.is_in(ids.iter().copied())).exec(txn).await?;
+    }
+    let mut ids = clock::ids(now);
+    for some in new.chunks(ROWS_MAX) {
+        let rows = some.iter().map(|Violation { promise, quote_id, sentence }| ActiveModel {
+            id: Set(ids()),
+            quote_id: Set(*quote_id),
+            promise: Set(i32::from(*promise)),
+            sentence: Set(sentence.clone()),
+            found_at: Set(now),
+        });
+        Entity::insert_many(rows).exec_without_returning(txn).await?;
+    }
+    if !(new.is_empty() && healed.is_empty()) {
+        let count = i64::try_from(count(txn).await?).unwrap_or(i64::MAX);
+        let shown = schedule::ActiveModel { last_count: Set(Some(count)), ..Default::default() };
+        schedule::Entity::update_many().set(shown).filter(schedule::Column::Name.eq(JOB)).exec(txn).await?;
+    }
+    Ok(new)
+}
+
+/// How many there are.
+pub(super) async fn count(db: &impl ConnectionTrait) -> Result<u64, DbErr> {
+    Entity::find().count(db).await
+}
+
+/// The quotes after id `after` that have some, up to `limit`, in the order of their ids.
+pub(super) async fn quotes(db: &impl ConnectionTrait, after: Uuid, limit: u64) -> Result<Vec<Uuid>, DbErr> {
+    let found = Entity::find()
+        .select_only()
+        .column(Column::QuoteId)
+        .distinct()
+        .filter(Column::QuoteId.gt(after))
+        .filter(Column::Promise.ne(BY_TIMES))
+        .order_by_asc(Column::QuoteId)
+        .limit(limit);
+    found.into_tuple().all(db).await
+}
