@@ -40,12 +40,7 @@ const REOPEN: Duration = Duration::from_secs(5);
 
 /// Sends `wake` for each datagram that holds the token, until `drain`.
 pub(super) async fn receive(db: &Database, name: &str, bind: SocketAddr, wake: &Signal, drain: &CancellationToken) {
-    loop {
-        let failed = tokio::select! {
-            () = drain.cancelled() => return,
-            failed = receive_at(db, name, bind, wake, drain) => failed,
-        };
-        let Err(error) = failed else { return };
+    while let Err(error) = receive_at(db, name, bind, wake, drain).await {
         tracing::warn!(%error, %bind, "takes no wake-ups of other processes: events wait for the next cron tick");
         tokio::select! {
             () = drain.cancelled() => return,
@@ -54,6 +49,7 @@ pub(super) async fn receive(db: &Database, name: &str, bind: SocketAddr, wake: &
     }
 }
 
+/// Returns `Ok` at `drain`.
 async fn receive_at(
     db: &Database,
     name: &str,

@@ -13,6 +13,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
+/// A caller that was refused waits for so long.
+const REFUSED_PAUSE: Duration = Duration::from_millis(20);
+const REFUSALS_MAX: u32 = 500;
+
 /// One keep-alive connection to a service.
 pub(super) struct Caller {
     stream: TcpStream,
@@ -69,11 +73,15 @@ impl Caller {
     }
 
     async fn post(&mut self, path: &str, body: &str) -> anyhow::Result<()> {
-        let status = self.send(path, body).await?;
-        if status != 201 {
-            bail!("{path} answered {status}: {}", String::from_utf8_lossy(&self.buffer));
+        // What is refused because too much comes at once was not begun, and may be sent again.
+        for _ in 0..REFUSALS_MAX {
+            match self.send(path, body).await? {
+                201 => return Ok(()),
+                503 => tokio::time::sleep(REFUSED_PAUSE).await,
+                status => bail!("{path} answered {status}: {}", String::from_utf8_lossy(&self.buffer)),
+            }
         }
-        Ok(())
+        bail!("{path} was refused {REFUSALS_MAX} times")
     }
 
     async fn send(&mut self, path: &str, body: &str) -> anyhow::Result<u16> {
