@@ -81,17 +81,16 @@ pub(super) fn size(statement: &Statement) -> usize {
 fn with_values(text: &mut String, sql: &str, values: Vec<String>) {
     let (mut values, mut quote) = (values.into_iter(), None);
     for character in sql.chars() {
-        match (character, quote) {
-            ('?', None) => text.push_str(&values.next().unwrap_or_default()),
-            _ => {
-                if quote == Some(character) {
-                    quote = None;
-                } else if quote.is_none() && matches!(character, '\'' | '"' | '`') {
-                    quote = Some(character);
-                }
-                text.push(character);
-            }
+        if character == '?' && quote.is_none() {
+            text.push_str(&values.next().unwrap_or_default());
+            continue;
         }
+        if quote == Some(character) {
+            quote = None;
+        } else if quote.is_none() && matches!(character, '\'' | '"' | '`') {
+            quote = Some(character);
+        }
+        text.push(character);
     }
 }
 

@@ -207,7 +207,7 @@ impl<D: Destination> Batches<'_, D> {
     /// A panic while a result is applied is no more than an error.
     async fn store(&self, batch: &[Attempt<D::Receipt>]) -> Result<Stored, Failed> {
         let (worker, most) = (self.worker, self.worker.settings.lease);
-        let storing = worker.in_time_of(&worker.settle_size, most, store(worker, batch));
+        let storing = worker.in_time_of(&worker.settle_size, most, Box::pin(store(worker, batch)));
         match caught(storing).await {
             Ok(Ok(stored)) => Ok(stored),
             Ok(Err(error)) => Err(Failed { remedy: Remedy::of(&error), why: logging::chain(&error) }),

@@ -55,7 +55,7 @@ async fn the_pass_over_all_quotes_goes_on_where_a_process_that_died_has_left_it(
     let mut found = vec![];
     for _ in 0..4 {
         let db = desk.database.open().await;
-        db.clock().advance(Duration::from_secs(3600));
+        db.clock().advance(Duration::from_hours(1));
         // It dies as soon as it has stored the first slice with a new violation.
         let dies = tokio::spawn(async move {
             let known = known(&db).await;

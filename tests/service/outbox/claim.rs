@@ -222,7 +222,7 @@ async fn a_claim_that_its_worker_gave_up_leases_nothing(outbox: TestOutbox) {
     assert!(timeout(Duration::from_millis(500), outbox::claim(&worker, &request)).await.is_err());
     let running = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
         AND query LIKE 'WITH gate%'";
-    eventually("the claim is over", Duration::from_secs(60), async || {
+    eventually("the claim is over", Duration::from_mins(1), async || {
         let running = Statement::from_string(DbBackend::Postgres, running);
         let row = outbox.db.connection().query_one_raw(running).await.unwrap().unwrap();
         (row.try_get_by_index::<i64>(0).unwrap() == 0).then_some(())

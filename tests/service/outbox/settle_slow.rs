@@ -37,11 +37,11 @@ on_each_server!(
 const LEASE: Duration = Duration::from_secs(12);
 
 async fn six_hundred_expired_leases_are_delivered_within_two_leases_at_22_ms(outbox: TestOutbox) {
-    expired_leases_are_delivered(outbox, Duration::from_millis(22)).await;
+    Box::pin(expired_leases_are_delivered(outbox, Duration::from_millis(22))).await;
 }
 
 async fn six_hundred_expired_leases_are_delivered_within_two_leases_at_50_ms(outbox: TestOutbox) {
-    expired_leases_are_delivered(outbox, Duration::from_millis(50)).await;
+    Box::pin(expired_leases_are_delivered(outbox, Duration::from_millis(50))).await;
 }
 
 async fn expired_leases_are_delivered(outbox: TestOutbox, round_trip: Duration) {
