@@ -157,10 +157,10 @@ async fn a_result_that_cannot_be_stored_drops_no_delivery_in_the_air(outbox: Tes
     let (trouble, in_the_air) = (Trouble::Unknown, Some(told.clone()));
     let troubled = Arc::new(Troubled { trouble, bad: vec![bad], failing: vec![], in_the_air });
     let signals = feebox::worker::Signals::default();
-    let settings = settings::Worker { lease: Duration::from_secs(4), ..worker_settings() };
+    let settings = settings::Worker { lease: Duration::from_secs(10), ..worker_settings() };
     let worker = outbox.worker_told("a", &troubled, settings, signals.clone());
     let lease_ends_within = async |limit: Duration| {
-        eventually("the first one's lease is nearly over", Duration::from_secs(20), async || {
+        eventually("the first one's lease is nearly over", Duration::from_mins(1), async || {
             let until = outbox.event(bad).await.leased_until;
             let soon = after(outbox.now().await, limit);
             until.is_some_and(|until| until < soon).then_some(())
@@ -169,7 +169,7 @@ async fn a_result_that_cannot_be_stored_drops_no_delivery_in_the_air(outbox: Tes
     };
     let meanwhile = async {
         // The first one's lease ends while the second is in the air.
-        lease_ends_within(Duration::from_secs(2)).await;
+        lease_ends_within(Duration::from_secs(5)).await;
         outbox.submit(1).await;
         signals.wake.send();
         lease_ends_within(Duration::ZERO).await;
