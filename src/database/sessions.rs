@@ -8,12 +8,13 @@ use std::{
     collections::VecDeque,
     ops::{Deref, DerefMut},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt;
 use sea_orm::{ConnAcquireErr, DbErr, sqlx};
 use tokio::{
@@ -139,7 +140,7 @@ impl Sessions {
         if let Ok(Ok(opened)) = timeout_at(deadline, opened).await {
             return opened;
         }
-        let last_error: Option<DbErr> = last_error.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let last_error: Option<DbErr> = last_error.lock().take();
         Err(last_error.unwrap_or(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)))
     }
 
@@ -217,7 +218,7 @@ impl Sessions {
                 receiver.send(Err(cannot_connect(error))).ok();
                 return;
             }
-            *last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(cannot_connect(error));
+            *last_error.lock() = Some(cannot_connect(error));
             let pause = rand::rng().random_range(PAUSE_MAX / 10..PAUSE_MAX);
             sleep(pause).await;
         }
@@ -259,7 +260,7 @@ impl Sessions {
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.idle.lock()
     }
 }
 

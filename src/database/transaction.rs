@@ -1,13 +1,10 @@
 //! Transactions. No caller can leave a session inside one.
 
-use std::{
-    ops::Deref,
-    sync::{Mutex as StdMutex, MutexGuard as StdMutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{ops::Deref, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use parking_lot::{Mutex as StdMutex, MutexGuard as StdMutexGuard};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, sqlx};
 use tokio::{
     runtime::Handle,
@@ -178,7 +175,7 @@ async fn end(
 ) -> Result<(), sqlx::Error> {
     let ended = tokio::spawn(async move {
         let mut session = inner.session.into_inner();
-        let queue = inner.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let queue = inner.queue.into_inner();
         let queue = if sql == COMMIT { &queue[..] } else { &[] };
         // During a statement, or when it is lost, it can only be closed.
         let ended =
@@ -226,7 +223,7 @@ impl DatabaseTransaction {
     }
 
     fn failure(&self) -> Option<DbErr> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.failure.lock().clone()
     }
 
     /// Executes `statement` with the next one, or with the commit, where that saves a round trip. An error of it is that of
@@ -265,7 +262,7 @@ impl DatabaseTransaction {
     }
 
     fn queue(&self) -> StdMutexGuard<'_, Vec<Statement>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
     /// The session, to which nothing is left to send.
@@ -294,7 +291,7 @@ impl DatabaseTransaction {
             if let DbErr::Exec(sea_orm::RuntimeErr::SqlxError(error)) = error {
                 session.check_error(error);
             }
-            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+            *self.failure.lock() = Some(error.clone());
         }
         done
     }

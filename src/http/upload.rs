@@ -5,7 +5,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -20,6 +20,7 @@ use axum::{
 };
 use futures_util::StreamExt;
 use hyper::body::{Frame, SizeHint};
+use parking_lot::{Mutex, MutexGuard};
 
 /// Most bytes of a body that are discarded after the answer.
 const DISCARDED_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -110,7 +111,7 @@ impl Upload {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,11 +1,9 @@
 //! Which idempotency keys this process is working on.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashSet, sync::Arc};
 
 use super::ClientKey;
+use parking_lot::Mutex;
 
 /// The keys that are in flight. It only saves waiting: the database guarantees that one key is one submission.
 #[derive(Clone, Debug, Default)]
@@ -23,13 +21,13 @@ pub(super) struct InFlightKey {
 impl InFlight {
     /// Takes `key`, or `None` if a call with it is still in flight.
     pub(super) fn enter(&self, key: &ClientKey) -> Option<InFlightKey> {
-        let entered = self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        let entered = self.keys.lock().insert(key.clone());
         entered.then(|| InFlightKey { keys: self.clone(), key: key.clone() })
     }
 }
 
 impl Drop for InFlightKey {
     fn drop(&mut self) {
-        self.keys.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.keys.keys.lock().remove(&self.key);
     }
 }

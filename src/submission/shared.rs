@@ -2,15 +2,10 @@
 //!
 //! A caller that finds nothing under way is served at once, alone. Nobody waits for company.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, fmt, future::Future, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::oneshot, time::sleep};
 
 /// Work that has waited for so long is no longer left to what is under way: that may wait for a lock, or for a database
@@ -95,7 +90,7 @@ impl<C: Send + 'static, A: Send + 'static> Shared<C, A> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue<C, A>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 }
 

@@ -1,10 +1,8 @@
 //! One log line for many events of a kind.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 /// How often a kind of event is logged at most.
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -23,7 +21,7 @@ impl Sampled {
 
     /// Counts an event. If it is to be logged: the number of events since the last one that was, with this one.
     pub fn count(&self) -> Option<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let (logged, events) = &mut *state;
         *events += 1;
         if logged.is_some_and(|logged| logged.elapsed() < INTERVAL) {
@@ -49,7 +47,7 @@ mod tests {
         let sampled = Sampled::new();
         assert_eq!(sampled.count(), Some(1));
         assert!((0..100).all(|_| sampled.count().is_none()));
-        sampled.state.lock().expect("no panic").0 = None;
+        sampled.state.lock().0 = None;
         assert_eq!(sampled.count(), Some(101));
     }
 }

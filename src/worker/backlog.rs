@@ -6,11 +6,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 
 use super::Worker;
 use crate::{destination::Destination, outbox::Claim, telemetry::metrics};
@@ -87,7 +87,7 @@ impl<D: Destination> Worker<D> {
         if claim.is_full && head.is_none() {
             return;
         }
-        let news = self.backlog.0.lock().unwrap_or_else(PoisonError::into_inner).add(head, Instant::now());
+        let news = self.backlog.0.lock().add(head, Instant::now());
         let destination = self.destination();
         let (limit, max, failure_share) =
             (self.limiter.limit(), self.settings.concurrency, self.limiter.failure_share());

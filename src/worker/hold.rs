@@ -1,10 +1,8 @@
 //! What keeps this process from calling its destination, before and beside the holds that the fleet shares.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 /// How long the fleet's holds, as they were read, permit calls.
 const VALID_FOR: Duration = Duration::from_secs(1);
 /// After which time they are read again, so that the next result is there before the last one's time is over.
@@ -53,7 +51,7 @@ impl LocalHold {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 /// Until when a run may begin calls by what it last read of the fleet's holds. So a pause, an open circuit or a

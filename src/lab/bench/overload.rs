@@ -3,12 +3,13 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use sea_orm::DbBackend;
 use tokio::task::JoinSet;
 
@@ -135,7 +136,7 @@ async fn offer(address: SocketAddr, rate: f64, time: Duration) -> Vec<Call> {
         let idle = Arc::clone(&idle);
         tasks.spawn(async move {
             let sent = Instant::now();
-            let free = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let free = idle.lock().pop();
             let status = match free {
                 Some(caller) => submit(caller, number, &idle).await,
                 None => match Caller::connect(address).await {
@@ -151,7 +152,7 @@ async fn offer(address: SocketAddr, rate: f64, time: Duration) -> Vec<Call> {
 
 async fn submit(mut caller: Caller, number: u32, idle: &Mutex<Vec<Caller>>) -> Option<u16> {
     let status = caller.try_submit(&format!("customer-{}", number % 1_000)).await.ok()?;
-    idle.lock().unwrap_or_else(PoisonError::into_inner).push(caller);
+    idle.lock().push(caller);
     Some(status)
 }
 

@@ -19,12 +19,10 @@ mod simulated;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use control::Control;
+use parking_lot::{Mutex, MutexGuard};
 use sign::{Sign, as_f64};
 
 use crate::outbox::Outcome;
@@ -122,7 +120,7 @@ impl Limiter {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
