@@ -100,6 +100,12 @@ impl Database {
         self.sessions_max
     }
 
+    /// Whether transactions that write wait for each other, as on SQLite.
+    #[must_use]
+    pub fn has_one_writer(&self) -> bool {
+        self.writer.is_some()
+    }
+
     /// The same database for callers of one kind, who use at most so many of the sessions at a time: whatever they do, the
     /// others find a free one.
     #[must_use]

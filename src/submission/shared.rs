@@ -6,13 +6,19 @@ use std::{collections::VecDeque, fmt, future::Future, sync::Arc, time::Duration}
 
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::{sync::oneshot, time::sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 /// Work that has waited for so long is no longer left to what is under way: that may wait for a lock, or for a database
 /// that is gone.
 const STALLED_AFTER: Duration = Duration::from_millis(100);
-/// How many pieces of work are under way at most. The database is shared with others.
-const UNDER_WAY_MAX: usize = 4;
+
+/// What is done together takes about this long at most: others wait for what it locks, an operator among them.
+const GROUP_TIME: Duration = Duration::from_millis(250);
+/// As much is done together before it is known how long that takes.
+const SIZE_AT_FIRST: usize = 4;
 
 /// Does several calls at once, and answers each, in their order.
 type Work<C, A> = dyn Fn(Vec<C>) -> BoxFuture<'static, Vec<A>> + Send + Sync;
@@ -20,14 +26,18 @@ type Work<C, A> = dyn Fn(Vec<C>) -> BoxFuture<'static, Vec<A>> + Send + Sync;
 /// Calls that share work.
 pub(super) struct Shared<C, A> {
     work: Arc<Work<C, A>>,
-    /// The most that is done together, by the sizes of the calls. One that is larger is done alone.
+    /// The most that is ever done together, by the sizes of the calls. One that is larger is done alone.
     size_max: usize,
+    /// How many groups are under way at most, of which all but the first were begun for calls that had waited for long.
+    under_way_max: usize,
     queue: Arc<Mutex<Queue<C, A>>>,
 }
 
 struct Queue<C, A> {
     waiting: VecDeque<Waiting<C, A>>,
     under_way: usize,
+    /// As much is done within [`GROUP_TIME`], by what was done before.
+    size_fit: usize,
 }
 
 struct Waiting<C, A> {
@@ -41,13 +51,21 @@ struct Waiting<C, A> {
 pub(super) struct Unanswered;
 
 impl<C: Send + 'static, A: Send + 'static> Shared<C, A> {
-    pub(super) fn new<F>(size_max: usize, work: impl Fn(Vec<C>) -> F + Send + Sync + 'static) -> Self
+    pub(super) fn new<F>(
+        size_max: usize,
+        under_way_max: usize,
+        work: impl Fn(Vec<C>) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = Vec<A>> + Send + 'static,
     {
         let work: Arc<Work<C, A>> = Arc::new(move |calls| Box::pin(work(calls)));
-        let queue = Arc::new(Mutex::new(Queue { waiting: VecDeque::new(), under_way: 0 }));
-        Self { work, size_max, queue }
+        let queue = Arc::new(Mutex::new(Queue {
+            waiting: VecDeque::new(),
+            under_way: 0,
+            size_fit: SIZE_AT_FIRST.min(size_max),
+        }));
+        Self { work, size_max, under_way_max, queue }
     }
 
     /// Has `call` done and waits for its answer. A caller that goes away before its turn is left out; after that its call is
@@ -66,7 +84,7 @@ impl<C: Send + 'static, A: Send + 'static> Shared<C, A> {
                 answer = &mut answered => return answer.map_err(|_| Unanswered),
                 () = sleep(STALLED_AFTER) => {
                     let mut queue = self.lock();
-                    if !queue.waiting.is_empty() && queue.under_way < UNDER_WAY_MAX {
+                    if !queue.waiting.is_empty() && queue.under_way < self.under_way_max {
                         self.begin(&mut queue);
                     }
                 }
@@ -79,8 +97,10 @@ impl<C: Send + 'static, A: Send + 'static> Shared<C, A> {
         queue.under_way += 1;
         let mut task = Task { shared: self.clone(), is_over: false };
         tokio::spawn(async move {
-            while let Some((calls, answers)) = task.next() {
+            while let Some(Group { calls, answers, size }) = task.next() {
+                let begun = Instant::now();
                 let done = (task.shared.work)(calls).await;
+                task.shared.learn(size, begun.elapsed());
                 for (answer, done) in answers.into_iter().zip(done) {
                     // A caller that has gone away needs none.
                     let _ = answer.send(done);
@@ -89,9 +109,27 @@ impl<C: Send + 'static, A: Send + 'static> Shared<C, A> {
         });
     }
 
+    /// Fits what is done together to how long that takes.
+    fn learn(&self, size: usize, took: Duration) {
+        let mut queue = self.lock();
+        if took > GROUP_TIME {
+            let fit = GROUP_TIME.as_micros() * size as u128 / took.as_micros();
+            queue.size_fit = queue.size_fit.min(usize::try_from(fit).unwrap_or(size).max(1));
+        } else if size * 2 > queue.size_fit {
+            queue.size_fit = (queue.size_fit * 2).min(self.size_max);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue<C, A>> {
         self.queue.lock()
     }
+}
+
+/// Calls that are done together.
+struct Group<C, A> {
+    calls: Vec<C>,
+    answers: Vec<oneshot::Sender<A>>,
+    size: usize,
 }
 
 /// What works through the queue.
@@ -103,14 +141,14 @@ struct Task<C: Send + 'static, A: Send + 'static> {
 impl<C: Send + 'static, A: Send + 'static> Task<C, A> {
     /// The calls that are done next. That there are none ends the task in the same step: a caller that comes later begins
     /// another.
-    fn next(&mut self) -> Option<(Vec<C>, Vec<oneshot::Sender<A>>)> {
+    fn next(&mut self) -> Option<Group<C, A>> {
         let mut queue = self.shared.lock();
         let (mut calls, mut answers, mut size) = (Vec::new(), Vec::new(), 0);
         while let Some(waiting) = queue.waiting.pop_front() {
             if waiting.answer.is_closed() {
                 continue;
             }
-            if !calls.is_empty() && size + waiting.size > self.shared.size_max {
+            if !calls.is_empty() && size + waiting.size > queue.size_fit {
                 queue.waiting.push_front(waiting);
                 break;
             }
@@ -123,7 +161,7 @@ impl<C: Send + 'static, A: Send + 'static> Task<C, A> {
             self.is_over = true;
             return None;
         }
-        Some((calls, answers))
+        Some(Group { calls, answers, size })
     }
 }
 
@@ -144,7 +182,12 @@ impl<C: Send + 'static, A: Send + 'static> Drop for Task<C, A> {
 
 impl<C, A> Clone for Shared<C, A> {
     fn clone(&self) -> Self {
-        Self { work: Arc::clone(&self.work), size_max: self.size_max, queue: Arc::clone(&self.queue) }
+        Self {
+            work: Arc::clone(&self.work),
+            size_max: self.size_max,
+            under_way_max: self.under_way_max,
+            queue: Arc::clone(&self.queue),
+        }
     }
 }
 
@@ -164,7 +207,7 @@ mod tests {
     fn held() -> (Shared<u32, usize>, Arc<Semaphore>, mpsc::UnboundedReceiver<Vec<u32>>) {
         let (gate, (begun, begins)) = (Arc::new(Semaphore::new(0)), mpsc::unbounded_channel());
         let at_work = Arc::clone(&gate);
-        let shared = Shared::new(3, move |calls: Vec<u32>| {
+        let shared = Shared::new(3, 2, move |calls: Vec<u32>| {
             begun.send(calls.clone()).expect("a listener");
             let gate = Arc::clone(&at_work);
             async move {
@@ -196,6 +239,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_takes_long_is_done_in_smaller_groups_and_what_is_quick_in_larger_ones() {
+        let shared = Shared::<u32, ()>::new(100, 1, |_| async { vec![] });
+        let fit_after = |size, ms| {
+            shared.learn(size, Duration::from_millis(ms));
+            shared.lock().size_fit
+        };
+        assert_eq!(shared.lock().size_fit, SIZE_AT_FIRST);
+        assert_eq!([fit_after(4, 500), fit_after(2, 1_000), fit_after(1, 100)], [2, 1, 2]);
+        assert_eq!([fit_after(2, 1), fit_after(1, 1), fit_after(4, 1)], [4, 4, 8], "a small group tells nothing");
+        assert_eq!(
+            [16, 32, 64, 100, 100],
+            [8, 16, 32, 64, 100].map(|size| fit_after(size, 10)),
+            "no more than the limit"
+        );
+        assert_eq!(fit_after(100, 300), 83);
+    }
+
     #[tokio::test]
     async fn a_caller_that_went_away_is_left_out_and_a_stalled_one_is_not_left_waiting() {
         let (shared, gate, mut begins) = held();
@@ -215,7 +276,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_costs_those_alone_whose_work_it_was() {
-        let shared = Shared::<u32, u32>::new(1, |calls| async move {
+        let shared = Shared::<u32, u32>::new(1, 1, |calls| async move {
             assert_ne!(calls, [1], "planted");
             calls
         });

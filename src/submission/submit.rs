@@ -23,6 +23,8 @@ use crate::{
 
 /// The most quotes of several calls that one transaction stores.
 const QUOTES_TOGETHER_MAX: usize = 500;
+/// Most transactions of submissions at a time, if some wait for a lock. The database is shared with others.
+const TRANSACTIONS_MAX: usize = 4;
 /// How often a key is tried whose other call has gone without a trace meanwhile.
 const KEY_TRIES_MAX: u32 = 3;
 
@@ -99,8 +101,9 @@ impl Submission {
     pub fn new(db: Database, handover: Arc<dyn Handover>, listeners: Vec<Arc<dyn Listener>>) -> Self {
         let store = Store { db, handover, listeners };
         let shared = store.handover.shares_transactions().then(|| {
+            let under_way_max = if store.db.has_one_writer() { 1 } else { TRANSACTIONS_MAX };
             let store = store.clone();
-            Shared::new(QUOTES_TOGETHER_MAX, move |calls| {
+            Shared::new(QUOTES_TOGETHER_MAX, under_way_max, move |calls| {
                 let store = store.clone();
                 async move { store.store_all(calls).await }
             })

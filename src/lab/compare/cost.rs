@@ -11,6 +11,9 @@ use crate::lab::testbed::Fleet;
 /// The metric that counts the application's statements, without `BEGIN` and `COMMIT`.
 const STATEMENTS: &str = "feebox_database_statements_total ";
 
+/// How often the metrics are read to learn what reading them costs.
+const READINGS: usize = 10;
+
 /// A server's counter before and after, if it has one.
 type Counted = [Option<f64>; 2];
 
@@ -53,12 +56,13 @@ pub(super) struct Meter<'a> {
 
 impl<'a> Meter<'a> {
     pub(super) async fn new(client: &'a Client, fleet: &'a Fleet) -> anyhow::Result<Self> {
-        let mut readings = Vec::new();
-        for _ in 0..3 {
-            readings.push(read(client, fleet).await?);
+        let (mut last, mut reading_cost) = (read(client, fleet).await?, f64::INFINITY);
+        // The smallest difference: cron ticks and claims come in between, and only add to it.
+        for _ in 0..READINGS {
+            let next = read(client, fleet).await?;
+            reading_cost = reading_cost.min(next - last);
+            last = next;
         }
-        // The smaller one, in case a cron tick came in between.
-        let reading_cost = (readings[1] - readings[0]).min(readings[2] - readings[1]);
         Ok(Self { client, fleet, readings: 0.0, reading_cost })
     }
 

@@ -90,7 +90,8 @@ async fn reads_and_readiness_are_quick_while_submissions_flood_the_database() {
                     assert!(begun.elapsed() < Duration::from_secs(4), "{engine:?} {path}: {:?}", begun.elapsed());
                 }
                 let paused = api.post("/v1/destinations/fee-server/pause", &serde_json::json!({})).await;
-                assert_eq!(paused.status(), 200, "{engine:?}");
+                let (status, begun) = (paused.status(), Instant::now());
+                assert_eq!(status, 200, "{engine:?}: {} {:?}", paused.text().await.unwrap(), begun.elapsed());
             }
             ended.store(true, std::sync::atomic::Ordering::SeqCst);
         };

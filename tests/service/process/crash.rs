@@ -166,13 +166,15 @@ async fn the_rest_is_repaired_if_a_repair_of_times_dies(engine: Engine, moment: 
     assert_killed(dead.wait(LIMIT).await);
     assert!(stage.event_of(due).await.due_at < ahead, "what was done stays done");
     assert_eq!(stage.event_of(leased).await.leased_until, Some(ahead), "the rest was not begun");
+    // It may have claimed what it had just repaired when it died.
+    let claimed = stage.event_of(due).await.attempts;
 
     let _other = stage.worker(&SETTINGS).await;
     stage.drained().await;
     let books = stage.books().await;
     println!("killed at {moment}, {engine:?}: {books}");
     books.assert_sound();
-    assert_eq!((stage.event_of(due).await.attempts, stage.event_of(leased).await.attempts), (1, 2));
+    assert_eq!((stage.event_of(due).await.attempts, stage.event_of(leased).await.attempts), (claimed + 1, 2));
 }
 
 async fn a_repeated_call_stores_one_quote_if_the_service_dies(engine: Engine, moment: &str) {
