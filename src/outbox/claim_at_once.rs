@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    crash,
     database::{Database, reading},
 };
 
@@ -45,6 +46,7 @@ pub(super) async fn claim_at_once(db: &Database, request: &ClaimRequest<'_>) -> 
     }
     if !unreadable.is_empty() {
         // The process may die here: they are leased, and the rescue finds them unreadable, too.
+        crash::point("after-unreadable-claim");
         unreadable::give_up_all(db, &unreadable).await?;
     }
     events.sort_unstable_by_key(|(due_at, event)| (*due_at, event.id));

@@ -242,10 +242,11 @@ async fn idle(stage: &Stage, time: Duration) -> anyhow::Result<Option<Sample>> {
     }
     // Ticks are not counted: there is one an hour.
     let worker = stage.start("worker", &["worker.schedule=0 0 * * * *".to_owned()]).await?;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Sessions hand their counts in when they have been idle for ten seconds: those of the start are not counted.
+    tokio::time::sleep(Duration::from_secs(20)).await;
     let (before, cpu) = (stage.number(COUNTED).await?, worker.cpu_seconds());
-    // Sessions hand their counts in when they have been idle for ten seconds.
-    let time = time.max(Duration::from_secs(15));
+    // Some jobs run every 20 seconds, others every minute.
+    let time = time.max(Duration::from_mins(1));
     tokio::time::sleep(time).await;
     let counted = stage.number(COUNTED).await? - before - 1.0;
     let mut sample = Sample::default();

@@ -8,7 +8,7 @@ use feebox::lab::sample_fee_server::Faults;
 use feebox::outbox;
 use feebox::quotes::FEE_SERVER;
 use reqwest::{Response, StatusCode};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -88,6 +88,31 @@ async fn a_worker_dies_before(engine: Engine, moment: &str, faults: Faults) {
     let event = stage.event_of(quote).await;
     assert_eq!(event.attempts, 2);
     assert_eq!(event.failures.as_array().unwrap().len(), 1, "what happened can be read: {:?}", event.failures);
+}
+
+/// PostgreSQL claims in one statement, which has committed when a row turns out to be unreadable.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unreadable_event_costs_nobody_else_if_the_worker_that_claimed_it_dies() {
+    let stage = Stage::new(Engine::Postgres, look_ups_alone()).await;
+    let (bad, good) = (stage.submit(1).await[0], stage.submit(3).await);
+    let spoil = format!("UPDATE outbox_event SET created_at = 'infinity' WHERE aggregate_id = '{bad}'");
+    stage.db.connection().execute_unprepared(&spoil).await.unwrap();
+    let dead = stage.process(&["worker"], &SETTINGS, &[("FEEBOX_CRASH_AT", "after-unreadable-claim")]);
+    assert_killed(dead.wait(LIMIT).await);
+    assert_eq!(stage.leases_of(&dead).await, 4);
+
+    let _other = stage.worker(&SETTINGS).await;
+    let counted = async |status: Status| {
+        outbox_event::Entity::find().filter(outbox_event::Column::Status.eq(status)).count(stage.db.connection()).await
+    };
+    let settled = async || {
+        let [delivered, dead] = [counted(Status::Delivered).await.unwrap(), counted(Status::Dead).await.unwrap()];
+        (delivered + dead == 4).then_some([delivered, dead])
+    };
+    assert_eq!(eventually("all are settled", LIMIT, settled).await, [3, 1]);
+    for quote in good {
+        assert_eq!(stage.event_of(quote).await.attempts, 2);
+    }
 }
 
 async fn each_attempt_is_written_down_once_if_a_rescuer_dies(engine: Engine, moment: &str) {

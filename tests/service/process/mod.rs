@@ -2,6 +2,7 @@
 
 mod clocks;
 mod crash;
+mod database_crash;
 mod delivery_windows;
 mod faults;
 mod leaving;
