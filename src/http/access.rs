@@ -157,8 +157,8 @@ impl IntoResponse for Refusal {
                 (Kind::Unauthorized, "the token is unknown; ask the operator for one", "Bearer error=\"invalid_token\"")
             }
             Self::ForeignPage => {
-                let detail = "no tokens are configured, so only programs and pages on this machine may call; \
-                              configure access.tokens to allow others";
+                let detail = "no tokens are configured, so only programs and pages on this machine may call, and not through a \
+                              proxy; configure access.tokens to allow others";
                 return Problem::new(Kind::Forbidden, detail).into_response();
             }
         };
@@ -175,12 +175,19 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
 }
 
-/// Refuses pages of other sites in a browser on this machine. Where everybody on loopback is operator, such a page could
+/// What proxies add to the requests that they forward.
+const FORWARDED: [&str; 6] =
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+
+/// Refuses requests that a proxy on this machine forwards, from wherever they come, and pages of other sites in a browser on this machine. Where everybody on loopback is operator, such a page could
 /// otherwise call the API: by DNS rebinding, or by a cross-site request whose answer it does not read.
 fn is_from_this_machine(headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let host = text(header::HOST);
     let origin = text(header::ORIGIN);
+    if FORWARDED.iter().any(|name| headers.contains_key(*name)) {
+        return false;
+    }
     let is_loopback = host.is_none_or(|host| Authority::from_str(host).is_ok_and(|host| names_loopback(host.host())));
     let is_same_site = origin.is_none_or(|origin| origin.split_once("://").map(|(_, site)| site) == host);
     is_loopback && is_same_site
@@ -249,6 +256,11 @@ mod tests {
             &[(header::HOST, "127.0.0.1:8080"), (header::ORIGIN, "null")],
             &[(header::HOST, "127.0.0.1:8080"), (header::ORIGIN, "http://127.0.0.1:9999")],
         ];
+        for name in FORWARDED {
+            let mut sent = headers(&[(header::HOST, "127.0.0.1:8080")]);
+            sent.insert(name, HeaderValue::from_static("203.0.113.7"));
+            assert_eq!(access.caller(&sent), Err(Refusal::ForeignPage), "{name}");
+        }
         for sent in foreign {
             assert_eq!(access.caller(&headers(sent)), Err(Refusal::ForeignPage), "{sent:?}");
         }
