@@ -258,6 +258,7 @@ impl Connection {
         let is_spare = self.slot.is_spare;
         let is_served = !is_spare || edge::is_quiet(request.uri().path());
         request.extensions_mut().insert(Peer(self.peer));
+        edge::with_plain_colons(request.uri_mut());
         let answer = is_served.then(|| hyper::service::Service::call(router, request.map(axum::body::Body::new)));
         let leaving = self.leaving.clone();
         async move {
