@@ -6,3 +6,4 @@ mod delivery_windows;
 mod faults;
 mod leaving;
 mod outage;
+mod rolling_restart;
