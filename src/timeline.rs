@@ -11,7 +11,7 @@ use crate::{
     database::Database,
     operator::{Action, ActionFilter, actions},
     outbox::{self, CircuitOpening, Event, EventStatus, Failure},
-    quotes::{self, QuoteWithFee, Status},
+    quotes::{self, QuoteWithFee, Status, money::minor_unit_digits},
 };
 
 /// The most operator actions that are shown.
@@ -33,7 +33,7 @@ pub struct TimelineEntry {
 #[expect(missing_docs, reason = "the fields are those of the tables")]
 pub enum TimelineEvent {
     /// The quote was stored.
-    Submitted { currency: String, amount_minor: i64 },
+    Submitted { currency: String, minor_unit_digits: u16, amount_minor: i64 },
     /// An event for a destination was stored.
     EventStored { event_id: Uuid, event_type: String, destination: String },
     /// An attempt failed. `status` is the HTTP status, if one was answered.
@@ -66,7 +66,14 @@ pub enum TimelineEvent {
     /// The event was given up on purpose.
     GivenUp { event_id: Uuid, event_type: String, destination: String },
     /// The quote got its fee.
-    FeeRecorded { fee_id: String, currency: String, amount_minor: i64, rate_bps: i32, calculated_at: DateTime<Utc> },
+    FeeRecorded {
+        fee_id: String,
+        currency: String,
+        minor_unit_digits: u16,
+        amount_minor: i64,
+        rate_bps: i32,
+        calculated_at: DateTime<Utc>,
+    },
     /// The fee server refused the quote for good.
     Rejected { reason: Option<String> },
     /// The quote was taken back.
@@ -120,7 +127,11 @@ fn end_of_life(quote: &QuoteWithFee, events: &[Event]) -> Option<DateTime<Utc>> 
 }
 
 fn submitted(QuoteWithFee { quote, .. }: &QuoteWithFee) -> TimelineEntry {
-    let event = TimelineEvent::Submitted { currency: quote.currency.clone(), amount_minor: quote.amount_minor };
+    let event = TimelineEvent::Submitted {
+        currency: quote.currency.clone(),
+        minor_unit_digits: minor_unit_digits(&quote.currency),
+        amount_minor: quote.amount_minor,
+    };
     TimelineEntry { at: quote.submitted_at, event }
 }
 
@@ -139,6 +150,7 @@ fn fee_recorded(QuoteWithFee { fee, .. }: &QuoteWithFee) -> Option<TimelineEntry
     let event = TimelineEvent::FeeRecorded {
         fee_id: fee.fee_id.clone(),
         currency: fee.currency.clone(),
+        minor_unit_digits: minor_unit_digits(&fee.currency),
         amount_minor: fee.amount_minor,
         rate_bps: fee.rate_bps,
         calculated_at: fee.calculated_at,

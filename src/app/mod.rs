@@ -2,6 +2,7 @@
 
 mod descriptors;
 mod jobs;
+mod metrics_port;
 mod once;
 mod stop;
 mod workers;
@@ -259,10 +260,18 @@ async fn start_http(
         let sessions_max = if waits_for_database { submission_sessions(&parts.db) } else { parts.db.sessions_max() };
         let db = parts.db.share(sessions_max);
         let submission = Submission::new(db, Arc::clone(&strategy.handover), listeners(&wakeup));
-        let state = http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics, &parts.signals);
+        let state =
+            http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics.clone(), &parts.signals);
         let state = state.with_wakeup(wakeup).with_stale_after(parts.settings.sweeper.stale_after);
         let state = state.with_health(parts.health.clone());
         let state = if waits_for_database { state } else { state.with_unlimited_submissions() };
+        let state = match parts.settings.server.metrics_bind {
+            None => state,
+            Some(bind) => {
+                metrics_port::start(parts, bind, metrics, tasks).await?;
+                state.without_metrics()
+            }
+        };
         let readiness = state.readiness();
         (http::router(state), readiness)
     } else {
@@ -271,6 +280,7 @@ async fn start_http(
     let drain = parts.signals.drain.clone();
     tasks.spawn("readiness", move || readiness.clone().keep(drain.clone()));
     let door = http::HttpServer::new(listener, connections_max).leaving_by(parts.health.leaving().clone());
+    let door = door.behind(&parts.settings.server.trusted_proxies);
     let (drain, sender) = (parts.signals.drain.clone(), strategy.sender.clone());
     tasks.spawn("http", move || {
         let (door, router, drain, sender) = (door.clone(), router.clone(), drain.clone(), sender.clone());

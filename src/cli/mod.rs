@@ -32,7 +32,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    app,
+    app, printable,
     settings::{Settings, SettingsError},
     telemetry,
 };
@@ -118,7 +118,15 @@ enum Command {
 /// promise.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // It quotes arguments, which may hold what a script was given by somebody else.
+        Err(error) if error.use_stderr() => {
+            complain(format_args!("{error}"));
+            return ExitCode::from(WRONG_USAGE);
+        }
+        Err(help) => help.exit(),
+    };
     // Without a provider the first TLS connection would panic. An error means that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Before anything opens descriptors, and before any child inherits the limit.
@@ -172,7 +180,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 
 /// Like `eprintln!`, but ignores a closed standard error: the exit code still reports the failure.
 fn complain(text: Arguments<'_>) {
-    let _ = writeln!(stderr(), "{text}");
+    let _ = writeln!(stderr(), "{}", printable::lines(&text.to_string(), |_| false));
 }
 
 impl Overrides {

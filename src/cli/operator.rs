@@ -10,7 +10,7 @@ use crate::operator;
 #[derive(Args, Debug)]
 pub struct Operator {
     /// The reason, for the log of operator actions
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = operator::parse_reason)]
     reason: Option<String>,
 }
 

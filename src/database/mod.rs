@@ -77,6 +77,8 @@ impl Database {
             .sqlx_logging(false)
             .record_stmt_in_spans(false)
             .map_sqlx_sqlite_opts(opener::sqlite_options);
+        // Before migrations, whose pool opens it first.
+        opener::make_for_owner(settings.url.expose_secret());
         let pool = sea_orm::Database::connect(options).await?;
         let backend = pool.get_database_backend();
         let listeners = (backend == DbBackend::Postgres).then(|| pool.get_postgres_connection_pool().clone());

@@ -1,6 +1,8 @@
 //! Opens and configures sessions.
 
 use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     str::FromStr,
     sync::Arc,
@@ -260,8 +262,20 @@ fn mariadb_options(url: &str) -> Result<MySqlConnectOptions, sqlx::Error> {
 
 async fn sqlite(url: &str, opened: Instant) -> Result<Session, sqlx::Error> {
     let options = sqlite_options(SqliteConnectOptions::from_str(url)?).disable_statement_logging();
+    make_for_owner(url);
     let connection = SqliteConnection::connect_with(&options).await?;
     Ok(Session::new(Driver::Sqlite(Box::new(connection)), opened, GIGABYTE))
+}
+
+/// Makes the file of a new database, which only its owner may read. SQLite gives its `-wal` and `-shm` the same rights. A file
+/// that cannot be made is the database's to report.
+pub(super) fn make_for_owner(url: &str) {
+    if url.starts_with("sqlite:")
+        && url.contains("mode=rwc")
+        && let Ok(options) = SqliteConnectOptions::from_str(url)
+    {
+        let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(options.get_filename());
+    }
 }
 
 /// The options of an SQLite connection.

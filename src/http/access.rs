@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{
+    forwarded::is_forwarded,
     problem::{Kind, Problem},
-    serve::Peer,
+    serve::Client,
 };
 use crate::{
     settings::{self, Role, Token},
@@ -133,9 +134,9 @@ pub(super) async fn require(State(permission): State<Permission>, mut request: R
 fn refused(why: &'static str, request: &Request) {
     metrics::access_refused(why);
     if let Some(refused) = REFUSALS.count() {
-        let peer = request.extensions().get::<Peer>().map(|Peer(peer)| peer.to_string());
+        let client = request.extensions().get::<Client>().map(|Client(client)| client.to_string());
         let (method, path) = (request.method().as_str(), request.uri().path());
-        tracing::warn!(why, refused, peer, method, path, "refused requests without the right to make them");
+        tracing::warn!(why, refused, client, method, path, "refused requests without the right to make them");
     }
 }
 
@@ -157,8 +158,8 @@ impl IntoResponse for Refusal {
                 (Kind::Unauthorized, "the token is unknown; ask the operator for one", "Bearer error=\"invalid_token\"")
             }
             Self::ForeignPage => {
-                let detail = "no tokens are configured, so only programs and pages on this machine may call; \
-                              configure access.tokens to allow others";
+                let detail = "no tokens are configured, so only programs and pages on this machine may call, and not through a \
+                              proxy; configure access.tokens to allow others";
                 return Problem::new(Kind::Forbidden, detail).into_response();
             }
         };
@@ -175,12 +176,15 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
 }
 
-/// Refuses pages of other sites in a browser on this machine. Where everybody on loopback is operator, such a page could
+/// Refuses requests that a proxy on this machine forwards, from wherever they come, and pages of other sites in a browser on this machine. Where everybody on loopback is operator, such a page could
 /// otherwise call the API: by DNS rebinding, or by a cross-site request whose answer it does not read.
 fn is_from_this_machine(headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let host = text(header::HOST);
     let origin = text(header::ORIGIN);
+    if is_forwarded(headers) {
+        return false;
+    }
     let is_loopback = host.is_none_or(|host| Authority::from_str(host).is_ok_and(|host| names_loopback(host.host())));
     let is_same_site = origin.is_none_or(|origin| origin.split_once("://").map(|(_, site)| site) == host);
     is_loopback && is_same_site
@@ -249,9 +253,30 @@ mod tests {
             &[(header::HOST, "127.0.0.1:8080"), (header::ORIGIN, "null")],
             &[(header::HOST, "127.0.0.1:8080"), (header::ORIGIN, "http://127.0.0.1:9999")],
         ];
+        for name in ["forwarded", "via", "x-forwarded-for"] {
+            let mut sent = headers(&[(header::HOST, "127.0.0.1:8080")]);
+            sent.insert(name, HeaderValue::from_static("203.0.113.7"));
+            assert_eq!(access.caller(&sent), Err(Refusal::ForeignPage), "{name}");
+        }
         for sent in foreign {
             assert_eq!(access.caller(&headers(sent)), Err(Refusal::ForeignPage), "{sent:?}");
         }
+    }
+
+    #[test]
+    fn whatever_is_sent_as_a_token_opens_nothing_but_by_the_token() {
+        crate::fuzz::fuzz("token", |input| {
+            let Ok(value) = HeaderValue::from_bytes(input) else { return "no header".into() };
+            let known = bearer(&HeaderMap::from_iter([(header::AUTHORIZATION, value.clone())]))
+                .is_some_and(|token| token == b"s3cret" || token == b"other");
+            match access().caller(&HeaderMap::from_iter([(header::AUTHORIZATION, value)])) {
+                Ok(caller) => {
+                    assert!(known && input.len() >= "Bearer other".len());
+                    caller.name
+                }
+                Err(refusal) => refusal.name().into(),
+            }
+        });
     }
 
     #[test]

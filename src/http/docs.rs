@@ -1,4 +1,6 @@
-//! The API's description: the OpenAPI document and Swagger UI.
+//! The API's description: the OpenAPI document, Swagger UI, and a page about each problem type.
+
+mod clients;
 
 use std::sync::{Arc, LazyLock};
 
@@ -51,6 +53,8 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/docs", get(async || Redirect::to("/docs/")))
         .route("/docs/", get(async || page("index.html")))
         .route("/docs/{*file}", get(async |Path(file): Path<String>| page(&file)))
+        .route("/problems", get(async || problem_page("")))
+        .route("/problems/{name}", get(async |Path(name): Path<String>| problem_page(&name)))
 }
 
 /// The OpenAPI document of `feebox serve`.
@@ -60,7 +64,7 @@ pub fn openapi() -> OpenApi {
     let license = LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build();
     let description = format!(
         "Submit quotes; each gets exactly one fee. Amounts are integers in minor units. Errors are RFC 9457 problems of \
-         these types:\n\n{}",
+         these types, each of which has a page at its address:\n\n{}",
         problem::problem_types()
     );
     let info = InfoBuilder::new()
@@ -84,6 +88,7 @@ pub fn openapi() -> OpenApi {
     problem::Body::schemas(&mut schemas);
     components.schemas.extend(schemas);
     describe_problems(&mut document);
+    clients::fit(&mut document);
     document
 }
 
@@ -105,6 +110,17 @@ fn describe_problems(document: &mut OpenApi) {
                 let problem = Content::new(Some(Ref::from_schema_name("Problem")));
                 answer.content.insert(problem::MEDIA_TYPE.to_owned(), RefOr::T(problem));
             }
+        }
+    }
+}
+
+/// The page that a problem's `type` leads to; without a name, the list of them.
+fn problem_page(name: &str) -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+    match problem::page(name) {
+        Some(page) => (headers, page).into_response(),
+        None => {
+            Problem::new(Kind::NotFound, format!("there is no problem type {name:?}; see /problems")).into_response()
         }
     }
 }

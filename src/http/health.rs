@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     extract::{FromRef, State},
-    http::header,
+    http::{Uri, header},
     response::IntoResponse,
 };
 use sea_orm::DbErr;
@@ -14,7 +14,7 @@ use crate::{audit, inspection, printable::chain, sweeper, telemetry, telemetry::
 
 use super::{
     HealthState,
-    problem::{Kind, Problem},
+    problem::{self, Kind, Problem},
 };
 
 /// How long a scrape waits for the database. Prometheus gives up after some seconds.
@@ -65,9 +65,13 @@ async fn readyz(State(state): State<HealthState>) -> Result<&'static str, Proble
 /// Read the metrics, for Prometheus
 #[utoipa::path(
     get, path = "/metrics", tag = "health",
-    responses((status = 200, description = "The metrics in Prometheus' text format", body = String, content_type = "text/plain"))
+    responses(
+        (status = 200, description = "The metrics in Prometheus' text format", body = String, content_type = "text/plain"),
+        (status = 404, description = "Metrics have a port of their own: `server.metrics_bind`"),
+    )
 )]
-async fn metrics(State(state): State<HealthState>) -> impl IntoResponse {
+async fn metrics(State(state): State<HealthState>, uri: Uri) -> Result<impl IntoResponse, Problem> {
+    let Some(metrics) = &state.metrics else { return Err(problem::unknown_route(uri).await) };
     // Counted at each scrape, so that a process without scrapes causes no load. While the database is unavailable the last
     // counts are shown.
     match tokio::time::timeout(DATABASE_LIMIT, feed_gauges(&state)).await {
@@ -75,7 +79,7 @@ async fn metrics(State(state): State<HealthState>) -> impl IntoResponse {
         Ok(Err(error)) => tracing::debug!(error = chain(&error), "outbox metrics not updated: database error"),
         Err(_) => tracing::debug!(limit = ?DATABASE_LIMIT, "outbox metrics not updated: timed out"),
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::render(&state.metrics))
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::render(metrics)))
 }
 
 async fn feed_gauges(state: &HealthState) -> Result<(), DbErr> {

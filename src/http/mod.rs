@@ -14,6 +14,7 @@ mod dashboard;
 mod destinations;
 mod docs;
 mod edge;
+mod forwarded;
 mod health;
 mod input;
 mod outbox;
@@ -72,6 +73,7 @@ pub struct AppState {
     scrapes: Database,
     access: Access,
     metrics: PrometheusHandle,
+    has_metrics: bool,
     settled: Signal,
     wakeup: Wakeup,
     drain: CancellationToken,
@@ -88,7 +90,8 @@ struct HealthState {
     scrapes: Database,
     health: Health,
     readiness: Readiness,
-    metrics: PrometheusHandle,
+    /// `None` where metrics have a port of their own.
+    metrics: Option<PrometheusHandle>,
 }
 
 impl AppState {
@@ -113,6 +116,7 @@ impl AppState {
             scrapes,
             access: Access::new(access),
             metrics,
+            has_metrics: true,
             settled,
             wakeup: Wakeup::default(),
             drain,
@@ -142,6 +146,12 @@ impl AppState {
         Self { admission: Admission::unlimited(), ..self }
     }
 
+    /// The same without `/metrics`, which has a port of its own.
+    #[must_use]
+    pub fn without_metrics(self) -> Self {
+        Self { has_metrics: false, ..self }
+    }
+
     /// The same, with the health of these tasks.
     #[must_use]
     pub fn with_health(self, health: Health) -> Self {
@@ -161,7 +171,7 @@ impl FromRef<AppState> for HealthState {
             scrapes: state.scrapes.clone(),
             health: state.health.clone(),
             readiness: state.readiness.clone(),
-            metrics: state.metrics.clone(),
+            metrics: state.has_metrics.then(|| state.metrics.clone()),
         }
     }
 }
@@ -181,6 +191,7 @@ pub fn router(state: AppState) -> Router {
 pub fn worker_router(db: &Database, metrics: PrometheusHandle, health: Health) -> (Router, Readiness) {
     let (routes, _) = health::routes().split_for_parts();
     let readiness = Readiness::new(db.clone());
+    let metrics = Some(metrics);
     let state = HealthState { scrapes: db.share(1), health, readiness: readiness.clone(), metrics };
     (with_edge(routes.with_state(state)), readiness)
 }

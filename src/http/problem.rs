@@ -98,6 +98,26 @@ pub(super) fn problem_types() -> String {
     Kind::ALL.into_iter().map(row).fold(head, |table, row| table + &row)
 }
 
+/// A page about the problem type `name`, in HTML; without a name, about all of them.
+pub(super) fn page(name: &str) -> Option<String> {
+    let entry = |kind: Kind| {
+        let (name, status, title, when) = kind.describe();
+        let (status, when) = (status.as_u16(), when.replace('`', ""));
+        format!("<dt><a href=\"/problems/{name}\">{title}</a></dt>\n<dd>Status {status}: {when}.</dd>\n")
+    };
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| name.is_empty() || kind.describe().0 == name).collect();
+    let title = match kinds[..] {
+        [] => return None,
+        [kind] => kind.describe().2,
+        _ => "Problem types",
+    };
+    let entries: String = kinds.into_iter().map(entry).collect();
+    Some(format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Feebox: {title}</title>\n<h1>{title}</h1>\n\
+         <dl>\n{entries}</dl>\n<p><a href=\"/problems\">All problem types</a>, <a href=\"/docs/\">all calls</a></p>\n</html>\n"
+    ))
+}
+
 /// A problem to answer with.
 #[derive(Debug)]
 pub(super) struct Problem {

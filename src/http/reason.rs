@@ -8,10 +8,7 @@ use super::{
     input::{FieldErrors, Node, OptionalJsonBody},
     problem::Problem,
 };
-use crate::{operator::Operator, quotes::new_quote::parse_text};
-
-/// Most characters of a reason.
-const REASON_LENGTH_MAX: usize = 500;
+use crate::operator::{Operator, parse_reason};
 
 /// The reason for an action.
 #[derive(ToSchema)]
@@ -53,5 +50,5 @@ impl<S: Sync> FromRequest<S> for Acting {
 
 /// Reads the reason at `node`.
 pub(super) fn reason(node: Option<Node<'_>>, errors: &mut FieldErrors) -> Option<String> {
-    node?.text(|text| parse_text(text, REASON_LENGTH_MAX), errors)
+    node?.text(parse_reason, errors)
 }

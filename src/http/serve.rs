@@ -7,7 +7,7 @@ use std::{
     convert::Infallible,
     future::Future,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,10 +29,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     connection::{Connections, Registered, Timers, Watched},
-    edge,
+    edge, forwarded,
     problem::{Kind, Problem},
 };
-use crate::telemetry::metrics;
+use crate::{settings::Network, telemetry::metrics};
 
 /// How long open requests may take to end once the server stops: longer than any of them lasts while it drains.
 const STOP_GRACE: Duration = Duration::from_secs(15);
@@ -51,7 +51,7 @@ const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Who calls. Handlers find it in the request's extensions.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub SocketAddr);
+pub(super) struct Client(pub IpAddr);
 
 /// A listener with a limit on open connections.
 #[derive(Clone, Debug)]
@@ -62,6 +62,7 @@ pub struct HttpServer {
     connections: Arc<Connections>,
     timers: Timers,
     leaving: CancellationToken,
+    proxies: Arc<[Network]>,
 }
 
 /// Serves `router` until `drain`; then takes no new requests and returns when the open ones have ended, after 15 s at the
@@ -78,7 +79,7 @@ impl HttpServer {
         let spare = Arc::new(Semaphore::new(SPARE_MAX));
         let listener = Arc::new(std::sync::Mutex::new(Some(Arc::new(listener))));
         let (connections, leaving) = (Arc::default(), CancellationToken::new());
-        Self { listener, slots, spare, connections, timers: Timers::default(), leaving }
+        Self { listener, slots, spare, connections, timers: Timers::default(), leaving, proxies: Arc::default() }
     }
 
     /// The same with other limits for clients.
@@ -91,6 +92,12 @@ impl HttpServer {
     #[must_use]
     pub fn leaving_by(self, leaving: CancellationToken) -> Self {
         Self { leaving, ..self }
+    }
+
+    /// The same behind these reverse proxies, whose word about the client's address is taken.
+    #[must_use]
+    pub fn behind(self, proxies: &[Network]) -> Self {
+        Self { proxies: proxies.into(), ..self }
     }
 
     /// As [`serve`]. May be called again after a panic.
@@ -179,7 +186,8 @@ impl HttpServer {
     ) {
         let registered = self.connections.register();
         let (drain, leaving) = (drain.clone(), self.leaving.clone());
-        let connection = Connection { peer, drain, leaving, slot, registered };
+        let proxies = Arc::clone(&self.proxies);
+        let connection = Connection { peer, drain, leaving, slot, registered, proxies };
         tasks.spawn(connection.serve(stream, router.clone()));
     }
 
@@ -213,6 +221,7 @@ struct Connection {
     leaving: CancellationToken,
     slot: Slot,
     registered: Registered,
+    proxies: Arc<[Network]>,
 }
 
 impl Connection {
@@ -257,7 +266,9 @@ impl Connection {
         activity.begins();
         let is_spare = self.slot.is_spare;
         let is_served = !is_spare || edge::is_quiet(request.uri().path());
-        request.extensions_mut().insert(Peer(self.peer));
+        let client = forwarded::client(self.peer, request.headers(), &self.proxies);
+        request.extensions_mut().insert(Client(client));
+        edge::with_plain_colons(request.uri_mut());
         let answer = is_served.then(|| hyper::service::Service::call(router, request.map(axum::body::Body::new)));
         let leaving = self.leaving.clone();
         async move {

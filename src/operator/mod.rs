@@ -12,7 +12,7 @@ mod retry_bulk;
 
 use sea_orm::DbErr;
 
-use crate::database::DatabaseFailure;
+use crate::{database::DatabaseFailure, printable::printable, quotes::new_quote::parse_text};
 
 pub use actions::{Action, ActionFilter, ActionView};
 pub use cancel::cancel;
@@ -28,6 +28,17 @@ pub struct Operator<'a> {
     pub name: &'a str,
     /// In the operator's words.
     pub reason: Option<&'a str>,
+}
+
+/// Most characters of a reason.
+const REASON_LENGTH_MAX: usize = 500;
+
+/// Takes a reason of 1 to 500 characters and makes it printable: other operators will read it in a terminal or on a page.
+///
+/// # Errors
+/// What is wrong, and what to send instead.
+pub fn parse_reason(text: &str) -> Result<String, String> {
+    parse_text(text, REASON_LENGTH_MAX).map(|reason| printable(&reason, REASON_LENGTH_MAX))
 }
 
 /// Why nothing was changed.

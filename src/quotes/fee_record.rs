@@ -4,6 +4,7 @@ use chrono::{DateTime, Datelike, Timelike, Utc};
 use sea_orm::DbErr;
 use uuid::Uuid;
 
+use super::money::AMOUNT_MINOR_MAX;
 use crate::database::{
     DatabaseTransaction,
     insert_each::{IfTaken, InsertEach},
@@ -38,7 +39,7 @@ pub struct Fee {
     pub quote_id: Uuid,
     /// The quote's currency.
     pub currency: String,
-    /// In minor units, not negative.
+    /// In minor units, 0 to 2^53 - 1.
     pub amount_minor: i64,
     /// In basis points.
     pub rate_bps: i32,
@@ -61,7 +62,8 @@ impl Fee {
         if !(1970..=9999).contains(&self.calculated_at.year()) || self.calculated_at.nanosecond() >= 1_000_000_000 {
             return Some("calculated_at is a leap second or outside of the years 1970 to 9999");
         }
-        (self.amount_minor < 0).then_some("amount_minor is negative")
+        let is_amount = (0..=AMOUNT_MINOR_MAX).contains(&self.amount_minor);
+        (!is_amount).then_some("amount_minor is not 0 to 2^53 - 1")
     }
 }
 

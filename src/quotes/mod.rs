@@ -13,6 +13,7 @@
 mod cancel;
 mod confirm;
 mod fee_record;
+pub mod money;
 mod names;
 pub mod new_quote;
 mod read;

@@ -6,7 +6,8 @@
 use iso_currency::Currency;
 use serde::Serialize;
 
-use crate::printable::check;
+use super::money::AMOUNT_MINOR_MAX;
+use crate::printable::{check, check_identifier};
 
 /// Most characters of a customer's id.
 pub const CUSTOMER_ID_LENGTH_MAX: usize = 64;
@@ -50,7 +51,7 @@ pub struct Line {
     pub unit_price_minor: UnitPriceMinor,
 }
 
-/// 1 to 100 lines whose sum fits an `i64`.
+/// 1 to 100 lines whose sum is at most 2^53 - 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lines {
     lines: Vec<Line>,
@@ -72,7 +73,9 @@ impl CustomerId {
     /// # Errors
     /// What is wrong, and what to send instead.
     pub fn parse(text: &str) -> Result<Self, String> {
-        parse_text(text, CUSTOMER_ID_LENGTH_MAX).map(Self)
+        let id = parse_text(text, CUSTOMER_ID_LENGTH_MAX)?;
+        check_identifier(&id)?;
+        Ok(Self(id))
     }
 
     /// As text.
@@ -140,7 +143,7 @@ impl Line {
 }
 
 impl Lines {
-    /// Takes 1 to 100 lines whose sum fits an `i64`.
+    /// Takes 1 to 100 lines whose sum is at most 2^53 - 1.
     ///
     /// # Errors
     /// What is wrong, and what to send instead.
@@ -150,7 +153,8 @@ impl Lines {
         }
         let sum: i128 =
             lines.iter().map(|line| i128::from(line.quantity.0) * i128::from(line.unit_price_minor.0)).sum();
-        let amount_minor = i64::try_from(sum).map_err(|_| format!("adds up to {sum}; send at most {}", i64::MAX))?;
+        let amount_minor = i64::try_from(sum).ok().filter(|sum| *sum <= AMOUNT_MINOR_MAX);
+        let amount_minor = amount_minor.ok_or_else(|| format!("adds up to {sum}; send at most {AMOUNT_MINOR_MAX}"))?;
         Ok(Self { lines, amount_minor })
     }
 }
@@ -228,6 +232,11 @@ mod tests {
         assert!(CustomerId::parse(&"ä".repeat(64)).is_ok());
         assert_eq!(CustomerId::parse(&"ä".repeat(65)), Err("has 65 characters; send 1 to 64".into()));
         assert_eq!(CustomerId::parse(""), Err("has 0 characters; send 1 to 64".into()));
+        for lookalike in [" ", "\u{a0}\u{3000}", "cust\u{200b}-42", "\u{feff}c", "c\u{202e}", "a\u{200d}b", "\u{3164}"]
+        {
+            assert!(CustomerId::parse(lookalike).is_err(), "{lookalike:?}");
+        }
+        assert!(CustomerId::parse("Müller & 김 GmbH").is_ok());
         assert_eq!(CustomerId::parse("a\0"), Err("has control characters; send printable text".into()));
         assert!(Quantity::parse(1_000_000).is_ok());
         assert_eq!(Quantity::parse(0), Err("is 0; send 1 to 1000000".into()));
@@ -245,14 +254,11 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_of_the_lines_may_fill_an_i64_and_not_more() {
-        // 9 full lines are 9 * 10^18; the rest fills up to 2^63 - 1.
-        let mut lines = vec![line(1_000_000, 1_000_000_000_000); 9];
-        lines.push(line(223_372, 1_000_000_000_000));
-        lines.push(line(1, 36_854_775_807));
-        assert_eq!(Lines::parse(lines.clone()).map(|lines| lines.amount_minor), Ok(i64::MAX));
+    fn the_sum_of_the_lines_is_a_number_that_every_json_reader_keeps() {
+        let mut lines = vec![line(9_007, 1_000_000_000_000), line(1, 199_254_740_991)];
+        assert_eq!(Lines::parse(lines.clone()).map(|lines| lines.amount_minor), Ok((1 << 53) - 1));
         lines.push(line(1, 1));
-        let expected = "adds up to 9223372036854775808; send at most 9223372036854775807";
+        let expected = "adds up to 9007199254740992; send at most 9007199254740991";
         assert_eq!(Lines::parse(lines), Err(expected.into()));
     }
 

@@ -8,6 +8,7 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use toml::{Table, Value};
 
 use super::fields::{Fields, Invalid};
+use super::proxies::{self, Network};
 use super::secret::MASK;
 use super::typed::{as_text, wrong_type};
 
@@ -22,6 +23,10 @@ pub struct Server {
     pub bind: SocketAddr,
     /// How long it serves those who still come after it was told to stop.
     pub drain: Duration,
+    /// Where it serves health and metrics; without it, metrics are at `bind`, too.
+    pub metrics_bind: Option<SocketAddr>,
+    /// Whose `X-Forwarded-For` is taken for the client's address.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Who may call the HTTP API.
@@ -62,7 +67,12 @@ impl fmt::Debug for Token {
 
 impl Server {
     pub(super) fn read(fields: &mut Fields) -> Self {
-        Self { bind: fields.address("server.bind"), drain: fields.duration("server.drain", ["0s", "5m"]) }
+        Self {
+            bind: fields.address("server.bind"),
+            drain: fields.duration("server.drain", ["0s", "5m"]),
+            metrics_bind: fields.optional_address("server.metrics_bind"),
+            trusted_proxies: proxies::read(fields),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::fields::{Fields, Invalid};
-use super::secret::without_password;
+use super::secret::without_secrets;
 
 /// How the database is reached.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ fn read_url(fields: &mut Fields) -> SecretString {
     url
 }
 
-/// Checks `url` and returns it without its password. The error quotes nothing of it.
+/// Checks `url` and returns it without its secrets. The error quotes nothing of it.
 fn printable(url: &str) -> Result<String, Invalid> {
     // SQLite's URLs are paths, which may contain spaces and hold no password.
     if url.starts_with("sqlite:") {
@@ -57,7 +57,7 @@ fn printable(url: &str) -> Result<String, Invalid> {
     };
     let parsed = Url::parse(url).map_err(|err| invalid(&format!("is not a URL: {err}")))?;
     match parsed.scheme() {
-        "postgres" | "postgresql" | "mysql" if parsed.has_host() => Ok(without_password(&parsed)),
+        "postgres" | "postgresql" | "mysql" if parsed.has_host() => Ok(without_secrets(&parsed)),
         "postgres" | "postgresql" | "mysql" => Err(invalid("names no host")),
         _ => Err(invalid("names an unsupported database")),
     }

@@ -9,6 +9,10 @@ use url::Url;
 use super::fields::{Fields, Invalid};
 use super::typed::as_text;
 
+const CA: &str = "fee_server.ssl_ca_location";
+const CERTIFICATE: &str = "fee_server.ssl_certificate_location";
+const KEY: &str = "fee_server.ssl_key_location";
+
 /// How the fee server is called.
 #[derive(Clone, Debug)]
 pub struct FeeServer {
@@ -28,12 +32,18 @@ pub struct FeeServer {
     pub retry_after_max: Duration,
     /// Whether to look up an existing fee when an attempt's outcome is unknown.
     pub lookup: bool,
+    /// Trusted CA certificates, a PEM file; the system's by default.
+    pub ssl_ca_location: Option<PathBuf>,
+    /// The client certificate, a PEM file; present if its key is.
+    pub ssl_certificate_location: Option<PathBuf>,
+    /// The private key of the client certificate, a PEM file without a passphrase.
+    pub ssl_key_location: Option<PathBuf>,
 }
 
 impl FeeServer {
     pub(super) fn read(fields: &mut Fields) -> Self {
         let timeout = fields.duration("fee_server.timeout", ["10ms", "10m"]);
-        Self {
+        let fee_server = Self {
             base_url: fields.read("fee_server.base_url", |value| parse_base_url(as_text(value)?)),
             token: read_token(fields),
             token_file: fields.optional_path("fee_server.token_file"),
@@ -42,6 +52,32 @@ impl FeeServer {
             connection_max_age: fields.duration("fee_server.connection_max_age", ["10ms", "1h"]),
             retry_after_max: fields.duration("fee_server.retry_after_max", ["0s", "7d"]),
             lookup: fields.flag("fee_server.lookup"),
+            ssl_ca_location: fields.optional_path(CA),
+            ssl_certificate_location: fields.optional_path(CERTIFICATE),
+            ssl_key_location: fields.optional_path(KEY),
+        };
+        fee_server.refuse_half_certificate(fields);
+        fee_server.refuse_unused_files(fields);
+        fee_server
+    }
+
+    fn refuse_half_certificate(&self, fields: &mut Fields) {
+        let (missing, given) = match (&self.ssl_certificate_location, &self.ssl_key_location) {
+            (None, Some(_)) => (CERTIFICATE, KEY),
+            (Some(_), None) => (KEY, CERTIFICATE),
+            _ => return,
+        };
+        fields.refuse(missing, format!("is empty, but {given} is set"), "set both, or neither");
+    }
+
+    /// The operator who names certificates expects TLS.
+    fn refuse_unused_files(&self, fields: &mut Fields) {
+        if self.base_url.scheme() == "https" || !fields.are_valid(&["fee_server.base_url"]) {
+            return;
+        }
+        let files = [(CA, &self.ssl_ca_location), (CERTIFICATE, &self.ssl_certificate_location)];
+        for (key, _) in files.iter().filter(|(_, file)| file.is_some()) {
+            fields.refuse(*key, "is set, but fee_server.base_url is not https", "write https://…, or leave it empty");
         }
     }
 }

@@ -63,22 +63,46 @@ pub(crate) fn secret_in(path: &Path) -> Result<SecretString, String> {
     if secret.is_empty() { Err("is empty".into()) } else { Ok(secret.into()) }
 }
 
-/// Masks the password of `url`, in the user info and in the query.
-pub(super) fn without_password(url: &Url) -> String {
+/// Parameters of database URLs that hold no secret, as far as they are worth showing.
+const SHOWN_PARAMETERS: [&str; 14] = [
+    "application_name",
+    "charset",
+    "collation",
+    "dbname",
+    "host",
+    "options",
+    "port",
+    "socket",
+    "ssl-mode",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "timezone",
+    "user",
+];
+
+/// `url` without its secrets: those in the user info, in the query, and what an unescaped `/`, `?` or `#` of a password put
+/// elsewhere. Of the query only parameters that are known to hold no secret are shown.
+pub(super) fn without_secrets(url: &Url) -> String {
     let mut shown = url.clone();
     if url.password().is_some() && shown.set_password(Some(MASK)).is_err() {
         return MASK.to_owned();
     }
-    // PostgreSQL drivers also read it from the query: ?password=…
-    if url.query_pairs().any(|(name, _)| is_password(&name)) {
-        shown.query_pairs_mut().clear().extend_pairs(url.query_pairs().map(|(name, value)| {
-            let value = if is_password(&name) { MASK.into() } else { value };
-            (name, value)
-        }));
+    if url.path().contains(['@', ':', '=']) {
+        shown.set_path(MASK);
+    }
+    if url.fragment().is_some() {
+        shown.set_fragment(Some(MASK));
+    }
+    if url.query().is_some() {
+        let pairs = url.query_pairs().map(|(name, value)| {
+            if SHOWN_PARAMETERS.contains(&name.as_ref()) {
+                return (name, value);
+            }
+            let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+            (if is_name && !value.is_empty() { name } else { MASK.into() }, MASK.into())
+        });
+        shown.query_pairs_mut().clear().extend_pairs(pairs);
     }
     shown.into()
-}
-
-fn is_password(parameter: &str) -> bool {
-    parameter.to_ascii_lowercase().contains("password")
 }

@@ -84,6 +84,19 @@ impl Fields {
         })
     }
 
+    /// An address; `None` if it is empty.
+    pub(super) fn optional_address(&mut self, key: &str) -> Option<SocketAddr> {
+        self.read(key, |value| {
+            let advice = || "write an IP address and port, such as 127.0.0.1:9090, or nothing".to_owned();
+            match as_text(value)? {
+                "" => Ok(None),
+                text => {
+                    text.parse().map(Some).map_err(|_| (format!("{value} is not an address to listen on"), advice()))
+                }
+            }
+        })
+    }
+
     /// One of some words.
     pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> T {
         self.read(key, |value| {

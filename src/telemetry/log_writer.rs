@@ -16,6 +16,8 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::printable;
+
 /// Most lines that wait to be written.
 const QUEUED_MAX: usize = 10_000;
 /// How long the process waits at its end for the last lines to be written.
@@ -79,9 +81,13 @@ fn write_all(mut sink: impl Write, entries: &Receiver<Entry>) {
 }
 
 impl Write for LogWriter {
+    /// Takes a whole line. Its foreign text is made printable here, in whatever format it is; colours keep their ESC, and that
+    /// of foreign text is escaped before.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let text = printable::lines(&text, |char| char == '\u{1b}');
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-            self.lines.try_send(Entry::Line(line.to_vec()))
+            self.lines.try_send(Entry::Line(text.into_owned().into_bytes()))
         {
             LOST.fetch_add(1, Ordering::Relaxed);
         }

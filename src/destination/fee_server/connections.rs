@@ -11,13 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect};
-use rustls::ClientConfig;
-use rustls_platform_verifier::ConfigVerifierExt;
 use tower::util::MapResponseLayer;
 
-use super::FeeServerError;
+use super::{FeeServerError, tls::Tls};
 use crate::settings;
 
 /// How long an unused connection is kept: less than the five seconds after which common servers close theirs.
@@ -38,26 +36,24 @@ pub(super) struct Connections {
     kept_max: usize,
     max_age: Duration,
     pool: Mutex<Pool>,
-    /// Keeps no connection.
-    fresh: Client,
     failures: AtomicU32,
 }
 
 struct Pool {
     client: Client,
+    /// Keeps no connection.
+    fresh: Client,
     since: Instant,
 }
 
 impl Connections {
     /// Keeps up to `kept_max` connections.
     pub(super) fn new(settings: &settings::FeeServer, kept_max: usize) -> Result<Self, FeeServerError> {
-        // Once: reading the system's certificates takes some milliseconds.
-        let mut tls = ClientConfig::with_platform_verifier()?;
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let tls = Tls::new(settings)?;
         let (timeout, connect_timeout) = (settings.timeout, settings.connect_timeout);
         let builder = move || {
             let builder = Client::builder()
-                .tls_backend_preconfigured(tls.clone())
+                .tls_backend_preconfigured(tls.current())
                 .timeout(timeout)
                 .connect_timeout(connect_timeout)
                 .redirect(redirect::Policy::none())
@@ -80,22 +76,26 @@ impl Connections {
     ) -> reqwest::Result<Self> {
         let fresh = builder().pool_max_idle_per_host(0).build()?;
         let client = builder().pool_max_idle_per_host(kept_max).build()?;
-        let pool = Mutex::new(Pool { client, since: Instant::now() });
-        Ok(Self { builder: Box::new(builder), kept_max, max_age, pool, fresh, failures: AtomicU32::new(0) })
+        let pool = Mutex::new(Pool { client, fresh, since: Instant::now() });
+        Ok(Self { builder: Box::new(builder), kept_max, max_age, pool, failures: AtomicU32::new(0) })
     }
 
     /// A client whose connections are younger than `fee_server.connection_max_age`.
     pub(super) fn kept(&self) -> Client {
-        let mut pool = self.pool.lock();
-        if pool.since.elapsed() >= self.max_age {
-            self.renew(&mut pool);
-        }
-        pool.client.clone()
+        self.young().client.clone()
     }
 
     /// A client that makes a connection for each call.
     pub(super) fn fresh(&self) -> Client {
-        self.fresh.clone()
+        self.young().fresh.clone()
+    }
+
+    fn young(&self) -> MutexGuard<'_, Pool> {
+        let mut pool = self.pool.lock();
+        if pool.since.elapsed() >= self.max_age {
+            self.renew(&mut pool);
+        }
+        pool
     }
 
     /// Gives up the connections that are kept.
@@ -114,8 +114,10 @@ impl Connections {
     }
 
     fn renew(&self, pool: &mut Pool) {
-        match (self.builder)().pool_max_idle_per_host(self.kept_max).build() {
-            Ok(client) => pool.client = client,
+        let client = (self.builder)().pool_max_idle_per_host(self.kept_max).build();
+        let fresh = (self.builder)().pool_max_idle_per_host(0).build();
+        match client.and_then(|client| Ok((client, fresh?))) {
+            Ok((client, fresh)) => (pool.client, pool.fresh) = (client, fresh),
             Err(error) => tracing::warn!(%error, "connections to the fee server could not be renewed"),
         }
         pool.since = Instant::now();

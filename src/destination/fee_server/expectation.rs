@@ -6,12 +6,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::answer::{Answer, Kind};
-use crate::{outbox::Outcome, printable::printable, quotes::Fee};
+use crate::{
+    outbox::Outcome,
+    printable::printable,
+    quotes::{Fee, money::AMOUNT_MINOR_MAX},
+};
 
 /// The longest `fee_id`, in characters.
 const FEE_ID_LENGTH_MAX: usize = 128;
-/// The highest amount that every JSON reader keeps exactly.
-const AMOUNT_MINOR_MAX: i64 = (1 << 53) - 1;
 /// The years that every database keeps.
 const YEARS: std::ops::RangeInclusive<i32> = 1970..=9999;
 /// How much of a name or value of the fee server is kept in an error, in characters.

@@ -10,6 +10,7 @@ mod ledger;
 mod look_up;
 mod look_ups;
 mod retry_after;
+mod tls;
 mod wire;
 
 use std::{sync::Arc, time::Instant};
@@ -35,6 +36,7 @@ use look_ups::LookUps;
 use wire::{Call, Lost, Via, Wire};
 
 pub use ledger::{FeePage, LedgerError, ListedFee};
+pub use tls::TlsError;
 
 /// Calls the fee server.
 #[derive(Clone, Debug)]
@@ -84,8 +86,8 @@ pub enum FeeServerError {
     #[error("fee_server.token holds characters that an HTTP header does not take")]
     Token,
     /// TLS could not be set up.
-    #[error("TLS could not be set up")]
-    Tls(#[from] rustls::Error),
+    #[error("TLS to the fee server could not be set up")]
+    Tls(#[from] TlsError),
     /// The HTTP client could not be set up.
     #[error("the HTTP client could not be set up")]
     Client(#[from] reqwest::Error),

@@ -44,9 +44,10 @@ function fill(id, rows, nothing) {
 }
 
 const time = (text) => (text ? new Date(text).toLocaleTimeString() : "");
-const money = (minor, currency) =>
-  minor === undefined ? "" : new Intl.NumberFormat(undefined, { style: "currency", currency }).format(
-    minor / 10 ** new Intl.NumberFormat(undefined, { style: "currency", currency }).resolvedOptions().maximumFractionDigits);
+// The API says how many digits the minor unit has: browsers do not follow ISO 4217 for all currencies.
+const money = (it) => (it ? new Intl.NumberFormat(undefined, {
+  style: "currency", currency: it.currency, minimumFractionDigits: it.minor_unit_digits,
+  maximumFractionDigits: it.minor_unit_digits }).format(it.amount_minor / 10 ** it.minor_unit_digits) : "");
 const STATUS = { confirmed: "good", pending: "wait", rejected: "bad", cancelled: "empty" };
 
 function state(destination) {
@@ -84,8 +85,8 @@ function waitingRow(it, why) {
 }
 
 function quoteRow(it) {
-  return [cell(it.id, "id"), cell(it.customer_id), cell(money(it.amount_minor, it.currency), "number"),
-    cell(it.status, STATUS[it.status]), cell(money(it.fee?.amount_minor, it.fee?.currency ?? it.currency), "number"),
+  return [cell(it.id, "id"), cell(it.customer_id), cell(money(it), "number"),
+    cell(it.status, STATUS[it.status]), cell(money(it.fee), "number"),
     cell(time(it.submitted_at))];
 }
 

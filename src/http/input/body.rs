@@ -23,6 +23,8 @@ use crate::{
 
 /// Most memory for bodies that have arrived in part or in whole, in KiB.
 const ALL_KIB_MAX: usize = 64 * 1024;
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How many larger bodies than [`BODY_BYTES_MAX`] are worked on at a time: values take more memory than their text.
 const LARGE_MAX: usize = 4;
 
@@ -98,6 +100,10 @@ pub(super) async fn receive(mut request: Request, limit: usize) -> Result<Receiv
         }
         bytes.extend_from_slice(&frame);
         bodies.hold(&mut held, bytes.len())?;
+    }
+    // RFC 8259, section 8.1, lets a reader pass over a byte order mark, and some libraries write one.
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(Received { bytes, bodies, _kib: held })
 }

@@ -25,13 +25,13 @@ pub(super) const BATCH_MAX: usize = 1_000;
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "documents in the API what `new_quote` reads")]
 pub(super) struct NewQuoteBody {
-    /// The customer's id.
+    /// The customer's id: visible characters and spaces between them.
     #[schema(min_length = 1, max_length = 64, example = "cust-42")]
     customer_id: String,
     /// ISO 4217 code in capital letters.
     #[schema(pattern = "^[A-Z]{3}$", example = "EUR")]
     currency: String,
-    /// The items. The sum of all `quantity * unit_price_minor` is at most 2^63 - 1.
+    /// The items. The sum of all `quantity * unit_price_minor` is at most 2^53 - 1.
     #[schema(min_items = 1, max_items = 100)]
     lines: Vec<NewLine>,
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     http::problem::Problem,
-    quotes::{self, QuoteWithFee},
+    quotes::{self, QuoteWithFee, money::minor_unit_digits},
 };
 
 /// A quote.
@@ -16,6 +16,7 @@ use crate::{
     "id": "0197a3f2-6c1e-7c55-9d0e-3b6f1d2a4c11",
     "customer_id": "cust-42",
     "currency": "EUR",
+    "minor_unit_digits": 2,
     "amount_minor": 25_000,
     "lines": [{ "description": "Freight Hamburg - Oslo", "quantity": 2, "unit_price_minor": 12_500 }],
     "status": "confirmed",
@@ -24,6 +25,7 @@ use crate::{
         "fee_id": "fee-7f3a",
         "amount_minor": 625,
         "currency": "EUR",
+        "minor_unit_digits": 2,
         "rate_bps": 250,
         "calculated_at": "2026-11-22T10:15:32.005Z"
     },
@@ -35,7 +37,10 @@ pub(super) struct Quote {
     customer_id: String,
     /// ISO 4217 code.
     currency: String,
+    /// Digits of the currency's minor unit (ISO 4217): `amount_minor` / 10^`minor_unit_digits` is the amount.
+    minor_unit_digits: u16,
     /// The sum of the lines, in minor units.
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
     amount_minor: i64,
     /// The items.
     lines: Vec<Line>,
@@ -89,9 +94,12 @@ pub(super) struct Fee {
     /// The fee server's id of the fee.
     fee_id: String,
     /// The fee in minor units.
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
     amount_minor: i64,
     /// The quote's currency.
     currency: String,
+    /// Digits of the currency's minor unit.
+    minor_unit_digits: u16,
     /// The rate in basis points.
     rate_bps: i32,
     /// When the fee was calculated, by the fee server's clock.
@@ -148,6 +156,7 @@ impl Quote {
         let fee = fee.map(|fee| Fee {
             fee_id: fee.fee_id,
             amount_minor: fee.amount_minor,
+            minor_unit_digits: minor_unit_digits(&fee.currency),
             currency: fee.currency,
             rate_bps: fee.rate_bps,
             calculated_at: fee.calculated_at,
@@ -155,6 +164,7 @@ impl Quote {
         Ok(Self {
             id: quote.id,
             customer_id: quote.customer_id,
+            minor_unit_digits: minor_unit_digits(&quote.currency),
             currency: quote.currency,
             amount_minor: quote.amount_minor,
             lines: lines.map_err(|error| Problem::internal(&format!("lines of quote {}: {error}", quote.id)))?,

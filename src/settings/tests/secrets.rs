@@ -17,6 +17,20 @@ fn secrets_are_shown_nowhere() {
     }
     let url = "url = \"postgres://feebox:***@db/feebox?sslmode=require&password=***\" # command line";
     assert!(shown.contains(url), "{shown}");
+    for (url, expected) in [
+        (
+            "postgres://u@db/x?sslmode=require&sslkey=hunter2&sslkey_pass=hunter2",
+            "?sslmode=require&sslkey=***&sslkey_pass=***",
+        ),
+        ("postgres://u:hunter2@db/x?ssl-mode=disabled&Passwd=hunter2#hunter2", "?ssl-mode=disabled&Passwd=***#***"),
+        // A password with an unescaped /, ? or #.
+        ("postgres://u:12/hunter2@db/x", "postgres://u:12/***"),
+        ("mysql://u:12?hunter2@db/x", "mysql://u:12?***=***"),
+        ("mysql://u:12#hunter2@db/x", "mysql://u:12#***"),
+    ] {
+        let shown = load(&[("database.url", url)]).expect(url).redacted().to_string();
+        assert!(shown.contains(expected) && !shown.contains("hunter2"), "{shown}");
+    }
     let token = settings.fee_server.token.expect("token");
     assert_eq!(token.expose_secret(), "hunter2");
 

@@ -106,6 +106,12 @@ async fn without_tokens_pages_of_other_sites_are_refused() {
         assert_eq!(answer.status(), 403, "{name}: {value}");
     }
     assert_eq!(api.stored().await, (0, 0));
+    // A proxy on this machine passes on what comes from anywhere.
+    for name in ["Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP"] {
+        let call = api.request(Method::POST, "/v1/quotes").json(&a_quote());
+        assert_eq!(call.header(name, "203.0.113.7").send().await.unwrap().status(), 403, "{name}");
+    }
+    assert_eq!(api.stored().await, (0, 0));
     let own = format!("http://{}", api.addr());
     let call = api.request(Method::POST, "/v1/quotes").json(&a_quote());
     assert_eq!(call.header("Origin", own).send().await.unwrap().status(), 201);

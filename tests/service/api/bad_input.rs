@@ -98,13 +98,13 @@ async fn every_limit_of_a_field_is_enforced() {
 }
 
 #[tokio::test]
-async fn a_sum_beyond_64_bits_is_an_error_of_the_lines() {
+async fn a_sum_that_not_every_json_reader_keeps_is_an_error_of_the_lines() {
     let (_database, api) = api().await;
     let line = json!({"description": "dear", "quantity": 1_000_000, "unit_price_minor": 1_000_000_000_000_u64});
     let mut quote = a_quote();
     quote["lines"] = json!(vec![line; 10]);
     let faults = faults(&api, "/v1/quotes", &quote).await;
-    let detail = "adds up to 10000000000000000000; send at most 9223372036854775807";
+    let detail = "adds up to 10000000000000000000; send at most 9007199254740991";
     assert_eq!(faults, [("/lines".to_owned(), detail.to_owned())]);
 }
 
@@ -152,7 +152,7 @@ async fn malformed_json_is_refused_with_its_position() {
     let (status, problem) = refused(&api, "/v1/quotes", twice).await;
     assert_eq!((status, &problem["type"]), (400, &json!("/problems/malformed-json")));
     assert!(problem["detail"].as_str().unwrap().starts_with("the key \"currency\" is repeated"), "{problem}");
-    for body in ["", "{", "\u{feff}{}", "{}{}", "NaN", "{\"customer_id\": 1e999}"] {
+    for body in ["", "{", "\u{feff}", "{}{}", "NaN", "{\"customer_id\": 1e999}"] {
         assert_eq!(refused(&api, "/v1/quotes", body).await.0, 400, "{body}");
     }
     assert_eq!(refused(&api, "/v1/quotes", b"{\"customer_id\": \"\xff\"}".as_slice()).await.0, 400);

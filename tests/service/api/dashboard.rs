@@ -5,7 +5,9 @@ use std::time::Duration;
 use entity::quote::Status;
 use feebox::outbox::Outcome;
 
-use crate::support::{Browser, Desk, Engine, Process, eventually, free_port};
+use serde_json::json;
+
+use crate::support::{Browser, Desk, Engine, Process, eventually, free_port, http_client};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -46,6 +48,22 @@ async fn the_buttons_of_a_destination_pause_and_resume_it() {
         eventually(state, LIMIT, async || browser.text("#destinations tbody").await.contains(state).then_some(()))
             .await;
         browser.click("#destinations button").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn amounts_have_the_digits_of_iso_4217() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let (_serve, base_url) = serve(&desk).await;
+    // Browsers show HUF and IQD without digits.
+    for (currency, shown) in [("HUF", "1,234.50"), ("IQD", "123.450"), ("JPY", "123,450")] {
+        let quote = json!({"customer_id": "c", "currency": currency,
+            "lines": [{"description": "d", "quantity": 1, "unit_price_minor": 123_450}]});
+        let answer = http_client().post(format!("{base_url}/v1/quotes")).json(&quote).send().await.unwrap();
+        assert_eq!(answer.status(), 201);
+        let browser = Browser::start().await;
+        browser.open(&base_url).await;
+        eventually(shown, LIMIT, async || browser.text("#quotes tbody").await.contains(shown).then_some(())).await;
     }
 }
 

@@ -31,6 +31,28 @@ async fn every_reference_in_the_document_resolves() {
 }
 
 #[tokio::test]
+async fn every_problem_type_has_a_page() {
+    let (_database, api) = api().await;
+    let document: Value = api.get("/openapi.json").await.json().await.unwrap();
+    let description = document["info"]["description"].as_str().unwrap();
+    let types: Vec<_> = description.split("| `").filter_map(|row| row.split('`').next()).collect();
+    let types: Vec<_> = types.into_iter().filter(|name| name.starts_with("/problems/")).collect();
+    assert!(types.len() > 20, "{types:?}");
+    let list = api.get("/problems").await.text().await.unwrap();
+    for name in types {
+        let answer = api.get(name).await;
+        assert_eq!(answer.status(), 200, "{name}");
+        let page = answer.text().await.unwrap();
+        assert!(page.contains(&format!("href=\"{name}\"")) && list.contains(name), "{page}");
+    }
+    let answer = api.get("/problems/%3Cscript%3E").await;
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-type"]),
+        (404, &"application/problem+json".parse().unwrap())
+    );
+}
+
+#[tokio::test]
 async fn the_api_page_loads_nothing_from_other_hosts() {
     let (_database, api) = api().await;
     let answer = api.get("/docs").await;

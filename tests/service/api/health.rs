@@ -1,6 +1,7 @@
 //! What machines that look after Feebox get to see.
 
 use feebox::http;
+use feebox::lab::sample_fee_server::Faults;
 use feebox::supervision::Health;
 use migration::{Migrator, MigratorTrait};
 use sea_orm::ConnectionTrait;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Api, Engine, LIMIT, TestDatabase, a_quote, eventually, http_client, open};
+use crate::support::{Api, Engine, LIMIT, Stage, TestDatabase, a_quote, eventually, free_port, http_client, open};
 
 #[tokio::test]
 async fn readiness_fails_while_migrations_are_pending() {
@@ -47,6 +48,20 @@ async fn metrics_count_stored_quotes() {
     for name in ["feebox_quotes_submitted_total", "feebox_submission_seconds_count"] {
         let line = page.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line.split(' ').next_back().unwrap().parse::<u64>().unwrap() > 0, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_can_have_a_port_of_their_own() {
+    let stage = Stage::new(Engine::Sqlite, Faults::default()).await;
+    let bind = format!("127.0.0.1:{}", free_port());
+    let (_serve, base_url) = stage.serve(&[("server.metrics_bind", &bind)], &[]).await;
+    let status = async |url: String| http_client().get(url).send().await.unwrap().status().as_u16();
+    for (path, here, there) in
+        [("/healthz", 200, 200), ("/readyz", 200, 200), ("/metrics", 404, 200), ("/v1/quotes", 200, 404)]
+    {
+        let statuses = (status(format!("{base_url}{path}")).await, status(format!("http://{bind}{path}")).await);
+        assert_eq!(statuses, (here, there), "{path}");
     }
 }
 

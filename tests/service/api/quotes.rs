@@ -31,7 +31,7 @@ async fn a_submitted_quote_is_stored_with_its_event_and_can_be_read() {
         let submitted_at = quote["submitted_at"].as_str().unwrap();
         assert!(submitted_at.ends_with('Z'), "{submitted_at}");
         let expected = json!({
-            "id": id, "customer_id": "cust-42", "currency": "EUR", "amount_minor": 26_000,
+            "id": id, "customer_id": "cust-42", "currency": "EUR", "minor_unit_digits": 2, "amount_minor": 26_000,
             "lines": a_quote()["lines"], "status": "pending", "submitted_at": submitted_at, "fee": null,
         });
         assert_eq!(quote, expected, "{engine:?}");
@@ -75,7 +75,7 @@ async fn the_fee_and_the_reason_are_shown_once_known() {
     confirm(&api).await;
     let read: Value = api.get(&format!("/v1/quotes/{id}")).await.json().await.unwrap();
     assert_eq!(read["status"], "confirmed");
-    let fee = json!({"fee_id": "fee-1", "amount_minor": 650, "currency": "EUR", "rate_bps": 250,
+    let fee = json!({"fee_id": "fee-1", "amount_minor": 650, "currency": "EUR", "minor_unit_digits": 2, "rate_bps": 250,
         "calculated_at": "2026-11-22T10:00:00Z"});
     assert_eq!(read["fee"], fee);
     assert_eq!(read.get("delivery"), None);

@@ -13,6 +13,7 @@ use crate::support::{Desk, Process, desk_tests};
 
 desk_tests!(
     events_are_listed_shown_and_explained,
+    foreign_text_is_printable_wherever_it_is_shown,
     one_event_or_many_are_retried,
     an_event_is_cancelled,
     a_destination_is_paused_and_resumed,
@@ -41,6 +42,27 @@ async fn events_are_listed_shown_and_explained(desk: Desk) {
     assert_eq!(stats["destinations"][0]["events"]["dead"], 1);
     let (_, stats) = desk.feebox("outbox stats").await;
     assert!(stats.contains("fee-server"), "{stats}");
+}
+
+async fn foreign_text_is_printable_wherever_it_is_shown(desk: Desk) {
+    let (_, event) = desk.submit().await;
+    // As an older version, or somebody else, may have left it in the tables.
+    let hostile = "'\u{1b}]0;title\u{7}\u{9b}31m \u{202e}txt\u{200b}'";
+    desk.sql(&format!("UPDATE outbox_event SET last_error = {hostile}")).await;
+    for command in ["outbox list", "outbox list --json"] {
+        let (code, said) = desk.feebox(command).await;
+        assert_eq!(code, 0, "{said}");
+        let unsafe_char = |char: char| char != '\n' && (char.is_control() || "\u{202e}\u{200b}".contains(char));
+        assert!(said.contains("title") && !said.contains(unsafe_char), "{said:?}");
+    }
+    let reason = "why\u{202e}\u{9b}";
+    let (code, said) = desk.feebox(&format!("outbox cancel {event} --reason {reason}")).await;
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("control characters") && !said.contains('\u{9b}'), "{said:?}");
+    let (code, said) = desk.feebox(&format!("outbox cancel {event} --reason why\u{202e}")).await;
+    assert_eq!(code, 0, "{said}");
+    let done = feebox::operator::actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap().rows;
+    assert_eq!(done[0].reason.as_deref(), Some("why\u{fffd}"));
 }
 
 async fn one_event_or_many_are_retried(desk: Desk) {

@@ -6,5 +6,6 @@ mod lists;
 mod migrations;
 mod plans;
 mod sessions;
+mod sqlite_files;
 mod sqlite_full;
 mod statement_size;

@@ -30,7 +30,7 @@ async fn a_broker_is_reached_that_speaks_tls_and_wants_a_certificate() {
     let broker = Server::shared_kafka();
     let authority = Authority::new("ours");
     let own = authority.vouch_for("feebox");
-    let front = TlsFront::before_kafka(broker.addr(), &authority.vouch_for("127.0.0.1"), &authority).await;
+    let front = TlsFront::before(broker.addr(), &authority.vouch_for("127.0.0.1"), &authority).await;
     let relayed = relayed_to(&front, Trust { authority: &authority.certificate(), own: Some(&own) }).await;
     let recorded = relayed.record(3).await;
     relayed.run_to_the_end().await;
@@ -57,7 +57,7 @@ async fn without_trust_between_the_sides_nothing_is_sent_and_the_reason_is_logge
         ("nobody they trust vouches for us", &authority, here, Some(&stranger_to_them), "certificate required"),
     ];
     for (case, voucher, name, own, why) in cases {
-        let front = TlsFront::before_kafka(broker.addr(), &voucher.vouch_for(name), &authority).await;
+        let front = TlsFront::before(broker.addr(), &voucher.vouch_for(name), &authority).await;
         let relayed = relayed_to(&front, Trust { authority: &authority.certificate(), own }).await;
         let quote = relayed.submit(1).await[0];
         let report = relayed.worker().run_once().await.unwrap();

@@ -7,3 +7,4 @@ mod delivery_windows;
 mod faults;
 mod leaving;
 mod outage;
+mod rolling_restart;

@@ -63,7 +63,7 @@ impl Authority {
     }
 }
 
-/// The TLS that a Kafka broker has on its port, for one that has none. Dropped, it takes no new connections.
+/// TLS for a server that has none. Dropped, it takes no new connections.
 pub struct TlsFront {
     addr: SocketAddr,
     accepting: JoinHandle<()>,
@@ -71,7 +71,7 @@ pub struct TlsFront {
 
 impl TlsFront {
     /// Shows `identity`, and lets those in whose certificate `authority` vouches for.
-    pub async fn before_kafka(broker: SocketAddr, identity: &Identity, authority: &Authority) -> TlsFront {
+    pub async fn before(server: SocketAddr, identity: &Identity, authority: &Authority) -> TlsFront {
         let mut roots = RootCertStore::empty();
         roots.add(authority.issuer.der().clone()).unwrap();
         let provider = Arc::new(ring::default_provider());
@@ -87,7 +87,7 @@ impl TlsFront {
 
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let proxy = Proxy::between(addr, broker).await;
+        let proxy = Proxy::between(addr, server).await;
         let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), proxy));
         TlsFront { addr, accepting }
     }
