@@ -26,3 +26,26 @@ pub fn latest_tick(cron: &Cron, now: DateTime<Utc>) -> Result<DateTime<Utc>, Cro
     // The search keeps the fraction of the second that it starts from.
     cron.find_previous_occurrence(&now.with_nanosecond(0).unwrap_or(now), true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_configured_as_a_schedule_has_ticks_or_is_refused() {
+        crate::fuzz::fuzz("cron", |input| {
+            let Ok(text) = std::str::from_utf8(input) else { return "no text".into() };
+            let cron = match parse(text) {
+                Ok(cron) => cron,
+                Err(error) => return crate::fuzz::kind_of(&error.to_string()),
+            };
+            let now = Utc::now();
+            let next = cron.find_next_occurrence(&now, false).expect("it has ticks");
+            assert!(next > now, "{next}");
+            if let Ok(latest) = latest_tick(&cron, now) {
+                assert!(latest <= now && latest.nanosecond() == 0, "{latest}");
+            }
+            format!("{} fields", text.split_whitespace().count())
+        });
+    }
+}

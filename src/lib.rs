@@ -51,6 +51,9 @@ pub mod clock;
 pub mod crash;
 // Cron expressions, read the way the scheduler reads them.
 pub mod cron;
+// Mutated inputs for whatever reads what others wrote.
+#[cfg(test)]
+mod fuzz;
 // The only place that opens a pool.
 pub mod database;
 // Text of foreign origin, made fit to be stored and shown.

@@ -31,6 +31,18 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_sent_as_a_cursor_is_one_or_is_refused() {
+        crate::fuzz::fuzz("cursor", |input| match std::str::from_utf8(input).map(parse) {
+            Ok(Ok(id)) => {
+                assert_eq!(after(id).as_bytes(), input, "one cursor for each row");
+                "read".into()
+            }
+            Ok(Err(error)) => error,
+            Err(_) => "no text".into(),
+        });
+    }
+
+    #[test]
     fn an_invalid_cursor_is_refused() {
         let id = Uuid::now_v7();
         let other_version = BASE64URL_NOPAD.encode(&[&[2], id.as_bytes().as_slice()].concat());

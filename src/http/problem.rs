@@ -2,6 +2,8 @@
 //!
 //! Their names are stable. The cause of an internal error is logged and never sent.
 
+use std::fmt;
+
 use axum::{
     Json,
     http::{HeaderName, HeaderValue, StatusCode, Uri, header},
@@ -126,6 +128,15 @@ pub(super) struct Problem {
     errors: Vec<FieldError>,
     headers: Vec<(HeaderName, HeaderValue)>,
     cause: Option<Cause>,
+}
+
+impl fmt::Display for Problem {
+    /// What its client reads, for tests and logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, ..) = self.kind.describe();
+        write!(f, "{name}: {}", self.detail)?;
+        self.errors.iter().try_for_each(|error| write!(f, "; {error:?}"))
+    }
 }
 
 /// The cause of an internal error. It travels with the answer to the middleware that logs it.

@@ -98,6 +98,18 @@ impl CurrencyCode {
     }
 }
 
+impl CurrencyCode {
+    /// A regular expression that matches each code and nothing else.
+    #[must_use]
+    pub fn pattern() -> String {
+        let letters = || 'A'..='Z';
+        let all =
+            letters().flat_map(|a| letters().flat_map(move |b| letters().map(move |c| String::from_iter([a, b, c]))));
+        let codes: Vec<_> = all.filter(|code| Currency::from_code(code).is_some()).collect();
+        format!("^({})$", codes.join("|"))
+    }
+}
+
 impl Description {
     /// Takes 1 to 200 printable characters.
     ///

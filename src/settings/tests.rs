@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 use super::*;
 
 mod access;
+mod any_text;
 mod secrets;
 
 const SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";

@@ -27,6 +27,16 @@ pub(super) struct Answer {
     end: Option<End>,
 }
 
+#[cfg(test)]
+impl Answer {
+    /// One that arrived whole.
+    pub(super) fn whole(status: u16, media_type: &str, body: &[u8]) -> Self {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, media_type.parse().expect("a header"))]);
+        let status = StatusCode::from_u16(status).expect("a status");
+        Self { status, retry_after: None, labelled_json: is_json(&headers), body: body.to_vec(), end: None }
+    }
+}
+
 /// Why a body was not read whole.
 enum End {
     TooLong(usize),

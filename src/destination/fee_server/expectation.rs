@@ -177,6 +177,34 @@ mod tests {
     }
 
     #[test]
+    fn whatever_the_fee_server_answers_is_a_fee_that_can_be_stored_or_a_printable_error() {
+        let quote_id = Uuid::from_u128(0x0197_a3f2_6c1e_7c55_9d0e_3b6f_1d2a_4c11);
+        let expected = Expectation { quote_id, currency: "EUR".into() };
+        crate::fuzz::fuzz("fee_answer", |input| {
+            let (media_type, body) = match input.split_first() {
+                Some((0..128, body)) => ("application/json", body),
+                Some((_, body)) => ("text/html", body),
+                None => ("application/json", input),
+            };
+            let judged = |outcome: Outcome<()>| {
+                let shown = format!("{outcome:?}");
+                let unsafe_char = |char: char| char.is_control() || "\u{202e}\u{200b}\u{feff}".contains(char);
+                assert!(!shown.contains(unsafe_char), "{shown}");
+                // Without the excerpt.
+                crate::fuzz::kind_of(shown.split(": ").next().unwrap_or_default())
+            };
+            let created = match expected.fee::<()>(&Answer::whole(201, media_type, body)) {
+                Ok(fee) => {
+                    assert_eq!((fee.unstorable(), fee.quote_id), (None, quote_id));
+                    "fee".into()
+                }
+                Err(outcome) => judged(outcome),
+            };
+            created + &judged(Answer::whole(400, media_type, body).failure())
+        });
+    }
+
+    #[test]
     fn faults_are_reported_in_our_own_words() {
         let quote_id = "abc\u{0}\u{1b}[31m";
         let fee = json!({ "fee_id": "f", "quote_id": quote_id, "currency": "EUR", "amount_minor": 1, "rate_bps": 1 });

@@ -47,6 +47,21 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_sent_as_a_retry_after_is_a_wait_or_nothing() {
+        crate::fuzz::fuzz("retry_after", |input| {
+            let mut headers = HeaderMap::new();
+            let Ok(value) = reqwest::header::HeaderValue::from_bytes(input) else { return "no header".into() };
+            headers.insert(RETRY_AFTER, value);
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_767);
+            match retry_after(&headers, now) {
+                None => "none".into(),
+                Some(Duration::ZERO) => "over".into(),
+                Some(wait) => format!("{}", wait.as_secs().checked_ilog10().unwrap_or(0)),
+            }
+        });
+    }
+
+    #[test]
     fn other_texts_and_contradictions_ask_for_nothing() {
         for text in ["", "-1", "+5", "1.5", "soon", "Sun, 99 Nov 1994 08:49:37 GMT", "12 34"] {
             assert_eq!(wait(&[text]), None, "{text}");

@@ -93,7 +93,7 @@ pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-pub(super) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+pub(in crate::http) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let budget = Budget::of(Budget::bytes_for(bytes));
     let value = Strict(&budget).deserialize(&mut json).and_then(|value| json.end().map(|()| value));

@@ -24,7 +24,7 @@ struct Document<'a, R> {
 struct Entries<'a, 'b, R>(&'b mut Document<'a, R>);
 
 /// Parses the object `{"name": […]}` and reads the entries of its list, whose length is within `lengths`.
-pub(super) fn parse_list<T>(
+pub(in crate::http) fn parse_list<T>(
     bytes: &[u8],
     name: &'static str,
     lengths: RangeInclusive<usize>,

@@ -12,3 +12,5 @@ pub(super) use fields::{FieldError, FieldErrors, Node, Object};
 pub(super) use json::{JsonBody, OptionalJsonBody};
 pub(super) use path::{Id, Name};
 pub(super) use query::Query;
+#[cfg(test)]
+pub(super) use {json::parse, list::parse_list};

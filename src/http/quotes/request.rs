@@ -29,7 +29,7 @@ pub(super) struct NewQuoteBody {
     #[schema(min_length = 1, max_length = 64, example = "cust-42")]
     customer_id: String,
     /// ISO 4217 code in capital letters.
-    #[schema(pattern = "^[A-Z]{3}$", example = "EUR")]
+    #[schema(example = "EUR")]
     currency: String,
     /// The items. The sum of all `quantity * unit_price_minor` is at most 2^53 - 1.
     #[schema(min_items = 1, max_items = 100)]
@@ -102,6 +102,49 @@ mod tests {
     use crate::quotes::new_quote::{
         CUSTOMER_ID_LENGTH_MAX, DESCRIPTION_LENGTH_MAX, QUANTITY_MAX, UNIT_PRICE_MINOR_MAX,
     };
+
+    #[test]
+    fn whatever_is_sent_as_a_quote_is_valid_or_all_that_is_wrong_is_named() {
+        crate::fuzz::fuzz("body", |input| {
+            let read = crate::http::input::parse(input).and_then(|body| one(&body));
+            match read {
+                Ok(quote) => {
+                    assert!((0..1 << 53).contains(&quote.amount_minor()), "{quote:?}");
+                    assert!(!quote.customer_id().contains(char::is_control));
+                    let text = serde_json::to_vec(&json!({"customer_id": quote.customer_id(),
+                        "currency": quote.currency(), "lines": quote.lines()}));
+                    let again = crate::http::input::parse(&text.expect("JSON")).and_then(|body| one(&body));
+                    assert_eq!(again.expect("valid once, valid twice"), quote);
+                    format!("a quote of {} lines", quote.lines().len())
+                }
+                Err(problem) => {
+                    let answer = problem.to_string();
+                    assert!(answer.len() < 64 * input.len() + 4_096, "{answer}");
+                    crate::fuzz::kind_of(&answer)
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn whatever_is_sent_as_a_batch_is_read_as_its_quotes_are() {
+        crate::fuzz::fuzz("batch", |input| {
+            let streamed = crate::http::input::parse_list(input, "quotes", 1..=BATCH_MAX, new_quote);
+            let read_at_once = || {
+                let body = crate::http::input::parse(input)?;
+                let mut errors = FieldErrors::default();
+                let root = Node::root(&body);
+                let quotes = root.object(&["quotes"], &mut errors);
+                let quotes = quotes.and_then(|it| it.field("quotes").list(1..=BATCH_MAX, new_quote, &mut errors));
+                errors.or_read(quotes.map(|_| ()))
+            };
+            match (streamed, read_at_once()) {
+                (Ok(quotes), Ok(())) => format!("{} quotes", quotes.len()),
+                (Err(problem), Err(_)) => crate::fuzz::kind_of(&problem.to_string()),
+                (streamed, at_once) => panic!("{streamed:?}, but {at_once:?}"),
+            }
+        });
+    }
 
     #[test]
     fn the_documented_limits_are_the_real_ones() {
