@@ -139,7 +139,7 @@ async fn cancel_all(
             return Ok(cancelled);
         }
         for (_, id) in batch {
-            let cancellation = Cancellation::of(id, Some(&reason), None);
+            let cancellation = Cancellation::of(id, Some(&reason), None).by(JOB);
             cancelled += u64::from(quotes::cancel_pending(db, relay, cancellation).await?);
         }
     }

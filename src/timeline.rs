@@ -33,7 +33,13 @@ pub struct TimelineEntry {
 #[expect(missing_docs, reason = "the fields are those of the tables")]
 pub enum TimelineEvent {
     /// The quote was stored.
-    Submitted { currency: String, minor_unit_digits: u16, amount_minor: i64 },
+    Submitted {
+        currency: String,
+        minor_unit_digits: u16,
+        amount_minor: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     /// An event for a destination was stored.
     EventStored { event_id: Uuid, event_type: String, destination: String },
     /// An attempt failed. `status` is the HTTP status, if one was answered.
@@ -76,8 +82,8 @@ pub enum TimelineEvent {
     },
     /// The fee server refused the quote for good.
     Rejected { reason: Option<String> },
-    /// The quote was taken back.
-    Cancelled { reason: Option<String> },
+    /// The quote was taken back. `by` is the name of a token, or of the part of Feebox that did it.
+    Cancelled { reason: Option<String>, by: Option<String> },
     /// A destination of the quote was failing: from here on one probe at a time went out. That may have been before the
     /// quote was submitted.
     CircuitOpened { destination: String, reason: Option<String> },
@@ -108,7 +114,8 @@ pub async fn timeline(db: &Database, id: Uuid) -> Result<Option<Vec<TimelineEntr
     let filter = ActionFilter { quote_id: Some(id), before: None };
     entries.extend(actions::list(&*txn, &filter, ACTIONS_MAX).await?.rows.into_iter().rev().map(of_action));
     entries.extend(actions::pauses(&*txn, &names, born, ended, ACTIONS_MAX).await?.into_iter().map(of_action));
-    entries.extend(ended_in(&quote, Status::Cancelled, |reason| TimelineEvent::Cancelled { reason }));
+    let by = quote.quote.cancelled_by.clone();
+    entries.extend(ended_in(&quote, Status::Cancelled, |reason| TimelineEvent::Cancelled { reason, by }));
     entries.extend(events.iter().flat_map(of_event));
     entries.extend(fee_recorded(&quote));
     entries.extend(ended_in(&quote, Status::Rejected, |reason| TimelineEvent::Rejected { reason }));
@@ -131,6 +138,7 @@ fn submitted(QuoteWithFee { quote, .. }: &QuoteWithFee) -> TimelineEntry {
         currency: quote.currency.clone(),
         minor_unit_digits: minor_unit_digits(&quote.currency),
         amount_minor: quote.amount_minor,
+        by: quote.submitted_by.clone(),
     };
     TimelineEntry { at: quote.submitted_at, event }
 }
@@ -139,7 +147,7 @@ fn submitted(QuoteWithFee { quote, .. }: &QuoteWithFee) -> TimelineEntry {
 fn ended_in(
     QuoteWithFee { quote, .. }: &QuoteWithFee,
     status: Status,
-    event: fn(Option<String>) -> TimelineEvent,
+    event: impl FnOnce(Option<String>) -> TimelineEvent,
 ) -> Option<TimelineEntry> {
     let entry = || TimelineEntry { at: quote.updated_at, event: event(quote.status_reason.clone()) };
     (quote.status == status).then(entry)

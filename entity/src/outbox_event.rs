@@ -21,6 +21,9 @@ pub struct Model {
     /// Where it goes: `fee-server`, `kafka`.
     #[sea_orm(column_type = "String(StringLen::N(64))")]
     pub destination: String,
+    /// Whose it is: the name of the token that submitted its quote; empty if there was none. Partners take turns.
+    #[sea_orm(column_type = "String(StringLen::N(64))")]
+    pub partner: String,
     /// Its place among the events of this aggregate for this destination, from 1. This number decides the order, and not time
     /// or id: hosts' clocks differ.
     pub sequence: i32,

@@ -24,11 +24,17 @@ pub struct Model {
     /// The destination that has to take the quote before it is confirmed: `fee-server` or `kafka`.
     #[sea_orm(column_type = "String(StringLen::N(32))")]
     pub destination: String,
+    /// The name of the token that submitted it; none where no tokens were configured.
+    #[sea_orm(column_type = "String(StringLen::N(64))", nullable)]
+    pub submitted_by: Option<String>,
     /// Where the quote stands.
     pub status: Status,
     /// Why it was cancelled or rejected, if it was.
     #[sea_orm(column_type = "Text", nullable)]
     pub status_reason: Option<String>,
+    /// Who cancelled it, if somebody did: the name of a token, or of the part of Feebox that did.
+    #[sea_orm(column_type = "String(StringLen::N(128))", nullable)]
+    pub cancelled_by: Option<String>,
     /// When the submission's transaction began, by the database's clock.
     pub submitted_at: DateTimeUtc,
     /// When `status` last changed.

@@ -22,6 +22,7 @@ mod m20261126_000014_look_ups;
 mod m20261126_000015_process;
 mod m20261126_000016_audit_progress;
 mod m20261126_000017_failing_events;
+mod m20261126_000018_submitted_by;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000015_process::Migration),
             Box::new(m20261126_000016_audit_progress::Migration),
             Box::new(m20261126_000017_failing_events::Migration),
+            Box::new(m20261126_000018_submitted_by::Migration),
         ]
     }
 }

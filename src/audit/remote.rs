@@ -273,5 +273,5 @@ async fn is_missing(
     if fees.iter().any(|fee| fee.fee_id == fee_id) {
         return Ok(false);
     }
-    Ok(quotes::status(db.connection(), quote_id).await? != Some(Status::Cancelled))
+    Ok(quotes::status(db.connection(), quote_id, None).await? != Some(Status::Cancelled))
 }

@@ -45,13 +45,14 @@ async fn pass_on<R>(
     let (mut accepted, mut refused) = (Vec::new(), Vec::new());
     for (attempt, became) in settled.iter().filter(|(attempt, _)| is_handover(&attempt.event.event_type)) {
         let event = &attempt.event;
-        let (quote_id, trace_context) = (event.aggregate_id, event.trace_context.as_deref());
+        let (quote_id, partner) = (event.aggregate_id, event.partner.as_str());
+        let trace_context = event.trace_context.as_deref();
         match (became, &attempt.outcome) {
             (Disposition::Delivered, Outcome::Delivered(receipt)) => {
-                accepted.push(Accepted { quote_id, key: event.id, fee: fee(receipt), trace_context });
+                accepted.push(Accepted { quote_id, key: event.id, fee: fee(receipt), partner, trace_context });
             }
             (Disposition::Dead(_), Outcome::Refused(reason)) => {
-                refused.push(Refused { quote_id, reason, trace_context });
+                refused.push(Refused { quote_id, reason, partner, trace_context });
             }
             _ => {}
         }

@@ -38,6 +38,7 @@ pub(super) struct Caller {
     /// The token's name.
     pub name: String,
     role: Role,
+    has_token: bool,
 }
 
 /// What a route requires.
@@ -70,7 +71,7 @@ impl Access {
 
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
         if self.tokens.is_empty() {
-            let caller = Caller { name: ANONYMOUS.to_owned(), role: Role::Operator };
+            let caller = Caller { name: ANONYMOUS.to_owned(), role: Role::Operator, has_token: false };
             return if is_from_this_machine(headers) { Ok(caller) } else { Err(Refusal::ForeignPage) };
         }
         let presented: [u8; 32] = Sha256::digest(bearer(headers).ok_or(Refusal::NoToken)?).into();
@@ -78,7 +79,7 @@ impl Access {
         // All hashes are compared, in constant time, so that the response time reveals nothing about them.
         for token in self.tokens.iter() {
             if bool::from(token.sha256.ct_eq(&presented)) {
-                caller = Some(Caller { name: token.name.clone(), role: token.role });
+                caller = Some(Caller { name: token.name.clone(), role: token.role, has_token: true });
             }
         }
         caller.ok_or(Refusal::UnknownToken)
@@ -89,6 +90,16 @@ impl Caller {
     /// Whether the caller is an operator, whose actions are logged.
     pub fn is_operator(&self) -> bool {
         self.role == Role::Operator
+    }
+
+    /// Whose quotes those are that it submits: none where no tokens are configured.
+    pub fn submits_as(&self) -> Option<&str> {
+        self.has_token.then_some(&*self.name)
+    }
+
+    /// Whose quotes alone it may see and cancel; none if those of all.
+    pub fn sees_only(&self) -> Option<&str> {
+        (self.role == Role::Submitter).then_some(&*self.name)
     }
 }
 
@@ -214,7 +225,7 @@ mod tests {
     fn a_token_identifies_its_caller() {
         for sent in ["Bearer s3cret", "bearer s3cret", "BEARER  s3cret "] {
             let caller = access().caller(&headers(&[(header::AUTHORIZATION, sent)]));
-            assert_eq!(caller, Ok(Caller { name: "shop".into(), role: Role::Submitter }), "{sent}");
+            assert_eq!(caller, Ok(Caller { name: "shop".into(), role: Role::Submitter, has_token: true }), "{sent}");
         }
     }
 

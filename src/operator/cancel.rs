@@ -38,11 +38,12 @@ async fn cancel_in(
         }
         EventStatus::Cancelled => return Err(cancelled_already()),
     }
-    let of_quote = quotes::destination(txn, event.aggregate_id).await?;
+    let of_quote = quotes::destination(txn, event.aggregate_id, None).await?;
     if is_handover(&event.event_type) && of_quote.is_some_and(|destination| event.destination == *destination.name()) {
         let why = operator.reason.map_or_else(|| format!("given up by {}", operator.name), str::to_owned);
         let from = &[Status::Pending, Status::Confirmed, Status::Rejected];
-        let cancellation = Cancellation { from, ..Cancellation::of(event.aggregate_id, Some(&why), None) };
+        let cancellation =
+            Cancellation { from, ..Cancellation::of(event.aggregate_id, Some(&why), None).by(operator.name) };
         match quotes::cancel(txn, relay, cancellation, now).await {
             Ok(_) => {}
             Err(CancelError::AlreadyCancelled(_)) => return Err(cancelled_already()),

@@ -22,7 +22,8 @@ pub async fn cancel_quote(
     id: Uuid,
     trace_context: Option<&str>,
 ) -> Result<Quote, CancelError> {
-    let (relay, cancellation) = (submission.relay(), Cancellation::of(id, operator.reason, trace_context));
+    let (relay, cancellation) =
+        (submission.relay(), Cancellation::of(id, operator.reason, trace_context).by(operator.name));
     let cancelled = db.transaction(|txn| {
         Box::pin(async move {
             let now = db.now(&*txn).await?;

@@ -63,6 +63,8 @@ pub struct LeasedEvent {
     pub event_type: EventType,
     /// Where it goes.
     pub destination: DestinationName,
+    /// Whose it is; empty if it is nobody's.
+    pub partner: String,
     /// What the destination gets.
     pub payload: Value,
     /// W3C `traceparent` of the submission.
@@ -226,6 +228,7 @@ impl LeasedEvent {
             aggregate_id: row.aggregate_id,
             event_type: EventType::from_table(row.event_type),
             destination: DestinationName::from_table(row.destination),
+            partner: row.partner,
             payload: row.payload,
             trace_context: row.trace_context,
             attempt,

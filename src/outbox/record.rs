@@ -30,6 +30,8 @@ pub struct NewEvent {
     pub event_type: EventType,
     /// Where it goes.
     pub destination: DestinationName,
+    /// Whose it is, see [`super::claim()`]; empty if it is nobody's.
+    pub partner: String,
     /// From 1: its place among the events of its aggregate for this destination. [`super::Withdrawn`] and
     /// [`next_sequences`] return the next place.
     pub sequence: i32,
@@ -47,6 +49,7 @@ const EVENTS: InsertEach = InsertEach {
         Column("aggregate_id", Type::Uuid),
         Column("event_type", Type::Text),
         Column("destination", Type::Text),
+        Column("partner", Type::Text),
         Column("sequence", Type::Integer),
         Column("payload", Type::Json),
         Column("trace_context", Type::Text),
@@ -78,6 +81,7 @@ pub async fn record(txn: &DatabaseTransaction, now: DateTime<Utc>, events: Vec<N
             Cell::Uuid(event.aggregate_id),
             Cell::Text(event.event_type.into()),
             Cell::Text(event.destination.into()),
+            Cell::Text(event.partner),
             Cell::Integer(event.sequence),
             Cell::Json(event.payload),
             event.trace_context.map_or(Cell::Keep, Cell::Text),

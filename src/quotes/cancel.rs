@@ -1,12 +1,13 @@
 //! `pending` or `confirmed` `→ cancelled`.
 
 use chrono::{DateTime, Utc};
-use sea_orm::DbErr;
+use sea_orm::{DbErr, sea_query::Expr};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    Change, FEE_SERVER, News, QUOTE, QUOTE_CANCELLED, Quote, QuoteDestination, Relay, Status, read, row::change,
+    Accepted, Change, FEE_SERVER, News, QUOTE, QUOTE_CANCELLED, Quote, QuoteDestination, Relay, Status, partner, read,
+    row::{Column, change},
 };
 use crate::{
     database::{Database, DatabaseFailure, DatabaseTransaction},
@@ -20,6 +21,10 @@ pub struct Cancellation<'a> {
     pub quote_id: Uuid,
     /// In which states it may be.
     pub from: &'a [Status],
+    /// Whose quote it must be, if the caller may not cancel those of others.
+    pub owner: Option<&'a str>,
+    /// Who cancels it: the name of a token, or of the part of Feebox that does. None where no tokens are configured.
+    pub by: Option<&'a str>,
     /// Why, in the words of the caller.
     pub reason: Option<&'a str>,
     /// W3C `traceparent` of the call.
@@ -60,7 +65,13 @@ impl<'a> Cancellation<'a> {
     #[must_use]
     pub fn of(quote_id: Uuid, reason: Option<&'a str>, trace_context: Option<&'a str>) -> Self {
         let from = &[Status::Pending, Status::Confirmed];
-        Self { quote_id, from, reason, trace_context, never_accepted: false }
+        Self { quote_id, from, owner: None, by: None, reason, trace_context, never_accepted: false }
+    }
+
+    /// The same by `name`.
+    #[must_use]
+    pub fn by(self, name: &'a str) -> Self {
+        Self { by: Some(name), ..self }
     }
 }
 
@@ -78,17 +89,18 @@ pub async fn cancel(
     cancellation: Cancellation<'_>,
     now: DateTime<Utc>,
 ) -> Result<Quote, CancelError> {
-    let Cancellation { quote_id: id, from, reason, trace_context, never_accepted } = cancellation;
-    let destination = read::destination(txn, id).await?.ok_or(CancelError::NotFound)?;
+    let Cancellation { quote_id: id, from, owner, by, reason, trace_context, never_accepted } = cancellation;
+    let destination = read::destination(txn, id, owner).await?.ok_or(CancelError::NotFound)?;
     // Events before the quote, in the order in which settling takes its locks.
     let withdrawn = withdraw(txn, id, destination.name(), now).await?;
-    let cancelled = change([id], from, Status::Cancelled, reason, now).exec(txn).await?.rows_affected;
+    let cancelled = change([id], from, Status::Cancelled, reason, now).col_expr(Column::CancelledBy, Expr::val(by));
+    let cancelled = cancelled.exec(txn).await?.rows_affected;
     let found = read::get(txn, id).await?.ok_or(CancelError::NotFound)?;
     if cancelled == 0 {
         let before = found.quote.status == Status::Cancelled;
         return Err(if before { CancelError::AlreadyCancelled(Box::new(found.quote)) } else { CancelError::Rejected });
     }
-    let news = News { change: Change::Cancelled(id, reason), trace_context };
+    let news = News { change: Change::Cancelled(id, reason), partner: partner(&found.quote), trace_context };
     if !never_accepted && (withdrawn.may_have_reached || found.fee.is_some()) {
         take_back(txn, destination, id, news, withdrawn.next_sequence, now).await?;
     }
@@ -115,19 +127,19 @@ pub async fn cancel_pending(db: &Database, relay: Relay, cancellation: Cancellat
     }
 }
 
-/// Takes back what the destination did with the cancelled quote `id`, after all its other events: for an answer that came
+/// Takes back what the destination did with a cancelled quote, after all its other events: for an answer that came
 /// late.
 pub(super) async fn void(
     txn: &DatabaseTransaction,
     destination: QuoteDestination,
-    id: Uuid,
-    trace_context: Option<&str>,
+    accepted: &Accepted<'_>,
     now: DateTime<Utc>,
 ) -> Result<(), DbErr> {
+    let Accepted { quote_id: id, partner, trace_context, .. } = *accepted;
     // An event of the kind that still waits is replaced by this one.
     let withdrawn = withdraw(txn, id, destination.name(), now).await?;
     let change = Change::Cancelled(id, Some("it was cancelled before it arrived"));
-    take_back(txn, destination, id, News { change, trace_context }, withdrawn.next_sequence, now).await
+    take_back(txn, destination, id, News { change, partner, trace_context }, withdrawn.next_sequence, now).await
 }
 
 /// Stores the event for the quote's own destination. To the fee server it says: void the fee.
@@ -146,6 +158,7 @@ async fn take_back(
             aggregate_id: quote_id,
             event_type: QUOTE_CANCELLED.clone(),
             destination: FEE_SERVER.clone(),
+            partner: news.partner.to_owned(),
             sequence,
             payload: json!({ "quote_id": quote_id }),
             trace_context: news.trace_context.map(str::to_owned),

@@ -23,6 +23,8 @@ pub struct Accepted<'a> {
     pub key: Uuid,
     /// The fee that the destination made, if it makes fees.
     pub fee: Option<&'a Fee>,
+    /// Whose quote it is; empty if it is nobody's.
+    pub partner: &'a str,
     /// W3C `traceparent` of the submission.
     pub trace_context: Option<&'a str>,
 }
@@ -73,10 +75,10 @@ pub async fn confirm_call(
     let (id, accepted) = (accepted.quote_id, slice::from_ref(&accepted));
     let mut confirmation = CallConfirmation::Confirmed;
     if pending_to_confirmed(destination, accepted, now).exec(txn).await?.rows_affected == 0 {
-        if read::status(txn, id).await? != Some(Status::Cancelled) {
+        if read::status(txn, id, None).await? != Some(Status::Cancelled) {
             return Ok(CallConfirmation::NotPending);
         }
-        void(txn, destination, id, accepted[0].trace_context, now).await?;
+        void(txn, destination, &accepted[0], now).await?;
         confirmation = CallConfirmation::Voided;
     }
     store_fees(txn, relay, destination, accepted, now).await?;
@@ -104,7 +106,8 @@ async fn store_fees(
     let fees = accepted.iter().filter_map(|accepted| Some((accepted.key, accepted.fee?)));
     fee_record::store(txn, fees, now).await?;
     let news = accepted.iter().filter_map(|accepted| {
-        Some(News { change: Change::FeeCreated(accepted.fee?), trace_context: accepted.trace_context })
+        let Accepted { partner, trace_context, .. } = *accepted;
+        Some(News { change: Change::FeeCreated(accepted.fee?), partner, trace_context })
     });
     relay.record(txn, destination, now, &news.collect::<Vec<_>>()).await
 }

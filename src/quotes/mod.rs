@@ -31,7 +31,7 @@ pub use names::{
     DESTINATIONS, FEE_CREATED, FEE_SERVER, KAFKA, QUOTE, QUOTE_CANCELLED, QUOTE_REJECTED, QUOTE_SUBMITTED, QuoteEvent,
 };
 pub use new_quote::{CurrencyCode, CustomerId, Line, Lines, NewQuote};
-pub use read::{QuoteFilter, QuoteWithFee, by_ids, destination, get, list, status};
+pub use read::{QuoteFilter, QuoteWithFee, by_ids, destination, get, get_of, list, status};
 pub use reject::{Refused, reject};
 pub use relay::{Change, News, Relay};
 pub use reopen::reopen;
@@ -43,6 +43,12 @@ pub mod statements {
         read::{handovers, scan},
         row::change,
     };
+}
+
+/// Whose events those of `quote` are; empty if nobody is known to have submitted it.
+#[must_use]
+pub fn partner(quote: &Quote) -> &str {
+    quote.submitted_by.as_deref().unwrap_or_default()
 }
 
 /// Whether an event of this type hands its quote over. The quote's status depends on it if it goes to the quote's own

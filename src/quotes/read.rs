@@ -34,22 +34,37 @@ pub struct QuoteFilter {
     pub status: Option<Status>,
     /// Only this customer's.
     pub customer_id: Option<String>,
+    /// Only those that this token submitted.
+    pub submitted_by: Option<String>,
     /// Only those older than this one.
     pub before: Option<Uuid>,
 }
 
-/// The destination that has to accept quote `id` before it is confirmed, if there is such a quote. It never changes.
+/// The destination that has to accept quote `id` before it is confirmed, if there is such a quote, and `owner` submitted it if
+/// that is asked for. It never changes.
 ///
 /// # Errors
 /// Any database error; a destination that no quote has.
-pub async fn destination(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<QuoteDestination>, DbErr> {
-    let found: Option<String> =
-        Entity::find_by_id(id).select_only().column(Column::Destination).into_tuple().one(db).await?;
+pub async fn destination(
+    db: &impl ConnectionTrait,
+    id: Uuid,
+    owner: Option<&str>,
+) -> Result<Option<QuoteDestination>, DbErr> {
+    let found: Option<String> = of(id, owner).select_only().column(Column::Destination).into_tuple().one(db).await?;
     let known = |name: String| {
         QuoteDestination::of(&name)
             .ok_or_else(|| DbErr::Type(format!("quote {id} has the unknown destination {name:?}")))
     };
     found.map(known).transpose()
+}
+
+/// The quote `id`, if there is one that `owner` submitted.
+///
+/// # Errors
+/// Any database error.
+pub async fn get_of(db: &impl ConnectionTrait, id: Uuid, owner: Option<&str>) -> Result<Option<QuoteWithFee>, DbErr> {
+    let found = get(db, id).await?;
+    Ok(found.filter(|found| owner.is_none_or(|owner| found.quote.submitted_by.as_deref() == Some(owner))))
 }
 
 /// The quote `id`, if there is one.
@@ -83,11 +98,16 @@ pub async fn list(
 /// Ids begin with the time of submission, by the database's clock: their order is the order of time.
 #[must_use]
 pub fn scan(backend: DbBackend, filter: &QuoteFilter) -> Scan {
-    let rows = Entity::find().select_only().columns([Column::Id, Column::Status, Column::CustomerId]);
+    let rows =
+        Entity::find().select_only().columns([Column::Id, Column::Status, Column::CustomerId, Column::SubmittedBy]);
     let with_status = |status: Status| Expr::col(Column::Status).eq(status.to_value());
     let of = |customer_id: &str| Expr::col(Column::CustomerId).eq(customer_id);
-    let (status, customer_id) = (filter.status, filter.customer_id.as_deref());
-    let has_index = |status: &Status| *status != Status::Confirmed || backend == DbBackend::MySql;
+    let by = |name: &str| Expr::col(Column::SubmittedBy).eq(name);
+    let (status, customer_id, submitted_by) =
+        (filter.status, filter.customer_id.as_deref(), filter.submitted_by.as_deref());
+    // The confirmed ones are nearly all quotes, and most of those are of other submitters.
+    let has_index =
+        |status: &Status| *status != Status::Confirmed || (backend == DbBackend::MySql && submitted_by.is_none());
     if let Some(status) = status.filter(has_index) {
         let mut rows = rows
             .column(Column::SubmittedAt)
@@ -99,18 +119,25 @@ pub fn scan(backend: DbBackend, filter: &QuoteFilter) -> Scan {
             let at = Query::select().column(Column::SubmittedAt).from(Entity).and_where(Column::Id.eq(before)).take();
             rows = rows.filter(older(&at, before));
         }
-        let kept = Condition::all().add_option(customer_id.map(of));
+        let kept = Condition::all().add_option(customer_id.map(of)).add_option(submitted_by.map(by));
         return Scan::of(rows).by_index("quote_pending").keeping(kept).ordered_by(&["submitted_at", "id"]);
     }
-    let mut rows = match customer_id {
-        Some(id) => with_value(rows, backend, Column::CustomerId, id),
-        None => rows,
+    let mut rows = match (customer_id, submitted_by) {
+        (Some(id), _) => with_value(rows, backend, Column::CustomerId, id),
+        (None, Some(name)) => with_value(rows, backend, Column::SubmittedBy, name),
+        (None, None) => rows,
     };
     if let Some(before) = filter.before {
         rows = rows.filter(Column::Id.lt(before));
     }
-    let scan = Scan::of(rows.order_by_desc(Column::Id)).keeping(Condition::all().add_option(status.map(with_status)));
-    if customer_id.is_some() { scan.by_index("quote_customer") } else { scan }
+    let others = customer_id.and(submitted_by).map(by);
+    let kept = Condition::all().add_option(status.map(with_status)).add_option(others);
+    let scan = Scan::of(rows.order_by_desc(Column::Id)).keeping(kept);
+    match (customer_id, submitted_by) {
+        (Some(_), _) => scan.by_index("quote_customer"),
+        (None, Some(_)) => scan.by_index("quote_submitter"),
+        (None, None) => scan,
+    }
 }
 
 /// Submitted before `at`, or at `at` with a smaller id than `before`.
@@ -121,12 +148,20 @@ fn older(at: &SelectStatement, before: Uuid) -> Condition {
     Condition::all().add(submitted_at().lte(at())).add(then)
 }
 
-/// The status of quote `id`, if there is one. Cheaper than reading the quote.
+/// The status of quote `id`, if there is one that `owner` submitted, or anybody if none is given. Cheaper than reading the quote.
 ///
 /// # Errors
 /// Any database error.
-pub async fn status(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Status>, DbErr> {
-    Entity::find_by_id(id).select_only().column(Column::Status).into_tuple().one(db).await
+pub async fn status(db: &impl ConnectionTrait, id: Uuid, owner: Option<&str>) -> Result<Option<Status>, DbErr> {
+    of(id, owner).select_only().column(Column::Status).into_tuple().one(db).await
+}
+
+fn of(id: Uuid, owner: Option<&str>) -> Select<Entity> {
+    let found = Entity::find_by_id(id);
+    match owner {
+        Some(owner) => found.filter(Column::SubmittedBy.eq(owner)),
+        None => found,
+    }
 }
 
 /// The quotes `ids`, in this order.

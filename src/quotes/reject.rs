@@ -28,6 +28,8 @@ pub struct Refused<'a> {
     pub quote_id: Uuid,
     /// Why, in the destination's words.
     pub reason: &'a str,
+    /// Whose quote it is; empty if it is nobody's.
+    pub partner: &'a str,
     /// W3C `traceparent` of the submission.
     pub trace_context: Option<&'a str>,
 }
@@ -59,6 +61,7 @@ pub async fn reject(
     let rejected = refused.iter().filter(|refused| pending.contains(&refused.quote_id));
     let news = rejected.map(|refused| News {
         change: Change::Rejected(refused.quote_id, refused.reason),
+        partner: refused.partner,
         trace_context: refused.trace_context,
     });
     relay.record(txn, destination, now, &news.collect::<Vec<_>>()).await

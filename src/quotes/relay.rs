@@ -25,6 +25,8 @@ pub struct Relay {
 pub struct News<'a> {
     /// The change.
     pub change: Change<'a>,
+    /// Whose quote it is; empty if it is nobody's.
+    pub partner: &'a str,
     /// W3C `traceparent` of the call that caused it.
     pub trace_context: Option<&'a str>,
 }
@@ -89,6 +91,7 @@ impl News<'_> {
             aggregate_id: self.change.quote_id(),
             event_type: self.change.event_type().clone(),
             destination: KAFKA.clone(),
+            partner: self.partner.to_owned(),
             sequence,
             payload: self.change.payload(now),
             trace_context: self.trace_context.map(str::to_owned),

@@ -32,7 +32,8 @@ pub struct Server {
 /// Who may call the HTTP API.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// The callers' tokens. If there are none, everybody on loopback is operator. Names and hashes are unique.
+    /// The callers' tokens. If there are none, everybody on loopback is operator. Hashes are unique. Tokens of one name
+    /// have one role: a new one replaces an old one without a gap.
     pub tokens: Vec<Token>,
 }
 
@@ -98,8 +99,8 @@ fn parse_tokens(list: &[Value]) -> Result<Vec<Token>, Invalid> {
     let mut problems = Vec::new();
     for (index, value) in list.iter().enumerate() {
         match Token::parse(value) {
-            Ok(token) if tokens.iter().any(|it| it.name == token.name) => {
-                problems.push(format!("[{index}] has the name of an earlier one"));
+            Ok(token) if tokens.iter().any(|it| it.name == token.name && it.role != token.role) => {
+                problems.push(format!("[{index}] has the name of an earlier one and another role"));
             }
             Ok(token) if tokens.iter().any(|it| it.sha256 == token.sha256) => {
                 problems.push(format!("[{index}] has the sha256 of an earlier one"));

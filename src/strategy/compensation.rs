@@ -37,7 +37,7 @@ impl Compensation {
             // If the destination may have accepted it, an event that takes that back follows.
             let cancellation = Cancellation {
                 never_accepted: !may_have_reached,
-                ..Cancellation::of(quote, Some(&reason), sending.trace_context.as_deref())
+                ..Cancellation::of(quote, Some(&reason), sending.trace_context.as_deref()).by("compensation")
             };
             match quotes::cancel_pending(&self.db, self.relay, cancellation).await {
                 Ok(true) => {

@@ -49,6 +49,8 @@ pub struct Sender {
 #[derive(Clone, Debug)]
 pub(super) struct Sending {
     pub(super) quote_id: Uuid,
+    /// Whose quote it is; empty if it is nobody's.
+    partner: String,
     /// The idempotency key of every attempt, and in the fee record in place of the event's id.
     key: Uuid,
     pub(super) trace_context: Option<String>,
@@ -111,6 +113,7 @@ impl Sender {
         let Some(Submitted { at, .. }) = submissions.first() else { return Ok(()) };
         let news = each_quote(submissions).map(|(submitted, quote)| News {
             change: Change::Submitted(quote),
+            partner: quotes::partner(quote),
             trace_context: submitted.trace_context.as_deref(),
         });
         self.relay.record(txn, self.destination(), *at, &news.collect::<Vec<_>>()).await
@@ -120,6 +123,7 @@ impl Sender {
     pub(super) fn sendings(&self, submissions: &[Submitted]) -> impl Iterator<Item = Sending> {
         each_quote(submissions).map(|(submitted, quote)| Sending {
             quote_id: quote.id,
+            partner: quotes::partner(quote).to_owned(),
             key: Uuid::now_v7(),
             trace_context: submitted.trace_context.clone(),
             submitted_at: submitted.at,
@@ -253,6 +257,7 @@ impl Sending {
             quote_id: self.quote_id,
             key: self.key,
             fee: acceptance.fee(),
+            partner: &self.partner,
             trace_context: self.trace_context.as_deref(),
         }
     }

@@ -6,7 +6,7 @@ use super::Submission;
 use crate::quotes::{self, CancelError, Cancellation, Quote};
 
 impl Submission {
-    /// Cancels quote `id` in a transaction of its own, see [`quotes::cancel`]. Cancelling twice is one cancellation.
+    /// Cancels quote `id`, whosever it is, see [`cancel_of`](Self::cancel_of).
     ///
     /// # Errors
     /// See [`CancelError`]; nothing is changed.
@@ -16,7 +16,22 @@ impl Submission {
         reason: Option<&str>,
         trace_context: Option<&str>,
     ) -> Result<Quote, CancelError> {
-        let cancellation = Cancellation::of(id, reason, trace_context);
+        self.cancel_of(None, id, reason, trace_context).await
+    }
+
+    /// Cancels quote `id` in a transaction of its own, see [`quotes::cancel`], for `owner`, who must have submitted it. Cancelling
+    /// twice is one cancellation.
+    ///
+    /// # Errors
+    /// See [`CancelError`]; nothing is changed.
+    pub async fn cancel_of(
+        &self,
+        owner: Option<&str>,
+        id: Uuid,
+        reason: Option<&str>,
+        trace_context: Option<&str>,
+    ) -> Result<Quote, CancelError> {
+        let cancellation = Cancellation { owner, by: owner, ..Cancellation::of(id, reason, trace_context) };
         let cancelled = self.store.db.transaction(|txn| {
             Box::pin(async move {
                 let now = self.store.db.now(&*txn).await?;

@@ -7,7 +7,7 @@ use super::{Handover, ListenerError, Submitted};
 use crate::{
     database::DatabaseTransaction,
     outbox::{NewEvent, record},
-    quotes::{Change, FEE_SERVER, News, QUOTE, QUOTE_SUBMITTED, Quote, QuoteDestination, Relay},
+    quotes::{Change, FEE_SERVER, News, QUOTE, QUOTE_SUBMITTED, Quote, QuoteDestination, Relay, partner},
     settings::Settings,
 };
 
@@ -66,7 +66,7 @@ impl Handover for OutboxRecorder {
                     events.push(fee_event(quote, trace_context));
                 }
                 if is_relayed {
-                    events.push(News { change: Change::Submitted(quote), trace_context }.event(1, *at));
+                    events.push(news(quote, trace_context).event(1, *at));
                 }
             }
         }
@@ -77,12 +77,17 @@ impl Handover for OutboxRecorder {
     async fn after_commit(&self, _submitted: &Submitted) {}
 }
 
+fn news<'a>(quote: &'a Quote, trace_context: Option<&'a str>) -> News<'a> {
+    News { change: Change::Submitted(quote), partner: partner(quote), trace_context }
+}
+
 fn fee_event(quote: &Quote, trace_context: Option<&str>) -> NewEvent {
     NewEvent {
         aggregate_type: QUOTE,
         aggregate_id: quote.id,
         event_type: QUOTE_SUBMITTED.clone(),
         destination: FEE_SERVER.clone(),
+        partner: partner(quote).to_owned(),
         sequence: 1,
         payload: fee_request(quote),
         trace_context: trace_context.map(str::to_owned),

@@ -45,6 +45,8 @@ pub(super) struct Store {
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) new_quotes: Vec<NewQuote>,
+    /// The name of the caller's token.
+    pub(super) submitted_by: Option<String>,
     /// Its key, and the digest of its body.
     pub(super) key: Option<(ClientKey, String)>,
     pub(super) trace_context: Option<String>,
@@ -194,7 +196,10 @@ impl Store {
 
     fn submitted(&self, call: &Call, ids: &mut impl FnMut() -> Uuid, at: DateTime<Utc>) -> Submitted {
         let destination = self.handover.destination().name();
-        let quotes = call.new_quotes.iter().map(|new_quote| quote(new_quote, destination, ids(), at));
+        let quotes = call.new_quotes.iter().map(|new_quote| Quote {
+            submitted_by: call.submitted_by.clone(),
+            ..quote(new_quote, destination, ids(), at)
+        });
         Submitted { quotes: quotes.collect(), trace_context: call.trace_context.clone(), at }
     }
 
@@ -271,8 +276,10 @@ fn quote(new_quote: &NewQuote, destination: &str, id: Uuid, at: DateTime<Utc>) -
         amount_minor: new_quote.amount_minor(),
         lines: json!(new_quote.lines()),
         destination: destination.into(),
+        submitted_by: None,
         status: Status::Pending,
         status_reason: None,
+        cancelled_by: None,
         submitted_at: at,
         updated_at: at,
     }

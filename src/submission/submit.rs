@@ -117,12 +117,26 @@ impl Submission {
         self.store.handover.relay()
     }
 
-    /// Stores `new_quotes` and everything that belongs to them, all or nothing.
+    /// Stores `new_quotes`, which are nobody's, and everything that belongs to them, all or nothing.
+    ///
+    /// # Errors
+    /// As [`submit_by`](Self::submit_by).
+    pub async fn submit(
+        &self,
+        new_quotes: &[NewQuote],
+        key: Option<&ClientKey>,
+        trace_context: Option<String>,
+    ) -> Result<StoredQuotes, SubmissionError> {
+        self.submit_by(None, new_quotes, key, trace_context).await
+    }
+
+    /// Stores `new_quotes` of the owner of token `name` and everything that belongs to them, all or nothing.
     ///
     /// # Errors
     /// See [`SubmissionError`]; nothing is stored, except that a failed commit may have been done.
-    pub async fn submit(
+    pub async fn submit_by(
         &self,
+        name: Option<&str>,
         new_quotes: &[NewQuote],
         key: Option<&ClientKey>,
         trace_context: Option<String>,
@@ -132,7 +146,8 @@ impl Submission {
             None => None,
         };
         let key = key.map(|key| (key.clone(), digest(new_quotes)));
-        let call = Call { new_quotes: new_quotes.to_vec(), key, trace_context };
+        let submitted_by = name.map(str::to_owned);
+        let call = Call { new_quotes: new_quotes.to_vec(), submitted_by, key, trace_context };
         for _ in 0..KEY_TRIES_MAX {
             let error = match self.store(call.clone()).await {
                 Ok(Stored::New(submitted)) => return Ok(self.committed(submitted).await),
@@ -187,7 +202,7 @@ impl Submission {
         let ids: Vec<Uuid> = serde_json::from_value(stored.quote_ids).unwrap_or_default();
         let quotes = quotes::by_ids(db, &ids).await?;
         // As it was answered then, whatever has become of them since.
-        let as_stored = |quote| Quote { status: Status::Pending, status_reason: None, ..quote };
+        let as_stored = |quote| Quote { status: Status::Pending, status_reason: None, cancelled_by: None, ..quote };
         let quotes = quotes.into_iter().map(|found| as_stored(found.quote)).collect();
         Ok(Some(StoredQuotes { quotes, replayed: true }))
     }

@@ -17,8 +17,9 @@ use crate::{
 
 /// Cancel a quote
 ///
-/// If a fee exists, or may exist, it is voided at the fee server. Cancelling a cancelled quote changes nothing. A
-/// cancellation by an operator is recorded in the log of operator actions.
+/// If a fee exists, or may exist, it is voided at the fee server. Cancelling a cancelled quote changes nothing. Submitters
+/// cancel only their own quotes. Who cancelled a quote, and why, is in its timeline; a cancellation by an operator is in the
+/// log of operator actions, too.
 #[utoipa::path(
     post, path = "/v1/quotes/{id}/cancel", operation_id = "cancel_quote", tag = "quotes", security(("token" = [])),
     params(("id" = uuid::Uuid, Path, description = "The quote's id")),
@@ -26,7 +27,7 @@ use crate::{
     responses(
         (status = 200, description = "The cancelled quote", body = view::Quote),
         (status = 400, description = "Invalid id or malformed JSON"),
-        (status = 404, description = "Unknown quote"),
+        (status = 404, description = "Unknown quote, or that of another submitter"),
         (status = 409, description = "The quote is rejected, and has no fee to cancel"),
     )
 )]
@@ -41,11 +42,11 @@ pub(super) async fn cancel(
     if acting.caller.is_operator() {
         operator::cancel_quote(&state.db, &state.submission, acting.operator(), id, trace).await?;
     } else {
-        state.submission.cancel(id, acting.reason.as_deref(), trace).await?;
+        state.submission.cancel_of(acting.caller.sees_only(), id, acting.reason.as_deref(), trace).await?;
     }
     state.settled.send();
     let found = quotes::get(state.db.connection(), id).await?.ok_or(CancelError::NotFound)?;
-    view::Quote::with_fee(found).map(Json)
+    view::Quote::seen_by(&acting.caller, found).map(Json)
 }
 
 impl From<CancelError> for Problem {

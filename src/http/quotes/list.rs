@@ -1,18 +1,20 @@
 //! Listing quotes.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{RawQuery, State},
 };
 
 use super::view;
 use crate::{
     database::Page,
-    http::{AppState, cursor, input::Query, problem::Problem},
+    http::{AppState, access::Caller, cursor, input::Query, problem::Problem},
     quotes::{self, CustomerId, QuoteFilter},
 };
 
 /// List quotes, newest first
+///
+/// Submitters see only their own quotes.
 #[utoipa::path(
     get, path = "/v1/quotes", operation_id = "list_quotes", tag = "quotes", security(("token" = [])),
     params(
@@ -28,6 +30,7 @@ use crate::{
 )]
 pub(super) async fn list(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     RawQuery(raw): RawQuery,
 ) -> Result<Json<view::QuotePage>, Problem> {
     let mut query = Query::read(raw.as_deref(), &["status", "customer_id", "limit", "cursor"]);
@@ -35,6 +38,7 @@ pub(super) async fn list(
     let filter = QuoteFilter {
         status: query.status(),
         customer_id: customer_id.map(|id| id.as_str().to_owned()),
+        submitted_by: caller.sees_only().map(str::to_owned),
         before: query.cursor(),
     };
     let limit = query.limit();
@@ -44,7 +48,7 @@ pub(super) async fn list(
     let mut page = view::QuotePage { quotes: Vec::with_capacity(rows.len()), unreadable: Vec::new(), next };
     for found in rows {
         let id = found.id(|found| found.quote.id);
-        match found.read().map(view::Quote::with_fee) {
+        match found.read().map(|found| view::Quote::seen_by(&caller, found)) {
             Some(Ok(quote)) => page.quotes.push(quote),
             Some(Err(_)) | None => page.unreadable.push(id),
         }

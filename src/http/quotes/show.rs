@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{RawQuery, State},
 };
 
@@ -11,6 +11,7 @@ use super::{WAIT_SECONDS_MAX, view, wait};
 use crate::{
     http::{
         AppState,
+        access::Caller,
         input::{Id, Query},
         problem::{Kind, Problem},
     },
@@ -19,7 +20,7 @@ use crate::{
 
 /// Read a quote
 ///
-/// With `wait`, the answer comes as soon as the quote is no longer pending.
+/// Submitters see only their own quotes. With `wait`, the answer comes as soon as the quote is no longer pending.
 #[utoipa::path(
     get, path = "/v1/quotes/{id}", operation_id = "read_quote", tag = "quotes", security(("token" = [])),
     params(
@@ -29,11 +30,12 @@ use crate::{
     responses(
         (status = 200, description = "The quote", body = view::Quote),
         (status = 400, description = "Invalid id or parameter"),
-        (status = 404, description = "Unknown quote"),
+        (status = 404, description = "Unknown quote, or that of another submitter"),
     )
 )]
 pub(super) async fn show(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     Id(id): Id,
     RawQuery(raw): RawQuery,
 ) -> Result<Json<view::Quote>, Problem> {
@@ -41,9 +43,9 @@ pub(super) async fn show(
     let wait = query.number("wait", 0, WAIT_SECONDS_MAX).unwrap_or(0);
     query.finish()?;
     if wait > 0 {
-        wait::until_not_pending(&state, id, Duration::from_secs(wait)).await?;
+        wait::until_not_pending(&state, id, caller.sees_only(), Duration::from_secs(wait)).await?;
     }
-    let found = quotes::get(state.reads.connection(), id).await?;
+    let found = quotes::get_of(state.reads.connection(), id, caller.sees_only()).await?;
     let found = found.ok_or_else(|| Problem::new(Kind::NotFound, format!("there is no quote {id}")))?;
-    view::Quote::with_fee(found).map(Json)
+    view::Quote::seen_by(&caller, found).map(Json)
 }

@@ -12,6 +12,7 @@ use super::{idempotency::IdempotencyKey, request, view};
 use crate::{
     http::{
         AppState,
+        access::Caller,
         edge::Call,
         input::{JsonBody, RawJson},
         problem::{Kind, Problem},
@@ -48,12 +49,13 @@ const DESTINATION_RETRY_SECONDS: u32 = 5;
 pub(super) async fn submit(
     State(state): State<AppState>,
     Extension(call): Extension<Call>,
+    Extension(caller): Extension<Caller>,
     _: Admitted,
     IdempotencyKey(key): IdempotencyKey,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let new_quote = request::one(&body)?;
-    let receipt = store(&state, &call, &[new_quote], IdempotencyKey(key)).await?;
+    let receipt = store(&state, &call, &caller, &[new_quote], IdempotencyKey(key)).await?;
     let replayed = receipt.replayed;
     let quote = receipt.quotes.into_iter().next();
     let quote = quote.ok_or_else(|| Problem::internal("the quote of an idempotency key is missing in the database"))?;
@@ -85,13 +87,14 @@ pub(super) async fn submit(
 pub(super) async fn submit_batch(
     State(state): State<AppState>,
     Extension(call): Extension<Call>,
+    Extension(caller): Extension<Caller>,
     _: Admitted,
     key: IdempotencyKey,
     RawJson(body): RawJson<BATCH_BYTES_MAX>,
 ) -> Result<Response, Problem> {
     let _turn = body.turn().await;
     let new_quotes = request::batch(body).await?;
-    let receipt = store(&state, &call, &new_quotes, key).await?;
+    let receipt = store(&state, &call, &caller, &new_quotes, key).await?;
     let quotes = receipt.quotes.into_iter().map(view::Quote::submitted).collect::<Result<_, _>>()?;
     Ok(created(&view::Quotes { quotes }, receipt.replayed))
 }
@@ -110,11 +113,13 @@ impl FromRequestParts<AppState> for Admitted {
 async fn store(
     state: &AppState,
     call: &Call,
+    caller: &Caller,
     new_quotes: &[NewQuote],
     IdempotencyKey(key): IdempotencyKey,
 ) -> Result<StoredQuotes, Problem> {
     let _place = state.admission.enter(new_quotes.len()).await?;
-    let receipt = state.submission.submit(new_quotes, key.as_ref(), Some(call.trace.header())).await?;
+    let trace_context = Some(call.trace.header());
+    let receipt = state.submission.submit_by(caller.submits_as(), new_quotes, key.as_ref(), trace_context).await?;
     if !receipt.replayed {
         metrics::submission_seconds(call.arrived.elapsed());
     }

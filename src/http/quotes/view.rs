@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    http::problem::Problem,
+    http::{access::Caller, problem::Problem},
     quotes::{self, QuoteWithFee, money::minor_unit_digits},
 };
 
@@ -50,6 +50,10 @@ pub(super) struct Quote {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     status_reason: Option<String>,
+    /// The name of the token that submitted the quote; only viewers and operators see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    submitted_by: Option<Option<String>>,
     /// When the quote was stored.
     submitted_at: DateTime<Utc>,
     /// The fee; null until there is one.
@@ -144,8 +148,14 @@ impl Quote {
         Self::with_fee(QuoteWithFee { quote, fee: None, event: None })
     }
 
+    /// A quote as `caller` sees it.
+    pub fn seen_by(caller: &Caller, found: QuoteWithFee) -> Result<Self, Problem> {
+        let submitted_by = caller.sees_only().is_none().then(|| found.quote.submitted_by.clone());
+        Ok(Self { submitted_by, ..Self::with_fee(found)? })
+    }
+
     /// A quote with its fee and its delivery.
-    pub fn with_fee(found: QuoteWithFee) -> Result<Self, Problem> {
+    fn with_fee(found: QuoteWithFee) -> Result<Self, Problem> {
         let QuoteWithFee { quote, fee, event } = found;
         let lines = serde_json::from_value(quote.lines);
         let delivery = event.filter(|event| event.settled_at.is_none()).map(|event| Delivery {
@@ -170,6 +180,7 @@ impl Quote {
             lines: lines.map_err(|error| Problem::internal(&format!("lines of quote {}: {error}", quote.id)))?,
             status: quote.status.into(),
             status_reason: quote.status_reason,
+            submitted_by: None,
             submitted_at: quote.submitted_at,
             fee,
             delivery,

@@ -47,10 +47,21 @@ fn each_invalid_token_is_reported() {
         "[2] has the unknown key \"colour\"",
         "[4] has the sha256 of an earlier one",
         "[5] has the sha256 of an empty token",
-        "[6] has the name of an earlier one",
+        "[6] has the name of an earlier one and another role",
         "[7] is not a {name, sha256, role}",
     ] {
         assert!(all.contains(part), "{part} not in\n{all}");
     }
     assert!(!all.contains("[3]"), "{all}");
+}
+
+#[test]
+fn tokens_of_one_name_replace_each_other() {
+    let tokens = format!(
+        "[{{name = 'shop', sha256 = '{SHA256}', role = 'submitter'}},
+          {{name = 'shop', sha256 = '{}', role = 'submitter'}}]",
+        "ab".repeat(32)
+    );
+    let settings = Settings::load(&from_env(&[("FEEBOX__ACCESS__TOKENS", &tokens)])).expect("settings");
+    assert_eq!(settings.access.tokens.len(), 2);
 }

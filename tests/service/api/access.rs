@@ -68,7 +68,7 @@ async fn only_submitters_and_operators_submit() {
     }
     let quotes: Value =
         api.request(Method::GET, "/v1/quotes").bearer_auth("eye-token").send().await.unwrap().json().await.unwrap();
-    let cancel = format!("/v1/quotes/{}/cancel", quotes["quotes"][0]["id"].as_str().unwrap());
+    let cancel = format!("/v1/quotes/{}/cancel", quotes["quotes"][1]["id"].as_str().unwrap());
     for (token, status) in [("eye-token", 403), ("shop-token", 200), ("boss-token", 200)] {
         let answer = api.request(Method::POST, &cancel).bearer_auth(token).send().await.unwrap();
         assert_eq!(answer.status(), status, "{token}");

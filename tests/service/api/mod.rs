@@ -13,5 +13,6 @@ mod health;
 mod idempotency;
 mod operations;
 mod overload;
+mod owners;
 mod quotes;
 mod spelling;

@@ -51,14 +51,19 @@ async fn quotes_are_listed_whole(outbox: TestOutbox) {
     ];
     let customers: [(Option<&str>, Belongs); 3] =
         [(None, |_| true), (Some("customer-7"), |number| number % 100 == 7), (Some("nobody"), |_| false)];
+    let submitters: [(Option<&str>, Belongs); 2] = [(None, |_| true), (Some("shop-50"), |number| number % 1_000 == 50)];
     for (status, has_status) in statuses {
         for (customer_id, is_of) in customers {
-            let listed = pages(async |before| {
-                let filter = QuoteFilter { status, customer_id: customer_id.map(str::to_owned), before };
-                ids(quotes::list(outbox.db.connection(), &filter, LIMIT).await.unwrap(), |found| found.quote.id)
-            });
-            let belongs = (1..=ROWS).rev().filter(|number| has_status(*number) && is_of(*number));
-            assert_eq!(listed.await, belongs.map(Filling::quote).collect::<Vec<_>>(), "{status:?} of {customer_id:?}");
+            for (submitted_by, is_by) in submitters {
+                let listed = pages(async |before| {
+                    let (customer_id, submitted_by) = (customer_id.map(str::to_owned), submitted_by.map(str::to_owned));
+                    let filter = QuoteFilter { status, customer_id, submitted_by, before };
+                    ids(quotes::list(outbox.db.connection(), &filter, LIMIT).await.unwrap(), |found| found.quote.id)
+                });
+                let belongs = (1..=ROWS).rev().filter(|number| has_status(*number) && is_of(*number) && is_by(*number));
+                let what = format!("{status:?} of {customer_id:?} by {submitted_by:?}");
+                assert_eq!(listed.await, belongs.map(Filling::quote).collect::<Vec<_>>(), "{what}");
+            }
         }
     }
 }

@@ -35,8 +35,8 @@ async fn a_transaction_with_a_failed_statement_stores_nothing(outbox: TestOutbox
     change.exec(&*txn).await.unwrap();
     // It may wait for the next statement, which then fails in its place.
     quotes::insert(&txn, [outbox.quote(stored.aggregate_id).await].iter()).await.ok();
-    let failed = quotes::status(&*txn, stored.aggregate_id).await.unwrap_err();
-    assert!(quotes::status(&*txn, stored.aggregate_id).await.is_err(), "no statement follows one that failed");
+    let failed = quotes::status(&*txn, stored.aggregate_id, None).await.unwrap_err();
+    assert!(quotes::status(&*txn, stored.aggregate_id, None).await.is_err(), "no statement follows one that failed");
     let committed = txn.commit().await.unwrap_err();
     assert_eq!(committed.to_string(), failed.to_string());
     assert_eq!(outbox.quote(stored.aggregate_id).await.status, Status::Pending);
@@ -306,6 +306,8 @@ fn a_stored_quote(at: chrono::DateTime<chrono::Utc>) -> quotes::Quote {
         destination: quotes::FEE_SERVER.to_string(),
         status: Status::Pending,
         status_reason: None,
+        cancelled_by: None,
+        submitted_by: None,
         submitted_at: at,
         updated_at: at,
     }

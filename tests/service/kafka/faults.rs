@@ -101,6 +101,7 @@ async fn a_record_that_is_too_large_goes_dead_alone() {
         aggregate_id: quote_id,
         event_type,
         destination,
+        partner: String::new(),
         sequence: 1,
         payload,
         trace_context: None,

@@ -119,6 +119,7 @@ async fn two_events_cannot_share_a_place(outbox: TestOutbox) {
         aggregate_id: outbox.event(first).await.aggregate_id,
         event_type: QUOTE_CANCELLED.clone(),
         destination: FEE_SERVER.clone(),
+        partner: String::new(),
         sequence: 2,
         payload: serde_json::json!({}),
         trace_context: None,

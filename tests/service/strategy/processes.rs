@@ -104,6 +104,6 @@ impl Service {
 
     async fn status(&self, quote: Uuid) -> Option<Status> {
         let db = open(self.database.url()).await;
-        feebox::quotes::status(db.connection(), quote).await.unwrap()
+        feebox::quotes::status(db.connection(), quote, None).await.unwrap()
     }
 }

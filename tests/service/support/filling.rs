@@ -34,15 +34,18 @@ impl Filling<'_> {
         filling
     }
 
-    /// Gives quote, event and idempotency key of each number. Every hundredth event is leased, and its lease has ended.
+    /// Gives quote, event and idempotency key of each number. Every hundredth event is leased, and its lease has ended. Nearly all
+    /// are of one partner, and one in fifty of others: number 50 of each thousand is of `shop-50`.
     pub async fn pending(&self, numbers: RangeInclusive<u64>) {
         let (event, quote) = (self.id("9"), self.id("8"));
         let at = self.at();
         let from = self.from(&numbers);
         let n = self.number();
+        let partner = format!("CASE WHEN {n} % 50 = 0 THEN CONCAT('shop-', {n} % 1000) ELSE 'shop' END");
         self.run(format!(
-            "INSERT INTO quote (id, customer_id, currency, amount_minor, {lines}, status, submitted_at, updated_at) \
-             SELECT {quote}, CONCAT('customer-', {n} % 100), 'EUR', 100, '[]', 'pending', {at}, {at} {from}",
+            "INSERT INTO quote (id, customer_id, currency, amount_minor, {lines}, status, submitted_by, submitted_at, \
+             updated_at) SELECT {quote}, CONCAT('customer-', {n} % 100), 'EUR', 100, '[]', 'pending', {partner}, {at}, {at} \
+             {from}",
             lines = self.quoted("lines"),
         ))
         .await;
@@ -52,9 +55,9 @@ impl Filling<'_> {
             format!("CASE WHEN {n} % 100 = 0 THEN {at} END"),
         );
         self.run(format!(
-            "INSERT INTO outbox_event (id, aggregate_type, aggregate_id, event_type, destination, sequence, payload, \
+            "INSERT INTO outbox_event (id, aggregate_type, aggregate_id, event_type, destination, partner, sequence, payload, \
              status, attempts, live_since, due_at, lease_token, leased_until, outcome_unknown, withdrawn, failures, \
-             created_at) SELECT {event}, 'quote', {quote}, 'quote.submitted', 'fee-server', 1, '{{}}', {status}, 0, {at}, \
+             created_at) SELECT {event}, 'quote', {quote}, 'quote.submitted', 'fee-server', {partner}, 1, '{{}}', {status}, 0, {at}, \
              {at}, {token}, {until}, FALSE, FALSE, '[]', {at} {from}"
         ))
         .await;

@@ -109,6 +109,7 @@ impl TestOutbox {
             aggregate_id: quote_id,
             event_type,
             destination: name,
+            partner: String::new(),
             sequence,
             payload,
             trace_context: None,

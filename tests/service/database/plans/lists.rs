@@ -31,14 +31,18 @@ fn of_quotes(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
     {
         for customer_id in [None, Some("customer-7".to_owned()), Some("nobody".to_owned())] {
             for before in [None, Some(Filling::quote(last / 2)), Some(Filling::quote(300))] {
-                let exact = match status {
-                    None => true,
-                    Some(Status::Confirmed) => backend == DbBackend::MySql && customer_id.is_none(),
-                    Some(_) => customer_id.is_none(),
-                };
-                let filter = QuoteFilter { status, customer_id: customer_id.clone(), before };
-                let name = format!("quotes {status:?} of {customer_id:?} before {before:?}");
-                all.extend(of_scan(outbox, &name, &quotes::statements::scan(backend, &filter), exact));
+                for submitted_by in [None, Some("shop-50".to_owned())] {
+                    let exact = match status {
+                        None => customer_id.is_none() || submitted_by.is_none(),
+                        Some(Status::Confirmed) => {
+                            backend == DbBackend::MySql && customer_id.is_none() && submitted_by.is_none()
+                        }
+                        Some(_) => customer_id.is_none() && submitted_by.is_none(),
+                    };
+                    let name = format!("quotes {status:?} of {customer_id:?} by {submitted_by:?} before {before:?}");
+                    let filter = QuoteFilter { status, customer_id: customer_id.clone(), submitted_by, before };
+                    all.extend(of_scan(outbox, &name, &quotes::statements::scan(backend, &filter), exact));
+                }
             }
         }
     }
