@@ -10,7 +10,7 @@ use crate::lab::bench::{self, Question};
 /// Options of `feebox bench`.
 #[derive(Args, Debug)]
 pub struct Bench {
-    /// What to measure (may be repeated) [default: everything but tables]
+    /// What to measure (may be repeated) [default: everything but fairness and tables]
     #[arg(long = "question", value_name = "QUESTION", value_enum)]
     questions: Vec<Question>,
     /// A server on which databases may be created and dropped (may be repeated); sqlite: uses a file
@@ -31,6 +31,9 @@ pub struct Bench {
     /// Number of events in a backlog
     #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
     events: usize,
+    /// How long each fee takes for --question fairness
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    fee_time: Duration,
     /// Concurrent calls while a backlog is delivered
     #[arg(long, value_name = "COUNT", default_value_t = 256)]
     concurrency: usize,
@@ -64,6 +67,7 @@ impl Bench {
             callers: self.callers.max(1),
             time: self.time,
             events: self.events,
+            fee_time: self.fee_time,
             concurrency: self.concurrency,
             rows: self.rows.max(1),
             calls: self.calls.max(1),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::stats::delivered_last_minute;
-use crate::outbox::{Event, EventStatus, status_in};
+use crate::outbox::{Event, EventStatus, PARTNERS_MAX, Turn, partners, status_in};
 
 /// The most events that are counted.
 const COUNTED_MAX: u64 = 10_000;
@@ -19,13 +19,15 @@ const COUNTED_MAX: u64 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = QueuePlace)]
 pub struct QueuePosition {
-    /// Events of its destination that were due before it, counted up to 10,000.
+    /// Events of its partner for its destination that were due before it, counted up to 10,000.
     pub before: u64,
+    /// Partners with something due, its own among them, counted up to 32. They take turns.
+    pub partners: u64,
     /// Events that its destination got in the last minute, or at the rate of those that it got last.
     pub delivered_last_minute: u64,
 }
 
-/// The position of `event` at `now`. Two statements, neither of which reads more than 10,000 events.
+/// The position of `event` at `now`. Few statements, none of which reads more than 10,000 events.
 ///
 /// # Errors
 /// Any database error.
@@ -39,6 +41,7 @@ pub(super) async fn position(
         .column(Column::Id)
         .filter(Column::Destination.eq(&event.destination))
         .filter(status_in(&[EventStatus::Pending]))
+        .filter(Column::Partner.eq(&event.partner))
         .filter(Column::DueAt.lt(event.due_at))
         .limit(COUNTED_MAX)
         .into_query();
@@ -49,17 +52,22 @@ pub(super) async fn position(
         None => 0,
     };
     let delivered_last_minute = delivered_last_minute(db, &event.destination, now).await?;
-    Ok(QueuePosition { before: before.try_into().unwrap_or(0), delivered_last_minute })
+    let partners = partners(db, &event.destination, now, &Turn::default(), PARTNERS_MAX).await?.names.len();
+    Ok(QueuePosition { before: before.try_into().unwrap_or(0), partners: partners as u64, delivered_last_minute })
 }
 
 impl QueuePosition {
     /// In words.
     pub(super) fn sentence(&self) -> String {
-        let Self { before, delivered_last_minute } = self;
+        let Self { before, partners, delivered_last_minute } = self;
         let or_more = if *before == COUNTED_MAX { " or more" } else { "" };
+        let turns = match partners {
+            0 | 1 => String::new(),
+            partners => format!(" of its partner, one in each round of {partners} partners"),
+        };
         format!(
-            "{before}{or_more} events that were due earlier go first; {delivered_last_minute} were delivered in the last \
-             minute."
+            "{before}{or_more} events that were due earlier go first{turns}; {delivered_last_minute} were delivered in the \
+             last minute."
         )
     }
 }

@@ -7,8 +7,8 @@ use entity::outbox_event::{self, Column, Entity, Status};
 use sea_orm::{
     ActiveEnum,
     ActiveValue::Set,
-    ColumnTrait, Condition, DbBackend, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Select,
-    UpdateMany,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, QueryFilter, QuerySelect,
+    Select, UpdateMany,
     sea_query::{Alias, Expr, LockBehavior, LockType, Query, SelectStatement},
 };
 use serde_json::Value;
@@ -19,7 +19,8 @@ use super::{
     claim_at_once::claim_at_once,
     destinations::{self, GateCheck, Hold, Permit},
     failure::FAILURES_MAX,
-    unreadable::{Readable, readable},
+    turns::{PARTNERS_MAX, Turn, partners, pending_of},
+    unreadable::readable,
 };
 use crate::{
     clock::after,
@@ -37,6 +38,8 @@ pub struct ClaimRequest<'a> {
     pub limit: usize,
     /// How long the right to deliver them lasts.
     pub lease: Duration,
+    /// Which partners come first: those at which the last claim of this worker ended.
+    pub turn: Turn,
 }
 
 /// What a claim brought.
@@ -44,8 +47,10 @@ pub struct ClaimRequest<'a> {
 pub struct Claim {
     /// Due events, the longest due first; they are leased to the caller.
     pub events: Vec<LeasedEvent>,
-    /// As many as were asked for: there may be more.
+    /// There may be more.
     pub is_full: bool,
+    /// Where the next claim of this worker begins.
+    pub next_turn: Turn,
     /// What holds the destination back; then there are no events.
     pub hold: Option<Hold>,
     /// How long the hold lasts; `None` if only an operator ends it.
@@ -89,6 +94,9 @@ pub struct LeasedEvent {
 }
 
 /// Claims up to `limit` due events of one destination.
+///
+/// Partners take turns. Each of those that have something due gets an equal share of `limit`, the longest due first, and what they
+/// leave goes to those that have more. If there are more than [`PARTNERS_MAX`], the next claim goes on with those behind them.
 ///
 /// It writes: `leased`, a new token and `attempts + 1` are committed before the caller sees the events, so that a crash
 /// at any later line leaves a lease that runs out and an attempt that is counted. A transaction of several statements, because
@@ -145,36 +153,73 @@ async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimReque
             return Err(NoClaim::Nothing(Box::new(Claim { hold: Some(hold), hold_remaining, ..Claim::default() })));
         }
     };
-    let Readable { rows: due, given_up } = readable(txn, due(request.destination, now, limit), now).await?;
-    if due.is_empty() && given_up > 0 {
-        // What was given up must be committed, and others may be due after it.
-        return Ok(Claim { is_full: true, ..Claim::default() });
-    }
+    let Shares { due, given_up, is_full, next_turn } = shares(txn, request, now, limit).await?;
     if due.is_empty() {
-        return Err(NoClaim::Nothing(Box::default()));
+        let claim = Claim { is_full: is_full || given_up > 0, next_turn, ..Claim::default() };
+        // What was given up must be committed, and others may be due after it.
+        return if given_up > 0 { Ok(claim) } else { Err(NoClaim::Nothing(Box::new(claim))) };
     }
     let lease_token = Uuid::new_v4();
     lease(txn, &due, request, lease_token, after(now, request.lease)).await?;
-    let is_full = due.len() + given_up == limit;
     let events = due.into_iter().map(|row| {
         let attempt = row.attempts + 1;
         LeasedEvent::new(row, attempt, lease_token, lease_ends, probe).callable_since(callable_since)
     });
-    Ok(Claim { events: events.collect(), is_full, ..Claim::default() })
+    Ok(Claim { events: events.collect(), is_full, next_turn, ..Claim::default() })
 }
 
-/// The query of [`claim`]: up to `limit` events of `destination` that are due, and that no earlier event holds back.
+/// What a claim takes.
+struct Shares {
+    /// The longest due first.
+    due: Vec<outbox_event::Model>,
+    given_up: usize,
+    is_full: bool,
+    next_turn: Turn,
+}
+
+/// Up to `limit` due events of the partners whose turn it is.
+async fn shares(
+    txn: &DatabaseTransaction,
+    request: &ClaimRequest<'_>,
+    now: DateTime<Utc>,
+    limit: usize,
+) -> Result<Shares, DbErr> {
+    let (backend, destination) = (txn.get_database_backend(), request.destination.as_str());
+    let found = partners(txn, destination, now, &request.turn, limit.min(PARTNERS_MAX)).await?;
+    let each = request.turn.share(limit, found.names.len());
+    let (mut all, mut given_up, mut hungry) = (Vec::new(), 0, Vec::new());
+    for partner in &found.names {
+        let share = each.min(limit - all.len());
+        let of_partner = readable(txn, due(backend, destination, partner, now, share), now).await?;
+        if of_partner.rows.len() + of_partner.given_up == share {
+            hungry.push((partner, of_partner.rows.len()));
+        }
+        given_up += of_partner.given_up;
+        all.extend(of_partner.rows);
+    }
+    let is_hungry = !hungry.is_empty();
+    let more = (limit - all.len()).div_ceil(hungry.len().max(1));
+    for (partner, has) in hungry {
+        let more = more.min(limit - all.len());
+        if more > 0 && found.names.len() > 1 {
+            let rest = due(backend, destination, partner, now, more).offset(has as u64);
+            let rest = readable(txn, rest, now).await?;
+            given_up += rest.given_up;
+            all.extend(rest.rows);
+        }
+    }
+    all.sort_unstable_by_key(|event| (event.due_at, event.id));
+    let (is_full, next_turn) = request.turn.next(found.last.as_deref(), !all.is_empty(), is_hungry);
+    Ok(Shares { due: all, given_up, is_full, next_turn })
+}
+
+/// The query of [`claim`]: up to `limit` events of `partner` for `destination` that are due, and that no earlier event holds back.
 /// Public so that tests can read its query plan.
 #[must_use]
-pub fn due(destination: &str, now: DateTime<Utc>, limit: usize) -> Select<Entity> {
-    Entity::find()
-        .filter(Column::Destination.eq(destination))
-        .filter(status_in(&[Status::Pending]))
-        .filter(Column::DueAt.lte(now))
+pub fn due(backend: DbBackend, destination: &str, partner: &str, now: DateTime<Utc>, limit: usize) -> Select<Entity> {
+    pending_of(backend, destination, partner, now)
         // First events, nearly all, need no subquery.
         .filter(Condition::any().add(Column::Sequence.eq(1)).add(Expr::exists(an_earlier_unfinished_event()).not()))
-        .order_by_asc(Column::DueAt)
-        .order_by_asc(Column::Id)
         .limit(limit as u64)
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
 }

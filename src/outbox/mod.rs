@@ -24,6 +24,7 @@
 //! * Settling is guarded by the lease token. A worker whose lease was taken over changes nothing ([`settle()`]).
 //! * Events of one aggregate for one destination are claimed in the order of their `sequence`. An earlier one that is not yet
 //!   delivered or cancelled holds back the later ones of its aggregate, and no others ([`claim()`]).
+//! * Partners take turns ([`Turn`]): the backlog of one delays an event of another by a turn, not by its length.
 //! * An attempt that may have reached the destination marks its event `outcome_unknown` until it is settled.
 
 mod claim;
@@ -45,6 +46,7 @@ mod retention;
 mod retry;
 mod revive;
 mod settle;
+mod turns;
 mod unreadable;
 mod withdraw;
 
@@ -70,6 +72,8 @@ pub use retry::RetryPolicy;
 pub(crate) use revive::error_contains;
 pub use revive::{RetryFilter, Revivable, revivable, revive, revive_one};
 pub use settle::{Attempt, Disposition, SettleReport, Settled, settle};
+pub use turns::Turn;
+pub(crate) use turns::{PARTNERS_MAX, partners};
 pub use withdraw::{Withdrawn, give_up, withdraw};
 
 /// The hot statements as they are sent, for tests that read their query plans.
@@ -83,6 +87,7 @@ pub mod statements {
         record::last_sequences,
         rescue::expired,
         retention::prunable,
+        turns::{first as first_partner, walk as walk_of_partners},
     };
 }
 

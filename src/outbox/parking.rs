@@ -12,18 +12,21 @@ use entity::{
 };
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, LockBehavior, LockType},
 };
 use uuid::Uuid;
 
-use super::claim::{an_earlier_unfinished_event, status_in};
+use super::{
+    claim::an_earlier_unfinished_event,
+    turns::{PARTNERS_MAX, Turn, partners, pending_of},
+};
 use crate::{
     clock::after,
     database::{Database, DatabaseTransaction, found_status, padded},
 };
 
-/// So many events at the head of the queue are looked at.
+/// So many events at the head of a partner's queue are looked at.
 const HEAD: u64 = 1_000;
 /// What has been due for less is left alone: a settle that is about to end the earlier event may not have seen that another follows.
 const DUE_FOR: Duration = Duration::from_mins(1);
@@ -37,29 +40,45 @@ const PARKED_FOR: Duration = Duration::from_hours(1);
 pub async fn park(db: &Database) -> Result<u64, DbErr> {
     let mut parked = 0;
     for destination in destination::Entity::find().all(db.connection()).await? {
-        let name = destination.name.as_str();
+        let mut turn = Turn::default();
         loop {
-            let some = db.transaction(|txn| Box::pin(async move { park_head(&txn, db, name).await })).await?;
-            parked += some;
-            // Behind those that were parked others are at the head now.
-            if some == 0 {
-                break;
-            }
+            let (connection, name) = (db.connection(), destination.name.as_str());
+            let found = partners(connection, name, db.now(connection).await?, &turn, PARTNERS_MAX).await?;
+            parked += park_heads(db, name, &found.names).await?;
+            let Some(last) = found.last else { break };
+            turn = Turn::after(&last);
         }
     }
     Ok(parked)
 }
 
-async fn park_head(txn: &DatabaseTransaction, db: &Database, destination: &str) -> Result<u64, DbErr> {
+async fn park_heads(db: &Database, destination: &str, partners: &[String]) -> Result<u64, DbErr> {
+    let mut parked = 0;
+    while !partners.is_empty() {
+        let heads = db.transaction(|txn| {
+            Box::pin(async move {
+                let mut parked = 0;
+                for partner in partners {
+                    parked += park_head(&txn, db, destination, partner).await?;
+                }
+                Ok::<u64, DbErr>(parked)
+            })
+        });
+        let some = heads.await?;
+        parked += some;
+        // Behind those that were parked others are at the head now.
+        if some == 0 {
+            break;
+        }
+    }
+    Ok(parked)
+}
+
+async fn park_head(txn: &DatabaseTransaction, db: &Database, destination: &str, partner: &str) -> Result<u64, DbErr> {
     let now = db.begun_at(txn);
-    let head: Vec<Uuid> = Entity::find()
+    let head: Vec<Uuid> = pending_of(txn.get_database_backend(), destination, partner, now - DUE_FOR)
         .select_only()
         .column(Column::Id)
-        .filter(Column::Destination.eq(destination))
-        .filter(status_in(&[Status::Pending]))
-        .filter(Column::DueAt.lte(now - DUE_FOR))
-        .order_by_asc(Column::DueAt)
-        .order_by_asc(Column::Id)
         .limit(HEAD)
         .into_tuple()
         .all(txn)

@@ -15,6 +15,7 @@ mod signals;
 
 use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     sync::OnceCell,
     time::{Instant, sleep_until},
@@ -25,7 +26,7 @@ use crate::{
     crash,
     database::{self, Database},
     destination::Destination,
-    outbox::{Policy, Poll},
+    outbox::{Policy, Poll, Turn},
     settings,
 };
 
@@ -60,6 +61,8 @@ pub struct Worker<D: Destination> {
     rescue_size: BatchSize,
     cut_off: CancellationToken,
     registered: OnceCell<()>,
+    /// Whose turn it is.
+    turn: Mutex<Turn>,
 }
 
 impl<D: Destination> Worker<D> {
@@ -90,6 +93,7 @@ impl<D: Destination> Worker<D> {
             settings,
             cut_off: CancellationToken::new(),
             registered: OnceCell::new(),
+            turn: Mutex::default(),
         }
     }
 

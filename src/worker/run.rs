@@ -3,15 +3,14 @@
 mod background;
 mod claims;
 mod deliveries;
+mod flow;
 mod holds;
 mod rescues;
 mod results;
 mod supply;
+mod waiting;
 
-use std::{
-    collections::{HashSet, VecDeque},
-    time::Instant,
-};
+use std::{collections::HashSet, time::Instant};
 
 use sea_orm::DbErr;
 use tokio::{task::JoinSet, time::sleep_until};
@@ -24,7 +23,9 @@ use crate::{
 };
 use background::Background;
 use claims::Claimed;
+use flow::Flow;
 use supply::Supply;
+use waiting::Waiting;
 
 /// The part of a lease that a pause takes at most after the database has failed: several tries fit into a lease.
 const PAUSE_PART: u32 = 10;
@@ -42,7 +43,8 @@ struct Run<'a, D: Destination> {
     rescuing: Background<'a, (usize, Result<Rescued, DbErr>)>,
     claims: Pace<'a>,
     claiming: Background<'a, Claimed>,
-    waiting: VecDeque<LeasedEvent>,
+    waiting: Waiting<LeasedEvent>,
+    flow: Flow,
     deliveries: JoinSet<Delivered<D::Receipt>>,
     /// Events that failed since the last success.
     failed_in_a_row: HashSet<Uuid>,
@@ -105,7 +107,8 @@ impl<'a, D: Destination> Run<'a, D> {
             rescuing: Background::idle(),
             claims: Pace::new("claim", &worker.claim_size, now, pause_max),
             claiming: Background::idle(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
+            flow: Flow::since(now),
             deliveries: JoinSet::new(),
             failed_in_a_row: HashSet::new(),
             latest_success: None,

@@ -22,6 +22,8 @@ pub(super) struct Caller {
     stream: TcpStream,
     address: SocketAddr,
     buffer: Vec<u8>,
+    /// A header line, if it has a token.
+    authorization: String,
 }
 
 /// A submission that was answered with `201`.
@@ -36,7 +38,12 @@ impl Caller {
     pub(super) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, address, buffer: Vec::with_capacity(4096) })
+        Ok(Self { stream, address, buffer: Vec::with_capacity(4096), authorization: String::new() })
+    }
+
+    /// The same with `token`.
+    pub(super) fn with_token(self, token: &str) -> Self {
+        Self { authorization: format!("authorization: Bearer {token}\r\n"), ..self }
     }
 
     /// Submits one quote of `customer_id` under a key of its own.
@@ -87,9 +94,10 @@ impl Caller {
     async fn send(&mut self, path: &str, body: &str) -> anyhow::Result<u16> {
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\nidempotency-key: {}\r\n\
-             content-length: {}\r\n\r\n{body}",
+             {}content-length: {}\r\n\r\n{body}",
             self.address,
             Uuid::new_v4(),
+            self.authorization,
             body.len()
         );
         self.stream.write_all(request.as_bytes()).await?;

@@ -6,6 +6,7 @@
 mod by_hand;
 mod caller;
 mod contestant;
+mod fairness;
 mod fill;
 mod overload;
 mod question;
@@ -48,6 +49,8 @@ pub struct Bench {
     pub time: Duration,
     /// Events of a backlog.
     pub events: usize,
+    /// How long the fee server takes, where partners wait beside a backlog.
+    pub fee_time: Duration,
     /// Calls in flight while it is drained.
     pub concurrency: usize,
     /// Delivered events beside which the calls of lists and statistics are measured.

@@ -14,6 +14,7 @@ use super::{
     by_hand::{self, Sharing},
     caller::{self, Accepted, Caller},
     contestant::Contestant,
+    fairness::fairness,
     overload::overload,
     sample::{Figure, Sample},
     stage::Stage,
@@ -41,12 +42,14 @@ pub enum Question {
     Idle,
     /// What happens when twice as much is submitted as a slow database stores
     Overload,
+    /// How long the quotes of others wait beside one partner's backlog, with --events of it
+    Fairness,
     /// How long each call of the lists and statistics takes beside a long history (not on SQLite)
     Tables,
 }
 
 impl Question {
-    /// Those that are asked if none is named, in this order. Filling tables takes long: it is done only if it is named.
+    /// Those that are asked if none is named, in this order. A backlog that waits and tables that are filled take long: these are asked only if they are named.
     pub const ALL: [Self; 7] = [
         Self::Submissions,
         Self::LoneCaller,
@@ -83,9 +86,10 @@ impl Question {
             }
             (Self::Idle, false) => idle(stage, bench.time).await,
             (Self::Overload, false) => overload(stage, bench.callers, bench.time).await.map(Some),
+            (Self::Fairness, false) => fairness(stage, bench).await.map(Some),
             (Self::WakeUp, true) => wake_up_by_hand(stage, contestant, bench.time).await,
             // `Tables` is about the lists and statistics of this Feebox alone.
-            (Self::Tables, _) | (Self::Idle | Self::Overload, true) => Ok(None),
+            (Self::Tables, _) | (Self::Idle | Self::Overload | Self::Fairness, true) => Ok(None),
         }
     }
 }
@@ -176,7 +180,7 @@ async fn at_once() -> anyhow::Result<SampleFeeServer> {
 }
 
 /// From each answer to the request for the fee.
-async fn waits(fee_server: &SampleFeeServer, accepted: &[Accepted]) -> anyhow::Result<Vec<Duration>> {
+pub(super) async fn waits(fee_server: &SampleFeeServer, accepted: &[Accepted]) -> anyhow::Result<Vec<Duration>> {
     let mut made = HashMap::new();
     for _ in 0..1_000 {
         made = fee_server.fees().into_iter().map(|fee| (fee.quote_id, SystemTime::from(fee.calculated_at))).collect();

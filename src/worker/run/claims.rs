@@ -19,13 +19,16 @@ pub(super) struct Claimed {
 }
 
 impl<D: Destination> Run<'_, D> {
-    /// Claims when fewer events wait than can be started, and no more than that: a lease runs from its claim.
+    /// Claims when fewer events wait than can be started within a moment, and no more than that: a lease runs from its claim, and
+    /// what another partner stores meanwhile waits behind them.
     pub(super) fn begin_claim(&mut self) {
         let worker = self.worker;
         let limit = worker.limiter.limit();
-        let wanted = (worker.settings.batch_size).min(limit.saturating_mul(2)).saturating_sub(self.waiting.len());
-        let wanted = wanted.min(self.claims.size());
-        let enough = wanted == 0 || self.waiting.len() > limit / 2 || self.is_full_of_results();
+        let places = worker.limiter.places(self.deliveries.len());
+        let stock = places + self.flow.of_a_moment(Instant::now());
+        let stock = stock.min(worker.settings.batch_size).min(limit.saturating_mul(2));
+        let wanted = stock.saturating_sub(self.waiting.len()).min(self.claims.size());
+        let enough = wanted == 0 || self.waiting.len() > stock / 4 || self.is_full_of_results();
         let may_claim = !self.supply.is_exhausted() && !self.is_held() && !worker.signals.drain.is_cancelled();
         if enough || !may_claim || self.claiming.is_running() || !self.claims.is_due() {
             return;
@@ -34,7 +37,8 @@ impl<D: Destination> Run<'_, D> {
         self.claiming.start(async move {
             let (begun, lease) = (Instant::now(), worker.settings.lease);
             let (destination, name) = (worker.destination.name(), &*worker.name);
-            let request = ClaimRequest { destination, worker: name, limit: wanted, lease };
+            let turn = worker.turn.lock().clone();
+            let request = ClaimRequest { destination, worker: name, limit: wanted, lease, turn };
             // Half of the lease is left to send.
             let claim = outbox::claim(&worker.db, &request);
             let claim = worker.in_time_of(&worker.claim_size, lease / 2, claim).await;
@@ -54,6 +58,7 @@ impl<D: Destination> Run<'_, D> {
             self.worker.hold.ends_in(if open { wait.min(self.worker.policy.circuit.cool_down) } else { wait });
         }
         self.supply.claim_ended(claim.is_full && !probe);
+        *self.worker.turn.lock() = claim.next_turn.clone();
         self.worker.watch_backlog(&claim, self.deliveries.len());
         self.report.claimed += claim.events.len();
         self.waiting.extend(claim.events);

@@ -21,7 +21,7 @@ impl<D: Destination> Run<'_, D> {
     pub(super) fn begin_deliveries(&mut self) {
         let (worker, lease) = (self.worker, self.worker.settings.lease);
         while self.may_call() && worker.limiter.places(self.deliveries.len()) > 0 && !self.is_full_of_results() {
-            let Some(event) = self.waiting.pop_front() else { break };
+            let Some(event) = self.waiting.pop() else { break };
             let begun = Instant::now();
             let lease_left = event.lease_ends.saturating_duration_since(begun);
             if lease_left < lease / LEASE_PART_MIN {
@@ -29,6 +29,7 @@ impl<D: Destination> Run<'_, D> {
                 continue;
             }
             worker.limiter.begin(begun);
+            self.flow.began(begun);
             // Time to settle is left, also after a look-up and a call that both took their time.
             let end = begun + lease_left.saturating_sub(lease / SETTLE_PART);
             let destination = Arc::clone(&worker.destination);

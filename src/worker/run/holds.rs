@@ -1,6 +1,6 @@
 //! When no call may begin: events that were claimed go back, without spending their attempt.
 
-use std::{mem, time::Duration};
+use std::time::Duration;
 
 use sea_orm::DbErr;
 
@@ -50,8 +50,8 @@ impl<D: Destination> Run<'_, D> {
     pub(super) fn hold_back(&mut self, held: Option<&Hold>) {
         let Some(held) = held else { return };
         let may_go = |event: &LeasedEvent| event.probe && matches!(held, Hold::CircuitOpen(_));
-        let (probes, others) = mem::take(&mut self.waiting).into_iter().partition(may_go);
-        self.waiting = probes;
+        let (probes, others): (Vec<_>, Vec<_>) = self.waiting.take().partition(may_go);
+        self.waiting.extend(probes);
         for event in others {
             self.hand_back(event, HELD);
         }
@@ -66,7 +66,7 @@ impl<D: Destination> Run<'_, D> {
         } else {
             return;
         };
-        for event in mem::take(&mut self.waiting) {
+        for event in self.waiting.take() {
             self.hand_back(event, why);
         }
     }

@@ -49,6 +49,26 @@ async fn overload_is_measured() {
 }
 
 #[tokio::test]
+async fn partners_wait_no_longer_beside_a_backlog_of_another_than_a_fee_takes_twice() {
+    let (postgres, mariadb) = (Server::own_postgres(), Server::own_mariadb());
+    let mut arguments = vec!["bench", "--question", "fairness", "--rounds", "1", "--time", "4s", "--out", "out"];
+    // 500 ms each, 16 at a time: the backlog alone would take a minute.
+    arguments.extend(["--events", "2000", "--fee-time", "500ms", "--concurrency", "16"]);
+    arguments.extend(["--server", "sqlite:", "--server", postgres.url(), "--server", mariadb.url()]);
+    let bench = Process::start(&arguments, &[]);
+    assert!(bench.wait(LIMIT).await.success(), "{:#?}", bench.lines());
+    let report = std::fs::read_to_string(bench.directory().join("out/bench.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 3, "{report:#}");
+    for row in rows {
+        let p99 = row["figures"]["p99_ms"]["median"].as_f64().unwrap();
+        // Twice the time of a fee and a second; the machine may be busy.
+        assert!(p99 < 4_000.0, "{row}");
+    }
+}
+
+#[tokio::test]
 async fn each_call_of_the_lists_is_measured_beside_a_history() {
     let (postgres, mariadb) = (Server::own_postgres(), Server::own_mariadb());
     let mut arguments =

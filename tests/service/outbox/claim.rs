@@ -116,7 +116,13 @@ async fn claim_until_all_are_taken(
 ) -> Vec<LeasedEvent> {
     let mut claimed = vec![];
     while taken.load(Ordering::SeqCst) < all {
-        let request = ClaimRequest { destination: &FEE_SERVER, worker, limit, lease: TestOutbox::LEASE };
+        let request = ClaimRequest {
+            destination: &FEE_SERVER,
+            worker,
+            limit,
+            lease: TestOutbox::LEASE,
+            turn: outbox::Turn::default(),
+        };
         let claim = outbox::claim(db, &request).await.unwrap();
         taken.fetch_add(claim.events.len(), Ordering::SeqCst);
         claimed.extend(claim.events);
@@ -131,11 +137,9 @@ async fn a_claim_reads_nothing_of_what_was_delivered(outbox: TestOutbox) {
     let plan = plan_of_a_claim(&outbox).await;
 
     let (by_index, in_full) = match outbox.db.connection().get_database_backend() {
-        DbBackend::Sqlite => {
-            ("SEARCH outbox_event USING INDEX outbox_event_claim (destination=? AND due_at<?)", "SCAN")
-        }
-        DbBackend::Postgres => ("Index Scan using outbox_event_claim", "Seq Scan"),
-        _ => ("outbox_event range outbox_event_claim", " ALL "),
+        DbBackend::Sqlite => ("SEARCH outbox_event USING INDEX outbox_event_turn (destination=? AND ", "SCAN"),
+        DbBackend::Postgres => ("Index Scan using outbox_event_turn", "Seq Scan"),
+        _ => ("outbox_event range outbox_event_turn", " ALL "),
     };
     assert!(plan.contains(by_index), "{plan}");
     assert!(!plan.contains(in_full), "{plan}");
@@ -175,7 +179,7 @@ async fn store_delivered(outbox: &TestOutbox, count: usize) {
 async fn plan_of_a_claim(outbox: &TestOutbox) -> String {
     let connection = outbox.db.connection();
     let backend = connection.get_database_backend();
-    let claim = outbox::statements::due(&FEE_SERVER, outbox.now().await, 100).build(backend);
+    let claim = outbox::statements::due(backend, &FEE_SERVER, "", outbox.now().await, 100).build(backend);
     match backend {
         DbBackend::Sqlite => {
             let explain = format!("EXPLAIN QUERY PLAN {}", claim.sql);
@@ -218,7 +222,13 @@ async fn a_claim_that_its_worker_gave_up_leases_nothing(outbox: TestOutbox) {
         CREATE TRIGGER slow BEFORE UPDATE ON outbox_event FOR EACH ROW EXECUTE FUNCTION slow()";
     outbox.db.connection().execute_unprepared(slow).await.unwrap();
     let worker = outbox.database.open().await;
-    let request = ClaimRequest { destination: &FEE_SERVER, worker: "worker", limit: 1, lease: Duration::from_secs(30) };
+    let request = ClaimRequest {
+        destination: &FEE_SERVER,
+        worker: "worker",
+        limit: 1,
+        lease: Duration::from_secs(30),
+        turn: outbox::Turn::default(),
+    };
     assert!(timeout(Duration::from_millis(500), outbox::claim(&worker, &request)).await.is_err());
     let running = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
         AND query LIKE 'WITH gate%'";

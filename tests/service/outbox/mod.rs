@@ -14,3 +14,4 @@ mod retry;
 mod settle;
 mod settle_isolates;
 mod settle_slow;
+mod turns;

@@ -51,7 +51,13 @@ async fn submit(submission: &Submission) -> Uuid {
 async fn what_a_clock_that_ran_ahead_left_waiting_is_due_again(outbox: TestOutbox) {
     let (ahead, submission) = a_year_ahead(&outbox).await;
     let leased = submit(&submission).await;
-    let request = ClaimRequest { destination: &FEE_SERVER, worker: "gone", limit: 1, lease: TestOutbox::LEASE };
+    let request = ClaimRequest {
+        destination: &FEE_SERVER,
+        worker: "gone",
+        limit: 1,
+        lease: TestOutbox::LEASE,
+        turn: outbox::Turn::default(),
+    };
     assert_eq!(outbox::claim(&ahead, &request).await.unwrap().events.len(), 1);
     let waiting = submit(&submission).await;
     let mut held = outbox.fee_server().await.into_active_model();
@@ -108,7 +114,13 @@ async fn a_quote_of_the_future_is_stale_when_it_has_been_seen_for_that_long(outb
 async fn an_event_of_the_future_is_pruned_when_it_has_been_seen_for_that_long(outbox: TestOutbox) {
     let (ahead, submission) = a_year_ahead(&outbox).await;
     let quote = submit(&submission).await;
-    let request = ClaimRequest { destination: &FEE_SERVER, worker: "worker", limit: 1, lease: TestOutbox::LEASE };
+    let request = ClaimRequest {
+        destination: &FEE_SERVER,
+        worker: "worker",
+        limit: 1,
+        lease: TestOutbox::LEASE,
+        turn: outbox::Turn::default(),
+    };
     let claimed = outbox::claim(&ahead, &request).await.unwrap().events;
     let there = TestOutbox { db: ahead, submission, ..outbox };
     there.settle_one("worker", &claimed[0], delivered()).await;

@@ -103,7 +103,13 @@ impl Desk {
 
     pub async fn claim(&self) -> Vec<LeasedEvent> {
         let (destination, worker, lease) = (&FEE_SERVER, "worker-1", Duration::from_secs(30));
-        outbox::claim(&self.db, &ClaimRequest { destination, worker, limit: 1000, lease }).await.unwrap().events
+        outbox::claim(
+            &self.db,
+            &ClaimRequest { destination, worker, limit: 1000, lease, turn: outbox::Turn::default() },
+        )
+        .await
+        .unwrap()
+        .events
     }
 
     /// Delivers all that is due now to the sample fee server.

@@ -91,8 +91,17 @@ impl TestOutbox {
 
     /// Submits `count` quotes at once; returns their events, due now and in the order in which they are claimed.
     pub async fn submit(&self, count: usize) -> Vec<Uuid> {
+        self.submit_of(None, count).await
+    }
+
+    /// The same by the owner of token `name`.
+    pub async fn submit_by(&self, name: &str, count: usize) -> Vec<Uuid> {
+        self.submit_of(Some(name), count).await
+    }
+
+    async fn submit_of(&self, name: Option<&str>, count: usize) -> Vec<Uuid> {
         let quotes: Vec<_> = (0..count).map(|_| new_quote()).collect();
-        let receipt = self.submission.submit(&quotes, None, None).await.unwrap();
+        let receipt = self.submission.submit_by(name, &quotes, None, None).await.unwrap();
         let quotes: Vec<_> = receipt.quotes.iter().map(|quote| quote.id).collect();
         let events = self.events().await.into_iter().filter(|event| quotes.contains(&event.aggregate_id));
         events.map(|event| event.id).collect()
@@ -133,7 +142,9 @@ impl TestOutbox {
     }
 
     pub async fn claim_of(&self, destination: &DestinationName, worker: &str, limit: usize, lease: Duration) -> Claim {
-        outbox::claim(&self.db, &ClaimRequest { destination, worker, limit, lease }).await.unwrap()
+        outbox::claim(&self.db, &ClaimRequest { destination, worker, limit, lease, turn: outbox::Turn::default() })
+            .await
+            .unwrap()
     }
 
     /// Settles what has no effect beside the outbox.

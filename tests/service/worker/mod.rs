@@ -5,5 +5,6 @@ mod frozen_worker;
 mod holds;
 mod process;
 mod run;
+mod turns;
 mod upkeep;
 mod wakeup;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use feebox::database::update_each::{Cell, Column, Type, UpdateEach};
 use feebox::inspection;
-use feebox::outbox::{ClaimRequest, EventStatus, statements};
+use feebox::outbox::{ClaimRequest, EventStatus, Turn, statements};
 use feebox::quotes::{self, FEE_SERVER, Status};
 use feebox::submission;
 use feebox::sweeper::{self, Band, Bounds};
@@ -48,7 +48,17 @@ pub async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
     let mut all = vec![
         built("write down", back_to_pending.statements(backend, 512 * 1024, rows).remove(0), named + 2 * KEYS),
         hot("look", &statements::work_due(&FEE_SERVER, &clock), 10),
-        built("claim", statements::due(&FEE_SERVER, now, 100).build(backend), asked),
+        built("claim", statements::due(backend, &FEE_SERVER, "shop", now, 100).build(backend), asked),
+        built(
+            "claim of one with little",
+            statements::due(backend, &FEE_SERVER, "shop-50", now, 100).build(backend),
+            asked,
+        ),
+        match backend {
+            DbBackend::MySql => built("whose turn", statements::first_partner(&FEE_SERVER, "shop-").build(backend), 4),
+            // Up to three entries for each of the eleven partners.
+            _ => built("whose turn", statements::walk_of_partners(backend, &FEE_SERVER, now, &Turn::default(), 32), 40),
+        },
         built("lease", lease.build(backend), named),
         built("lock", statements::locked(&FEE_SERVER, clock.clone(), events()).build(backend), named),
         built("rescue", statements::expired(now, LIMIT).build(backend), asked),
@@ -65,7 +75,7 @@ pub async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
     ];
     if backend == DbBackend::Postgres {
         let lease = Duration::from_secs(30);
-        let request = ClaimRequest { destination: &FEE_SERVER, worker: "w", limit: 100, lease };
+        let request = ClaimRequest { destination: &FEE_SERVER, worker: "w", limit: 100, lease, turn: Turn::default() };
         all.push(built("claim at once", statements::claim_at_once(outbox.db.clock(), &request, Uuid::nil()), asked));
     }
     let lately = statements::delivered_lately(backend, FEE_SERVER.as_str(), hour_ago, now);
