@@ -37,7 +37,7 @@ fn each_invalid_token_is_reported() {
           {{name = 'd', sha256 = '{SHA256}', role = 'viewer'}},
           {{name = 'e', sha256 = '{SHA256}', role = 'viewer'}},
           {{name = 'f', sha256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', role = 'viewer'}},
-          {{name = 'd', sha256 = '{}', role = 'viewer'}}, 7]",
+          {{name = 'd', sha256 = '{}', role = 'operator'}}, 7]",
         "ab".repeat(32)
     );
     let all = refused(&[("access.tokens", &tokens)]);
