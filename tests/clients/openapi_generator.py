@@ -22,11 +22,18 @@ batch = quotes.submit_quotes(NewQuotes(quotes=[new_quote("JPY"), new_quote()]))
 assert [quote.minor_unit_digits for quote in batch.quotes] == [0, 2], batch
 assert len(quotes.list_quotes(customer_id="cust-43").quotes) >= 3
 
+# The client itself refuses what the document forbids.
 try:
-    quotes.submit_quote(new_quote("ABC"))
+    new_quote("ABC")
+    raise AssertionError("not refused")
+except ValueError as refused:
+    assert "currency" in str(refused), refused
+dear = NewLine(description="dear", quantity=1_000_000, unit_price_minor=10**12)
+try:
+    quotes.submit_quote(NewQuote(customer_id="cust-43", currency="EUR", lines=[dear]))
     raise AssertionError("not refused")
 except ApiException as refused:
-    assert Problem.from_json(refused.body).errors[0].pointer == "/currency", refused
+    assert Problem.from_json(refused.body).errors[0].pointer == "/lines", refused
 
 assert operations.pause_destination("fee-server").paused is not None
 assert operations.resume_destination("fee-server", Reason(reason="mended")).paused is None

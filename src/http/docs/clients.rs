@@ -3,25 +3,95 @@
 use std::collections::BTreeMap;
 
 use utoipa::openapi::{
-    Object, OneOfBuilder, OpenApi, Ref, RefOr, Schema,
+    Object, OneOfBuilder, OpenApi, Ref, RefOr, Required, Schema,
+    path::{Parameter, ParameterIn},
     request_body::RequestBody,
-    schema::{Components, Discriminator},
+    schema::{ArrayItems, Components, Discriminator, SchemaType, Type},
 };
+
+use crate::quotes::CurrencyCode;
 
 /// The field that tells the entries of a timeline apart.
 const TAG: &str = "what";
+/// Text without control characters ([`crate::printable::check`]).
+const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+/// Visible ASCII.
+const HEADER: &str = "^[!-~]+$";
+/// What [`crate::printable::check_identifier`] accepts, as far as it is in the Basic Multilingual Plane.
+const IDENTIFIER: &str = r"^[^\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufdd0-\ufdef\ufeff\uffa0\ufff9-\ufffb\ufffe\uffff]*$";
 
 /// Rewrites `document` without changing what it allows.
 pub(super) fn fit(document: &mut OpenApi) {
     let paths = document.paths.paths.values_mut();
+    let mut bodies = Vec::new();
     for operation in paths.flat_map(|path| [&mut path.get, &mut path.post]).flatten() {
+        for parameter in operation.parameters.iter_mut().flatten() {
+            if let RefOr::T(parameter) = parameter {
+                restrict_parameter(parameter);
+            }
+        }
         if let Some(RefOr::T(body)) = &mut operation.request_body {
             leave_out(body);
+            let contents = body.content.values();
+            let schemas =
+                contents.filter_map(|content| if let RefOr::T(it) = content { it.schema.clone() } else { None });
+            bodies.extend(schemas.filter_map(|schema| name(&schema)));
         }
     }
     if let Some(components) = &mut document.components {
+        while let Some(body) = bodies.pop() {
+            bodies.extend(restrict_body(components, &body));
+        }
         spell_out_timeline(components);
     }
+}
+
+/// Says which text a parameter takes.
+fn restrict_parameter(parameter: &mut Parameter) {
+    if let Some(RefOr::T(Schema::Object(object))) = &mut parameter.schema {
+        restrict(object, if parameter.parameter_in == ParameterIn::Header { HEADER } else { PRINTABLE });
+    }
+}
+
+/// Says which text the fields of a body take; returns the schemas that it refers to.
+fn restrict_body(components: &mut Components, body: &str) -> Vec<String> {
+    let mut others = Vec::new();
+    let Some(RefOr::T(Schema::Object(body))) = components.schemas.get_mut(body) else { return others };
+    for (field, schema) in &mut body.properties {
+        match schema {
+            RefOr::T(Schema::Object(object)) => {
+                if field == "currency" {
+                    object.pattern = Some(CurrencyCode::pattern());
+                }
+                restrict(object, if field == "customer_id" { IDENTIFIER } else { PRINTABLE });
+            }
+            RefOr::T(Schema::Array(array)) => {
+                if let ArrayItems::RefOrSchema(items) = &array.items {
+                    others.extend(name(items));
+                }
+            }
+            _ => {}
+        }
+    }
+    others
+}
+
+/// Says which text `object` takes, if it takes any, and nothing says so yet.
+fn restrict(object: &mut Object, pattern: &str) {
+    let is_text = match &object.schema_type {
+        SchemaType::Type(kind) => *kind == Type::String,
+        SchemaType::Array(kinds) => kinds.contains(&Type::String),
+        SchemaType::AnyValue => false,
+    };
+    if is_text && object.pattern.is_none() && object.format.is_none() && object.enum_values.is_none() {
+        object.pattern = Some(pattern.to_owned());
+    }
+}
+
+/// The component that a reference names.
+fn name(schema: &RefOr<Schema>) -> Option<String> {
+    let RefOr::Ref(reference) = schema else { return None };
+    reference.ref_location.rsplit('/').next().map(str::to_owned)
 }
 
 /// A body that may be `null` may be left out instead: generated clients can do that, and cannot always send `null`.
@@ -32,7 +102,7 @@ fn leave_out(body: &mut RequestBody) {
             && let Some(reference @ RefOr::Ref(_)) = choice.items.first().cloned()
         {
             content.schema = Some(reference);
-            body.required = Some(utoipa::openapi::Required::False);
+            body.required = Some(Required::False);
         }
     }
 }

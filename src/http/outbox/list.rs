@@ -36,7 +36,8 @@ pub(super) struct EventPage {
 #[utoipa::path(
     get, path = "/v1/outbox", operation_id = "list_events", tag = "operations", security(("token" = [])),
     params(
-        ("status" = Option<String>, Query, description = "pending, leased, delivered, dead or cancelled"),
+        ("status" = Option<String>, Query, description = "pending, leased, delivered, dead or cancelled",
+            pattern = "^(pending|leased|delivered|dead|cancelled)$"),
         ("destination" = Option<String>, Query, description = "Only events for this destination, for example fee-server"),
         ("event_type" = Option<String>, Query, description = "Only events of this type, for example quote.submitted"),
         ("quote_id" = Option<Uuid>, Query, description = "Only events of this quote"),
