@@ -26,6 +26,7 @@
 //!   delivered or cancelled holds back the later ones of its aggregate, and no others ([`claim()`]).
 //! * An attempt that may have reached the destination marks its event `outcome_unknown` until it is settled.
 
+mod cause;
 mod claim;
 mod claim_at_once;
 mod destinations;
@@ -48,11 +49,12 @@ mod settle;
 mod unreadable;
 mod withdraw;
 
+pub(crate) use cause::{cause, parts as parts_of_cause};
 pub use claim::{Claim, ClaimRequest, LeasedEvent, claim};
 pub(crate) use claim::{an_earlier_unfinished_event, status_in};
 pub use destinations::{
-    CircuitOpening, DestinationState, Hold, OpenCircuit, Pause, circuit_openings, destination, destinations,
-    ensure_destinations, has_look_ups, hold, hold_now, record_look_ups, set_pause,
+    CircuitOpening, DestinationChange, DestinationState, Hold, OpenCircuit, Pause, circuit_openings, destination,
+    destinations, ensure_destinations, has_look_ups, hold, hold_now, record_look_ups, set_pause,
 };
 pub use event::{Event, EventStatus, get, of_aggregate};
 pub use failure::Failure;
@@ -68,7 +70,7 @@ pub(crate) use retention::settled_statuses;
 pub use retention::{prune, pruned_before};
 pub use retry::RetryPolicy;
 pub(crate) use revive::error_contains;
-pub use revive::{RetryFilter, Revivable, revivable, revive, revive_one};
+pub use revive::{revive, revive_one};
 pub use settle::{Attempt, Disposition, SettleReport, Settled, settle};
 pub use withdraw::{Withdrawn, give_up, withdraw};
 

@@ -25,6 +25,7 @@ use crate::{
     crash,
     database::{self, Database},
     destination::Destination,
+    fleet::Vitals,
     outbox::{Policy, Poll},
     settings,
 };
@@ -60,6 +61,7 @@ pub struct Worker<D: Destination> {
     rescue_size: BatchSize,
     cut_off: CancellationToken,
     registered: OnceCell<()>,
+    vitals: Vitals,
 }
 
 impl<D: Destination> Worker<D> {
@@ -90,6 +92,7 @@ impl<D: Destination> Worker<D> {
             settings,
             cut_off: CancellationToken::new(),
             registered: OnceCell::new(),
+            vitals: Vitals::default(),
         }
     }
 
@@ -97,6 +100,14 @@ impl<D: Destination> Worker<D> {
     #[must_use]
     pub fn also_woken_by(mut self, signal: Signal) -> Self {
         self.wakes.push(signal);
+        self
+    }
+
+    /// The same worker, which says in `vitals` how it is doing.
+    #[must_use]
+    pub fn reporting_to(mut self, vitals: Vitals) -> Self {
+        vitals.delivers(self.destination(), 0, self.limiter.limit());
+        self.vitals = vitals;
         self
     }
 

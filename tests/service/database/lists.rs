@@ -54,7 +54,12 @@ async fn quotes_are_listed_whole(outbox: TestOutbox) {
     for (status, has_status) in statuses {
         for (customer_id, is_of) in customers {
             let listed = pages(async |before| {
-                let filter = QuoteFilter { status, customer_id: customer_id.map(str::to_owned), before };
+                let filter = QuoteFilter {
+                    status,
+                    customer_id: customer_id.map(str::to_owned),
+                    before,
+                    ..QuoteFilter::default()
+                };
                 ids(quotes::list(outbox.db.connection(), &filter, LIMIT).await.unwrap(), |found| found.quote.id)
             });
             let belongs = (1..=ROWS).rev().filter(|number| has_status(*number) && is_of(*number));
