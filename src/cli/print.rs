@@ -39,9 +39,9 @@ pub(super) fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<
     table.load_style(UTF8_HORIZONTAL_ONLY).set_header(columns).add_rows(rows.iter());
     let Some(width) = width() else { return table };
     table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
-    let is_one_word = |cell: &String| cell.chars().count() <= UNBROKEN_MAX && !cell.contains(' ');
+    let is_one_word = |cell: &str| cell.chars().count() <= UNBROKEN_MAX && !cell.contains(' ');
     for (index, column) in table.column_iter_mut().enumerate() {
-        if rows.iter().all(|row| is_one_word(&row[index])) {
+        if is_one_word(columns[index]) && rows.iter().all(|row| is_one_word(&row[index])) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }

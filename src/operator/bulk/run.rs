@@ -79,7 +79,7 @@ async fn cancel_in(
     db: &Database,
     relay: Relay,
     id: Uuid,
-    changes: bool,
+    is_possible: bool,
 ) -> Result<Step, OperatorError> {
     let now = db.now(txn).await?;
     let Some(row) = locked(txn, id).await?.filter(|row| row.status == Status::Running) else { return Ok(Step::Again) };
@@ -88,12 +88,12 @@ async fn cancel_in(
     }
     let Some(batch) = next(txn, &row, 1).await? else { return Ok(ended(txn, id, now).await?) };
     let operator = Operator { name: &row.actor, reason: row.reason.as_deref() };
-    if changes {
+    if is_possible {
         for event in &batch.ids {
             cancel_as(txn, relay, operator, *event, now, actions::GIVE_UP, json!({ "bulk_id": id })).await?;
         }
     }
-    let changed = if changes { batch.ids.len() } else { 0 };
+    let changed = if is_possible { batch.ids.len() } else { 0 };
     Ok(note(txn, &row, &batch, changed, now).await?)
 }
 
