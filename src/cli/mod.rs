@@ -158,16 +158,14 @@ pub fn main() -> ExitCode {
     telemetry::flush();
     match ended {
         Ok(code) => code,
-        Err(error) => match error.downcast_ref::<SettingsError>() {
-            Some(error) => {
+        Err(error) => {
+            if let Some(error) = error.downcast_ref::<SettingsError>() {
                 complain(format_args!("{error}"));
-                ExitCode::from(WRONG_USAGE)
+                return ExitCode::from(WRONG_USAGE);
             }
-            None => {
-                complain(format_args!("feebox: {}", failure::line(&error, overrides)));
-                ExitCode::from(FAILED)
-            }
-        },
+            complain(format_args!("feebox: {}", failure::line(&error, overrides)));
+            ExitCode::from(FAILED)
+        }
     }
 }
 

@@ -89,7 +89,7 @@ pub async fn causes(
         }
     }
     let mut causes: Vec<_> = groups.groups.into_values().collect();
-    causes.sort_by(|one, next| next.events.cmp(&one.events));
+    causes.sort_by_key(|cause| std::cmp::Reverse(cause.events));
     Ok(Causes { causes, is_complete: groups.is_complete })
 }
 

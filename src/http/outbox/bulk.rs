@@ -195,25 +195,22 @@ fn request(body: &Object<'_>, kind: Kind, errors: &mut FieldErrors) -> Option<Re
     let reason = reason(body.optional("reason"), errors);
     let dry_run = body.optional("dry_run").and_then(|node| node.boolean(errors)).unwrap_or(false);
     let per_second = body.optional("per_second").and_then(|node| node.integer(per_second, errors));
-    let which = match body.optional("ids") {
-        Some(ids) => {
-            for name in FILTERS {
-                if let Some(node) = body.optional(name) {
-                    node.parsed::<()>(Err("is sent together with ids; send one of them".into()), errors);
-                }
+    let which = if let Some(ids) = body.optional("ids") {
+        for name in FILTERS {
+            if let Some(node) = body.optional(name) {
+                node.parsed::<()>(Err("is sent together with ids; send one of them".into()), errors);
             }
-            let id = |node: &Node<'_>, errors: &mut FieldErrors| node.text(filter::id, errors);
-            Which::Ids(ids.list(1..=IDS_MAX, id, errors)?)
         }
-        None => {
-            let may_be: &[_] = match kind {
-                Kind::Retry => &[EventStatus::Dead, EventStatus::Pending],
-                Kind::Cancel => &[EventStatus::Dead, EventStatus::Pending, EventStatus::Leased],
-            };
-            let status = body.field("status").text(|text| filter::one_of(may_be, text), errors);
-            let filter = filter::from_body(body, errors);
-            Which::Matching(Box::new(EventFilter { status: Some(status?), ..filter }))
-        }
+        let id = |node: &Node<'_>, errors: &mut FieldErrors| node.text(filter::id, errors);
+        Which::Ids(ids.list(1..=IDS_MAX, id, errors)?)
+    } else {
+        let may_be: &[_] = match kind {
+            Kind::Retry => &[EventStatus::Dead, EventStatus::Pending],
+            Kind::Cancel => &[EventStatus::Dead, EventStatus::Pending, EventStatus::Leased],
+        };
+        let status = body.field("status").text(|text| filter::one_of(may_be, text), errors);
+        let filter = filter::from_body(body, errors);
+        Which::Matching(Box::new(EventFilter { status: Some(status?), ..filter }))
     };
     Some(Request { new: NewBulk { kind, which, per_second }, dry_run, reason })
 }

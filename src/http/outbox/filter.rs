@@ -84,7 +84,7 @@ pub(super) fn id(text: &str) -> Result<Uuid, String> {
 pub(super) fn one_of(statuses: &[EventStatus], text: &str) -> Result<EventStatus, String> {
     let found = statuses.iter().find(|status| status.to_value() == text).copied();
     found.ok_or_else(|| {
-        let known: Vec<_> = statuses.iter().map(|status| status.to_value()).collect();
+        let known: Vec<_> = statuses.iter().map(ActiveEnum::to_value).collect();
         format!("is {text:?}; send {}", known.join(" or "))
     })
 }
