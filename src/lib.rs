@@ -66,6 +66,8 @@ pub mod settings;
 pub mod upkeep;
 // Tasks that are started again when they panic.
 pub mod supervision;
+// The processes that share the database, as they tell each other.
+pub mod fleet;
 // Waking workers as soon as something is stored.
 pub mod wakeup;
 

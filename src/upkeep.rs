@@ -10,6 +10,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use croner::{Cron, errors::CronError};
 use entity::schedule::{ActiveModel, Column, Entity};
+
+pub use entity::schedule::Model as LastRun;
 use futures_util::future::BoxFuture;
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, SqlErr};
 use tokio_util::sync::CancellationToken;
@@ -125,10 +127,10 @@ fn taken_by(process: &str, tick: DateTime<Utc>) -> ActiveModel {
     ActiveModel { last_tick_at: Set(tick), taken_by: Set(process.into()), ..Default::default() }
 }
 
-/// What the job `name` did or found when it last ran, in any process: for gauges that all processes show alike.
+/// When the job `name` last ran and what it did or found, in any process: for gauges that all processes show alike.
 ///
 /// # Errors
 /// Any database error.
-pub async fn last_count(db: &Database, name: &str) -> Result<Option<i64>, DbErr> {
-    Ok(Entity::find_by_id(name).one(db.connection()).await?.and_then(|schedule| schedule.last_count))
+pub async fn last_run(db: &Database, name: &str) -> Result<Option<LastRun>, DbErr> {
+    Entity::find_by_id(name).one(db.connection()).await
 }

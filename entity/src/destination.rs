@@ -26,7 +26,7 @@ pub struct Model {
     pub consecutive_failures: i32,
     /// Set while the circuit is open.
     pub circuit_opened_at: Option<DateTimeUtc>,
-    /// What opened it.
+    /// Why it is open: what opened it, or the error of the last probe.
     #[sea_orm(column_type = "Text", nullable)]
     pub circuit_reason: Option<String>,
     /// While the circuit is open: when the next single probe may go out.

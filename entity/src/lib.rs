@@ -3,6 +3,8 @@
 
 pub mod audit_progress;
 pub mod audit_violation;
+pub mod bulk;
+pub mod bulk_piece;
 pub mod circuit_opening;
 pub mod destination;
 pub mod fee_record;

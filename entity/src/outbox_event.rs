@@ -56,6 +56,11 @@ pub struct Model {
     /// The last failed attempt in one line.
     #[sea_orm(column_type = "Text", nullable)]
     pub last_error: Option<String>,
+    /// What the last failure has in common with others: its outcome, its HTTP status, and its error without ids and numbers.
+    #[sea_orm(column_type = "String(StringLen::N(192))", nullable)]
+    pub cause: Option<String>,
+    /// When an attempt failed last.
+    pub failed_at: Option<DateTimeUtc>,
     /// The last 20 attempts that failed: `[{attempt, outcome, error, at, duration_ms, by, gave_up?}]`.
     #[sea_orm(column_type = "JsonBinary")]
     pub failures: Json,

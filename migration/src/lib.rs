@@ -23,8 +23,11 @@ mod m20261126_000015_process;
 mod m20261126_000016_audit_progress;
 mod m20261126_000017_failing_events;
 mod m20261126_000018_submitted_by;
+mod m20261126_000020_cause;
+mod m20261126_000021_bulk;
+mod m20261126_000022_heartbeat;
 
-pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
+pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait, seaql_migrations};
 
 /// Applies and takes back the migrations, in order.
 pub struct Migrator;
@@ -51,6 +54,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000016_audit_progress::Migration),
             Box::new(m20261126_000017_failing_events::Migration),
             Box::new(m20261126_000018_submitted_by::Migration),
+            Box::new(m20261126_000020_cause::Migration),
+            Box::new(m20261126_000021_bulk::Migration),
+            Box::new(m20261126_000022_heartbeat::Migration),
         ]
     }
 }

@@ -9,6 +9,7 @@ use super::Parts;
 use crate::{
     audit::{self, Watched},
     cron,
+    operator::bulk,
     outbox::{self, Repaired},
     quotes::Relay,
     submission, sweeper,
@@ -20,16 +21,20 @@ const VIOLATIONS_LOGGED_MAX: u64 = 20;
 /// The schedule of jobs that have no setting, because nothing is gained by a rarer one.
 const OFTEN: &str = "*/20 * * * * *";
 
+/// The schedule of a job that usually finds nothing.
+const EACH_MINUTE: &str = "30 * * * * *";
+
 /// All jobs.
 pub(super) fn jobs(parts: &Parts) -> Result<Vec<Upkeep>, CronError> {
     let job = |name: &'static str, schedule: &str, run: fn(Parts) -> BoxFuture<'static, Result<u64, DbErr>>| {
         let (own, schedule) = (parts.clone(), schedule.to_owned());
         let job = Job { name, schedule, run: Box::new(move || run(own.clone())) };
-        Upkeep::new(parts.db.clone(), parts.name.clone(), job)
+        Upkeep::new(parts.db.clone(), parts.member.name.clone(), job)
     };
     let settings = &parts.settings;
     Ok(vec![
         job("clock", OFTEN, |parts| Box::pin(repair_future_times(parts)))?,
+        job("bulk", EACH_MINUTE, |parts| Box::pin(resume_bulks(parts)))?,
         job("parking", OFTEN, |parts| Box::pin(async move { outbox::park(&parts.db).await }))?,
         job("retention", &settings.retention.schedule, |parts| Box::pin(prune(parts)))?,
         job(sweeper::JOB, &settings.sweeper.schedule, |parts| Box::pin(sweep(parts)))?,
@@ -47,6 +52,15 @@ async fn repair_future_times(parts: Parts) -> Result<u64, DbErr> {
         parts.signals.wake.send();
     }
     Ok(due + leases)
+}
+
+/// Goes on with what operators began and a process left.
+async fn resume_bulks(Parts { db, settings, signals, .. }: Parts) -> Result<u64, DbErr> {
+    let changed = || {
+        signals.wake.send();
+        signals.settled.send();
+    };
+    bulk::resume(&db, Relay::new(&settings), changed).await
 }
 
 /// Deletes what retention no longer keeps.

@@ -1,6 +1,7 @@
 //! Wires settings into a running app. The only place that knows all parts.
 
 mod descriptors;
+mod door;
 mod jobs;
 mod metrics_port;
 mod once;
@@ -14,23 +15,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::Utc;
 use croner::errors::CronError;
 use sea_orm::DbErr;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     database::Database,
     destination::ClientError,
-    http,
-    quotes::KAFKA,
+    fleet::{self, Member, Role},
     schedule::{Pacemaker, Schedule, ScheduleError},
     settings::Settings,
-    strategy::{self, RollbackSome},
-    submission::{Listener, Submission},
+    strategy,
     supervision::{Health, Tasks},
-    telemetry::{self, metrics},
-    wakeup::{self, Wakeup},
+    wakeup,
     worker::{Signal, Signals},
 };
 
@@ -49,6 +47,16 @@ pub struct Roles {
     pub api: bool,
     /// Delivers events.
     pub worker: bool,
+}
+
+impl Roles {
+    fn role(self) -> Role {
+        match (self.api, self.worker) {
+            (true, true) => Role::Dev,
+            (true, false) => Role::Serve,
+            (false, _) => Role::Worker,
+        }
+    }
 }
 
 /// Why an app did not start.
@@ -90,15 +98,17 @@ pub struct App {
 struct Parts {
     settings: Settings,
     db: Database,
-    name: String,
+    /// This process, as the fleet sees it.
+    member: Member,
     signals: Signals,
     health: Health,
 }
 
 impl Parts {
-    async fn new(settings: Settings) -> Result<Self, StartError> {
+    async fn new(settings: Settings, role: Role) -> Result<Self, StartError> {
         let db = Database::connect(&settings.database).await?;
-        Ok(Self { db, name: process_name(), signals: Signals::default(), health: Health::default(), settings })
+        let member = Member::new(process_name(), role, &settings);
+        Ok(Self { db, member, signals: Signals::default(), health: Health::default(), settings })
     }
 }
 
@@ -109,20 +119,21 @@ impl App {
     /// See [`StartError`].
     pub async fn start(mut settings: Settings, roles: Roles) -> Result<Self, StartError> {
         let shares = descriptors::fit(&mut settings, roles);
-        let parts = Parts::new(settings).await?;
-        let Parts { settings, db, name, signals, health } = &parts;
+        let parts = Parts::new(settings, roles.role()).await?;
+        let Parts { settings, db, member, signals, health } = &parts;
         let mut tasks = Tasks::new(health.clone(), signals.drain.clone());
-        let workers = roles.worker.then(|| Workers::new(settings, db, name, signals)).transpose()?;
+        let workers = roles.worker.then(|| Workers::new(settings, db, member, signals)).transpose()?;
         let strategy = strategy::configured(settings, db, &signals.settled)?;
-        let address = start_http(&parts, roles, shares.http, &strategy, &mut tasks).await?;
+        let address = door::open(&parts, roles, shares.http, &strategy, &mut tasks).await?;
         let pacemakers = if roles.worker { start_ticks(&parts, &mut tasks)? } else { Vec::new() };
         let schedule = Schedule::start(&pacemakers).await?;
         start_wakeup(&parts, roles, &mut tasks);
+        start_heartbeat(&parts, &mut tasks);
         // Last: a process that does not start claims nothing.
         if let Some(workers) = &workers {
             workers.start(&mut tasks);
         }
-        tracing::info!(%address, api = roles.api, worker = roles.worker, name, "started");
+        tracing::info!(%address, api = roles.api, worker = roles.worker, name = member.name, "started");
         let Parts { settings, health, signals, .. } = parts;
         let takes_submissions = roles.api;
         Ok(Self {
@@ -194,11 +205,16 @@ impl App {
 
 /// Starts what cron drives: the worker's ticks, and the jobs of the fleet.
 fn start_ticks(parts: &Parts, tasks: &mut Tasks) -> Result<Vec<Arc<Pacemaker>>, CronError> {
-    let Parts { settings, signals, health, .. } = parts;
+    let Parts { settings, signals, health, db, member } = parts;
     let pacemaker = Arc::new(Pacemaker::new("worker", &settings.worker.schedule, health.clone())?);
     let mut pacemakers = vec![Arc::clone(&pacemaker)];
     let (wake, drain) = (signals.wake.clone(), signals.drain.clone());
-    tasks.spawn("schedule", move || wake_by_ticks(Arc::clone(&pacemaker), wake.clone(), drain.clone()));
+    let (clock, vitals) = (db.clock().clone(), member.vitals.clone());
+    tasks.spawn("schedule", move || {
+        let (clock, vitals) = (clock.clone(), vitals.clone());
+        let ticked = move || vitals.ticked(clock.shift(Utc::now()));
+        wake_by_ticks(Arc::clone(&pacemaker), wake.clone(), drain.clone(), ticked)
+    });
     for upkeep in jobs::jobs(parts)? {
         let job = upkeep.job().name;
         let pacemaker = Arc::new(Pacemaker::new(job, &upkeep.job().schedule, health.clone())?);
@@ -212,12 +228,15 @@ fn start_ticks(parts: &Parts, tasks: &mut Tasks) -> Result<Vec<Arc<Pacemaker>>, 
     Ok(pacemakers)
 }
 
-async fn wake_by_ticks(pacemaker: Arc<Pacemaker>, wake: Signal, drain: CancellationToken) {
+async fn wake_by_ticks(pacemaker: Arc<Pacemaker>, wake: Signal, drain: CancellationToken, ticked: impl Fn()) {
     let mut ticks = pacemaker.ticks();
     loop {
         tokio::select! {
             () = drain.cancelled() => return,
-            () = ticks.next() => wake.send(),
+            () = ticks.next() => {
+                ticked();
+                wake.send();
+            }
         }
     }
 }
@@ -229,93 +248,26 @@ fn start_wakeup(parts: &Parts, roles: Roles, tasks: &mut Tasks) {
     }
     let (db, wake, drain) = (parts.db.clone(), parts.signals.wake.clone(), parts.signals.drain.clone());
     if roles.worker {
-        let (name, bind) = (parts.name.clone(), parts.settings.worker.wakeup_bind);
+        let (member, bind) = (parts.member.clone(), parts.settings.worker.wakeup_bind);
         let own = (db.clone(), wake.clone(), drain.clone());
         tasks.spawn("listener", move || wakeup::listen(own.0.clone(), own.1.clone(), own.2.clone()));
-        tasks.spawn("wakeup", move || wakeup::receive(db.clone(), name.clone(), bind, wake.clone(), drain.clone()));
+        tasks.spawn("wakeup", move || wakeup::receive(db.clone(), member.clone(), bind, wake.clone(), drain.clone()));
     } else {
         tasks.spawn("wakeup", move || wakeup::notify(db.clone(), wake.clone(), drain.clone()));
     }
 }
 
-async fn start_http(
-    parts: &Parts,
-    roles: Roles,
-    connections_max: usize,
-    strategy: &strategy::Configured,
-    tasks: &mut Tasks,
-) -> Result<SocketAddr, StartError> {
-    let bind = if roles.api { parts.settings.server.bind } else { parts.settings.worker.bind };
-    let listener = TcpListener::bind(bind).await.map_err(|error| StartError::Listen(bind, error))?;
-    let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
-    let metrics = telemetry::install_metrics();
-    if parts.settings.kafka.brokers.is_some() {
-        metrics::register_destination(KAFKA.as_str());
-    }
-    let (router, readiness) = if roles.api {
-        let wakes = parts.settings.worker.wakeup;
-        let wakeup = if wakes { Wakeup::new(parts.signals.wake.clone()) } else { Wakeup::default() };
-        // Otherwise submissions wait for destinations, and as many of them as there are sessions.
-        let waits_for_database = strategy.handover.shares_transactions();
-        let sessions_max = if waits_for_database { submission_sessions(&parts.db) } else { parts.db.sessions_max() };
-        let db = parts.db.share(sessions_max);
-        let submission = Submission::new(db, Arc::clone(&strategy.handover), listeners(&wakeup));
-        let state =
-            http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics.clone(), &parts.signals);
-        let state = state.with_wakeup(wakeup).with_stale_after(parts.settings.sweeper.stale_after);
-        let state = state.with_health(parts.health.clone());
-        let state = if waits_for_database { state } else { state.with_unlimited_submissions() };
-        let state = match parts.settings.server.metrics_bind {
-            None => state,
-            Some(bind) => {
-                metrics_port::start(parts, bind, metrics, tasks).await?;
-                state.without_metrics()
-            }
-        };
-        let readiness = state.readiness();
-        (http::router(state), readiness)
-    } else {
-        http::worker_router(&parts.db, metrics, parts.health.clone())
-    };
-    let drain = parts.signals.drain.clone();
-    tasks.spawn("readiness", move || readiness.clone().keep(drain.clone()));
-    let door = http::HttpServer::new(listener, connections_max).leaving_by(parts.health.leaving().clone());
-    let door = door.behind(&parts.settings.server.trusted_proxies);
-    let (drain, sender) = (parts.signals.drain.clone(), strategy.sender.clone());
-    tasks.spawn("http", move || {
-        let (door, router, drain, sender) = (door.clone(), router.clone(), drain.clone(), sender.clone());
-        async move {
-            door.serve(router, drain).await;
-            // No quote is submitted any more: running calls may finish within the grace.
-            if let Some(sender) = sender {
-                sender.drain().await;
-            }
-        }
+/// Tells the fleet that this process lives.
+fn start_heartbeat(parts: &Parts, tasks: &mut Tasks) {
+    let (member, db, drain) = (parts.member.clone(), parts.db.clone(), parts.signals.drain.clone());
+    tasks.spawn("heartbeat", move || {
+        let (member, db, drain) = (member.clone(), db.clone(), drain.clone());
+        async move { member.keep(&db, &drain).await }
     });
-    Ok(address)
-}
-
-/// The sessions that submissions use at most: there are always some for readers, operators and health checks.
-fn submission_sessions(db: &Database) -> usize {
-    let all = db.sessions_max();
-    all.saturating_sub(all / 4 + 2).max(1)
-}
-
-/// What else happens at each submission.
-fn listeners(wakeup: &Wakeup) -> Vec<Arc<dyn Listener>> {
-    let mut listeners: Vec<Arc<dyn Listener>> = vec![Arc::new(wakeup.clone())];
-    // Last, so that all others have run when it fails.
-    if let Some(rollback) = RollbackSome::from_environment() {
-        listeners.push(Arc::new(rollback));
-    }
-    listeners
 }
 
 /// Host and process, as operators see it on leases: unique among the processes that live.
 #[must_use]
 pub fn process_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = host.trim();
-    let host = if host.is_empty() { "host" } else { host };
-    format!("{host}:{}", std::process::id())
+    format!("{}:{}", fleet::host(), std::process::id())
 }

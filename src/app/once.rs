@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Parts, StartError, Workers, jobs};
-use crate::{outbox, settings::Settings, worker::Report};
+use crate::{fleet::Role, outbox, settings::Settings, worker::Report};
 
 /// A worker that an external cron starts.
 #[derive(Clone)]
@@ -18,8 +18,8 @@ impl Once {
     /// # Errors
     /// See [`StartError`].
     pub async fn prepare(settings: Settings) -> Result<Self, StartError> {
-        let parts = Parts::new(settings).await?;
-        let workers = Workers::new(&parts.settings, &parts.db, &parts.name, &parts.signals)?;
+        let parts = Parts::new(settings, Role::Once).await?;
+        let workers = Workers::new(&parts.settings, &parts.db, &parts.member, &parts.signals)?;
         Ok(Self { parts: Arc::new(parts), workers: Arc::new(workers) })
     }
 
@@ -32,6 +32,7 @@ impl Once {
         // First: what a clock that ran ahead has put off is due, too.
         outbox::repair_future_times(&self.parts.db).await?;
         let reports = self.workers.run_once().await?;
+        self.parts.member.has_run(&self.parts.db).await?;
         let drain = &self.parts.signals.drain;
         for upkeep in jobs::jobs(&self.parts)? {
             tokio::select! {

@@ -8,6 +8,7 @@ use sea_orm::DbErr;
 use crate::{
     database::Database,
     destination::{ClientError, Destination, FeeServer},
+    fleet::Member,
     outbox::{Policy, RetryPolicy},
     quotes::Relay,
     settings::Settings,
@@ -49,15 +50,15 @@ impl<D: Destination> Work for Worker<D> {
 }
 
 impl Workers {
-    /// Workers called `name`.
+    /// The workers of `process`.
     ///
     /// # Errors
     /// A destination's client cannot be built.
-    pub fn new(settings: &Settings, db: &Database, name: &str, signals: &Signals) -> Result<Self, ClientError> {
+    pub fn new(settings: &Settings, db: &Database, process: &Member, signals: &Signals) -> Result<Self, ClientError> {
         let fee_server = FeeServer::new(&settings.fee_server, settings.worker.concurrency)?.sharing(db);
         let fee_server = fee_server.relaying(Relay::new(settings));
         let mut workers = Self { all: Vec::new() };
-        workers.all.push(Arc::new(worker_for(settings, db, name, fee_server, signals.clone())));
+        workers.all.push(Arc::new(worker_for(settings, db, process, fee_server, signals.clone())));
         #[cfg(feature = "kafka")]
         if settings.kafka.brokers.is_some() {
             let kafka = crate::destination::Kafka::new(&settings.kafka, settings.worker.lease)?;
@@ -66,7 +67,7 @@ impl Workers {
             let settled = if is_waited_for { signals.settled.clone() } else { crate::worker::Signal::default() };
             let own = Signals { settled, ..signals.clone() };
             // The fee server's answers are news for Kafka.
-            let worker = worker_for(settings, db, name, kafka, own).also_woken_by(signals.settled.clone());
+            let worker = worker_for(settings, db, process, kafka, own).also_woken_by(signals.settled.clone());
             workers.all.push(Arc::new(worker));
         }
         Ok(workers)
@@ -106,7 +107,7 @@ impl Workers {
 fn worker_for<D: Destination>(
     settings: &Settings,
     db: &Database,
-    name: &str,
+    process: &Member,
     destination: D,
     signals: Signals,
 ) -> Worker<D> {
@@ -115,5 +116,7 @@ fn worker_for<D: Destination>(
         circuit: settings.circuit.clone(),
         retry_after_max: settings.fee_server.retry_after_max,
     };
-    Worker::new(db.clone(), Arc::new(destination), policy, settings.worker.clone(), name.into(), signals)
+    let name = process.name.clone();
+    let worker = Worker::new(db.clone(), Arc::new(destination), policy, settings.worker.clone(), name, signals);
+    worker.reporting_to(process.vitals.clone())
 }

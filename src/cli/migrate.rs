@@ -2,10 +2,11 @@
 
 use anyhow::Context;
 use clap::Subcommand;
-use migration::{MigrationStatus, Migrator, MigratorTrait};
+use migration::{MigrationStatus, Migrator, MigratorTrait, seaql_migrations};
+use sea_orm::{DbErr, EntityTrait, QueryOrder};
 
 use super::Overrides;
-use crate::database::Database;
+use crate::database::{Connection, Database};
 
 /// Subcommands of `feebox migrate`.
 #[derive(Debug, Subcommand)]
@@ -40,7 +41,11 @@ impl Migrate {
             }
             Self::Status => {}
         }
-        let migrations = Migrator::get_migration_with_status(connection).await?;
+        let migrations = match Migrator::get_migration_with_status(connection).await {
+            // It has migrations that this version does not know.
+            Err(DbErr::Custom(text)) if matches!(self, Self::Status) => return newer(connection, &text).await,
+            migrations => migrations?,
+        };
         for migration in &migrations {
             say!("{:<8} {}", migration.status(), migration.name());
         }
@@ -49,4 +54,22 @@ impl Migrate {
         anyhow::ensure!(may_be_pending, "{pending} migrations are pending; run `feebox migrate up`");
         Ok(())
     }
+}
+
+/// The schema is of a newer version: during an upgrade old and new processes run side by side.
+async fn newer(connection: &Connection, text: &str) -> anyhow::Result<()> {
+    let applied = seaql_migrations::Entity::find().order_by_asc(seaql_migrations::Column::Version).all(connection);
+    let known: Vec<_> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+    let applied: Vec<_> = applied.await?.into_iter().map(|row| row.version).collect();
+    for name in &applied {
+        let remark = if known.contains(name) { "" } else { " (of a newer version of Feebox)" };
+        say!("{:<8} {name}{remark}", "Applied");
+    }
+    let pending: Vec<_> = known.iter().filter(|name| !applied.contains(name)).collect();
+    for name in &pending {
+        say!("{:<8} {name}", "Pending");
+    }
+    anyhow::ensure!(pending.is_empty(), "{} migrations of this version are pending: {text}", pending.len());
+    say!("The schema is newer than this version, which works with it as long as an upgrade takes.");
+    Ok(())
 }

@@ -4,24 +4,30 @@
 #[macro_use]
 mod print;
 
+mod actions;
 mod audit;
 #[cfg(feature = "lab")]
 mod bench;
+mod causes;
 #[cfg(feature = "lab")]
 mod compare;
 mod completions;
 mod config;
 mod destination;
 mod dev;
+mod failure;
 mod fee_server;
+mod follow;
 mod migrate;
 mod openapi;
 mod operator;
 mod outbox;
+mod quote;
 mod serve;
 #[cfg(feature = "lab")]
 mod torture;
 mod worker;
+mod workers;
 
 use std::{
     fmt::Arguments,
@@ -84,6 +90,15 @@ enum Command {
     /// List, inspect, retry and cancel events
     #[command(subcommand)]
     Outbox(outbox::Outbox),
+    /// List, show and cancel quotes
+    #[command(subcommand)]
+    Quote(quote::Quote),
+    /// List what operators did
+    Actions(actions::Actions),
+    /// Group failed events by what went wrong
+    Causes(causes::Causes),
+    /// List the processes of the fleet and how they are doing
+    Workers(workers::Workers),
     /// Pause and resume deliveries in the whole fleet
     #[command(subcommand)]
     Destination(destination::Destination),
@@ -133,19 +148,24 @@ pub fn main() -> ExitCode {
     app::raise_descriptors();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&error.into()),
+        Err(error) => {
+            complain(format_args!("feebox: {error}"));
+            return ExitCode::from(FAILED);
+        }
     };
+    let overrides = cli.overrides.clone();
     let ended = runtime.block_on(run(cli));
     telemetry::flush();
     match ended {
         Ok(code) => code,
-        Err(error) => match error.downcast_ref::<SettingsError>() {
-            Some(error) => {
+        Err(error) => {
+            if let Some(error) = error.downcast_ref::<SettingsError>() {
                 complain(format_args!("{error}"));
-                ExitCode::from(WRONG_USAGE)
+                return ExitCode::from(WRONG_USAGE);
             }
-            None => failed(&error),
-        },
+            complain(format_args!("feebox: {}", failure::line(&error, overrides)));
+            ExitCode::from(FAILED)
+        }
     }
 }
 
@@ -158,6 +178,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(migrate) => migrate.run(overrides).await?,
         Command::FeeServer(fee_server) => fee_server.run(overrides).await?,
         Command::Outbox(outbox) => outbox.run(overrides).await?,
+        Command::Quote(quote) => quote.run(overrides).await?,
+        Command::Actions(actions) => actions.run(overrides).await?,
+        Command::Causes(causes) => causes.run(overrides).await?,
+        Command::Workers(workers) => workers.run(overrides).await?,
         Command::Destination(destination) => destination.run(overrides).await?,
         Command::Audit(audit) => return audit.run(overrides).await,
         #[cfg(feature = "lab")]
@@ -171,11 +195,6 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(completions) => completions.run(),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn failed(error: &anyhow::Error) -> ExitCode {
-    complain(format_args!("feebox: {error:#}"));
-    ExitCode::from(FAILED)
 }
 
 /// Like `eprintln!`, but ignores a closed standard error: the exit code still reports the failure.

@@ -4,7 +4,10 @@ use std::{env, os::unix::fs::MetadataExt};
 
 use clap::Args;
 
-use crate::operator;
+use crate::{operator, quotes::new_quote::parse_text};
+
+/// Most characters of a name: what the log of actions holds.
+const NAME_LENGTH_MAX: usize = 100;
 
 /// The user at the terminal.
 #[derive(Args, Debug)]
@@ -12,12 +15,19 @@ pub struct Operator {
     /// The reason, for the log of operator actions
     #[arg(long, value_name = "TEXT", value_parser = operator::parse_reason)]
     reason: Option<String>,
+    /// Who acts, if not the user of the operating system
+    #[arg(long = "as", value_name = "NAME", value_parser = actor)]
+    actor: Option<String>,
+}
+
+fn actor(name: &str) -> Result<String, String> {
+    parse_text(name, NAME_LENGTH_MAX)
 }
 
 impl Operator {
     /// Runs `act` as the operating system's user.
     pub(super) async fn acting<T>(&self, act: impl AsyncFnOnce(operator::Operator<'_>) -> T) -> T {
-        let name = user();
+        let name = self.actor.clone().unwrap_or_else(user);
         act(operator::Operator { name: &name, reason: self.reason.as_deref() }).await
     }
 }
@@ -28,5 +38,5 @@ fn user() -> String {
     let name = named.filter(|name| !name.is_empty()).unwrap_or_else(|| {
         std::fs::metadata("/proc/self").map_or_else(|_| "unknown".into(), |process| format!("uid {}", process.uid()))
     });
-    name.chars().take(100).collect()
+    name.chars().take(NAME_LENGTH_MAX).collect()
 }

@@ -1,12 +1,13 @@
 //! Tables for people, JSON for programs.
 
 use std::{
+    env,
     fmt::{Arguments, Display},
     io::{ErrorKind, Write, stdout},
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde::Serialize;
 
 use crate::printable::{self, printable};
@@ -26,13 +27,34 @@ pub(super) fn line(text: Arguments<'_>) {
     }
 }
 
-/// A table with these columns.
+/// Most characters of a word that a table does not break: those of an id.
+const UNBROKEN_MAX: usize = 36;
+
+/// A table with these columns, which fits the terminal: long texts go on in the next line, and ids stay in one piece.
 pub(super) fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Table {
-    let mut table = Table::new();
     // A line break in a cell would look like a row of its own.
-    let rows = rows.into_iter().map(|row| row.map(|cell| printable(&cell, usize::MAX)));
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(columns).add_rows(rows);
+    let printed = rows.into_iter().map(|row| row.map(|cell| printable(&cell, usize::MAX)));
+    let rows: Vec<_> = printed.collect();
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(columns).add_rows(rows.iter());
+    let Some(width) = width() else { return table };
+    table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
+    let is_one_word = |cell: &str| cell.chars().count() <= UNBROKEN_MAX && !cell.contains(' ');
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if is_one_word(columns[index]) && rows.iter().all(|row| is_one_word(&row[index])) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     table
+}
+
+/// How many columns the terminal has; none if the table goes into a file or a pipe.
+fn width() -> Option<u16> {
+    if let Some(columns) = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()) {
+        return Some(columns);
+    }
+    let size = rustix::termios::tcgetwinsize(stdout()).ok()?;
+    Some(size.ws_col).filter(|columns| *columns > 0)
 }
 
 /// Prints `value` as JSON.

@@ -114,6 +114,23 @@ pub(super) fn ends_session(error: &sqlx::Error) -> bool {
     matches!(kind_of(error), Kind::Unavailable | Kind::ReadOnly | Kind::Denied)
 }
 
+/// Whether the database lacks a table or a column that this version needs.
+#[must_use]
+pub fn lacks_table(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) = error else {
+        return false;
+    };
+    let sqlx::Error::Database(cause) = cause.as_ref() else { return false };
+    if let Some(cause) = cause.try_downcast_ref::<MySqlDatabaseError>() {
+        return matches!(cause.number(), 1054 | 1146);
+    }
+    if cause.try_downcast_ref::<SqliteError>().is_some() {
+        let text = cause.message();
+        return text.starts_with("no such table") || text.starts_with("no such column");
+    }
+    matches!(cause.code().as_deref(), Some("42P01" | "42703"))
+}
+
 /// Whether the work exceeded a time limit of Feebox or of the server. A smaller batch may succeed.
 #[must_use]
 pub fn is_too_slow(error: &DbErr) -> bool {

@@ -31,7 +31,7 @@ use tokio::{sync::Mutex, time::timeout};
 
 pub use condition::found_status;
 pub use connection::Connection;
-pub use failure::{DatabaseFailure, Kind, TooLarge, bad_data, is_refused, is_too_slow, kind, too_large};
+pub use failure::{DatabaseFailure, Kind, TooLarge, bad_data, is_refused, is_too_slow, kind, lacks_table, too_large};
 pub use fit::{json_bytes, runs};
 pub use padded::padded;
 pub use page::{Page, SCANNED_MAX, Scan, page, with_value};
@@ -100,6 +100,12 @@ impl Database {
     #[must_use]
     pub fn sessions_max(&self) -> usize {
         self.sessions_max
+    }
+
+    /// How many of the sessions are in use, and how many there may be.
+    #[must_use]
+    pub fn sessions_in_use(&self) -> (usize, usize) {
+        (self.sessions_max.saturating_sub(self.connection.sessions.free()), self.sessions_max)
     }
 
     /// Whether transactions that write wait for each other, as on SQLite.

@@ -8,7 +8,7 @@ use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QueryTrait,
     Select, Value,
     sea_query::{
-        Order, Query, SelectStatement,
+        Asterisk, CaseStatement, Expr, Func, Order, Query, SelectStatement,
         extension::mysql::{IndexHintScope, MySqlSelectStatementExt},
     },
 };
@@ -88,6 +88,38 @@ impl Scan {
     #[must_use]
     pub fn end(&self) -> SelectStatement {
         self.rows.clone().limit(1).offset(self.scanned_max - 1).take()
+    }
+
+    /// How many rows of the list there are, up to `limit`, and whether there are no others. No more than `limit` rows are scanned.
+    ///
+    /// # Errors
+    /// Any database error.
+    pub async fn count(&self, db: &impl ConnectionTrait, limit: u64) -> Result<(u64, bool), DbErr> {
+        let count = self.number(limit);
+        let row = db.query_one(&count).await?;
+        let (scanned, kept): (i64, i64) = match row {
+            Some(row) => (row.try_get_by_index(0)?, row.try_get_by_index(1)?),
+            None => (0, 0),
+        };
+        Ok((kept.try_into().unwrap_or(0), u64::try_from(scanned).unwrap_or(0) < self.counted_max(limit)))
+    }
+
+    /// The query for the number of rows scanned, and of those that belong to the list. Public so that tests can ask databases for
+    /// its plan.
+    #[must_use]
+    pub fn number(&self, limit: u64) -> SelectStatement {
+        let some = self.rows.clone().limit(self.counted_max(limit)).take();
+        let all = Func::count(Expr::col(Asterisk));
+        let kept = match &self.kept {
+            None => all.clone(),
+            Some(kept) => Func::count(CaseStatement::new().case(kept.clone(), Expr::val(1))),
+        };
+        Query::select().expr(all).expr(kept).from_subquery(some, "scanned").take()
+    }
+
+    /// What costs more for a row than reading it is counted no further than a page goes.
+    fn counted_max(&self, limit: u64) -> u64 {
+        if self.scanned_max < SCANNED_MAX { limit.min(self.scanned_max) } else { limit }
     }
 
     /// Up to `limit` ids, and the last scanned id if more may follow it.

@@ -112,6 +112,11 @@ impl Sessions {
         Self { inner: Arc::clone(&self.inner), share: Some(Arc::new(Semaphore::new(sessions_max))) }
     }
 
+    /// How many more sessions may be in use.
+    pub fn free(&self) -> usize {
+        self.inner.slots.available_permits()
+    }
+
     pub fn opener(&self) -> &Opener {
         &self.inner.opener
     }

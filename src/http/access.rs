@@ -126,8 +126,11 @@ pub(super) async fn require(State(permission): State<Permission>, mut request: R
     let caller = request.extensions_mut().remove::<Result<Caller, Refusal>>().unwrap_or(Err(Refusal::NoToken));
     match caller {
         Ok(caller) if permission.is_given_to(caller.role) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+            request.extensions_mut().insert(caller.clone());
+            let mut answer = next.run(request).await;
+            // For the access log.
+            answer.extensions_mut().insert(caller);
+            answer
         }
         Ok(caller) => {
             refused("role", &request);

@@ -7,17 +7,18 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Uri, header},
+    http::{HeaderName, HeaderValue, Method, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
+    access::Caller,
     problem::{Cause, Kind, Problem},
     upload::Upload,
 };
-use crate::telemetry::TraceContext;
+use crate::telemetry::{ACCESS, TraceContext, metrics, milliseconds};
 
 /// A request's trace and arrival time. Handlers find it in the request's extensions.
 #[derive(Clone, Debug)]
@@ -60,22 +61,45 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     let trace = header.and_then(TraceContext::parse).unwrap_or_else(TraceContext::new_root);
     let span = span(&request, trace.trace_id());
     let arrived = Instant::now();
+    let access = Access { method: request.method().clone(), route: request.extensions().get().cloned() };
+    let own_trace = trace.clone();
     request.extensions_mut().insert(Call { trace, arrived });
     async {
         let mut answer = next.run(request).await;
         Span::current().record("status", answer.status().as_u16());
-        let took = arrived.elapsed();
+        let took_ms = milliseconds(arrived.elapsed());
+        access.note(&answer, took_ms, &own_trace);
         match answer.extensions_mut().remove::<Cause>() {
-            Some(Cause(cause)) => tracing::error!(?took, cause, "request failed"),
+            Some(Cause(cause)) => tracing::error!(took_ms, cause, "request failed"),
             None if Span::current().metadata().is_some_and(|span| *span.level() == tracing::Level::TRACE) => {
-                tracing::trace!(?took, "request answered");
+                tracing::trace!(took_ms, "request answered");
             }
-            None => tracing::debug!(?took, "request answered"),
+            None => tracing::debug!(took_ms, "request answered"),
         }
         answer
     }
     .instrument(span)
     .await
+}
+
+/// What is noted of each request, beside its answer.
+struct Access {
+    method: Method,
+    route: Option<MatchedPath>,
+}
+
+impl Access {
+    /// Counts the request, and writes its line of the access log.
+    fn note(&self, answer: &Response, took_ms: f64, trace: &TraceContext) {
+        let route = self.route.as_ref().map_or("unknown", MatchedPath::as_str);
+        let status = answer.status().as_u16();
+        metrics::http_request(route, status);
+        if !is_quiet(route) {
+            let caller = answer.extensions().get::<Caller>().map(|caller| caller.name.as_str());
+            let (method, trace_id) = (self.method.as_str(), trace.trace_id());
+            tracing::info!(target: ACCESS, method, route, status, took_ms, caller, trace_id, "request");
+        }
+    }
 }
 
 fn span(request: &Request, trace_id: &str) -> Span {

@@ -10,7 +10,13 @@ use axum::{
 use sea_orm::DbErr;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{audit, inspection, printable::chain, sweeper, telemetry, telemetry::metrics, upkeep};
+use crate::{
+    audit, inspection,
+    printable::chain,
+    sweeper, telemetry,
+    telemetry::{gauges, metrics},
+    upkeep,
+};
 
 use super::{
     HealthState,
@@ -83,12 +89,15 @@ async fn metrics(State(state): State<HealthState>, uri: Uri) -> Result<impl Into
 }
 
 async fn feed_gauges(state: &HealthState) -> Result<(), DbErr> {
+    let (in_use, most) = state.scrapes.sessions_in_use();
+    gauges::database_sessions(in_use, most);
     inspection::feed_gauges(&state.scrapes).await?;
     // Whichever process found them: an alert must not depend on which process Prometheus scrapes.
-    if let Some(violations) = upkeep::last_count(&state.scrapes, audit::JOB).await? {
+    let count = async |job| Ok::<_, DbErr>(upkeep::last_run(&state.scrapes, job).await?.and_then(|run| run.last_count));
+    if let Some(violations) = count(audit::JOB).await? {
         metrics::promise_violations(u64::try_from(violations).unwrap_or(0));
     }
-    if let Some(stale) = upkeep::last_count(&state.scrapes, sweeper::JOB).await? {
+    if let Some(stale) = count(sweeper::JOB).await? {
         metrics::stale_quotes(u64::try_from(stale).unwrap_or(0));
     }
     Ok(())

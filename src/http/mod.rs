@@ -24,6 +24,7 @@ mod readiness;
 mod reason;
 mod serve;
 mod upload;
+mod workers;
 
 use std::time::Duration;
 
@@ -203,6 +204,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(outbox::routes())
         .merge(destinations::routes())
         .merge(actions::routes())
+        .merge(workers::routes())
         .merge(health::routes())
 }
 

@@ -56,9 +56,8 @@ impl Readiness {
     pub async fn keep(self, drain: CancellationToken) {
         loop {
             let found = self.check().await;
-            if let Some((_, before)) = &*self.found.borrow() {
-                log_change(before, &found);
-            }
+            let before = self.found.borrow().as_ref().map_or(Ok(()), |(_, before)| before.clone());
+            log_change(&before, &found);
             self.found.send_replace(Some((Instant::now(), found)));
             let next = async {
                 sleep(INTERVAL).await;

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     database::Database,
+    fleet,
     outbox::{self, Event, EventStatus, Failure, OpenCircuit, Pause, destination},
 };
 
@@ -54,6 +55,8 @@ pub struct Explanation {
     pub not_before: Option<DateTime<Utc>>,
     /// Too many deliveries to its destination failed.
     pub circuit: Option<OpenCircuit>,
+    /// No process that delivers was seen in the last minute.
+    pub no_worker_alive: bool,
     /// It has been due for more than a minute and nothing holds it back: deliveries do not keep up.
     pub queue: Option<QueuePosition>,
 }
@@ -104,6 +107,8 @@ pub async fn explain(db: &Database, id: Uuid) -> Result<Option<Explanation>, DbE
     if event.status == EventStatus::Pending && explanation.is_only_queued(&event, now) {
         explanation.queue = Some(queue_position::position(&*txn, &event, now).await?);
     }
+    let waits = matches!(event.status, EventStatus::Pending | EventStatus::Leased);
+    explanation.no_worker_alive = waits && fleet::workers_alive(&*txn, now).await? == 0;
     explanation.sentence = match event.status {
         EventStatus::Delivered => format!("It was delivered at {}.", settled_at(&event)),
         EventStatus::Cancelled => format!("It was given up at {}.", settled_at(&event)),
@@ -111,6 +116,9 @@ pub async fn explain(db: &Database, id: Uuid) -> Result<Option<Explanation>, DbE
         EventStatus::Leased => explanation.who_delivers(),
         EventStatus::Pending => explanation.what_holds_it_back(&event, now),
     };
+    if explanation.no_worker_alive {
+        explanation.sentence.push_str(" No worker is alive: nothing is delivered until one starts (`feebox worker`).");
+    }
     Ok(Some(explanation))
 }
 
@@ -149,6 +157,7 @@ impl Explanation {
             paused: None,
             not_before: None,
             circuit: None,
+            no_worker_alive: false,
             queue: None,
         }
     }

@@ -5,8 +5,12 @@ use super::{DestinationStats, UNSETTLED_COUNTED_MAX};
 /// When the oldest due event has waited this long, deliveries do not keep up. Cron ticks come far more often.
 pub(super) const LAG_SECONDS: f64 = 60.0;
 
-/// What matters most: a hold, else deliveries that do not keep up, else dead events.
-pub(super) fn of(destinations: &[DestinationStats]) -> String {
+/// What matters most: that nobody delivers, else a hold, else deliveries that do not keep up, else dead events.
+pub(super) fn of(destinations: &[DestinationStats], workers_alive: u64) -> String {
+    let waiting: u64 = destinations.iter().map(|stats| stats.events.pending + stats.events.leased).sum();
+    if workers_alive == 0 && waiting > 0 {
+        return format!("No worker is alive; {} wait. Start one with `feebox worker`.", events(waiting));
+    }
     let say = [held_back, lagging, dead];
     say.iter().find_map(|say| destinations.iter().find_map(say)).unwrap_or_else(|| "Deliveries keep up.".into())
 }
@@ -40,7 +44,7 @@ fn dead(stats: &DestinationStats) -> Option<String> {
 fn events(count: u64) -> String {
     match count {
         1 => "1 event".into(),
-        UNSETTLED_COUNTED_MAX.. => format!("{count} events or more"),
+        UNSETTLED_COUNTED_MAX.. => format!("{UNSETTLED_COUNTED_MAX} events or more"),
         _ => format!("{count} events"),
     }
 }
@@ -61,15 +65,17 @@ mod tests {
 
     #[test]
     fn the_headline_names_what_matters_most() {
-        assert_eq!(of(&[]), "Deliveries keep up.");
-        assert_eq!(of(&[stats(5, 3.0, 0)]), "Deliveries keep up.");
-        assert_eq!(of(&[stats(0, 0.0, 1)]), "Deliveries keep up; dead: 1 event for fee-server.");
+        assert_eq!(of(&[], 1), "Deliveries keep up.");
+        assert_eq!(of(&[stats(5, 3.0, 0)], 1), "Deliveries keep up.");
+        assert_eq!(of(&[stats(0, 0.0, 1)], 0), "Deliveries keep up; dead: 1 event for fee-server.");
         assert_eq!(
-            of(&[stats(9_000, 368.0, 1)]),
+            of(&[stats(9_000, 368.0, 1)], 1),
             "Deliveries to fee-server do not keep up: 9000 events wait, the oldest for 368 s, and 900 were delivered in \
              the last minute."
         );
-        let many = of(&[stats(UNSETTLED_COUNTED_MAX, 368.0, 1)]);
+        let nobody = of(&[stats(5, 3.0, 0)], 0);
+        assert_eq!(nobody, "No worker is alive; 5 events wait. Start one with `feebox worker`.");
+        let many = of(&[stats(UNSETTLED_COUNTED_MAX, 368.0, 1)], 1);
         assert!(many.contains("10000 events or more wait, the oldest"), "{many}");
     }
 }

@@ -16,10 +16,13 @@ use utoipa::ToSchema;
 
 use super::headline;
 use crate::{
+    audit,
     database::Database,
+    fleet,
     outbox::{DestinationState, EventStatus, destinations, settled_statuses, status_in},
     quotes::DESTINATIONS,
-    telemetry::metrics,
+    telemetry::{gauges, metrics},
+    upkeep,
 };
 
 const UNSETTLED: [EventStatus; 3] = [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead];
@@ -36,6 +39,10 @@ pub const SETTLED_COUNTED_MAX: u64 = 2_000;
 pub struct Stats {
     /// What matters most, in one sentence.
     pub headline: String,
+    /// How many processes that deliver were seen in the last minute.
+    pub workers_alive: u64,
+    /// The last audit of the fleet, if there was one.
+    pub last_audit: Option<LastAudit>,
     /// By destination.
     pub destinations: Vec<DestinationStats>,
     /// `pending`, `leased` and `dead` are counted up to this many, each.
@@ -44,6 +51,15 @@ pub struct Stats {
     pub settled_counted_max: u64,
     /// When it was counted.
     pub at: DateTime<Utc>,
+}
+
+/// An audit.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct LastAudit {
+    /// The tick at which it began.
+    pub at: DateTime<Utc>,
+    /// Broken promises that are known; null if none has ended yet.
+    pub violations: Option<i64>,
 }
 
 /// One destination in numbers.
@@ -103,8 +119,19 @@ pub async fn stats(db: &Database) -> Result<Stats, DbErr> {
         }
     }
     let (unsettled_counted_max, settled_counted_max) = (UNSETTLED_COUNTED_MAX, SETTLED_COUNTED_MAX);
-    let headline = headline::of(&stats);
-    Ok(Stats { headline, destinations: stats, unsettled_counted_max, settled_counted_max, at })
+    let workers_alive = fleet::workers_alive(connection, at).await?;
+    let last_audit = upkeep::last_run(db, audit::JOB).await?;
+    let last_audit = last_audit.map(|run| LastAudit { at: run.last_tick_at, violations: run.last_count });
+    let headline = headline::of(&stats, workers_alive);
+    Ok(Stats {
+        headline,
+        workers_alive,
+        last_audit,
+        destinations: stats,
+        unsettled_counted_max,
+        settled_counted_max,
+        at,
+    })
 }
 
 /// The names of all destinations, also of those that have no row yet.
@@ -119,9 +146,17 @@ pub(super) fn known_names<'a>(states: impl Iterator<Item = &'a DestinationState>
 /// Counts the events, and sets the gauges.
 ///
 /// # Errors
-/// Any database error; then the gauges stay as they were.
+/// Any database error; then the gauges stay as they were, and their age grows.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of this millennium fit")]
 pub async fn feed_gauges(db: &Database) -> Result<(), DbErr> {
-    for destination in stats(db).await?.destinations {
+    let Stats { destinations, workers_alive, last_audit, at, .. } = stats(db).await?;
+    gauges::workers_alive(workers_alive);
+    if let Some(audit) = last_audit {
+        gauges::last_audit(audit.at.timestamp_millis() as f64 / 1e3);
+    }
+    for destination in destinations {
+        let held = destination.state.not_before.is_some_and(|until| until > at);
+        gauges::destination_held(destination.state.name.clone(), destination.state.paused.is_some(), held);
         let name = destination.state.name;
         let EventCounts { pending, leased, delivered, dead, cancelled } = destination.events;
         let counts = [
@@ -137,6 +172,7 @@ pub async fn feed_gauges(db: &Database) -> Result<(), DbErr> {
         metrics::outbox_oldest_due_seconds(name.clone(), destination.oldest_due_seconds);
         metrics::circuit_open(name, destination.state.circuit.is_some());
     }
+    gauges::fleet_stats_read();
     Ok(())
 }
 

@@ -1,13 +1,18 @@
 //! Events as outsiders see them, over HTTP and on the command line alike.
 
 use chrono::{DateTime, Utc};
-use sea_orm::ActiveEnum;
+use sea_orm::{ActiveEnum, DbErr};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::outbox::{Event, Failure};
+use super::why::why;
+use crate::{
+    database::Database,
+    outbox::{Event, Failure, destinations},
+    quotes::{Money, Summary, summaries},
+};
 
 /// An event in a list.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -17,6 +22,10 @@ pub struct EventView {
     pub id: Uuid,
     /// The quote that it is about.
     pub quote_id: Uuid,
+    /// Whose quote it is; null if the quote is not stored.
+    pub customer_id: Option<String>,
+    /// What the quote amounts to.
+    pub money: Option<Money>,
     /// For example `quote.submitted`.
     pub event_type: String,
     /// Where it goes.
@@ -25,6 +34,8 @@ pub struct EventView {
     pub sequence: i32,
     /// `pending`, `leased`, `delivered`, `dead` or `cancelled`.
     pub status: String,
+    /// Why it stands there, in a few words; `explain` says more.
+    pub why: String,
     /// Attempts made since it was stored or last revived.
     pub attempts: i32,
     /// Not delivered before this time.
@@ -33,8 +44,12 @@ pub struct EventView {
     pub leased_by: Option<String>,
     /// When the worker's lease ends.
     pub leased_until: Option<DateTime<Utc>>,
+    /// What its last failure has in common with others: outcome, HTTP status, and the error without ids and numbers.
+    pub cause: Option<String>,
     /// The last failed attempt in one line.
     pub last_error: Option<String>,
+    /// When an attempt failed last.
+    pub failed_at: Option<DateTime<Utc>>,
     /// When it was stored.
     pub created_at: DateTime<Utc>,
     /// When it became delivered, dead or cancelled.
@@ -64,37 +79,73 @@ pub struct EventDetail {
     pub failures: Vec<Failure>,
 }
 
-impl From<Event> for EventView {
-    fn from(event: Event) -> Self {
+impl EventView {
+    fn new(event: Event, quote: Option<&Summary>, why: String) -> Self {
         Self {
             id: event.id,
             quote_id: event.aggregate_id,
+            customer_id: quote.map(|quote| quote.customer_id.clone()),
+            money: quote.map(|quote| quote.money.clone()),
             event_type: event.event_type,
             destination: event.destination,
             sequence: event.sequence,
             status: event.status.to_value(),
+            why,
             attempts: event.attempts,
             due_at: event.due_at,
             leased_by: event.leased_by,
             leased_until: event.leased_until,
+            cause: event.cause,
             last_error: event.last_error,
+            failed_at: event.failed_at,
             created_at: event.created_at,
             settled_at: event.settled_at,
         }
     }
 }
 
-impl From<Event> for EventDetail {
-    fn from(mut event: Event) -> Self {
-        Self {
-            failures: Failure::all(&event),
-            payload: event.payload.take(),
-            trace_context: event.trace_context.take(),
-            outcome_unknown: event.outcome_unknown,
-            withdrawn: event.withdrawn,
-            live_since: event.live_since,
-            receipt: event.receipt.take(),
-            event: event.into(),
-        }
+/// `events` as lists show them, in their order.
+///
+/// # Errors
+/// Any database error.
+pub async fn views(db: &Database, events: Vec<Event>) -> Result<Vec<EventView>, DbErr> {
+    if events.is_empty() {
+        return Ok(Vec::new());
     }
+    let (connection, now) = (db.connection(), db.now(db.connection()).await?);
+    let states = destinations(connection).await?;
+    let quotes = summaries(connection, events.iter().map(|event| event.aggregate_id)).await?;
+    let view = |event: Event| {
+        let state = states.iter().find(|state| state.name == event.destination);
+        let why = why(&event, state, now);
+        let quote = quotes.get(&event.aggregate_id);
+        EventView::new(event, quote, why)
+    };
+    Ok(events.into_iter().map(view).collect())
+}
+
+/// One event as lists show it.
+///
+/// # Errors
+/// Any database error.
+pub async fn view(db: &Database, event: Event) -> Result<EventView, DbErr> {
+    let views = views(db, vec![event]).await?;
+    views.into_iter().next().ok_or_else(|| DbErr::RecordNotFound("one event has one view".into()))
+}
+
+/// One event with its payload and its failures.
+///
+/// # Errors
+/// Any database error.
+pub async fn detail(db: &Database, mut event: Event) -> Result<EventDetail, DbErr> {
+    Ok(EventDetail {
+        failures: Failure::all(&event),
+        payload: event.payload.take(),
+        trace_context: event.trace_context.take(),
+        outcome_unknown: event.outcome_unknown,
+        withdrawn: event.withdrawn,
+        live_since: event.live_since,
+        receipt: event.receipt.take(),
+        event: view(db, event).await?,
+    })
 }

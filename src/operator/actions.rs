@@ -1,5 +1,7 @@
 //! The log of what operators did. It is append-only, and only this file writes it.
 
+use std::fmt::Display;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::operator_action::{ActiveModel, Column, Entity};
 use sea_orm::{
@@ -25,6 +27,8 @@ const ROWS_MAX: usize = 1_000;
 
 /// An event was revived by a bulk retry. The bulk has an action of its own; this one is for the quote's timeline.
 pub(super) const REVIVE: &str = "event.revive";
+/// The same for a bulk that cancels.
+pub(super) const GIVE_UP: &str = "event.give_up";
 pub(super) const PAUSE: &str = "destination.pause";
 pub(super) const RESUME: &str = "destination.resume";
 
@@ -66,7 +70,7 @@ pub struct ActionView {
 /// Which actions a list shows.
 #[derive(Clone, Debug, Default)]
 pub struct ActionFilter {
-    /// Only those that affected this quote, also as one of many in a bulk retry. Without it a bulk is one line per batch.
+    /// Only those that affected this quote, also as one of many in a bulk. Without it a bulk is one line.
     pub quote_id: Option<Uuid>,
     /// Only those older than this one.
     pub before: Option<Uuid>,
@@ -98,6 +102,11 @@ pub(super) async fn record(
     Ok(())
 }
 
+/// Writes a line of the log about what an operator did, after its commit.
+pub(super) fn log(operator: Operator<'_>, action: &str, target: impl Display) {
+    tracing::info!(actor = operator.name, action, %target, reason = operator.reason, "operator action");
+}
+
 /// Actions, newest first, at most `limit`.
 ///
 /// # Errors
@@ -122,10 +131,11 @@ pub fn scan(backend: DbBackend, filter: &ActionFilter) -> Scan {
     rows = rows.order_by_desc(Column::Id);
     if backend == DbBackend::MySql {
         // MariaDB has no partial indexes: a page can end within a bulk.
-        return Scan::of(rows).keeping(Condition::all().add(Expr::col(Column::Action).ne(REVIVE)));
+        return Scan::of(rows).keeping(Condition::all().add(Expr::col(Column::Action).is_not_in([REVIVE, GIVE_UP])));
     }
     // Spelled out: a partial index is used only if its condition can be read.
-    Scan::of(rows.filter(Expr::col((Entity, Column::Action)).ne(Expr::cust(format!("'{REVIVE}'")))))
+    let of_a_bulk = [REVIVE, GIVE_UP].map(|action| Expr::cust(format!("'{action}'")));
+    Scan::of(rows.filter(Expr::col((Entity, Column::Action)).is_not_in(of_a_bulk)))
 }
 
 /// Pauses and resumptions of `destinations` from `since` to `until`, oldest first, at most `limit`.

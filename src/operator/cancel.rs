@@ -1,7 +1,8 @@
 //! Cancelling an event.
 
+use chrono::{DateTime, Utc};
 use sea_orm::ActiveEnum;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Operator, OperatorError, actions, actions::NewAction};
@@ -18,7 +19,9 @@ use crate::{
 /// # Errors
 /// [`OperatorError::Conflict`] if it was delivered or cancelled before.
 pub async fn cancel(db: &Database, relay: Relay, operator: Operator<'_>, id: Uuid) -> Result<Event, OperatorError> {
-    db.transaction(|txn| Box::pin(async move { cancel_in(&txn, db, relay, operator, id).await })).await
+    let event = db.transaction(|txn| Box::pin(async move { cancel_in(&txn, db, relay, operator, id).await })).await?;
+    actions::log(operator, "event.cancel", id);
+    Ok(event)
 }
 
 async fn cancel_in(
@@ -29,6 +32,23 @@ async fn cancel_in(
     id: Uuid,
 ) -> Result<Event, OperatorError> {
     let now = db.now(txn).await?;
+    cancel_as(txn, relay, operator, id, now, "event.cancel", json!({})).await?;
+    outbox::get(txn, id).await?.ok_or_else(|| OperatorError::no_event(id))
+}
+
+/// Cancels event `id`, and logs it as `action` with these details and what was before.
+///
+/// # Errors
+/// As [`cancel`]; roll back.
+pub(super) async fn cancel_as(
+    txn: &DatabaseTransaction,
+    relay: Relay,
+    operator: Operator<'_>,
+    id: Uuid,
+    now: DateTime<Utc>,
+    action: &'static str,
+    mut details: Value,
+) -> Result<(), OperatorError> {
     let event = outbox::give_up(txn, id, now).await?.ok_or_else(|| OperatorError::no_event(id))?;
     match event.status {
         EventStatus::Pending | EventStatus::Leased | EventStatus::Dead => {}
@@ -51,16 +71,12 @@ async fn cancel_in(
             Err(error) => return Err(OperatorError::Conflict(error.to_string())),
         }
     }
-    let details = json!({
-        "status_before": event.status.to_value(),
-        "attempts_before": event.attempts,
-        "event_type": event.event_type,
-        "destination": event.destination,
-    });
-    let action =
-        NewAction { action: "event.cancel", target: id.to_string(), quote_id: Some(event.aggregate_id), details };
-    actions::record(txn, operator, now, vec![action]).await?;
-    outbox::get(txn, id).await?.ok_or_else(|| OperatorError::no_event(id))
+    details["status_before"] = json!(event.status.to_value());
+    details["attempts_before"] = json!(event.attempts);
+    details["event_type"] = json!(event.event_type);
+    details["destination"] = json!(event.destination);
+    let action = NewAction { action, target: id.to_string(), quote_id: Some(event.aggregate_id), details };
+    Ok(actions::record(txn, operator, now, vec![action]).await?)
 }
 
 fn cancelled_already() -> OperatorError {

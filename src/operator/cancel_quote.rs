@@ -34,5 +34,9 @@ pub async fn cancel_quote(
             Ok(quote)
         })
     });
-    submission.after_cancellation(cancelled.await).await
+    let cancelled = cancelled.await;
+    if cancelled.is_ok() {
+        actions::log(operator, "quote.cancel", id);
+    }
+    submission.after_cancellation(cancelled).await
 }

@@ -45,7 +45,8 @@ async fn set_pause(
             let now = db.now(&*txn).await?;
             let before = outbox::destination(&*txn, name).await?.ok_or_else(no_such)?;
             let pause = Pause { by: operator.name.into(), since: now, reason: operator.reason.map(str::to_owned) };
-            if outbox::set_pause(&txn, name, paused.then_some(&pause), now).await? {
+            let changes = outbox::set_pause(&txn, name, paused.then_some(&pause), now).await?;
+            if changes {
                 let action = NewAction {
                     action: if paused { PAUSE } else { RESUME },
                     target: name.into(),
@@ -54,8 +55,13 @@ async fn set_pause(
                 };
                 actions::record(&txn, operator, now, vec![action]).await?;
             }
-            outbox::destination(&*txn, name).await?.ok_or_else(no_such)
+            let state = outbox::destination(&*txn, name).await?.ok_or_else(no_such)?;
+            Ok::<_, OperatorError>((state, changes))
         })
     });
-    done.await
+    let (state, changes) = done.await?;
+    if changes {
+        actions::log(operator, if paused { PAUSE } else { RESUME }, name);
+    }
+    Ok(state)
 }

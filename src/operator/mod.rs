@@ -1,25 +1,25 @@
 //! What operators do: they retry and cancel events, cancel quotes, and pause destinations.
 //!
 //! It uses both quotes and the outbox: retrying a dead event reopens its quote, and cancelling an event cancels its quote. Each
-//! change and its entry in the log of [`actions`] are one transaction; a bulk retry is many of these.
+//! change and its entry in the log of [`actions`] are one transaction; a [`bulk`] is many of these, and one entry.
 
 pub mod actions;
+pub mod bulk;
 mod cancel;
 mod cancel_quote;
 mod destinations;
 mod retry;
-mod retry_bulk;
 
 use sea_orm::DbErr;
 
 use crate::{database::DatabaseFailure, printable::printable, quotes::new_quote::parse_text};
 
 pub use actions::{Action, ActionFilter, ActionView};
+pub use bulk::{BulkView, NewBulk, Which};
 pub use cancel::cancel;
 pub use cancel_quote::cancel_quote;
 pub use destinations::{pause, resume};
 pub use retry::retry;
-pub use retry_bulk::{BulkRetried, BulkRetry, retry_bulk};
 
 /// Who acts, and why.
 #[derive(Clone, Copy, Debug)]

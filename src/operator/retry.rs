@@ -17,7 +17,9 @@ use crate::{
 /// # Errors
 /// [`OperatorError::Conflict`] if it is being delivered, or was delivered or cancelled.
 pub async fn retry(db: &Database, operator: Operator<'_>, id: Uuid) -> Result<Event, OperatorError> {
-    db.transaction(|txn| Box::pin(async move { retry_in(&txn, db, operator, id).await })).await
+    let event = db.transaction(|txn| Box::pin(async move { retry_in(&txn, db, operator, id).await })).await?;
+    actions::log(operator, "event.retry", id);
+    Ok(event)
 }
 
 async fn retry_in(

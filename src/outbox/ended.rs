@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::{
-    Attempt, Disposition, Failure, Outcome, Receipt, destinations::Blame, failure::FAILURES_MAX,
+    Attempt, Disposition, Failure, Outcome, Receipt, cause::cause, destinations::Blame, failure::FAILURES_MAX,
     outcome::ERROR_LENGTH_MAX, receipt, settle::spends_attempt,
 };
 use crate::{
@@ -74,12 +74,14 @@ impl Ended {
             attempt.outcome,
             Outcome::Unknown(_) | Outcome::Broken(_) | Outcome::Misdirected { unknown: true, .. }
         );
-        let (last_error, failures) = match attempt.outcome.error().filter(|_| !unsent) {
-            None => (Cell::Keep, Cell::Keep),
+        let (last_error, cause, failed_at, failures) = match attempt.outcome.error().filter(|_| !unsent) {
+            None => (Cell::Keep, Cell::Keep, Cell::Keep, Cell::Keep),
             Some(error) => {
                 let error = printable(error, ERROR_LENGTH_MAX);
                 let failure = failure(attempt, &error, disposition, worker, now);
-                (Cell::Text(error), Cell::Json(remember(&event.failures, failure.into_json())))
+                let cause = cause(&failure.outcome, &error);
+                let failures = remember(&event.failures, failure.into_json());
+                (Cell::Text(error), Cell::Text(cause), Cell::Time(now), Cell::Json(failures))
             }
         };
         let cells = vec![
@@ -89,6 +91,8 @@ impl Ended {
             due_at,
             settled_at,
             last_error,
+            cause,
+            failed_at,
             failures,
         ];
         Self { id: event.id, clears_token: unsent, cells }
@@ -114,6 +118,8 @@ pub(super) async fn write_down(txn: &DatabaseTransaction, ended: Vec<Ended>) -> 
         Column("due_at", Type::Time),
         Column("settled_at", Type::Time),
         Column("last_error", Type::Text),
+        Column("cause", Type::Text),
+        Column("failed_at", Type::Time),
         Column("failures", Type::Json),
     ];
     let (cleared, kept): (Vec<_>, Vec<_>) = ended.into_iter().partition(|ended| ended.clears_token);

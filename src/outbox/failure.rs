@@ -45,7 +45,13 @@ impl Failure {
     /// The HTTP status of the answer, if there was one: errors of answers begin with it.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
-        let error = self.error.strip_prefix("look-up: ").unwrap_or(&self.error);
+        Self::status_in(&self.error)
+    }
+
+    /// The HTTP status with which `error` begins.
+    #[must_use]
+    pub fn status_in(error: &str) -> Option<u16> {
+        let error = error.strip_prefix("look-up: ").unwrap_or(error);
         let (status, _) = error.split_once(' ')?;
         status.parse().ok().filter(|status| (100..600).contains(status))
     }

@@ -27,6 +27,7 @@
 //! * Partners take turns ([`Turn`]): the backlog of one delays an event of another by a turn, not by its length.
 //! * An attempt that may have reached the destination marks its event `outcome_unknown` until it is settled.
 
+mod cause;
 mod claim;
 mod claim_at_once;
 mod destinations;
@@ -50,11 +51,12 @@ mod turns;
 mod unreadable;
 mod withdraw;
 
+pub(crate) use cause::{cause, parts as parts_of_cause};
 pub use claim::{Claim, ClaimRequest, LeasedEvent, claim};
 pub(crate) use claim::{an_earlier_unfinished_event, status_in};
 pub use destinations::{
-    CircuitOpening, DestinationState, Hold, OpenCircuit, Pause, circuit_openings, destination, destinations,
-    ensure_destinations, has_look_ups, hold, hold_now, record_look_ups, set_pause,
+    CircuitOpening, DestinationChange, DestinationState, Hold, OpenCircuit, Pause, circuit_openings, destination,
+    destinations, ensure_destinations, has_look_ups, hold, hold_now, record_look_ups, set_pause,
 };
 pub use event::{Event, EventStatus, get, of_aggregate};
 pub use failure::Failure;
@@ -70,7 +72,7 @@ pub(crate) use retention::settled_statuses;
 pub use retention::{prune, pruned_before};
 pub use retry::RetryPolicy;
 pub(crate) use revive::error_contains;
-pub use revive::{RetryFilter, Revivable, revivable, revive, revive_one};
+pub use revive::{revive, revive_one};
 pub use settle::{Attempt, Disposition, SettleReport, Settled, settle};
 pub use turns::Turn;
 pub(crate) use turns::{PARTNERS_MAX, partners};

@@ -11,6 +11,7 @@ use sea_orm::{
 
 use super::{
     Attempt, Disposition, LeasedEvent, Outcome, Policy,
+    cause::LEFT_NO_RESULT,
     claim::status_in,
     destinations::{Blame, callable_since},
     ended::{Ended, write_down},
@@ -101,7 +102,7 @@ pub fn expired(now: DateTime<Utc>, limit: u64) -> Select<Entity> {
 
 fn left_without_result(row: Model) -> Attempt<()> {
     let holder = row.leased_by.as_deref().unwrap_or("a worker");
-    let error = format!("{holder} left no result before its lease ended");
+    let error = format!("{holder} {LEFT_NO_RESULT}");
     let (token, attempt) = (row.lease_token.unwrap_or_default(), row.attempts);
     let event = LeasedEvent::new(row, attempt, token, Instant::now(), false);
     Attempt { event, outcome: Outcome::Unknown(error), took: Duration::ZERO, is_overtaken: false }

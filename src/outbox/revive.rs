@@ -5,31 +5,17 @@ use chrono::{DateTime, Utc};
 use entity::outbox_event::{ActiveModel, Column, Entity};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{CaseStatement, Expr, Func, LikeExpr},
 };
 use uuid::Uuid;
 
-use super::{Event, EventStatus, claim::status_in};
-use crate::database::DatabaseTransaction;
-
-/// Which events a bulk retry is about.
-#[derive(Clone, Debug)]
-pub struct RetryFilter {
-    /// In which status.
-    pub status: Revivable,
-    /// Only those for this destination.
-    pub destination: Option<String>,
-    /// Only these, for example `quote.submitted`.
-    pub event_type: Option<String>,
-    /// Only those whose last error contains this text, in upper or lower case.
-    pub error_contains: Option<String>,
-}
+use super::{Event, EventStatus};
+use crate::database::{DatabaseTransaction, padded};
 
 /// What can be retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Revivable {
+enum Revivable {
     /// Dead events: they live again.
     Dead,
     /// Pending events that are due later: they become due now.
@@ -55,38 +41,39 @@ pub async fn revive_one(txn: &DatabaseTransaction, id: Uuid, now: DateTime<Utc>)
     Ok(Some(event))
 }
 
-/// How many events `filter` selects.
-///
-/// # Errors
-/// Any database error.
-pub async fn revivable(db: &impl ConnectionTrait, filter: &RetryFilter, now: DateTime<Utc>) -> Result<u64, DbErr> {
-    Entity::find().filter(filter.condition(now)).count(db).await
-}
-
-/// Revives up to `limit` of the events that `filter` selects and whose ids follow `after`, in the order of their ids.
-/// `due_at(n)` is when the n-th of them, from 0, is due. Returns them as they were, in that order; none if all are done.
+/// Revives those of events `ids` that are dead, and makes those due earlier that wait. `due_at(n)` is when the n-th of the ids, from
+/// 0, is due. Returns the events that it changed, as they were; the others stay as they are.
 ///
 /// # Errors
 /// Any database error.
 pub async fn revive(
     txn: &DatabaseTransaction,
-    filter: &RetryFilter,
-    after: Uuid,
-    limit: u64,
+    ids: &[Uuid],
     now: DateTime<Utc>,
     due_at: impl Fn(usize) -> DateTime<Utc>,
 ) -> Result<Vec<Event>, DbErr> {
-    let events = Entity::find()
-        .filter(filter.condition(now))
-        .filter(Column::Id.gt(after))
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let locked = Entity::find()
+        .filter(Column::Id.is_in(padded(ids.iter().copied())))
         .order_by_asc(Column::Id)
-        .limit(limit)
         .lock_exclusive()
         .all(txn)
         .await?;
-    let due: Vec<_> = events.iter().enumerate().map(|(n, event)| (event.id, due_at(n))).collect();
-    make_live(txn, filter.status, &due, now).await?;
-    Ok(events)
+    let (mut dead, mut pending, mut revived) = (Vec::new(), Vec::new(), Vec::new());
+    for event in locked {
+        let due_at = ids.iter().position(|id| *id == event.id).map_or(now, &due_at);
+        match event.status {
+            EventStatus::Dead => dead.push((event.id, due_at)),
+            EventStatus::Pending if event.due_at > due_at => pending.push((event.id, due_at)),
+            _ => continue,
+        }
+        revived.push(event);
+    }
+    make_live(txn, Revivable::Dead, &dead, now).await?;
+    make_live(txn, Revivable::Pending, &pending, now).await?;
+    Ok(revived)
 }
 
 /// One statement, also if the events are due at different times.
@@ -117,19 +104,6 @@ async fn make_live(
         update = update.col_expr(Column::DueAt, each.into());
     }
     update.set(row).filter(Column::Id.is_in(due.iter().map(|(id, _)| *id))).exec(txn).await.map(drop)
-}
-
-impl RetryFilter {
-    fn condition(&self, now: DateTime<Utc>) -> Condition {
-        let selected = match self.status {
-            Revivable::Dead => Condition::all().add(status_in(&[EventStatus::Dead])),
-            Revivable::Pending => Condition::all().add(status_in(&[EventStatus::Pending])).add(Column::DueAt.gt(now)),
-        };
-        selected
-            .add_option(self.destination.as_ref().map(|name| Column::Destination.eq(name)))
-            .add_option(self.event_type.as_ref().map(|event_type| Column::EventType.eq(event_type)))
-            .add_option(self.error_contains.as_ref().map(|text| error_contains(text)))
-    }
 }
 
 /// The escape is `!`, because a backslash is one already in `MariaDB`'s string literals.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     DestinationName, LeasedEvent, Outcome, Policy, Receipt,
-    destinations::{Blame, DestinationHealth},
+    destinations::{Blame, DestinationChange, DestinationHealth},
     ended::{self, Ended},
     locked::locked,
     parking::unpark,
@@ -79,6 +79,8 @@ pub struct SettleReport {
     pub unblocks_others: bool,
     /// When, by the database's clock.
     pub at: DateTime<Utc>,
+    /// What changed about the destination.
+    pub change: Option<DestinationChange>,
 }
 
 /// Settles `attempts` of one destination inside `txn`; what else belongs to a delivery is stored in the same one.
@@ -134,8 +136,8 @@ pub async fn settle<R: Receipt>(
         is_over && rows.get(&attempt.event.id).is_some_and(|row| row.followed)
     });
     unpark(txn, destination.as_str(), ended.map(|(attempt, _)| attempt.event.aggregate_id), now).await?;
-    health.save(txn, destination, failures_counted).await?;
-    Ok(SettleReport { dispositions: settled, unblocks_others, at: now })
+    let change = health.save(txn, destination, failures_counted).await?;
+    Ok(SettleReport { dispositions: settled, unblocks_others, at: now, change })
 }
 
 #[derive(FromQueryResult)]

@@ -6,6 +6,7 @@ use entity::outbox_event::{ActiveModel, Column, Entity, Model, Status};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, Select};
 use uuid::Uuid;
 
+use super::cause::cause;
 use crate::database::{Database, DatabaseTransaction, Listed, read_rows};
 
 /// What could be read, and how many rows could not.
@@ -59,6 +60,8 @@ async fn give_up(txn: &DatabaseTransaction, id: Uuid, now: DateTime<Utc>) -> Res
         lease_token: Set(None),
         leased_until: Set(None),
         last_error: Set(Some(error.into())),
+        cause: Set(Some(cause("broken", error))),
+        failed_at: Set(Some(now)),
         ..Default::default()
     };
     Entity::update_many().set(dead).filter(Column::Id.eq(id)).exec(txn).await.map(drop)

@@ -21,6 +21,7 @@ mod reject;
 mod relay;
 mod reopen;
 mod row;
+mod summary;
 
 pub use crate::settings::QuoteDestination;
 pub use cancel::{CancelError, Cancellation, cancel, cancel_pending};
@@ -31,11 +32,12 @@ pub use names::{
     DESTINATIONS, FEE_CREATED, FEE_SERVER, KAFKA, QUOTE, QUOTE_CANCELLED, QUOTE_REJECTED, QUOTE_SUBMITTED, QuoteEvent,
 };
 pub use new_quote::{CurrencyCode, CustomerId, Line, Lines, NewQuote};
-pub use read::{QuoteFilter, QuoteWithFee, by_ids, destination, get, get_of, list, status};
+pub use read::{QuoteFilter, QuoteWithFee, by_ids, destination, get, get_of, list, of_customer, status};
 pub use reject::{Refused, reject};
 pub use relay::{Change, News, Relay};
 pub use reopen::reopen;
 pub use row::insert;
+pub use summary::{Money, Summary, ids_with_prefix, summaries};
 
 /// The hot statements as they are sent, for tests that ask databases for their plans.
 pub mod statements {

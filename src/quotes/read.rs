@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
     fee_record, outbox_event,
     quote::{Column, Entity},
@@ -14,7 +15,10 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{QUOTE_SUBMITTED, Quote, QuoteDestination, Status};
-use crate::database::{Listed, Page, Scan, page, read_rows, with_value};
+use crate::{
+    clock,
+    database::{Listed, Page, Scan, page, read_rows, with_value},
+};
 
 /// A quote with its fee and its event.
 #[derive(Clone, Debug)]
@@ -36,8 +40,60 @@ pub struct QuoteFilter {
     pub customer_id: Option<String>,
     /// Only those that this token submitted.
     pub submitted_by: Option<String>,
+    /// Only those whose ids are in this range.
+    pub ids: Option<(Uuid, Uuid)>,
+    /// Only those submitted after this time.
+    pub submitted_after: Option<DateTime<Utc>>,
+    /// Only those submitted before this time.
+    pub submitted_before: Option<DateTime<Utc>>,
     /// Only those older than this one.
     pub before: Option<Uuid>,
+}
+
+impl QuoteFilter {
+    /// What no index tells, as a condition on selected columns.
+    fn kept(&self) -> Condition {
+        let submitted_at = || Expr::col(Column::SubmittedAt);
+        Condition::all()
+            .add_option(self.ids.map(|(first, last)| Expr::col(Column::Id).between(first, last)))
+            .add_option(self.submitted_after.map(|time| submitted_at().gt(time)))
+            .add_option(self.submitted_before.map(|time| submitted_at().lt(time)))
+    }
+
+    /// `rows` whose ids are in the range, and begin with a time in question.
+    fn bounded(&self, mut rows: Select<Entity>) -> Select<Entity> {
+        if let Some((first, last)) = self.ids {
+            rows = rows.filter(Column::Id.gte(first)).filter(Column::Id.lte(last));
+        }
+        if let Some(after) = self.submitted_after {
+            rows = rows.filter(Column::Id.gte(clock::first_id(after)));
+        }
+        if let Some(before) = self.submitted_before {
+            // Ids have milliseconds.
+            rows = rows.filter(Column::Id.lt(clock::first_id(before + TimeDelta::milliseconds(1))));
+        }
+        rows
+    }
+
+    /// `rows` in the order of submission within the times in question.
+    fn timed(&self, mut rows: Select<Entity>) -> Select<Entity> {
+        if let Some(after) = self.submitted_after {
+            rows = rows.filter(Column::SubmittedAt.gt(after));
+        }
+        if let Some(before) = self.submitted_before {
+            rows = rows.filter(Column::SubmittedAt.lt(before));
+        }
+        rows
+    }
+}
+
+/// The newest quotes of a customer, at most `limit`.
+///
+/// # Errors
+/// Any database error.
+pub async fn of_customer(db: &impl ConnectionTrait, customer_id: &str, limit: u64) -> Result<Vec<Uuid>, DbErr> {
+    let filter = QuoteFilter { customer_id: Some(customer_id.to_owned()), ..QuoteFilter::default() };
+    Ok(page(db, &[scan(db.get_database_backend(), &filter)], limit).await?.rows)
 }
 
 /// The destination that has to accept quote `id` before it is confirmed, if there is such a quote, and `owner` submitted it if
@@ -119,7 +175,9 @@ pub fn scan(backend: DbBackend, filter: &QuoteFilter) -> Scan {
             let at = Query::select().column(Column::SubmittedAt).from(Entity).and_where(Column::Id.eq(before)).take();
             rows = rows.filter(older(&at, before));
         }
-        let kept = Condition::all().add_option(customer_id.map(of)).add_option(submitted_by.map(by));
+        let rows = filter.timed(rows);
+        let ids = QuoteFilter { submitted_after: None, submitted_before: None, ..filter.clone() };
+        let kept = ids.kept().add_option(customer_id.map(of)).add_option(submitted_by.map(by));
         return Scan::of(rows).by_index("quote_pending").keeping(kept).ordered_by(&["submitted_at", "id"]);
     }
     let mut rows = match (customer_id, submitted_by) {
@@ -130,8 +188,11 @@ pub fn scan(backend: DbBackend, filter: &QuoteFilter) -> Scan {
     if let Some(before) = filter.before {
         rows = rows.filter(Column::Id.lt(before));
     }
+    let timed = filter.submitted_after.or(filter.submitted_before).map(|_| Column::SubmittedAt);
+    let rows = filter.bounded(rows).columns(timed);
     let others = customer_id.and(submitted_by).map(by);
-    let kept = Condition::all().add_option(status.map(with_status)).add_option(others);
+    let kept = QuoteFilter { ids: None, ..filter.clone() }.kept();
+    let kept = kept.add_option(status.map(with_status)).add_option(others);
     let scan = Scan::of(rows.order_by_desc(Column::Id)).keeping(kept);
     match (customer_id, submitted_by) {
         (Some(_), _) => scan.by_index("quote_customer"),

@@ -12,6 +12,8 @@ pub struct Log {
     pub filter: String,
     /// The format of a line.
     pub format: LogFormat,
+    /// One line for each HTTP request.
+    pub access: bool,
 }
 
 /// The format of a log line.
@@ -37,6 +39,7 @@ impl Log {
                 })
             }),
             format: fields.choice("log.format", &formats),
+            access: fields.flag("log.access"),
         }
     }
 }

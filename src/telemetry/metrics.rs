@@ -73,6 +73,7 @@ pub fn register_destination(destination: &'static str) {
     for status in STATUSES {
         outbox_events(destination, status, 0);
     }
+    counter!("feebox_events_died_total", "destination" => destination).increment(0);
     // The look-up registers it; a recorded zero would count as a delivery.
     let _ = delivery_histogram(destination.into());
     outbox_oldest_due_seconds(destination, 0.0);
@@ -80,6 +81,8 @@ pub fn register_destination(destination: &'static str) {
 }
 
 fn describe() {
+    super::process::describe();
+    super::gauges::describe();
     describe_counter!("feebox_quotes_submitted_total", Unit::Count, "Quotes stored");
     describe_histogram!("feebox_submission_seconds", Unit::Seconds, "Time from a submission's arrival to its commit");
     describe_counter!("feebox_deliveries_total", Unit::Count, "Delivery attempts, by outcome");
@@ -108,6 +111,8 @@ fn describe() {
     );
     describe_counter!("feebox_access_refused_total", Unit::Count, "Requests refused for want of a right, by reason");
     describe_counter!("feebox_connections_closed_total", Unit::Count, "Connections closed by the server, by reason");
+    describe_counter!("feebox_http_requests_total", Unit::Count, "HTTP requests, by route and status");
+    describe_counter!("feebox_events_died_total", Unit::Count, "Events that went dead, by destination");
     describe_counter!("feebox_task_panics_total", Unit::Count, "Panics of background tasks, which are restarted");
 }
 
@@ -219,6 +224,16 @@ pub fn connection_closed(why: &'static str) {
     counter!("feebox_connections_closed_total", "why" => why).increment(1);
 }
 
+/// Counts an answer to an HTTP request; `route` is the pattern of its path.
+pub fn http_request(route: &str, status: u16) {
+    counter!("feebox_http_requests_total", "route" => route.to_owned(), "status" => status.to_string()).increment(1);
+}
+
+/// Counts an event that went dead.
+pub fn event_died(destination: impl Into<SharedString>) {
+    counter!("feebox_events_died_total", "destination" => destination.into()).increment(1);
+}
+
 /// Counts a panic of `task`.
 pub fn task_panic(task: &'static str) {
     counter!("feebox_task_panics_total", "task" => task).increment(1);
@@ -245,7 +260,7 @@ fn delivery_histogram(destination: SharedString) -> Histogram {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no table holds 2^53 rows")]
-fn as_f64(count: u64) -> f64 {
+pub(super) fn as_f64(count: u64) -> f64 {
     count as f64
 }
 

@@ -1,11 +1,13 @@
 //! Logs, traces and metrics.
 
+pub mod gauges;
 mod log_writer;
 pub mod metrics;
+mod process;
 mod sampled;
 pub mod trace_context;
 
-pub use sampled::Sampled;
+pub use sampled::{Sampled, SampledByKind};
 pub use trace_context::TraceContext;
 
 use std::io::{self, IsTerminal, stderr};
@@ -24,6 +26,9 @@ use log_writer::LogWriter;
 
 /// How often recorded durations are moved to their histograms.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The target of the access log's lines.
+pub const ACCESS: &str = "feebox::access";
 
 static WRITER: OnceLock<LogWriter> = OnceLock::new();
 
@@ -59,6 +64,12 @@ pub fn flush() {
     }
 }
 
+/// A duration for the log, in milliseconds with microseconds.
+#[must_use]
+pub fn milliseconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1e6).round() / 1e3
+}
+
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
     let thread = std::thread::current();
@@ -66,7 +77,9 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 }
 
 fn subscriber(log: &Log, on_terminal: bool, writer: LogWriter) -> Box<dyn Subscriber + Send + Sync> {
-    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&log.filter)).with_writer(writer);
+    let access = if log.access { "info" } else { "off" };
+    let filter = EnvFilter::new(format!("{},{ACCESS}={access}", log.filter));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // It would print its own errors to standard error, and panic if that fails.
     let lines = lines.log_internal_errors(false);
     let as_text = match log.format {
@@ -110,6 +123,8 @@ pub fn install_metrics() -> PrometheusHandle {
 #[must_use]
 pub fn render(metrics: &PrometheusHandle) -> String {
     metrics::log_lines_lost(log_writer::lost());
+    gauges::fleet_stats_age();
+    process::read();
     metrics.render()
 }
 

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     database::{Database, within},
+    fleet::Member,
     worker::Signal,
 };
 
@@ -39,8 +40,14 @@ const WITHDRAW_WAIT: Duration = Duration::from_secs(1);
 const REOPEN: Duration = Duration::from_secs(5);
 
 /// Sends `wake` for each datagram that holds the token, until `drain`.
-pub(super) async fn receive(db: &Database, name: &str, bind: SocketAddr, wake: &Signal, drain: &CancellationToken) {
-    while let Err(error) = receive_at(db, name, bind, wake, drain).await {
+pub(super) async fn receive(
+    db: &Database,
+    process: &Member,
+    bind: SocketAddr,
+    wake: &Signal,
+    drain: &CancellationToken,
+) {
+    while let Err(error) = receive_at(db, process, bind, wake, drain).await {
         tracing::warn!(%error, %bind, "takes no wake-ups of other processes: events wait for the next cron tick");
         tokio::select! {
             () = drain.cancelled() => return,
@@ -52,14 +59,14 @@ pub(super) async fn receive(db: &Database, name: &str, bind: SocketAddr, wake: &
 /// Returns `Ok` at `drain`.
 async fn receive_at(
     db: &Database,
-    name: &str,
+    process: &Member,
     bind: SocketAddr,
     wake: &Signal,
     drain: &CancellationToken,
 ) -> io::Result<()> {
     let socket = bound(bind).await?;
     let listener = Listener { address: socket.local_addr()?, token: Uuid::new_v4() };
-    let registration = Registration { id: Uuid::now_v7(), name, listener };
+    let registration = Registration { id: process.id, name: &process.name, listener };
     tokio::select! {
         () = drain.cancelled() => {
             // Who does not hear of it sends datagrams that nobody takes.

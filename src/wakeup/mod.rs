@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     database::Database,
+    fleet::Member,
     quotes::Quote,
     submission::{Listener, Submitted},
     worker::Signal,
@@ -77,7 +78,7 @@ pub async fn notify(db: Database, wake: Signal, drain: CancellationToken) {
     }
 }
 
-/// Sends `wake` when another process says that it has stored something, until `drain`: `name` takes datagrams at `bind`.
-pub async fn receive(db: Database, name: String, bind: SocketAddr, wake: Signal, drain: CancellationToken) {
-    datagrams::receive(&db, &name, bind, &wake, &drain).await;
+/// Sends `wake` when another process says that it has stored something, until `drain`: `process` takes datagrams at `bind`.
+pub async fn receive(db: Database, process: Member, bind: SocketAddr, wake: Signal, drain: CancellationToken) {
+    datagrams::receive(&db, &process, bind, &wake, &drain).await;
 }

@@ -110,6 +110,7 @@ impl<D: Destination> Worker<D> {
     pub(super) fn set_gauges(&self, in_flight: usize) {
         metrics::limit(self.destination(), self.limiter.limit());
         metrics::in_flight(self.destination(), in_flight);
+        self.vitals.delivers(self.destination(), in_flight, self.limiter.limit());
     }
 }
 

@@ -1,8 +1,14 @@
 //! What keeps this process from calling its destination, before and beside the holds that the fleet shares.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use parking_lot::{Mutex, MutexGuard};
+
+use crate::outbox::Hold;
+
 /// How long the fleet's holds, as they were read, permit calls.
 const VALID_FOR: Duration = Duration::from_secs(1);
 /// After which time they are read again, so that the next result is there before the last one's time is over.
@@ -18,9 +24,17 @@ const NEWS_MIN: Duration = Duration::from_secs(1);
 pub(super) struct LocalHold {
     until: Mutex<Option<Instant>>,
     run_at: Mutex<Option<Instant>>,
+    /// As it was logged last.
+    is_paused: AtomicBool,
 }
 
 impl LocalHold {
+    /// What holds the fleet back, as it was read a moment ago. Returns whether an operator's pause has begun or ended since.
+    pub(super) fn pause_changed(&self, held: Option<&Hold>) -> Option<bool> {
+        let is_paused = matches!(held, Some(Hold::Paused));
+        (self.is_paused.swap(is_paused, Ordering::Relaxed) != is_paused).then_some(is_paused)
+    }
+
     /// Lets no call begin for `wait` from now. Returns whether that is news, which the fleet has to know.
     pub(super) fn lengthen(&self, wait: Duration) -> bool {
         let now = Instant::now();
@@ -105,6 +119,15 @@ mod tests {
         assert!(!hold.lengthen(Duration::from_secs(30)), "the same wait, asked of another call");
         assert!(!hold.lengthen(Duration::from_secs(3)));
         assert!(hold.lengthen(Duration::from_mins(2)));
+    }
+
+    #[test]
+    fn a_pause_is_news_when_it_begins_and_when_it_ends() {
+        let hold = LocalHold::default();
+        assert_eq!(hold.pause_changed(None), None);
+        assert_eq!(hold.pause_changed(Some(&Hold::Paused)), Some(true));
+        assert_eq!(hold.pause_changed(Some(&Hold::Paused)), None);
+        assert_eq!(hold.pause_changed(None), Some(false));
     }
 
     #[test]

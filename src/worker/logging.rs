@@ -2,10 +2,16 @@
 
 use std::error::Error;
 
+use chrono::SecondsFormat;
+
 use crate::{
-    outbox::{Attempt, Disposition, Settled},
-    telemetry::{metrics, trace_context::TraceContext},
+    outbox::{self, Attempt, DestinationChange, Disposition, Settled},
+    telemetry::{SampledByKind, metrics, milliseconds, trace_context::TraceContext},
 };
+
+/// Five thousand events that fail for one cause are one line in ten seconds, with their number.
+static RETRIED: SampledByKind = SampledByKind::new();
+static DIED: SampledByKind = SampledByKind::new();
 
 /// An attempt of this worker was settled.
 pub(super) fn settled<R>(settled: Settled<'_, R>) {
@@ -28,29 +34,48 @@ fn ended<R>((attempt, became): Settled<'_, R>) {
     metrics::delivery(event.destination.clone(), outcome);
     let trace = event.trace_context.as_deref().and_then(TraceContext::parse);
     let trace_id = trace.as_ref().map(TraceContext::trace_id);
-    let (quote, number, took) = (event.aggregate_id, event.attempt, attempt.took);
+    let (quote, number, took_ms) = (event.aggregate_id, event.attempt, milliseconds(attempt.took));
     let error = attempt.outcome.error();
+    let kind = || format!("{destination} {}", outbox::cause(outcome, error.unwrap_or_default()));
     match became {
         Disposition::Delivered => {
-            tracing::info!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, "delivered");
+            tracing::info!(event = %event.id, %quote, destination, attempt = number, took_ms, trace_id, "delivered");
         }
         Disposition::Pending(due_at) => {
-            tracing::warn!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome, error,
-                %due_at, "delivery failed and will be retried");
+            let Some(alike) = RETRIED.count(kind) else { return };
+            let due_at = due_at.to_rfc3339_opts(SecondsFormat::Millis, true);
+            tracing::warn!(alike, event = %event.id, %quote, destination, attempt = number, took_ms, trace_id, outcome, error,
+                due_at, "delivery failed and will be retried");
         }
         Disposition::Dead(why) => {
-            tracing::error!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome, error,
+            metrics::event_died(event.destination.clone());
+            let Some(alike) = DIED.count(kind) else { return };
+            tracing::error!(alike, event = %event.id, %quote, destination, attempt = number, took_ms, trace_id, outcome, error,
                 why, "event is dead: an operator can retry it");
         }
         Disposition::Cancelled => {
-            tracing::info!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome, error,
+            tracing::info!(event = %event.id, %quote, destination, attempt = number, took_ms, trace_id, outcome, error,
                 "event was cancelled while it was being delivered");
         }
         Disposition::AlreadySettled(became) => ended((attempt, became)),
         Disposition::LeaseLost(holder) => {
             metrics::lease_lost(1);
-            tracing::warn!(event = %event.id, %quote, destination, attempt = number, ?took, trace_id, outcome,
+            tracing::warn!(event = %event.id, %quote, destination, attempt = number, took_ms, trace_id, outcome,
                 lease = %event.lease_token, holder, "result came after its lease had ended and changed nothing");
+        }
+    }
+}
+
+/// The state of a destination changed, by a result of this process.
+pub(super) fn destination_changed(destination: &str, change: &DestinationChange) {
+    match change {
+        DestinationChange::CircuitOpened(reason) => {
+            tracing::warn!(destination, reason, "circuit opened: one probe at a time is sent until one succeeds");
+        }
+        DestinationChange::CircuitClosed => tracing::info!(destination, "circuit closed: a probe succeeded"),
+        DestinationChange::HeldUntil(until) => {
+            let until = until.to_rfc3339_opts(SecondsFormat::Millis, true);
+            tracing::warn!(destination, until, "the destination asked to be left alone (Retry-After)");
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     crash,
     database::{self, Database},
     destination::Destination,
+    fleet::Vitals,
     outbox::{Policy, Poll, Turn},
     settings,
 };
@@ -63,6 +64,7 @@ pub struct Worker<D: Destination> {
     registered: OnceCell<()>,
     /// Whose turn it is.
     turn: Mutex<Turn>,
+    vitals: Vitals,
 }
 
 impl<D: Destination> Worker<D> {
@@ -94,6 +96,7 @@ impl<D: Destination> Worker<D> {
             cut_off: CancellationToken::new(),
             registered: OnceCell::new(),
             turn: Mutex::default(),
+            vitals: Vitals::default(),
         }
     }
 
@@ -101,6 +104,14 @@ impl<D: Destination> Worker<D> {
     #[must_use]
     pub fn also_woken_by(mut self, signal: Signal) -> Self {
         self.wakes.push(signal);
+        self
+    }
+
+    /// The same worker, which says in `vitals` how it is doing.
+    #[must_use]
+    pub fn reporting_to(mut self, vitals: Vitals) -> Self {
+        vitals.delivers(self.destination(), 0, self.limiter.limit());
+        self.vitals = vitals;
         self
     }
 

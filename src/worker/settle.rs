@@ -219,7 +219,7 @@ impl<D: Destination> Batches<'_, D> {
 /// The fee records, the events' `delivered` and the quotes' `confirmed` commit together.
 async fn store<D: Destination>(worker: &Worker<D>, attempts: &[Attempt<D::Receipt>]) -> Result<Stored, DbErr> {
     let name = worker.destination.name();
-    let (SettleReport { dispositions: became, unblocks_others: unblocks, at }, held) = worker
+    let (SettleReport { dispositions: became, unblocks_others: unblocks, at, change }, held) = worker
         .db
         .transaction(|txn| {
             Box::pin(async move {
@@ -236,6 +236,9 @@ async fn store<D: Destination>(worker: &Worker<D>, attempts: &[Attempt<D::Receip
         })
         .await?;
     worker.signals.settled.send();
+    if let Some(change) = &change {
+        logging::destination_changed(name, change);
+    }
     let became: Vec<_> = became.into_iter().map(Disposition::of_any_call).collect();
     for (attempt, became) in attempts.iter().zip(&became) {
         if *became == Disposition::Delivered && *name == FEE_SERVER && attempt.event.event_type == QUOTE_SUBMITTED {

@@ -1,6 +1,8 @@
 //! `feebox outbox`
 
+mod bulk;
 mod cancel;
+mod filter;
 mod list;
 mod retry;
 mod show;
@@ -22,15 +24,17 @@ pub enum Outbox {
     Explain(show::Explain),
     /// Revive dead events, or make pending ones due now; one by id, or many by filters
     Retry(retry::Retry),
-    /// Cancel an event, and the quote whose fee it would have brought
+    /// Cancel events, and the quotes whose fees they would have brought; one by id, or many by filters
     Cancel(cancel::Cancel),
+    /// Show how far a bulk retry or cancellation is, or stop it
+    Bulk(bulk::Bulk),
     /// Count events by destination and status
     Stats(stats::Stats),
 }
 
 /// An event's status.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Status {
+pub(super) enum Status {
     Pending,
     Leased,
     Delivered,
@@ -46,7 +50,8 @@ impl Outbox {
             Self::List(list) => list.run(&db).await,
             Self::Show(show) => show.run(&db).await,
             Self::Explain(explain) => explain.run(&db).await,
-            Self::Retry(retry) => retry.run(&db).await,
+            Self::Retry(retry) => retry.run(&db, Relay::new(&settings)).await,
+            Self::Bulk(bulk) => bulk.run(&db).await,
             Self::Cancel(cancel) => cancel.run(&db, Relay::new(&settings)).await,
             Self::Stats(stats) => stats.run(&db).await,
         }

@@ -35,7 +35,7 @@ impl Show {
     pub(super) async fn run(self, db: &Database) -> anyhow::Result<()> {
         let found =
             outbox::get(db.connection(), self.event).await?.ok_or_else(|| OperatorError::no_event(self.event))?;
-        let found = EventDetail::from(found);
+        let found = inspection::detail(db, found).await?;
         if self.json {
             return print::json(&found);
         }

@@ -22,20 +22,12 @@ impl Stats {
         if self.json {
             return print::json(&stats);
         }
-        let columns = [
-            "destination",
-            "pending",
-            "leased",
-            "dead",
-            "delivered",
-            "cancelled",
-            "oldest due",
-            "delivered in the last minute",
-        ];
+        let columns = ["destination", "pending", "leased", "dead", "delivered", "cancelled", "oldest", "1 min"];
         let counted_max = stats.settled_counted_max;
         let rows = stats.destinations.iter().map(|destination| row(destination, stats.unsettled_counted_max));
         say!("{}", print::table(columns, rows));
         say!("{}", stats.headline);
+        say!("oldest: how long the oldest due event has been due; 1 min: delivered in the last minute.");
         say!("The delivered and cancelled columns count only the {counted_max} events that settled last.");
         Ok(())
     }
@@ -46,7 +38,7 @@ fn row(stats: &DestinationStats, counted_max: u64) -> [String; 8] {
     let up_to = |count: u64| if count < counted_max { count.to_string() } else { format!("{count} or more") };
     let [pending, leased, dead] = [pending, leased, dead].map(up_to);
     let [delivered, cancelled] = [delivered, cancelled].map(|count| count.to_string());
-    let oldest_due = format!("{:.0} s ago", stats.oldest_due_seconds);
+    let oldest_due = format!("{:.0} s", stats.oldest_due_seconds);
     let lately = stats.delivered_last_minute.to_string();
     [stats.state.name.clone(), pending, leased, dead, delivered, cancelled, oldest_due, lately]
 }

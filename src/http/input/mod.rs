@@ -11,6 +11,6 @@ pub(super) use body::{Bodies, RawJson, Received};
 pub(super) use fields::{FieldError, FieldErrors, Node, Object};
 pub(super) use json::{JsonBody, OptionalJsonBody};
 pub(super) use path::{Id, Name};
-pub(super) use query::Query;
+pub(super) use query::{Query, time};
 #[cfg(test)]
 pub(super) use {json::parse, list::parse_list};

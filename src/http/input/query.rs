@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use sea_orm::{ActiveEnum, Iterable};
 use url::form_urlencoded;
 use uuid::Uuid;
@@ -61,6 +62,11 @@ impl Query {
         self.optional(name, |id| Uuid::try_parse(id).map_err(|_| format!("is {id:?}; send a UUID")))
     }
 
+    /// The parameter `name` as a time, if it is given.
+    pub fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        self.optional(name, time)
+    }
+
     /// The parameter `status` as a status that a column can have, if it is given.
     pub fn status<S: ActiveEnum<Value = String> + Iterable>(&mut self) -> Option<S> {
         self.optional("status", |text| {
@@ -89,6 +95,12 @@ impl Query {
         }
         Err(Problem::new(Kind::InvalidParameter, self.errors.join("; and ")))
     }
+}
+
+/// A time of RFC 3339.
+pub(in crate::http) fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    let time = DateTime::parse_from_rfc3339(text);
+    time.map(Into::into).map_err(|_| format!("is {text:?}; send a time such as 2026-11-26T09:00:00Z"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
         problem::Problem,
         reason::{Acting, Reason},
     },
-    inspection::EventView,
+    inspection::{self, EventView},
     operator,
 };
 
@@ -37,5 +37,5 @@ pub(super) async fn cancel(
     // The quote may now be cancelled, and an event that voids its fee may be due.
     state.settled.send();
     state.wakeup.wake();
-    Ok(Json(event.into()))
+    Ok(Json(inspection::view(&state.db, event).await?))
 }

@@ -8,15 +8,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::filter::{FILTERS, from_query};
 use crate::{
     database::{Listed, Page},
     http::{AppState, cursor, input::Query, problem::Problem},
-    inspection::{self, EventFilter, EventView},
-    quotes::new_quote::parse_text,
+    inspection::{self, EventFilter, EventView, Total},
 };
-
-/// Most characters of an error's text to filter by.
-const ERROR_LENGTH_MAX: usize = 500;
 
 /// A page of events.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,6 +27,10 @@ pub(super) struct EventPage {
     /// The `cursor` of the next page; null on the last page. Other pages can have fewer rows than `limit`.
     #[schema(required)]
     next: Option<String>,
+    /// How many events match on all pages, counted up to 10,000.
+    total: u64,
+    /// No more than `total` events match. Otherwise it is as far as the count went.
+    total_is_complete: bool,
 }
 
 /// List events, newest first
@@ -41,9 +42,18 @@ pub(super) struct EventPage {
         ("destination" = Option<String>, Query, description = "Only events for this destination, for example fee-server"),
         ("event_type" = Option<String>, Query, description = "Only events of this type, for example quote.submitted"),
         ("quote_id" = Option<Uuid>, Query, description = "Only events of this quote"),
+        ("customer_id" = Option<String>, Query, description = "Only events of this customer's quotes", min_length = 1,
+            max_length = 64),
+        ("cause" = Option<String>, Query, description = "Only events that failed last for this cause, as /v1/causes \
+            returns it; without `status` those that are neither delivered nor cancelled", min_length = 1, max_length = 500),
         ("error_contains" = Option<String>, Query, description = "Only events whose last error contains this text, ignoring \
             case; without `status` those that are neither delivered nor cancelled. A page reads a few \
             thousand events at most", min_length = 1, max_length = 500),
+        ("created_after" = Option<String>, Query, description = "Only events stored after this time", format = DateTime),
+        ("created_before" = Option<String>, Query, description = "Only events stored before this time", format = DateTime),
+        ("settled_after" = Option<String>, Query, description = "Only events settled after this time", format = DateTime),
+        ("settled_before" = Option<String>, Query, description = "Only events settled before this time",
+            format = DateTime),
         ("limit" = Option<u64>, Query, description = "Page size; 50 by default", minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "The `next` value of the previous page"),
     ),
@@ -53,26 +63,21 @@ pub(super) struct EventPage {
     )
 )]
 pub(super) async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery) -> Result<Json<EventPage>, Problem> {
-    let known = ["status", "destination", "event_type", "quote_id", "error_contains", "limit", "cursor"];
+    let known = [&FILTERS[..], &["limit", "cursor"]].concat();
     let mut query = Query::read(raw.as_deref(), &known);
-    let filter = EventFilter {
-        status: query.status(),
-        destination: query.optional("destination", |name| Ok(name.to_owned())),
-        event_type: query.optional("event_type", |event_type| Ok(event_type.to_owned())),
-        quote_id: query.id("quote_id"),
-        error_contains: query.optional("error_contains", |text| parse_text(text, ERROR_LENGTH_MAX)),
-        before: query.cursor(),
-    };
+    let filter = EventFilter { before: query.cursor(), ..from_query(&mut query) };
     let limit = query.limit();
     query.finish()?;
-    let Page { rows, next } = inspection::list(state.reads.connection(), &filter, limit).await?;
-    let next = next.map(cursor::after);
-    let mut page = EventPage { events: Vec::with_capacity(rows.len()), unreadable: Vec::new(), next };
+    let connection = state.reads.connection();
+    let Total { events: total, is_complete: total_is_complete } = inspection::total(connection, &filter).await?;
+    let Page { rows, next } = inspection::list(connection, &filter, limit).await?;
+    let (mut events, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
     for found in rows {
         match found {
-            Listed::Read(event) => page.events.push(event.into()),
-            Listed::Unreadable(id) => page.unreadable.push(id),
+            Listed::Read(event) => events.push(event),
+            Listed::Unreadable(id) => unreadable.push(id),
         }
     }
-    Ok(Json(page))
+    let events = inspection::views(&state.reads, events).await?;
+    Ok(Json(EventPage { events, unreadable, next: next.map(cursor::after), total, total_is_complete }))
 }

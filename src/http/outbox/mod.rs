@@ -1,9 +1,11 @@
 //! Listing, reading, retrying and cancelling events.
 
+mod bulk;
 mod cancel;
+mod causes;
+mod filter;
 mod list;
 mod retry;
-mod retry_bulk;
 mod show;
 mod stats;
 
@@ -19,17 +21,20 @@ use super::{
 };
 use crate::operator::OperatorError;
 
-/// A bulk retry works in batches. When its time is up, what was done stays done, and a repeated request continues.
+/// A dry run counts all events that match. A bulk itself goes on after its request.
 const BULK_TIME_LIMIT: Duration = Duration::from_mins(5);
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     let read = OpenApiRouter::new()
         .routes(routes!(list::list))
+        .routes(routes!(causes::causes))
+        .routes(routes!(bulk::show))
         .routes(routes!(show::show))
         .routes(routes!(show::explain))
         .routes(routes!(stats::stats));
     let change = OpenApiRouter::new().routes(routes!(retry::retry)).routes(routes!(cancel::cancel));
-    let bulk = OpenApiRouter::new().routes(routes!(retry_bulk::retry));
+    let bulk =
+        OpenApiRouter::new().routes(routes!(bulk::retry)).routes(routes!(bulk::cancel)).routes(routes!(bulk::abort));
     guarded(read, Permission::ReadAll, TIME_LIMIT)
         .merge(guarded(change, Permission::Operate, TIME_LIMIT))
         .merge(guarded(bulk, Permission::Operate, BULK_TIME_LIMIT))

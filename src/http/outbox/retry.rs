@@ -9,7 +9,7 @@ use crate::{
         problem::Problem,
         reason::{Acting, Reason},
     },
-    inspection::EventView,
+    inspection::{self, EventView},
     operator,
 };
 
@@ -35,5 +35,5 @@ pub(super) async fn retry(
 ) -> Result<Json<EventView>, Problem> {
     let event = operator::retry(&state.db, acting.operator(), id).await?;
     state.wakeup.wake();
-    Ok(Json(event.into()))
+    Ok(Json(inspection::view(&state.db, event).await?))
 }

@@ -21,7 +21,7 @@ use crate::{
 )]
 pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Json<EventDetail>, Problem> {
     let event = outbox::get(state.reads.connection(), id).await?.ok_or_else(|| OperatorError::no_event(id))?;
-    Ok(Json(event.into()))
+    Ok(Json(inspection::detail(&state.reads, event).await?))
 }
 
 /// Explain why an event is not delivered yet

@@ -9,7 +9,7 @@ use super::view;
 use crate::{
     database::Page,
     http::{AppState, access::Caller, cursor, input::Query, problem::Problem},
-    quotes::{self, CustomerId, QuoteFilter},
+    quotes::{self, CustomerId, QuoteFilter, ids_with_prefix},
 };
 
 /// List quotes, newest first
@@ -20,6 +20,11 @@ use crate::{
     params(
         ("status" = Option<view::Status>, Query, description = "Only quotes with this status"),
         ("customer_id" = Option<String>, Query, description = "Only quotes of this customer", min_length = 1, max_length = 64),
+        ("id_prefix" = Option<String>, Query, description = "Only quotes whose id begins with these hexadecimal digits, with or \
+            without dashes", min_length = 1, max_length = 36),
+        ("submitted_after" = Option<String>, Query, description = "Only quotes submitted after this time", format = DateTime),
+        ("submitted_before" = Option<String>, Query, description = "Only quotes submitted before this time",
+            format = DateTime),
         ("limit" = Option<u64>, Query, description = "Page size; 50 by default", minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "The `next` value of the previous page"),
     ),
@@ -33,12 +38,16 @@ pub(super) async fn list(
     Extension(caller): Extension<Caller>,
     RawQuery(raw): RawQuery,
 ) -> Result<Json<view::QuotePage>, Problem> {
-    let mut query = Query::read(raw.as_deref(), &["status", "customer_id", "limit", "cursor"]);
+    let known = ["status", "customer_id", "id_prefix", "submitted_after", "submitted_before", "limit", "cursor"];
+    let mut query = Query::read(raw.as_deref(), &known);
     let customer_id = query.optional("customer_id", CustomerId::parse);
     let filter = QuoteFilter {
         status: query.status(),
         customer_id: customer_id.map(|id| id.as_str().to_owned()),
         submitted_by: caller.sees_only().map(str::to_owned),
+        ids: query.optional("id_prefix", ids_with_prefix),
+        submitted_after: query.time("submitted_after"),
+        submitted_before: query.time("submitted_before"),
         before: query.cursor(),
     };
     let limit = query.limit();

@@ -20,7 +20,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{openings, streak::Streak, without_wrong_clocks};
+use super::{DestinationChange, openings, streak::Streak, without_wrong_clocks};
 use crate::{
     clock::after,
     database::DatabaseTransaction,
@@ -59,7 +59,7 @@ enum Refusal {
     Unauthorised,
 }
 
-/// The health of a destination after a batch of outcomes, which are counted in the order in which they came.
+/// The health of a destination after a batch of outcomes, counted in their order.
 #[derive(Debug)]
 pub(in crate::outbox) struct DestinationHealth<'a> {
     policy: &'a Policy,
@@ -73,7 +73,8 @@ pub(in crate::outbox) struct DestinationHealth<'a> {
     reason: Option<String>,
     refusal: Option<Refusal>,
     retry_after: Option<Duration>,
-    probe: Option<Probe>,
+    /// What came of the probe, and its error.
+    probe: Option<(Probe, Option<String>)>,
 }
 
 impl<'a> DestinationHealth<'a> {
@@ -178,7 +179,7 @@ impl<'a> DestinationHealth<'a> {
             }
         }
         if event.probe {
-            self.probe = Some(probe);
+            self.probe = Some((probe, outcome.error().map(str::to_owned)));
         }
         blame
     }
@@ -225,22 +226,24 @@ impl<'a> DestinationHealth<'a> {
         txn: &DatabaseTransaction,
         name: &str,
         failures_counted: bool,
-    ) -> Result<(), DbErr> {
+    ) -> Result<Option<DestinationChange>, DbErr> {
         let Some(before) = self.row.clone() else {
             if self.any_success && failures_counted {
                 forget_failures(txn, name).await?;
             }
-            return Ok(());
+            return Ok(None);
         };
         let now = self.now;
         let row = self.apply_to(before.clone());
         if row == before {
-            return Ok(());
+            return Ok(None);
         }
+        let change = DestinationChange::between(&before, &row);
         let transition = (before.circuit, row.circuit);
         let reason = row.circuit_reason.clone();
         destination::Model { updated_at: now, ..row }.into_active_model().reset_all().update(txn).await?;
-        openings::record(txn, name, transition, reason.as_deref(), now).await
+        openings::record(txn, name, transition, reason.as_deref(), now).await?;
+        Ok(change)
     }
 
     /// The destination's row with these outcomes. Pure.
@@ -254,15 +257,19 @@ impl<'a> DestinationHealth<'a> {
         row.failing_since = self.streak.since;
         let too_many = u32::try_from(self.streak.count).is_ok_and(|count| count >= policy.circuit.failures);
         match (row.circuit, self.probe) {
-            (Circuit::Open, Some(Probe::Succeeded)) => {
+            (Circuit::Open, Some((Probe::Succeeded, _))) => {
                 row.circuit = Circuit::Closed;
                 row.circuit_opened_at = None;
                 row.circuit_reason = None;
                 row.probe_at = None;
                 row.callable_since = Some(now);
             }
-            (Circuit::Open, Some(Probe::Failed)) => row.probe_at = Some(cooled_down),
-            (Circuit::Open, Some(Probe::Inconclusive)) => row.probe_at = Some(now),
+            (Circuit::Open, Some((Probe::Failed, error))) => {
+                row.probe_at = Some(cooled_down);
+                // What keeps it open may be something else by now than what opened it.
+                row.circuit_reason = error.or(row.circuit_reason);
+            }
+            (Circuit::Open, Some((Probe::Inconclusive, _))) => row.probe_at = Some(now),
             (Circuit::Closed, _) if self.refusal.is_some() || too_many => {
                 let one_is_forbidden = self.refusal == Some(Refusal::Forbidden) && self.streak.only_event().is_some();
                 row.circuit = Circuit::Open;

@@ -2,12 +2,14 @@
 //!
 //! Sole writer of the tables `destination` and `circuit_opening`. Nothing here changes an event.
 
+mod change;
 mod gate;
 mod health;
 mod openings;
 mod state;
 mod streak;
 
+pub use change::DestinationChange;
 pub(super) use gate::{
     GateCheck, OPEN_GATE, Permit, callable_since, check, failures_counted, is_open, without_wrong_clocks,
 };

@@ -44,7 +44,7 @@ pub struct Pause {
 pub struct OpenCircuit {
     /// Since when.
     pub since: DateTime<Utc>,
-    /// What opened it.
+    /// Why: what opened it, or the error of the last probe.
     pub reason: Option<String>,
     /// When the next single probe may go out.
     pub next_probe_at: Option<DateTime<Utc>>,

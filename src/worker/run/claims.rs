@@ -53,6 +53,7 @@ impl<D: Destination> Run<'_, D> {
         if probe || open {
             self.worker.limiter.restart();
         }
+        self.note_pause(claim.hold.as_ref());
         if let Some(wait) = claim.hold_remaining {
             // The probe of another worker may close a circuit long before its lease ends.
             self.worker.hold.ends_in(if open { wait.min(self.worker.policy.circuit.cool_down) } else { wait });

@@ -37,12 +37,23 @@ impl<D: Destination> Run<'_, D> {
         match held {
             Ok(held) => {
                 self.clearance = Clearance::as_of(std::time::Instant::now());
+                self.note_pause(held.as_ref());
                 self.hold_back(held.as_ref());
             }
             Err(error) => {
                 self.clearance = self.clearance.poll_failed();
                 tracing::warn!(error = logging::chain(&error), "could not read the holds, calls wait");
             }
+        }
+    }
+
+    /// Logs that an operator's pause has begun or ended.
+    pub(super) fn note_pause(&self, held: Option<&Hold>) {
+        let destination = self.worker.destination();
+        match self.worker.hold.pause_changed(held) {
+            Some(true) => tracing::warn!(destination, "an operator paused the destination: nothing is delivered"),
+            Some(false) => tracing::info!(destination, "the destination is not paused any more"),
+            None => {}
         }
     }
 

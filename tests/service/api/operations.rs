@@ -126,9 +126,15 @@ async fn a_bulk_retry_revives_matching_events(desk: Desk) {
     desk.submit_many(3).await;
     desk.fail(Outcome::Refused("422: no".into())).await;
     let filter = json!({ "status": "dead", "destination": "fee-server", "error_contains": "422", "dry_run": true });
-    assert_eq!(post(&api, "/v1/outbox:retry", filter).await, json!({ "matched": 3, "revived": 0 }));
+    let planned = post(&api, "/v1/outbox:retry", filter).await;
+    assert_eq!((&planned["bulk_id"], &planned["matched"], &planned["revived"]), (&Value::Null, &json!(3), &json!(0)));
     let filter = json!({ "status": "dead", "event_type": "quote.submitted", "per_second": 10, "reason": "mended" });
-    assert_eq!(post(&api, "/v1/outbox:retry", filter).await, json!({ "matched": 3, "revived": 3 }));
+    let done = post(&api, "/v1/outbox:retry", filter).await;
+    assert_eq!((&done["matched"], &done["revived"], &done["status"]), (&json!(3), &json!(3), &json!("finished")));
+    let id = done["bulk_id"].as_str().unwrap();
+    assert_eq!(get(&api, &format!("/v1/bulk/{id}")).await, done);
+    let (status, _) = call(&api, Method::POST, &format!("/v1/bulk/{id}/abort"), "boss-token", None).await;
+    assert_eq!(status, 409, "it is over");
     let actions = get(&api, "/v1/actions?limit=1").await;
     assert_eq!((&actions["actions"][0]["action"], &actions["next"]), (&json!("outbox.retry"), &Value::Null));
     assert_eq!(actions["actions"][0]["details"]["per_second"], 10);

@@ -1,7 +1,5 @@
 //! What operators type: tables for them, JSON for programs, exit codes for scripts.
 
-use std::time::Duration;
-
 use entity::outbox_event::Status as EventStatus;
 use entity::quote::Status;
 use feebox::operator::ActionFilter;
@@ -9,7 +7,7 @@ use feebox::outbox::Outcome;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::support::{Desk, Process, desk_tests};
+use crate::support::{Desk, desk_tests};
 
 desk_tests!(
     events_are_listed_shown_and_explained,
@@ -75,11 +73,17 @@ async fn one_event_or_many_are_retried(desk: Desk) {
     let many = "outbox retry --status dead --error-contains 422 --per-second 5 --reason mended";
     let (_, said) = desk.feebox(&format!("{many} --dry-run")).await;
     assert_eq!(said.trim(), "2 events matched, 0 revived");
-    let said = desk.feebox_json(&format!("{many} --json")).await;
+    let (code, said) = desk.feebox(many).await;
+    assert_eq!(code, 1, "nobody is there to be asked: {said}");
+    assert!(said.contains("this would retry 2 events; add --yes"), "{said}");
+    let said = desk.feebox_json(&format!("{many} --yes --as bob --json")).await;
     assert_eq!((&said["matched"], &said["revived"]), (&2.into(), &2.into()));
     let done = feebox::operator::actions::list(desk.db.connection(), &ActionFilter::default(), 10).await.unwrap().rows;
     assert_eq!(done.len(), 2);
-    assert!(done.iter().all(|action| action.actor == "ann" && action.reason.as_deref() == Some("mended")));
+    assert_eq!(done.iter().map(|action| action.actor.as_str()).collect::<Vec<_>>(), ["bob", "ann"]);
+    assert!(done.iter().all(|action| action.reason.as_deref() == Some("mended")));
+    let bulk = desk.feebox_json(&format!("outbox bulk {} --json", said["bulk_id"].as_str().unwrap())).await;
+    assert_eq!(bulk["status"], "finished");
 }
 
 async fn an_event_is_cancelled(desk: Desk) {
@@ -129,25 +133,4 @@ async fn invalid_usage_exits_with_2_and_failure_with_1(desk: Desk) {
     }
     let (code, said) = desk.feebox("destination pause moon").await;
     assert_eq!(code, 1, "{said}");
-}
-
-impl Desk {
-    /// Runs `feebox …` as ann; returns the exit code and the output.
-    async fn feebox(&self, arguments: &str) -> (i32, String) {
-        let base_url = self.sample.base_url();
-        let env = [
-            ("DATABASE_URL", self.database.url()),
-            ("FEEBOX__FEE_SERVER__BASE_URL", base_url.as_str()),
-            ("USER", "ann"),
-        ];
-        let process = Process::start(&arguments.split(' ').collect::<Vec<_>>(), &env);
-        let status = process.wait(Duration::from_secs(30)).await;
-        (status.code().unwrap(), process.lines().join("\n"))
-    }
-
-    async fn feebox_json(&self, arguments: &str) -> Value {
-        let (code, said) = self.feebox(arguments).await;
-        assert_eq!(code, 0, "{said}");
-        serde_json::from_str(&said).unwrap()
-    }
 }

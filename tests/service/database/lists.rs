@@ -57,7 +57,7 @@ async fn quotes_are_listed_whole(outbox: TestOutbox) {
             for (submitted_by, is_by) in submitters {
                 let listed = pages(async |before| {
                     let (customer_id, submitted_by) = (customer_id.map(str::to_owned), submitted_by.map(str::to_owned));
-                    let filter = QuoteFilter { status, customer_id, submitted_by, before };
+                    let filter = QuoteFilter { status, customer_id, submitted_by, before, ..QuoteFilter::default() };
                     ids(quotes::list(outbox.db.connection(), &filter, LIMIT).await.unwrap(), |found| found.quote.id)
                 });
                 let belongs = (1..=ROWS).rev().filter(|number| has_status(*number) && is_of(*number) && is_by(*number));

@@ -1,6 +1,7 @@
 //! Sending to Kafka without an outbox, as the second field report does it: what each way does well, and how it breaks.
 
 use feebox::database::DatabaseTransaction;
+use feebox::fleet::{Member, Role};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -279,7 +280,13 @@ impl Direct {
     /// Delivers what stands in the outbox, as a worker does.
     async fn relay_all(&self) {
         let signals = feebox::worker::Signals::default();
-        let workers = Workers::new(&self.settings, &self.outbox.db, "a", &signals).unwrap();
+        let workers = Workers::new(
+            &self.settings,
+            &self.outbox.db,
+            &Member::new("a".into(), Role::Once, &self.settings),
+            &signals,
+        )
+        .unwrap();
         workers.run_once().await.unwrap();
         let events = self.outbox.events().await;
         assert!(events.iter().all(|event| event.settled_at.is_some()), "{events:#?}");

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use feebox::inspection::{self, Explanation, explain};
-use feebox::operator::{self, BulkRetry};
-use feebox::outbox::{self, Outcome, RetryFilter, Revivable};
+use entity::outbox_event::Status as EventStatus;
+use feebox::inspection::{self, EventFilter, Explanation, explain};
+use feebox::operator::bulk::{self, Kind};
+use feebox::operator::{self, NewBulk, Which};
+use feebox::outbox::{self, Outcome};
 use feebox::quotes::{FEE_SERVER, Relay};
 use uuid::Uuid;
 
@@ -113,9 +115,10 @@ async fn dead_it_says_why_it_was_given_up(desk: Desk) {
 async fn paced_by_a_bulk_retry_it_says_so(desk: Desk) {
     desk.submit_refused().await;
     let (_, second) = desk.submit_refused().await;
-    let filter = RetryFilter { status: Revivable::Dead, destination: None, event_type: None, error_contains: None };
-    let bulk = BulkRetry { filter, dry_run: false, per_second: 1.try_into().ok() };
-    operator::retry_bulk(&desk.db, ANN, &bulk).await.unwrap();
+    let filter = EventFilter { status: Some(EventStatus::Dead), ..EventFilter::default() };
+    let which = Which::Matching(Box::new(filter));
+    let id = bulk::begin(&desk.db, ANN, &NewBulk { kind: Kind::Retry, which, per_second: Some(1) }).await.unwrap();
+    bulk::work(&desk.db, Relay::default(), id, || {}).await.unwrap();
     told(&desk, second, &["due at", "an operator's retry", "paced it"]).await;
 }
 

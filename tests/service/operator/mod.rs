@@ -1,8 +1,11 @@
 //! What operators see and do.
 
+mod bulk;
 mod cancel;
+mod causes;
 mod explain;
 mod lists;
 mod pause;
 mod retry;
 mod timeline;
+mod workers;

@@ -1,6 +1,7 @@
 //! The designs without an outbox: what each does well, and how each breaks.
 
 use feebox::database::DatabaseTransaction;
+use feebox::fleet::{Member, Role};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -252,7 +253,13 @@ impl Design {
     /// Delivers what stands in the outbox, as a worker does.
     async fn deliver_voids(&self) {
         let signals = feebox::worker::Signals::default();
-        let workers = feebox::app::Workers::new(&self.settings, &self.outbox, "a", &signals).unwrap();
+        let workers = feebox::app::Workers::new(
+            &self.settings,
+            &self.outbox,
+            &Member::new("a".into(), Role::Once, &self.settings),
+            &signals,
+        )
+        .unwrap();
         workers.run_once().await.unwrap();
         let unsettled = outbox_event::Entity::find().all(self.outbox.connection()).await.unwrap();
         assert!(unsettled.iter().all(|event| event.settled_at.is_some()), "{unsettled:#?}");

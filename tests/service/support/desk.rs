@@ -2,17 +2,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use entity::{fee_record, outbox_event, quote};
+use entity::{fee_record, outbox_event, process, quote};
 use feebox::audit::{Violation, audit, audit_remote};
 use feebox::database::Database;
 use feebox::destination::{Destination, FeeServer};
+use feebox::fleet::{Member, Role};
 use feebox::lab::sample_fee_server::{Faults, SampleFeeServer};
 use feebox::operator::Operator;
 use feebox::outbox::{self, Attempt, ClaimRequest, LeasedEvent, Outcome, Policy, RetryPolicy, Settled};
 use feebox::quotes::{FEE_SERVER, KAFKA};
 use feebox::settings::{Settings, Sources};
 use feebox::submission::{OutboxRecorder, Submission};
-use sea_orm::{ConnectionTrait, EntityTrait};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait};
 use uuid::Uuid;
 
 use super::{Engine, TestDatabase, new_quote};
@@ -67,6 +68,11 @@ impl Desk {
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
         let settings = Settings::load(&Sources::overrides(overrides)).unwrap();
         outbox::ensure_destinations(&db, &[&FEE_SERVER, &KAFKA]).await.unwrap();
+        // For tests that set the clock, it lives for a day.
+        Member::new("worker-1".into(), Role::Worker, &settings).beat(&db, false).await.unwrap();
+        let tomorrow = db.now(db.connection()).await.unwrap() + Duration::from_hours(24);
+        let lives = process::ActiveModel { seen_at: Set(tomorrow), ..Default::default() };
+        process::Entity::update_many().set(lives).exec(db.connection()).await.unwrap();
         let policy = Policy {
             retry: RetryPolicy::new(settings.retry),
             circuit: settings.circuit,

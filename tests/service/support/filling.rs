@@ -101,7 +101,14 @@ impl Filling<'_> {
             };
             let changes = [
                 ("quote", "8", format!("status = '{of_quote}'")),
-                ("outbox_event", "9", format!("status = '{of_event}', settled_at = due_at, lease_token = NULL")),
+                (
+                    "outbox_event",
+                    "9",
+                    format!(
+                        "status = '{of_event}', settled_at = due_at, lease_token = NULL, last_error = '422: no', \
+                         cause = 'refused 422: no', failed_at = due_at"
+                    ),
+                ),
             ];
             for (table, kind, change) in changes {
                 let ids = ids(kind);

@@ -1,14 +1,14 @@
 //! The pages of lists.
 
 use feebox::database::{SCANNED_MAX, Scan};
-use feebox::inspection::{EventFilter, statements};
+use feebox::inspection::{COUNTED_MAX, EventFilter, statements};
 use feebox::operator::{ActionFilter, actions};
 use feebox::outbox::EventStatus;
 use feebox::quotes::{self, FEE_SERVER, QuoteFilter, Status};
-use sea_orm::DbBackend;
+use sea_orm::{DbBackend, QuerySelect};
 use uuid::Uuid;
 
-use super::Hot;
+use super::{Hot, RARE};
 use crate::support::{Filling, TestOutbox};
 
 /// How many rows a page has.
@@ -40,7 +40,8 @@ fn of_quotes(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
                         Some(_) => customer_id.is_none() && submitted_by.is_none(),
                     };
                     let name = format!("quotes {status:?} of {customer_id:?} by {submitted_by:?} before {before:?}");
-                    let filter = QuoteFilter { status, customer_id: customer_id.clone(), submitted_by, before };
+                    let customer_id = customer_id.clone();
+                    let filter = QuoteFilter { status, customer_id, submitted_by, before, ..QuoteFilter::default() };
                     all.extend(of_scan(outbox, &name, &quotes::statements::scan(backend, &filter), exact));
                 }
             }
@@ -86,9 +87,36 @@ fn of_events(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
                 }
             }
         }
+        all.extend(of_failures(outbox, before));
         let delivered = EventFilter { status: Some(Delivered), before, ..EventFilter::default() };
         let name = format!("delivered events before {before:?}");
         all.extend(of_scan(outbox, &name, &statements::newest(&delivered), false));
+    }
+    all
+}
+
+/// Lists by cause and by customer, and the groups of causes.
+fn of_failures(outbox: &TestOutbox, before: Option<Uuid>) -> Vec<Hot> {
+    let backend = outbox.db.connection().get_database_backend();
+    let filter = EventFilter { before, ..EventFilter::default() };
+    let quotes: Vec<_> = (1..=64).map(Filling::quote).collect();
+    let of_quotes = statements::of_quotes(&quotes, &filter);
+    let mut all = vec![Hot::new(outbox, "some quotes' events".into(), &of_quotes.ids(LIMIT), 4 * 64 + 20)];
+    for status in [EventStatus::Pending, EventStatus::Dead] {
+        let name = |what: &str| format!("{what} {status:?} before {before:?}");
+        if backend == DbBackend::MySql {
+            let counted = statements::counted_by_cause(backend, status, FEE_SERVER.as_str(), None);
+            all.push(Hot::new(outbox, name("causes"), &counted, 6 * COUNTED_MAX + PAGE));
+            continue;
+        }
+        for (cause, rows) in [("refused 422: no", 2 * RARE), ("nothing", 0)] {
+            let scan = statements::with_cause(status, FEE_SERVER.as_str(), cause, &filter);
+            all.extend(of_scan(outbox, &name(cause), &scan, true));
+            let counted = statements::counted_by_cause(backend, status, FEE_SERVER.as_str(), Some(cause));
+            all.push(Hot::new(outbox, name(&format!("count of {cause}")), &counted, 2 * rows + 20));
+        }
+        let next = statements::next_cause(status, FEE_SERVER.as_str(), "");
+        all.push(Hot::new(outbox, name("the next cause"), QuerySelect::query(&mut next.clone()), 5));
     }
     all
 }

@@ -1,0 +1,35 @@
+//! Failures by cause.
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+
+use crate::{
+    http::{AppState, input::Query, problem::Problem},
+    inspection::{self, Causes},
+    quotes::new_quote::parse_text,
+};
+
+/// Group failed events by cause
+///
+/// A cause is outcome, HTTP status, and the error's text without ids and numbers.
+#[utoipa::path(
+    get, path = "/v1/causes", operation_id = "list_causes", tag = "operations", security(("token" = [])),
+    params(
+        ("status" = Option<String>, Query, description = "pending, leased, delivered, dead or cancelled; without it \
+            events that are neither delivered nor cancelled"),
+        ("destination" = Option<String>, Query, description = "Only events for this destination, for example fee-server"),
+    ),
+    responses(
+        (status = 200, description = "The causes, with the most events first", body = Causes),
+        (status = 400, description = "Invalid parameter"),
+    )
+)]
+pub(super) async fn causes(State(state): State<AppState>, RawQuery(raw): RawQuery) -> Result<Json<Causes>, Problem> {
+    let mut query = Query::read(raw.as_deref(), &["status", "destination"]);
+    let status = query.status();
+    let destination = query.optional("destination", |name| parse_text(name, 64));
+    query.finish()?;
+    Ok(Json(inspection::causes(state.reads.connection(), status, destination.as_deref()).await?))
+}

@@ -1,0 +1,231 @@
+//! Failures by cause: how many events and quotes, and how much money, each of them holds up.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use entity::{
+    outbox_event::{Column, Entity},
+    quote,
+};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect,
+    QueryTrait, Select,
+    sea_query::{Alias, Asterisk, Expr, ExprTrait, Func, Query, SelectStatement},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{list::has_cause, stats::known_names};
+use crate::{
+    database::with_value,
+    outbox::{EventStatus, destinations, parts_of_cause, status_in},
+    quotes::Money,
+};
+
+/// The most causes for each destination and status.
+const CAUSES_MAX: usize = 200;
+/// The most events of a cause, destination and status that are counted; on `MariaDB`, which has no index of causes, of a destination
+/// and status. The newest ones are.
+pub const COUNTED_MAX: u64 = 10_000;
+/// Amounts are summed in two halves, each of which fits into 64 bits.
+const HALF: u32 = 20;
+
+/// Failures by cause.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Causes {
+    /// Those that hold up most events first.
+    pub causes: Vec<CauseGroup>,
+    /// Nothing was left out. Otherwise there are more events than are counted, or more causes than are shown.
+    pub is_complete: bool,
+}
+
+/// Events that failed for one cause.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Cause)]
+pub struct CauseGroup {
+    /// Outcome, HTTP status, and the error without ids and numbers: the filter `cause` of the list of events.
+    pub cause: String,
+    /// The error of one of them.
+    pub sample: Option<String>,
+    /// `retry`, `unknown`, `refused`, `broken` or `unauthorised`.
+    pub outcome: String,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// How many events.
+    pub events: u64,
+    /// How many of them are dead.
+    pub dead: u64,
+    /// How many quotes.
+    pub quotes: u64,
+    /// What these quotes amount to.
+    pub money: Vec<Money>,
+    /// When the first of them failed.
+    pub first_seen: Option<DateTime<Utc>>,
+    /// When the last of them failed.
+    pub last_seen: Option<DateTime<Utc>>,
+}
+
+/// Groups the events that failed and are neither delivered nor cancelled, or those of one status.
+///
+/// # Errors
+/// Any database error.
+pub async fn causes(
+    db: &impl ConnectionTrait,
+    status: Option<EventStatus>,
+    destination: Option<&str>,
+) -> Result<Causes, DbErr> {
+    let statuses = match status {
+        Some(status) => vec![status],
+        None => vec![EventStatus::Dead, EventStatus::Pending, EventStatus::Leased],
+    };
+    let names = match destination {
+        Some(name) => vec![name.to_owned()],
+        None => known_names(destinations(db).await?.iter()),
+    };
+    let mut groups = Groups { groups: BTreeMap::new(), is_complete: true };
+    for name in &names {
+        for status in &statuses {
+            groups.read(db, *status, name).await?;
+        }
+    }
+    let mut causes: Vec<_> = groups.groups.into_values().collect();
+    causes.sort_by_key(|cause| std::cmp::Reverse(cause.events));
+    Ok(Causes { causes, is_complete: groups.is_complete })
+}
+
+struct Groups {
+    groups: BTreeMap<String, CauseGroup>,
+    is_complete: bool,
+}
+
+impl Groups {
+    async fn read(&mut self, db: &impl ConnectionTrait, status: EventStatus, name: &str) -> Result<(), DbErr> {
+        let backend = db.get_database_backend();
+        let is_unsettled = matches!(status, EventStatus::Dead | EventStatus::Pending | EventStatus::Leased);
+        if backend == DbBackend::MySql || !is_unsettled {
+            return self.count(db, status, name, None).await;
+        }
+        let mut cause = String::new();
+        for _ in 0..CAUSES_MAX {
+            let Some(row) = db.query_one(next_cause(status, name, &cause).as_query()).await? else { return Ok(()) };
+            cause = row.try_get_by_index(0)?;
+            self.count(db, status, name, Some(&cause)).await?;
+        }
+        self.is_complete = false;
+        Ok(())
+    }
+
+    async fn count(
+        &mut self,
+        db: &impl ConnectionTrait,
+        status: EventStatus,
+        name: &str,
+        cause: Option<&str>,
+    ) -> Result<(), DbErr> {
+        let mut counted = 0;
+        for row in db.query_all(&counted_by_cause(db.get_database_backend(), status, name, cause)).await? {
+            counted += self.add(&row, status)?;
+        }
+        self.is_complete &= counted < COUNTED_MAX;
+        Ok(())
+    }
+
+    /// Adds a row of [`counted_by_cause`]; returns how many events it is about, with or without a cause.
+    fn add(&mut self, row: &QueryResult, status: EventStatus) -> Result<u64, DbErr> {
+        let events = unsigned(row.try_get_by_index(2)?);
+        let Some(cause) = row.try_get_by_index::<Option<String>>(0)? else { return Ok(events) };
+        let (outcome, answer) = parts_of_cause(&cause);
+        let group = self.groups.entry(cause.clone()).or_insert_with(|| CauseGroup {
+            sample: None,
+            outcome: outcome.to_owned(),
+            status: answer,
+            events: 0,
+            dead: 0,
+            quotes: 0,
+            money: Vec::new(),
+            first_seen: None,
+            last_seen: None,
+            cause: cause.clone(),
+        });
+        group.events += events;
+        group.dead += if status == EventStatus::Dead { events } else { 0 };
+        group.quotes += unsigned(row.try_get_by_index(3)?);
+        let (high, low): (Option<i64>, Option<i64>) = (row.try_get_by_index(4)?, row.try_get_by_index(5)?);
+        if let (Some(currency), Some(high), Some(low)) = (row.try_get_by_index::<Option<String>>(1)?, high, low) {
+            let sum = (i128::from(high) << HALF) + i128::from(low);
+            let amount = i64::try_from(sum).unwrap_or(i64::MAX);
+            match group.money.iter_mut().find(|money| money.currency == currency) {
+                Some(money) => money.amount_minor = money.amount_minor.saturating_add(amount),
+                None => group.money.push(Money { currency, amount_minor: amount }),
+            }
+        }
+        let (first, last): (Option<DateTime<Utc>>, Option<DateTime<Utc>>) =
+            (row.try_get_by_index(6)?, row.try_get_by_index(7)?);
+        if last >= group.last_seen {
+            group.sample = row.try_get_by_index(8)?;
+        }
+        group.first_seen = [group.first_seen, first].into_iter().flatten().min();
+        group.last_seen = Ord::max(group.last_seen, last);
+        Ok(events)
+    }
+}
+
+/// The cause that follows `after` in the index of causes. Public so that tests can ask databases for its plan.
+#[must_use]
+pub fn next_cause(status: EventStatus, destination: &str, after: &str) -> Select<Entity> {
+    Entity::find()
+        .select_only()
+        .column(Column::Cause)
+        .filter(has_cause(status, destination))
+        .filter(Column::Cause.gt(after))
+        .order_by_asc(Column::Cause)
+        .limit(1)
+}
+
+/// The query that counts the newest events of a destination and status, by cause and currency. Public so that tests can ask
+/// databases for its plan.
+#[must_use]
+pub fn counted_by_cause(
+    backend: DbBackend,
+    status: EventStatus,
+    destination: &str,
+    cause: Option<&str>,
+) -> SelectStatement {
+    let columns = [Column::Id, Column::AggregateId, Column::Cause, Column::FailedAt, Column::LastError];
+    let rows = Entity::find().select_only().columns(columns);
+    let rows = match cause {
+        Some(cause) => rows
+            .filter(has_cause(status, destination))
+            .filter(Column::Cause.between(cause, cause))
+            .order_by_desc(Column::Cause),
+        None => with_value(rows.filter(status_in(&[status])), backend, Column::Destination, destination),
+    };
+    let some = rows.order_by_desc(Column::Id).limit(COUNTED_MAX).into_query();
+    let of = |column: Column| Expr::col(("some", column));
+    let of_quote = |column: quote::Column| Expr::col((quote::Entity, column));
+    let integer = match backend {
+        DbBackend::Postgres => "bigint",
+        DbBackend::MySql => "signed",
+        _ => "integer",
+    };
+    let sum = |half: Expr| Expr::expr(Func::sum(half)).cast_as(Alias::new(integer));
+    Query::select()
+        .expr(of(Column::Cause))
+        .expr(of_quote(quote::Column::Currency))
+        .expr(Func::count(Expr::col(Asterisk)))
+        .expr(of(Column::AggregateId).count_distinct())
+        .expr(sum(of_quote(quote::Column::AmountMinor).right_shift(Expr::cust(HALF.to_string()))))
+        .expr(sum(of_quote(quote::Column::AmountMinor).modulo(1_u32 << HALF)))
+        .expr(Func::min(of(Column::FailedAt)))
+        .expr(Func::max(of(Column::FailedAt)))
+        .expr(Func::max(of(Column::LastError)))
+        .from_subquery(some, "some")
+        .left_join(quote::Entity, of_quote(quote::Column::Id).equals(("some", Column::AggregateId)))
+        .group_by_columns([("some", Column::Cause)])
+        .add_group_by([of_quote(quote::Column::Currency)])
+        .take()
+}
+
+fn unsigned(count: i64) -> u64 {
+    count.try_into().unwrap_or(0)
+}
