@@ -9,7 +9,10 @@ use super::view;
 use crate::{
     database::Page,
     http::{AppState, cursor, input::Query, problem::Problem},
-    quotes::{self, CustomerId, QuoteFilter},
+    quotes::{
+        self, QuoteFilter,
+        new_quote::{CUSTOMER_ID_LENGTH_MAX, parse_text},
+    },
 };
 
 /// List quotes, newest first
@@ -31,12 +34,9 @@ pub(super) async fn list(
     RawQuery(raw): RawQuery,
 ) -> Result<Json<view::QuotePage>, Problem> {
     let mut query = Query::read(raw.as_deref(), &["status", "customer_id", "limit", "cursor"]);
-    let customer_id = query.optional("customer_id", CustomerId::parse);
-    let filter = QuoteFilter {
-        status: query.status(),
-        customer_id: customer_id.map(|id| id.as_str().to_owned()),
-        before: query.cursor(),
-    };
+    // Any text: older quotes have ids that are refused today.
+    let customer_id = query.optional("customer_id", |text| parse_text(text, CUSTOMER_ID_LENGTH_MAX));
+    let filter = QuoteFilter { status: query.status(), customer_id, before: query.cursor() };
     let limit = query.limit();
     query.finish()?;
     let Page { rows, next } = quotes::list(state.reads.connection(), &filter, limit).await?;
