@@ -9,7 +9,7 @@ pub const AMOUNT_MINOR_MAX: i64 = (1 << 53) - 1;
 /// a minor unit, such as XAU. Browsers and locales disagree with the standard for some currencies (HUF, IDR, IQD).
 #[must_use]
 pub fn minor_unit_digits(currency: &str) -> u16 {
-    Currency::from_code(currency).and_then(|currency| currency.exponent()).unwrap_or(0)
+    Currency::from_code(currency).and_then(Currency::exponent).unwrap_or(0)
 }
 
 #[cfg(test)]

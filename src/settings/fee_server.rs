@@ -77,7 +77,7 @@ impl FeeServer {
         }
         let files = [(CA, &self.ssl_ca_location), (CERTIFICATE, &self.ssl_certificate_location)];
         for (key, _) in files.iter().filter(|(_, file)| file.is_some()) {
-            fields.refuse(*key, "is set, but fee_server.base_url is not https", "write https://…, or leave it empty");
+            fields.refuse(key, "is set, but fee_server.base_url is not https", "write https://…, or leave it empty");
         }
     }
 }

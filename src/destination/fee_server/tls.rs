@@ -1,6 +1,10 @@
 //! TLS to the fee server: which certificates Feebox trusts, and which it shows. The files are read again when they change.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use rustls::{
@@ -122,8 +126,8 @@ fn trusting(authorities: Option<(&[u8], &PathBuf)>) -> Result<ConfigBuilder<Clie
 }
 
 /// At least one.
-fn certificates_in(text: &[u8], path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let not_pem = |why| TlsError::NotPem(path.clone(), why);
+fn certificates_in(text: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let not_pem = |why| TlsError::NotPem(path.to_owned(), why);
     let certificates = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>().map_err(not_pem)?;
     if certificates.is_empty() { Err(not_pem(pem::Error::NoItemsFound)) } else { Ok(certificates) }
 }

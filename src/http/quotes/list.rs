@@ -9,7 +9,10 @@ use super::view;
 use crate::{
     database::Page,
     http::{AppState, access::Caller, cursor, input::Query, problem::Problem},
-    quotes::{self, CustomerId, QuoteFilter, ids_with_prefix},
+    quotes::{
+        self, QuoteFilter, ids_with_prefix,
+        new_quote::{CUSTOMER_ID_LENGTH_MAX, parse_text},
+    },
 };
 
 /// List quotes, newest first
@@ -40,10 +43,11 @@ pub(super) async fn list(
 ) -> Result<Json<view::QuotePage>, Problem> {
     let known = ["status", "customer_id", "id_prefix", "submitted_after", "submitted_before", "limit", "cursor"];
     let mut query = Query::read(raw.as_deref(), &known);
-    let customer_id = query.optional("customer_id", CustomerId::parse);
+    // Any text: older quotes have ids that are refused today.
+    let customer_id = query.optional("customer_id", |text| parse_text(text, CUSTOMER_ID_LENGTH_MAX));
     let filter = QuoteFilter {
         status: query.status(),
-        customer_id: customer_id.map(|id| id.as_str().to_owned()),
+        customer_id,
         submitted_by: caller.sees_only().map(str::to_owned),
         ids: query.optional("id_prefix", ids_with_prefix),
         submitted_after: query.time("submitted_after"),

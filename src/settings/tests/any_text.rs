@@ -10,7 +10,7 @@ fn whatever_is_configured_is_taken_or_refused_with_its_key() {
         let text = String::from_utf8_lossy(input);
         let (number, value) = text.split_once('\n').unwrap_or(("", &text));
         let known = number.bytes().map(usize::from).sum::<usize>() % keys.len();
-        let key = if number.starts_with('?') { &number[1..] } else { &keys[known] };
+        let key = number.strip_prefix('?').unwrap_or(&keys[known]);
         let by_flag = load(&[(key, value)]);
         fs::write(dir.path().join("config/fuzz.toml"), value).expect("a file");
         let by_file = Settings::load(&Sources { dir: dir.path().to_owned(), ..from_env(&[("FEEBOX_ENV", "fuzz")]) });

@@ -13,7 +13,7 @@ async fn the_files_are_made_for_their_owner_alone() {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}?mode=rwc", dir.path().join("feebox.db").display());
     let feebox = Process::start(&["migrate", "up"], &[("DATABASE_URL", &url)]);
-    assert!(feebox.wait(Duration::from_secs(60)).await.success());
+    assert!(feebox.wait(Duration::from_mins(1)).await.success());
     // While it is open its log is there, too.
     let db = crate::support::open(&url).await;
     db.connection().execute_unprepared("DELETE FROM quote").await.unwrap();

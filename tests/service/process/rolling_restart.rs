@@ -22,8 +22,8 @@ struct Balancer {
 impl Balancer {
     fn start(servers: &[u16]) -> Balancer {
         let (directory, port) = (tempfile::Builder::new().prefix("feebox-haproxy.").tempdir().unwrap(), free_port());
-        let servers: String =
-            servers.iter().map(|port| format!("    server feebox-{port} 127.0.0.1:{port}\n")).collect();
+        let servers = servers.iter().map(|port| format!("    server feebox-{port} 127.0.0.1:{port}\n"));
+        let servers = servers.collect::<Vec<_>>().concat();
         let config = format!(
             "defaults\n    mode http\n    timeout connect 5s\n    timeout client 60s\n    timeout server 60s\n    retries 0\n\
              frontend api\n    bind 127.0.0.1:{port}\n    default_backend feebox\n\
