@@ -40,7 +40,8 @@ pub(super) async fn open(
         let sessions_max = if waits_for_database { submission_sessions(&parts.db) } else { parts.db.sessions_max() };
         let db = parts.db.share(sessions_max);
         let submission = Submission::new(db, Arc::clone(&strategy.handover), listeners(&wakeup));
-        let state = http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics.clone(), &parts.signals);
+        let state =
+            http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics.clone(), &parts.signals);
         let state = state.with_wakeup(wakeup).with_stale_after(parts.settings.sweeper.stale_after);
         let state = state.with_health(parts.health.clone());
         let state = if waits_for_database { state } else { state.with_unlimited_submissions() };
