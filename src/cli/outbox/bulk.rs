@@ -36,7 +36,8 @@ pub struct How {
 #[derive(Args, Debug)]
 pub struct Bulk {
     /// The id of a bulk retry or cancellation
-    bulk: Uuid,
+    #[arg(value_name = "BULK")]
+    id: Uuid,
     /// Stop it; what was changed stays changed
     #[arg(long)]
     abort: bool,
@@ -90,9 +91,9 @@ impl How {
 impl Bulk {
     pub(super) async fn run(self, db: &Database) -> anyhow::Result<()> {
         let bulk = if self.abort {
-            self.operator.acting(async |operator| bulk::abort(db, operator, self.bulk).await).await?
+            self.operator.acting(async |operator| bulk::abort(db, operator, self.id).await).await?
         } else {
-            bulk::get(db, self.bulk).await?
+            bulk::get(db, self.id).await?
         };
         show(&bulk, self.json)
     }
