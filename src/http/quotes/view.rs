@@ -53,6 +53,7 @@ pub(super) struct Quote {
     /// The name of the token that submitted the quote; only viewers and operators see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
+    #[expect(clippy::option_option, reason = "left out for submitters, null where it is nobody's")]
     submitted_by: Option<Option<String>>,
     /// When the quote was stored.
     submitted_at: DateTime<Utc>,

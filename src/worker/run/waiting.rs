@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(waiting.pop(), Some("a1"));
         waiting.extend(["b2", "a4", "d1"]);
         assert_eq!(all(&mut waiting), ["b1", "c1", "a2", "d1", "b2", "c2", "a3", "a4"]);
-        assert!(waiting.is_empty() && waiting.len() == 0);
+        assert!(waiting.is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{ANN, Desk, Process, Signal, desk_tests, http_client};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 desk_tests!(
     workers_on_one_host_take_free_ports,

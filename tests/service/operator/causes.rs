@@ -64,7 +64,7 @@ async fn events_are_found_by_cause_customer_and_time(desk: Desk) {
     let of_ada = submit_for(&desk, "ada").await;
     desk.fail(Outcome::Retry("503 Service Unavailable: 17 wait".into())).await;
     let now = desk.now().await;
-    let (early, late) = (begun + Duration::from_secs(30), now + Duration::from_secs(60));
+    let (early, late) = (begun + Duration::from_secs(30), now + Duration::from_mins(1));
     let none = EventFilter::default;
     for (filter, expected) in [
         (EventFilter { cause: Some("retry 503: Service Unavailable: # wait".into()), ..none() }, vec![of_ada]),
@@ -83,7 +83,7 @@ async fn events_are_found_by_cause_customer_and_time(desk: Desk) {
         (EventFilter { created_after: Some(late), ..none() }, vec![]),
         (EventFilter { settled_before: Some(early), ..none() }, vec![refused]),
         (EventFilter { settled_after: Some(early), ..none() }, vec![]),
-        (EventFilter { settled_after: Some(begun - Duration::from_secs(60)), ..none() }, vec![refused]),
+        (EventFilter { settled_after: Some(begun - Duration::from_mins(1)), ..none() }, vec![refused]),
     ] {
         assert_eq!(ids(&desk, &filter).await, expected, "{filter:?}");
         let counted = total(desk.db.connection(), &filter).await.unwrap();
