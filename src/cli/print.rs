@@ -41,6 +41,7 @@ pub(super) fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<
     table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
     let is_one_word = |cell: &str| cell.chars().count() <= UNBROKEN_MAX && !cell.contains(' ');
     for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 1));
         if is_one_word(columns[index]) && rows.iter().all(|row| is_one_word(&row[index])) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
@@ -63,9 +64,9 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Formats a time to the second.
+/// Formats a time to the second. A narrow table breaks it between date and time.
 pub(super) fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+    at.to_rfc3339_opts(SecondsFormat::Secs, true).replace('T', " ")
 }
 
 /// The value, or a dash.

@@ -4,7 +4,7 @@ import os
 
 from openapi_client import ApiClient, Configuration, OperationsApi, QuotesApi
 from openapi_client.exceptions import ApiException
-from openapi_client.models import EventsToRetry, NewLine, NewQuote, NewQuotes, Problem, Reason, TimelineSubmitted
+from openapi_client.models import BulkRequest, NewLine, NewQuote, NewQuotes, Problem, Reason, TimelineSubmitted
 
 client = ApiClient(Configuration(host=os.environ["BASE_URL"], access_token=os.environ["TOKEN"]))
 quotes, operations = QuotesApi(client), OperationsApi(client)
@@ -37,7 +37,7 @@ except ApiException as refused:
 
 assert operations.pause_destination("fee-server").paused is not None
 assert operations.resume_destination("fee-server", Reason(reason="mended")).paused is None
-assert operations.retry_events(EventsToRetry(status="dead", dry_run=True)).matched == 0
+assert operations.retry_events(BulkRequest(status="dead", dry_run=True)).matched == 0
 
 assert quotes.cancel_quote(stored.id).status == "cancelled"
 assert quotes.read_quote(stored.id).status == "cancelled"

@@ -6,7 +6,7 @@ from feebox_client import AuthenticatedClient
 from feebox_client.api.operations import pause_destination, read_timeline, resume_destination, retry_events
 from feebox_client.api.quotes import cancel_quote, list_quotes, read_quote, submit_quote, submit_quotes
 from feebox_client.models import (
-    EventsToRetry,
+    BulkRequest,
     NewLine,
     NewQuote,
     NewQuotes,
@@ -37,7 +37,7 @@ assert isinstance(refused, Problem) and refused.errors[0].pointer == "/currency"
 
 assert pause_destination.sync(client=client, name="fee-server").paused is not None
 assert resume_destination.sync(client=client, name="fee-server", body=Reason(reason="mended")).paused is None
-assert retry_events.sync(client=client, body=EventsToRetry(status="dead", dry_run=True)).matched == 0
+assert retry_events.sync(client=client, body=BulkRequest(status="dead", dry_run=True)).matched == 0
 
 assert cancel_quote.sync(client=client, id=stored.id).status.value == "cancelled"
 assert read_quote.sync(client=client, id=stored.id).status.value == "cancelled"

@@ -31,7 +31,7 @@ const WAIT: Duration = Duration::from_secs(5);
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "says in the API document what `read` reads")]
-pub(super) struct Events {
+pub(super) struct BulkRequest {
     /// `dead` or `pending`; for a cancellation also `leased`. Required unless `ids` is sent.
     #[schema(pattern = "^(dead|pending|leased)$", nullable = false, example = "dead")]
     status: Option<String>,
@@ -85,7 +85,7 @@ pub(super) struct Events {
 /// with a retry whose process has died.
 #[utoipa::path(
     post, path = "/v1/outbox:retry", operation_id = "retry_events", tag = "operations", security(("token" = [])),
-    request_body = Events,
+    request_body = BulkRequest,
     responses(
         (status = 200, description = "How many events matched and were revived so far", body = BulkView),
         (status = 400, description = "Malformed JSON"),
@@ -104,7 +104,7 @@ pub(super) async fn retry(
 /// As `/v1/outbox:retry`. Each event is cancelled together with the quote whose fee it would have brought.
 #[utoipa::path(
     post, path = "/v1/outbox:cancel", operation_id = "cancel_events", tag = "operations", security(("token" = [])),
-    request_body = Events,
+    request_body = BulkRequest,
     responses(
         (status = 200, description = "How many events matched and were cancelled so far", body = BulkView),
         (status = 400, description = "Malformed JSON"),

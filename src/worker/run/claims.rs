@@ -25,7 +25,8 @@ impl<D: Destination> Run<'_, D> {
         let worker = self.worker;
         let limit = worker.limiter.limit();
         let places = worker.limiter.places(self.deliveries.len());
-        let stock = places + self.flow.of_a_moment(Instant::now());
+        // At least one: where all places rest, it waits for the first.
+        let stock = (places + self.flow.of_a_moment(Instant::now())).max(1);
         let stock = stock.min(worker.settings.batch_size).min(limit.saturating_mul(2));
         let wanted = stock.saturating_sub(self.waiting.len()).min(self.claims.size());
         let enough = wanted == 0 || self.waiting.len() > stock / 4 || self.is_full_of_results();

@@ -46,8 +46,8 @@ async fn foreign_text_is_printable_wherever_it_is_shown(desk: Desk) {
     let (_, event) = desk.submit().await;
     // As an older version, or somebody else, may have left it in the tables.
     let hostile = "'\u{1b}]0;title\u{7}\u{9b}31m \u{202e}txt\u{200b}'";
-    desk.sql(&format!("UPDATE outbox_event SET last_error = {hostile}")).await;
-    for command in ["outbox list", "outbox list --json"] {
+    desk.sql(&format!("UPDATE outbox_event SET last_error = {hostile}, leased_by = {hostile}")).await;
+    for command in [&format!("outbox show {event}"), "outbox list --json"] {
         let (code, said) = desk.feebox(command).await;
         assert_eq!(code, 0, "{said}");
         let unsafe_char = |char: char| char != '\n' && (char.is_control() || "\u{202e}\u{200b}".contains(char));
