@@ -150,7 +150,7 @@ pub fn first(destination: &str, from: &str) -> Select<Entity> {
     first
 }
 
-/// The statement of [`partners`] on the other databases. Public so that tests can read its query plan.
+/// The walk over partners on the other databases, in one statement. Public so that tests can read its query plan.
 #[must_use]
 pub fn walk(backend: DbBackend, destination: &str, now: DateTime<Utc>, turn: &Turn, limit: usize) -> Statement {
     let sql = format!(

@@ -4,6 +4,9 @@ import schemathesis
 
 EXPLAINED = {
     "Schema-valid request rejected": [
+        # A bulk has a status or ids, and which status depends on what is done.
+        '"pointer":"/status"',
+        "is sent together with ids",
         "adds up to",
         "has only blanks",
         "/problems/key-reused",

@@ -18,8 +18,9 @@ use crate::{
     get, path = "/v1/causes", operation_id = "list_causes", tag = "operations", security(("token" = [])),
     params(
         ("status" = Option<String>, Query, description = "pending, leased, delivered, dead or cancelled; without it \
-            events that are neither delivered nor cancelled"),
-        ("destination" = Option<String>, Query, description = "Only events for this destination, for example fee-server"),
+            events that are neither delivered nor cancelled", pattern = "^(pending|leased|delivered|dead|cancelled)$"),
+        ("destination" = Option<String>, Query, description = "Only events for this destination, for example fee-server",
+            min_length = 1, max_length = 64),
     ),
     responses(
         (status = 200, description = "The causes, with the most events first", body = Causes),

@@ -39,8 +39,10 @@ pub(super) struct EventPage {
     params(
         ("status" = Option<String>, Query, description = "pending, leased, delivered, dead or cancelled",
             pattern = "^(pending|leased|delivered|dead|cancelled)$"),
-        ("destination" = Option<String>, Query, description = "Only events for this destination, for example fee-server"),
-        ("event_type" = Option<String>, Query, description = "Only events of this type, for example quote.submitted"),
+        ("destination" = Option<String>, Query, description = "Only events for this destination, for example fee-server",
+            min_length = 1, max_length = 64),
+        ("event_type" = Option<String>, Query, description = "Only events of this type, for example quote.submitted",
+            min_length = 1, max_length = 64),
         ("quote_id" = Option<Uuid>, Query, description = "Only events of this quote"),
         ("customer_id" = Option<String>, Query, description = "Only events of this customer's quotes", min_length = 1,
             max_length = 64),

@@ -24,7 +24,7 @@ use crate::{
         ("status" = Option<view::Status>, Query, description = "Only quotes with this status"),
         ("customer_id" = Option<String>, Query, description = "Only quotes of this customer", min_length = 1, max_length = 64),
         ("id_prefix" = Option<String>, Query, description = "Only quotes whose id begins with these hexadecimal digits, with or \
-            without dashes", min_length = 1, max_length = 36),
+            without dashes", pattern = "^-*[0-9a-fA-F](-*[0-9a-fA-F]){0,31}-*$"),
         ("submitted_after" = Option<String>, Query, description = "Only quotes submitted after this time", format = DateTime),
         ("submitted_before" = Option<String>, Query, description = "Only quotes submitted before this time",
             format = DateTime),
