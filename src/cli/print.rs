@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets::UTF8_HORIZONTAL_ONLY};
 use serde::Serialize;
 
 use crate::printable::{self, printable};
@@ -30,6 +30,9 @@ pub(super) fn line(text: Arguments<'_>) {
 /// Most characters of a word that a table does not break: those of an id.
 const UNBROKEN_MAX: usize = 36;
 
+/// A time is broken after its date only.
+const DATE_WIDTH: u16 = 10;
+
 /// A table with these columns, which fits the terminal: long texts go on in the next line, and ids stay in one piece.
 pub(super) fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Table {
     // A line break in a cell would look like a row of its own.
@@ -40,10 +43,13 @@ pub(super) fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<
     let Some(width) = width() else { return table };
     table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
     let is_one_word = |cell: &str| cell.chars().count() <= UNBROKEN_MAX && !cell.contains(' ');
+    let is_time = |cell: &str| cell.len() == "2026-11-26 10:00:00Z".len() && cell.ends_with('Z') && cell.contains(' ');
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 1));
         if is_one_word(columns[index]) && rows.iter().all(|row| is_one_word(&row[index])) {
             column.set_constraint(ColumnConstraint::ContentWidth);
+        } else if rows.iter().any(|row| is_time(&row[index])) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(DATE_WIDTH + 1)));
         }
     }
     table
