@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{
+    allowance::{Allowance, Allowances},
     forwarded::is_forwarded,
     problem::{Kind, Problem},
     serve::Client,
@@ -30,6 +31,7 @@ const ANONYMOUS: &str = "anonymous";
 #[derive(Clone, Debug)]
 pub(super) struct Access {
     tokens: Arc<[Token]>,
+    allowances: Allowances,
 }
 
 /// An authenticated caller. Handlers find it in the request's extensions.
@@ -66,7 +68,7 @@ impl Access {
     /// Access for the owners of the configured tokens.
     #[must_use]
     pub fn new(settings: &settings::Access) -> Self {
-        Self { tokens: settings.tokens.clone().into() }
+        Self { tokens: settings.tokens.clone().into(), allowances: Allowances::of(&settings.tokens) }
     }
 
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
@@ -117,17 +119,24 @@ impl Permission {
 /// Authenticates the caller. The routes decide whether that is required ([`require`]).
 pub(super) async fn identify(State(access): State<Access>, mut request: Request, next: Next) -> Response {
     let caller = access.caller(request.headers());
+    if let Some(allowance) = caller.as_ref().ok().and_then(|caller| access.allowances.of_name(&caller.name)) {
+        request.extensions_mut().insert(allowance);
+    }
     request.extensions_mut().insert(caller);
     next.run(request).await
 }
 
-/// Refuses callers without the route's permission.
+/// Refuses callers without the route's permission, and those that call too often.
 pub(super) async fn require(State(permission): State<Permission>, mut request: Request, next: Next) -> Response {
     let caller = request.extensions_mut().remove::<Result<Caller, Refusal>>().unwrap_or(Err(Refusal::NoToken));
     match caller {
         Ok(caller) if permission.is_given_to(caller.role) => {
             request.extensions_mut().insert(caller.clone());
-            let mut answer = next.run(request).await;
+            let allowance = request.extensions().get::<Arc<Allowance>>().cloned();
+            let mut answer = match allowance {
+                Some(allowance) => allowance.spend(request, next).await,
+                None => next.run(request).await,
+            };
             // For the access log.
             answer.extensions_mut().insert(caller);
             answer
@@ -212,14 +221,19 @@ fn names_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Limits;
 
     fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
     }
 
     fn access() -> Access {
-        let token =
-            |name: &str, token: &str, role| Token { name: name.to_owned(), sha256: Sha256::digest(token).into(), role };
+        let token = |name: &str, token: &str, role| Token {
+            name: name.to_owned(),
+            sha256: Sha256::digest(token).into(),
+            role,
+            limits: Limits::default(),
+        };
         let tokens = vec![token("shop", "s3cret", Role::Submitter), token("eye", "other", Role::Viewer)];
         Access::new(&settings::Access { tokens })
     }

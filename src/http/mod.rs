@@ -8,6 +8,7 @@
 mod access;
 mod actions;
 mod admission;
+mod allowance;
 mod connection;
 mod cursor;
 mod dashboard;
@@ -26,7 +27,7 @@ mod serve;
 mod upload;
 mod workers;
 
-use std::time::Duration;
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -62,9 +63,13 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Age from which a pending quote is stale, unless the sweeper's settings say otherwise.
 const STALE_AFTER_DEFAULT: Duration = Duration::from_hours(24);
 
-/// What the routes need.
+/// What the routes need. A clone, of which each request takes several, costs nothing.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Parts>);
+
+/// What it consists of.
+#[derive(Clone)]
+pub struct Parts {
     submission: Submission,
     /// For operators.
     db: Database,
@@ -110,7 +115,7 @@ impl AppState {
         let readiness = Readiness::new(db.clone());
         let scrapes = db.share(1);
         let reads = db.share((db.sessions_max() / 4).max(1));
-        Self {
+        Self(Arc::new(Parts {
             submission,
             db,
             reads,
@@ -126,7 +131,12 @@ impl AppState {
             readiness,
             admission: Admission::default(),
             bodies: Bodies::default(),
-        }
+        }))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Parts)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
     }
 
     /// What `/readyz` answers. The caller must have it kept ([`Readiness::keep`]).
@@ -138,31 +148,39 @@ impl AppState {
     /// The same, with this age from which a pending quote is stale.
     #[must_use]
     pub fn with_stale_after(self, stale_after: Duration) -> Self {
-        Self { stale_after, ..self }
+        self.with(|parts| parts.stale_after = stale_after)
     }
 
     /// The same without a limit on submissions: for strategies whose submissions wait for more than the database.
     #[must_use]
     pub fn with_unlimited_submissions(self) -> Self {
-        Self { admission: Admission::unlimited(), ..self }
+        self.with(|parts| parts.admission = Admission::unlimited())
     }
 
     /// The same without `/metrics`, which has a port of its own.
     #[must_use]
     pub fn without_metrics(self) -> Self {
-        Self { has_metrics: false, ..self }
+        self.with(|parts| parts.has_metrics = false)
     }
 
     /// The same, with the health of these tasks.
     #[must_use]
     pub fn with_health(self, health: Health) -> Self {
-        Self { health, ..self }
+        self.with(|parts| parts.health = health)
     }
 
     /// The same, with operator actions waking workers.
     #[must_use]
     pub fn with_wakeup(self, wakeup: Wakeup) -> Self {
-        Self { wakeup, ..self }
+        self.with(|parts| parts.wakeup = wakeup)
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
     }
 }
 

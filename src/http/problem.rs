@@ -73,6 +73,10 @@ problem_types! {
     KeyReused: "key-reused", UNPROCESSABLE_ENTITY, "Idempotency key reused with another body",
         "this `Idempotency-Key` was used with another body";
     Refused: "refused", UNPROCESSABLE_ENTITY, "Submission refused", "the submission was refused; nothing was stored";
+    TooManyRequests: "too-many-requests", TOO_MANY_REQUESTS, "Too many requests",
+        "the owners of the token's name made more requests a second than they may";
+    TooManyPending: "too-many-pending", TOO_MANY_REQUESTS, "Too many pending quotes",
+        "as many of the caller's quotes wait for their fee as may; nothing was stored";
     Internal: "internal", INTERNAL_SERVER_ERROR, "Internal server error",
         "an error in Feebox; the operator finds the cause in the log";
     TooLargeForDatabase: "too-large-for-database", PAYLOAD_TOO_LARGE, "Request too large for the database",

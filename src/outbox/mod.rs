@@ -74,8 +74,8 @@ pub use retry::RetryPolicy;
 pub(crate) use revive::error_contains;
 pub use revive::{revive, revive_one};
 pub use settle::{Attempt, Disposition, SettleReport, Settled, settle};
-pub use turns::Turn;
 pub(crate) use turns::{PARTNERS_MAX, partners};
+pub use turns::{Turn, waiting_of};
 pub use withdraw::{Withdrawn, give_up, withdraw};
 
 /// The hot statements as they are sent, for tests that read their query plans.

@@ -13,8 +13,9 @@ use sea_orm::{
         extension::mysql::{IndexHintScope, MySqlSelectStatementExt},
     },
 };
+use uuid::Uuid;
 
-use super::{EventStatus, claim::status_in};
+use super::{DestinationName, EventStatus, EventType, claim::status_in};
 
 const INDEX: &str = "outbox_event_turn";
 
@@ -115,6 +116,36 @@ pub(crate) async fn partners(
     }
     let last = from.trim_end_matches('\u{1}').to_owned();
     Ok(Partners { names, last: Some(last) })
+}
+
+/// How many events of `partner` and of this type wait for `destination`, those under a lease, too; counted up to one above `most`.
+///
+/// # Errors
+/// Any database error.
+pub async fn waiting_of(
+    db: &impl ConnectionTrait,
+    destination: &DestinationName,
+    event_type: &EventType,
+    partner: &str,
+    most: usize,
+) -> Result<usize, DbErr> {
+    let limit = u64::try_from(most.saturating_add(1)).unwrap_or(u64::MAX);
+    let mut waiting = 0;
+    for status in [EventStatus::Pending, EventStatus::Leased] {
+        let mut rows = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::Destination.eq(destination.as_str()))
+            .filter(status_in(&[status]))
+            .filter(Column::Partner.eq(partner))
+            .filter(Column::EventType.eq(event_type.as_str()))
+            .limit(limit);
+        if db.get_database_backend() == DbBackend::MySql && status == EventStatus::Pending {
+            QueryTrait::query(&mut rows).force_index(INDEX, IndexHintScope::All);
+        }
+        waiting += rows.into_tuple::<Uuid>().all(db).await?.len();
+    }
+    Ok(waiting)
 }
 
 /// What is pending of `partner` and due until `until`, the longest due first, along the index of turns. On `PostgreSQL` and `SQLite`

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
@@ -46,6 +47,17 @@ pub struct Token {
     pub sha256: [u8; 32],
     /// What the caller may do.
     pub role: Role,
+    /// How much the owners of this name may do.
+    pub limits: Limits,
+}
+
+/// How much the owners of a token name may do together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Most requests a second in each process; a second's worth may come at once.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Most quotes that wait for their fee.
+    pub pending_quotes: Option<NonZeroU32>,
 }
 
 /// What a caller may do.
@@ -80,10 +92,18 @@ impl Server {
 impl Access {
     pub(super) fn read(fields: &mut Fields) -> Self {
         let key = "access.tokens";
-        let tokens = fields.read(key, |value| {
+        let mut tokens = fields.read(key, |value| {
             let list = value.as_array().ok_or_else(|| wrong_type(value, TOKEN_LIST))?;
             parse_tokens(list)
         });
+        let of_all = Limits {
+            requests_per_second: NonZeroU32::new(fields.count("access.requests_per_second", 0..=LIMIT_MAX)),
+            pending_quotes: NonZeroU32::new(fields.count("access.pending_quotes", 0..=LIMIT_MAX)),
+        };
+        for token in tokens.iter_mut().filter(|token| token.role == Role::Submitter) {
+            token.limits.requests_per_second = token.limits.requests_per_second.or(of_all.requests_per_second);
+            token.limits.pending_quotes = token.limits.pending_quotes.or(of_all.pending_quotes);
+        }
         let shown: Vec<Value> = tokens.iter().map(Token::masked).collect();
         fields.show(key, shown, fields.origin(key));
         Self { tokens }
@@ -92,6 +112,9 @@ impl Access {
 
 const TOKEN_LIST: &str =
     "a list of {name = \"…\", sha256 = \"64 hex digits\", role = \"submitter, viewer or operator\"}";
+/// What a token may have, too.
+const OPTIONAL: [&str; 2] = ["requests_per_second", "pending_quotes"];
+const LIMIT_MAX: i64 = 1_000_000_000;
 
 /// Parses all tokens, or reports every invalid one. The error contains no hash.
 fn parse_tokens(list: &[Value]) -> Result<Vec<Token>, Invalid> {
@@ -101,6 +124,9 @@ fn parse_tokens(list: &[Value]) -> Result<Vec<Token>, Invalid> {
         match Token::parse(value) {
             Ok(token) if tokens.iter().any(|it| it.name == token.name && it.role != token.role) => {
                 problems.push(format!("[{index}] has the name of an earlier one and another role"));
+            }
+            Ok(token) if tokens.iter().any(|it| it.name == token.name && it.limits != token.limits) => {
+                problems.push(format!("[{index}] has the name of an earlier one and other limits"));
             }
             Ok(token) if tokens.iter().any(|it| it.sha256 == token.sha256) => {
                 problems.push(format!("[{index}] has the sha256 of an earlier one"));
@@ -115,7 +141,10 @@ fn parse_tokens(list: &[Value]) -> Result<Vec<Token>, Invalid> {
 impl Token {
     fn parse(value: &Value) -> Result<Self, String> {
         let table = value.as_table().ok_or("is not a {name, sha256, role}")?;
-        if let Some(unknown) = table.keys().find(|key| !["name", "sha256", "role"].contains(&key.as_str())) {
+        if let Some(unknown) = table
+            .keys()
+            .find(|key| !["name", "sha256", "role"].contains(&key.as_str()) && !OPTIONAL.contains(&key.as_str()))
+        {
             return Err(format!("has the unknown key {unknown:?}"));
         }
         let text = |key: &str| {
@@ -140,7 +169,15 @@ impl Token {
             "operator" => Role::Operator,
             other => return Err(format!("has the unknown role {other:?}")),
         };
-        Ok(Self { name: name.to_owned(), sha256, role })
+        let limit = |key: &str| {
+            let Some(value) = table.get(key) else { return Ok(None) };
+            let number = value.as_integer().filter(|number| (1..=LIMIT_MAX).contains(number));
+            let number = number.and_then(|number| u32::try_from(number).ok()).and_then(NonZeroU32::new);
+            number.map(Some).ok_or_else(|| format!("has a {key} that is not 1 to {LIMIT_MAX}"))
+        };
+        let [requests_per_second, pending_quotes] = OPTIONAL.map(limit);
+        let limits = Limits { requests_per_second: requests_per_second?, pending_quotes: pending_quotes? };
+        Ok(Self { name: name.to_owned(), sha256, role, limits })
     }
 
     fn masked(&self) -> Value {
@@ -148,6 +185,12 @@ impl Token {
         table.insert("name".to_owned(), self.name.as_str().into());
         table.insert("sha256".to_owned(), MASK.into());
         table.insert("role".to_owned(), format!("{:?}", self.role).to_lowercase().into());
+        let limits = [self.limits.requests_per_second, self.limits.pending_quotes];
+        for (key, limit) in OPTIONAL.into_iter().zip(limits) {
+            if let Some(limit) = limit {
+                table.insert(key.to_owned(), i64::from(limit.get()).into());
+            }
+        }
         table.into()
     }
 }

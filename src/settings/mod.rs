@@ -24,7 +24,7 @@ mod typed;
 mod upkeep;
 mod worker;
 
-pub use access::{Access, Role, Server, Token};
+pub use access::{Access, Limits, Role, Server, Token};
 pub use database::Database;
 pub use error::{InvalidSetting, SettingsError};
 pub use fee_server::FeeServer;

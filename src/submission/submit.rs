@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     database::{Database, DatabaseFailure, Kind, kind},
-    quotes::{self, NewQuote, Quote, Relay, Status},
+    outbox,
+    quotes::{self, NewQuote, QUOTE_SUBMITTED, Quote, Relay, Status},
     telemetry::metrics,
 };
 
@@ -177,6 +178,24 @@ impl Submission {
         };
         let quotes = call.new_quotes.len();
         shared.call(call, quotes).await.unwrap_or_else(|_| unanswered())
+    }
+
+    /// Whether a submission with `key` is stored.
+    ///
+    /// # Errors
+    /// Any database error.
+    pub async fn has_stored(&self, key: &ClientKey) -> Result<bool, DbErr> {
+        let id = (key.scope.clone(), key.key.clone());
+        Ok(idempotency_key::Entity::find_by_id(id).one(self.store.db.connection()).await?.is_some())
+    }
+
+    /// How many quotes that the owners of `name` submitted wait to be handed over; counted up to one above `most`.
+    ///
+    /// # Errors
+    /// Any database error.
+    pub async fn waiting_of(&self, name: &str, most: usize) -> Result<usize, DbErr> {
+        let destination = self.store.handover.destination().name();
+        outbox::waiting_of(self.store.db.connection(), destination, &QUOTE_SUBMITTED, name, most).await
     }
 
     /// What follows a commit.

@@ -1,5 +1,7 @@
 //! Submitting quotes.
 
+use std::sync::Arc;
+
 use axum::{
     Extension, Json,
     extract::{FromRequestParts, State},
@@ -13,6 +15,7 @@ use crate::{
     http::{
         AppState,
         access::Caller,
+        allowance::Allowance,
         edge::Call,
         input::{JsonBody, RawJson},
         problem::{Kind, Problem},
@@ -44,18 +47,20 @@ const DESTINATION_RETRY_SECONDS: u32 = 5;
         (status = 400, description = "Malformed JSON or invalid header"),
         (status = 409, description = "The first request with this key is still in progress"),
         (status = 422, description = "Invalid body, `errors` lists everything that is wrong; or the key was used with another body"),
+        (status = 429, description = "Too many requests, or too many quotes that wait for their fee; see `Retry-After`"),
     )
 )]
 pub(super) async fn submit(
     State(state): State<AppState>,
     Extension(call): Extension<Call>,
     Extension(caller): Extension<Caller>,
+    allowance: Option<Extension<Arc<Allowance>>>,
     _: Admitted,
     IdempotencyKey(key): IdempotencyKey,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let new_quote = request::one(&body)?;
-    let receipt = store(&state, &call, &caller, &[new_quote], IdempotencyKey(key)).await?;
+    let receipt = store(&state, &call, (&caller, allowance), &[new_quote], IdempotencyKey(key)).await?;
     let replayed = receipt.replayed;
     let quote = receipt.quotes.into_iter().next();
     let quote = quote.ok_or_else(|| Problem::internal("the quote of an idempotency key is missing in the database"))?;
@@ -82,19 +87,21 @@ pub(super) async fn submit(
         (status = 409, description = "The first request with this key is still in progress"),
         (status = 413, description = "The body exceeds 8 MiB"),
         (status = 422, description = "Invalid body, `errors` lists everything that is wrong; or the key was used with another body"),
+        (status = 429, description = "Too many requests, or too many quotes that wait for their fee; see `Retry-After`"),
     )
 )]
 pub(super) async fn submit_batch(
     State(state): State<AppState>,
     Extension(call): Extension<Call>,
     Extension(caller): Extension<Caller>,
+    allowance: Option<Extension<Arc<Allowance>>>,
     _: Admitted,
     key: IdempotencyKey,
     RawJson(body): RawJson<BATCH_BYTES_MAX>,
 ) -> Result<Response, Problem> {
     let _turn = body.turn().await;
     let new_quotes = request::batch(body).await?;
-    let receipt = store(&state, &call, &caller, &new_quotes, key).await?;
+    let receipt = store(&state, &call, (&caller, allowance), &new_quotes, key).await?;
     let quotes = receipt.quotes.into_iter().map(view::Quote::submitted).collect::<Result<_, _>>()?;
     Ok(created(&view::Quotes { quotes }, receipt.replayed))
 }
@@ -113,10 +120,19 @@ impl FromRequestParts<AppState> for Admitted {
 async fn store(
     state: &AppState,
     call: &Call,
-    caller: &Caller,
+    (caller, allowance): (&Caller, Option<Extension<Arc<Allowance>>>),
     new_quotes: &[NewQuote],
     IdempotencyKey(key): IdempotencyKey,
 ) -> Result<StoredQuotes, Problem> {
+    if let Some(Extension(allowance)) = allowance
+        && let Err(refused) = allowance.admit(&state.submission, new_quotes.len()).await
+    {
+        // Who repeats a submission adds nothing, and gets its answer.
+        match &key {
+            Some(key) if state.submission.has_stored(key).await? => {}
+            _ => return Err(refused),
+        }
+    }
     let _place = state.admission.enter(new_quotes.len()).await?;
     let trace_context = Some(call.trace.header());
     let receipt = state.submission.submit_by(caller.submits_as(), new_quotes, key.as_ref(), trace_context).await?;

@@ -11,6 +11,7 @@ mod docs;
 mod early_refusals;
 mod health;
 mod idempotency;
+mod limits;
 mod operations;
 mod overload;
 mod owners;

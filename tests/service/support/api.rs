@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use feebox::database::Database;
 use feebox::http::{self, AppState, HttpServer};
-use feebox::settings::{self, Role, Token};
+use feebox::settings::{self, Limits, Role, Token};
 use feebox::submission::{OutboxRecorder, Submission};
 use feebox::worker::Signals;
 use reqwest::{Method, RequestBuilder, Response};
@@ -44,13 +44,19 @@ impl Api {
         tokens: &[(&str, &str, Role)],
         server: impl FnOnce(TcpListener) -> HttpServer,
     ) -> Api {
-        let db = open(url).await;
         let tokens = tokens.iter().map(|&(name, token, role)| Token {
             name: name.to_owned(),
             sha256: Sha256::digest(token).into(),
             role,
+            limits: Limits::default(),
         });
-        let access = settings::Access { tokens: tokens.collect() };
+        Api::start_for(url, tokens.collect(), server).await
+    }
+
+    /// The same to the owners of these tokens, which may have limits.
+    pub async fn start_for(url: &str, tokens: Vec<Token>, server: impl FnOnce(TcpListener) -> HttpServer) -> Api {
+        let db = open(url).await;
+        let access = settings::Access { tokens };
         let submission = Submission::new(db.clone(), Arc::new(OutboxRecorder::default()), vec![]);
         let metrics = feebox::telemetry::install_metrics();
         let signals = Signals::default();
