@@ -39,6 +39,9 @@ pub mod timeline;
 // Looks for broken promises.
 pub mod audit;
 
+// Looks for what is wrong with an installation.
+pub mod doctor;
+
 // Finds quotes that stay pending.
 pub mod sweeper;
 

@@ -15,6 +15,7 @@ mod completions;
 mod config;
 mod destination;
 mod dev;
+mod doctor;
 mod failure;
 mod fee_server;
 mod follow;
@@ -102,6 +103,8 @@ enum Command {
     /// Pause and resume deliveries in the whole fleet
     #[command(subcommand)]
     Destination(destination::Destination),
+    /// Say what is wrong with this installation and what to do; exit code 1 if anything is
+    Doctor(doctor::Doctor),
     /// Check that no fee is lost, doubled or invented; exit code 3 if a promise is broken
     Audit(audit::Audit),
     /// Measure the speed of Feebox against hand-written code and another version, on temporary databases
@@ -183,6 +186,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Causes(causes) => causes.run(overrides).await?,
         Command::Workers(workers) => workers.run(overrides).await?,
         Command::Destination(destination) => destination.run(overrides).await?,
+        Command::Doctor(doctor) => doctor.run(overrides).await?,
         Command::Audit(audit) => return audit.run(overrides).await,
         #[cfg(feature = "lab")]
         Command::Bench(bench) => bench.run(overrides).await?,

@@ -3,7 +3,7 @@
 mod delivery;
 mod fee_server;
 #[cfg(feature = "kafka")]
-mod kafka;
+pub mod kafka;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};

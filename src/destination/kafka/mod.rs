@@ -9,6 +9,7 @@ mod failure;
 mod producer;
 mod reader;
 mod record;
+mod topics;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::{
 use producer::Producers;
 
 pub use reader::{KafkaReadError, KafkaReader, QuoteRecord};
+pub use topics::{Topic, topics};
 
 /// Sends events to Kafka.
 pub struct Kafka {

@@ -14,6 +14,8 @@ use crate::{destination::Delivery, outbox::EventType, quotes::QuoteEvent, teleme
 pub(super) const QUOTES: &str = "feebox.quotes";
 /// The topic of fees.
 const FEES: &str = "feebox.fees";
+/// All topics.
+pub(super) const TOPICS: [&str; 2] = [QUOTES, FEES];
 /// The attribute `source`.
 const SOURCE: &str = "feebox";
 

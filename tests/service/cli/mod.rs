@@ -1,6 +1,7 @@
 //! The command line.
 
 mod desk;
+mod doctor;
 mod operator;
 mod output;
 mod quote;
