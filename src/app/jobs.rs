@@ -5,9 +5,9 @@ use croner::errors::CronError;
 use futures_util::future::BoxFuture;
 use sea_orm::DbErr;
 
-use super::Parts;
+use super::{Parts, audits};
 use crate::{
-    audit::{self, Watched},
+    audit::{self, Occasion},
     cron,
     operator::bulk,
     outbox::{self, Repaired},
@@ -16,8 +16,6 @@ use crate::{
     upkeep::{Job, Upkeep},
 };
 
-/// How many violations a run logs; `feebox audit` prints them all.
-const VIOLATIONS_LOGGED_MAX: u64 = 20;
 /// The schedule of jobs that have no setting, because nothing is gained by a rarer one.
 const OFTEN: &str = "*/20 * * * * *";
 
@@ -38,7 +36,9 @@ pub(super) fn jobs(parts: &Parts) -> Result<Vec<Upkeep>, CronError> {
         job("parking", OFTEN, |parts| Box::pin(async move { outbox::park(&parts.db).await }))?,
         job("retention", &settings.retention.schedule, |parts| Box::pin(prune(parts)))?,
         job(sweeper::JOB, &settings.sweeper.schedule, |parts| Box::pin(sweep(parts)))?,
-        job(audit::JOB, &settings.audit.schedule, |parts| Box::pin(check(parts)))?,
+        job(audit::JOB, &settings.audit.schedule, |parts| {
+            Box::pin(async move { audits::check(&parts, Occasion::Schedule).await })
+        })?,
     ])
 }
 
@@ -94,24 +94,4 @@ async fn sweep(Parts { db, settings, signals, .. }: Parts) -> Result<u64, DbErr>
         signals.settled.send();
     }
     Ok(swept.left())
-}
-
-/// Checks the promises, a bounded piece at each tick.
-async fn check(Parts { db, settings, .. }: Parts) -> Result<u64, DbErr> {
-    let mut logged = 0;
-    let watched = audit::watch(&db, settings.retention.delivered_for, audit::Limits::default(), |violation| {
-        if logged < VIOLATIONS_LOGGED_MAX {
-            let (promise, quote, sentence) = (violation.promise, violation.quote_id, &violation.sentence);
-            tracing::error!(promise, %quote, sentence, "a promise is broken");
-        }
-        logged += 1;
-    })
-    .await?;
-    for row in &watched.ahead.named {
-        tracing::warn!(row, "a clock ran ahead");
-    }
-    let Watched { quotes, violations, ahead, is_up_to_date, is_whole } = watched;
-    let ahead = ahead.rows;
-    tracing::info!(quotes, violations, ahead, is_up_to_date, is_whole, "audited");
-    Ok(violations)
 }

@@ -1,5 +1,6 @@
 //! Wires settings into a running app. The only place that knows all parts.
 
+mod audits;
 mod descriptors;
 mod door;
 mod jobs;
@@ -215,6 +216,8 @@ fn start_ticks(parts: &Parts, tasks: &mut Tasks) -> Result<Vec<Arc<Pacemaker>>, 
         let ticked = move || vitals.ticked(clock.shift(Utc::now()));
         wake_by_ticks(Arc::clone(&pacemaker), wake.clone(), drain.clone(), ticked)
     });
+    let own = parts.clone();
+    tasks.spawn("audit requests", move || audits::answer_requests(own.clone()));
     for upkeep in jobs::jobs(parts)? {
         let job = upkeep.job().name;
         let pacemaker = Arc::new(Pacemaker::new(job, &upkeep.job().schedule, health.clone())?);

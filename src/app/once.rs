@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Parts, StartError, Workers, jobs};
+use super::{Parts, StartError, Workers, audits, jobs};
 use crate::{fleet::Role, outbox, settings::Settings, worker::Report};
 
 /// A worker that an external cron starts.
@@ -42,6 +42,7 @@ impl Once {
                 done = upkeep.run_if_due() => done?,
             };
         }
+        audits::run_if_requested(&self.parts).await?;
         Ok(reports)
     }
 

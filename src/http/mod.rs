@@ -8,6 +8,7 @@
 mod access;
 mod actions;
 mod admission;
+mod audit;
 mod connection;
 mod cursor;
 mod dashboard;
@@ -205,6 +206,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(destinations::routes())
         .merge(actions::routes())
         .merge(workers::routes())
+        .merge(audit::routes())
         .merge(health::routes())
 }
 

@@ -16,7 +16,7 @@ pub use filter::EventFilter;
 pub use list::{Total, list, matching, total};
 pub use queue_position::QueuePosition;
 pub use stats::{
-    DestinationStats, EventCounts, LastAudit, SETTLED_COUNTED_MAX, Stats, UNSETTLED_COUNTED_MAX, feed_gauges, stats,
+    DestinationStats, EventCounts, SETTLED_COUNTED_MAX, Stats, UNSETTLED_COUNTED_MAX, feed_gauges, stats,
 };
 pub use view::{EventDetail, EventView, detail, view, views};
 

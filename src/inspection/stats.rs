@@ -16,13 +16,12 @@ use utoipa::ToSchema;
 
 use super::headline;
 use crate::{
-    audit,
+    audit::{self, LastAudit},
     database::Database,
     fleet,
     outbox::{DestinationState, EventStatus, destinations, settled_statuses, status_in},
     quotes::DESTINATIONS,
     telemetry::{gauges, metrics},
-    upkeep,
 };
 
 const UNSETTLED: [EventStatus; 3] = [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead];
@@ -41,7 +40,7 @@ pub struct Stats {
     pub headline: String,
     /// How many processes that deliver were seen in the last minute.
     pub workers_alive: u64,
-    /// The last audit of the fleet, if there was one.
+    /// The last audit of the fleet that ended, if there was one.
     pub last_audit: Option<LastAudit>,
     /// By destination.
     pub destinations: Vec<DestinationStats>,
@@ -51,15 +50,6 @@ pub struct Stats {
     pub settled_counted_max: u64,
     /// When it was counted.
     pub at: DateTime<Utc>,
-}
-
-/// An audit.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct LastAudit {
-    /// The tick at which it began.
-    pub at: DateTime<Utc>,
-    /// Broken promises that are known; null if none has ended yet.
-    pub violations: Option<i64>,
 }
 
 /// One destination in numbers.
@@ -120,8 +110,7 @@ pub async fn stats(db: &Database) -> Result<Stats, DbErr> {
     }
     let (unsettled_counted_max, settled_counted_max) = (UNSETTLED_COUNTED_MAX, SETTLED_COUNTED_MAX);
     let workers_alive = fleet::workers_alive(connection, at).await?;
-    let last_audit = upkeep::last_run(db, audit::JOB).await?;
-    let last_audit = last_audit.map(|run| LastAudit { at: run.last_tick_at, violations: run.last_count });
+    let last_audit = audit::last_audit(connection).await?;
     let headline = headline::of(&stats, workers_alive);
     Ok(Stats {
         headline,
