@@ -19,7 +19,7 @@ use crate::{
     audit::{self, LastAudit},
     database::Database,
     fleet,
-    outbox::{DestinationState, EventStatus, destinations, settled_statuses, status_in},
+    outbox::{DestinationState, EventStatus, FleetLimits, destinations, settled_statuses, status_in},
     quotes::DESTINATIONS,
     telemetry::{gauges, metrics},
 };
@@ -146,7 +146,9 @@ pub async fn feed_gauges(db: &Database) -> Result<(), DbErr> {
     for destination in destinations {
         let held = destination.state.not_before.is_some_and(|until| until > at);
         gauges::destination_held(destination.state.name.clone(), destination.state.paused.is_some(), held);
+        let FleetLimits { per_second, in_flight } = destination.state.limits;
         let name = destination.state.name;
+        gauges::destination_limits(name.clone(), per_second, in_flight);
         let EventCounts { pending, leased, delivered, dead, cancelled } = destination.events;
         let counts = [
             ("pending", pending),

@@ -20,7 +20,7 @@ pub use audit::request_audit;
 pub use bulk::{BulkView, NewBulk, Which};
 pub use cancel::cancel;
 pub use cancel_quote::cancel_quote;
-pub use destinations::{pause, resume};
+pub use destinations::{limit, pause, resume};
 pub use retry::retry;
 
 /// Who acts, and why.

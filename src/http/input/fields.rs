@@ -140,6 +140,15 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The same, or null.
+    pub fn integer_or_null<T>(
+        &self,
+        parse: impl FnOnce(i64) -> Result<T, String>,
+        errors: &mut FieldErrors,
+    ) -> Option<Option<T>> {
+        if self.value.is_some_and(Value::is_null) { Some(None) } else { self.integer(parse, errors).map(Some) }
+    }
+
     /// True or false.
     pub fn boolean(&self, errors: &mut FieldErrors) -> Option<bool> {
         let value = self.present("true or false", errors)?;
