@@ -16,3 +16,4 @@ pub mod process;
 pub mod prune_mark;
 pub mod quote;
 pub mod schedule;
+pub mod series;

@@ -27,7 +27,7 @@ mod m20261126_000020_cause;
 mod m20261126_000021_bulk;
 mod m20261126_000022_heartbeat;
 mod m20261126_000023_audit_run;
-mod m20261126_000024_limits;
+mod m20261126_000024_limits_and_series;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait, seaql_migrations};
 
@@ -60,7 +60,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000021_bulk::Migration),
             Box::new(m20261126_000022_heartbeat::Migration),
             Box::new(m20261126_000023_audit_run::Migration),
-            Box::new(m20261126_000024_limits::Migration),
+            Box::new(m20261126_000024_limits_and_series::Migration),
         ]
     }
 }

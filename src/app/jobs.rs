@@ -12,14 +12,14 @@ use crate::{
     operator::bulk,
     outbox::{self, Repaired},
     quotes::Relay,
-    submission, sweeper,
+    series, submission, sweeper,
     upkeep::{Job, Upkeep},
 };
 
 /// The schedule of jobs that have no setting, because nothing is gained by a rarer one.
 const OFTEN: &str = "*/20 * * * * *";
 
-/// The schedule of a job that usually finds nothing.
+/// The schedule of jobs that are done once a minute.
 const EACH_MINUTE: &str = "30 * * * * *";
 
 /// All jobs.
@@ -34,6 +34,7 @@ pub(super) fn jobs(parts: &Parts) -> Result<Vec<Upkeep>, CronError> {
         job("clock", OFTEN, |parts| Box::pin(repair_future_times(parts)))?,
         job("bulk", EACH_MINUTE, |parts| Box::pin(resume_bulks(parts)))?,
         job("parking", OFTEN, |parts| Box::pin(async move { outbox::park(&parts.db).await }))?,
+        job(series::JOB, EACH_MINUTE, |parts| Box::pin(async move { series::upkeep(&parts.db).await }))?,
         job("retention", &settings.retention.schedule, |parts| Box::pin(prune(parts)))?,
         job(sweeper::JOB, &settings.sweeper.schedule, |parts| Box::pin(sweep(parts)))?,
         job(audit::JOB, &settings.audit.schedule, |parts| {

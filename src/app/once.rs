@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Parts, StartError, Workers, audits, jobs};
-use crate::{fleet::Role, outbox, settings::Settings, worker::Report};
+use crate::{fleet::Role, outbox, series, settings::Settings, worker::Report};
 
 /// A worker that an external cron starts.
 #[derive(Clone)]
@@ -43,6 +43,7 @@ impl Once {
             };
         }
         audits::run_if_requested(&self.parts).await?;
+        series::leave(&self.parts.db).await;
         Ok(reports)
     }
 

@@ -99,7 +99,10 @@ fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
                 .add(QuoteColumn::UpdatedAt.gte(kept_since))
                 .add(Expr::exists(fee_of_quote()).or(Expr::exists(attempted_event_of_quote())))
                 .add(Expr::exists(void_of_quote()).not()),
-            ("not_voided", "was cancelled although its destination has or may have taken it, and no event takes that back"),
+            (
+                "not_voided",
+                "was cancelled although its destination has or may have taken it, and no event takes that back",
+            ),
         ),
     ]
 }
@@ -107,7 +110,11 @@ fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
 fn events() -> Vec<Check> {
     let event = |promise, violated, (name, wrong)| Check { promise, name, rows: Rows::Events, violated, wrong };
     vec![
-        event(1, Condition::all().add(Expr::exists(quote_of_event()).not()), ("event_without_quote", "was stored without its quote")),
+        event(
+            1,
+            Condition::all().add(Expr::exists(quote_of_event()).not()),
+            ("event_without_quote", "was stored without its quote"),
+        ),
         event(
             2,
             Condition::all()
@@ -153,7 +160,11 @@ fn fees() -> Vec<Check> {
         .or(EventColumn::EventType.ne(QUOTE_SUBMITTED.as_str()));
     let other_currency = Expr::col((Quote, QuoteColumn::Currency)).ne(Expr::col((Fee, FeeColumn::Currency)));
     vec![
-        fee(4, Condition::all().add(Expr::exists(quote_of_fee()).not()), ("fee_without_quote", "belongs to a quote that does not exist")),
+        fee(
+            4,
+            Condition::all().add(Expr::exists(quote_of_fee()).not()),
+            ("fee_without_quote", "belongs to a quote that does not exist"),
+        ),
         fee(
             3,
             Condition::all().add(Expr::exists(event_of_fee().and_where(other_event).take())),

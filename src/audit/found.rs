@@ -120,7 +120,8 @@ pub(super) async fn newest(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<
 pub(super) async fn by_promise(db: &impl ConnectionTrait) -> Result<BTreeMap<u8, u64>, DbErr> {
     let counts = Entity::find().select_only().column(Column::Promise).column_as(Column::Id.count(), "violations");
     let counts: Vec<(i32, i64)> = counts.group_by(Column::Promise).into_tuple().all(db).await?;
-    let unsigned = |(promise, count)| (u8::try_from(promise).unwrap_or(0), u64::try_from(count).unwrap_or(0));
+    let unsigned =
+        |(promise, count): (i32, i64)| (u8::try_from(promise).unwrap_or(0), u64::try_from(count).unwrap_or(0));
     Ok(counts.into_iter().map(unsigned).collect())
 }
 

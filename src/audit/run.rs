@@ -101,11 +101,7 @@ pub async fn run(
     };
     update(ended).filter(Column::RunBy.eq(process)).exec(db.connection()).await?;
     let shown = schedule::ActiveModel { last_count: Set(integer(watched.violations)), ..Default::default() };
-    schedule::Entity::update_many()
-        .set(shown)
-        .filter(schedule::Column::Name.eq(JOB))
-        .exec(db.connection())
-        .await?;
+    schedule::Entity::update_many().set(shown).filter(schedule::Column::Name.eq(JOB)).exec(db.connection()).await?;
     Ok(Some(watched))
 }
 

@@ -90,7 +90,8 @@ pub async fn status(db: &Database) -> Result<AuditStatus, DbErr> {
     let by_promise = found::by_promise(connection).await?;
     Ok(AuditStatus {
         running: is_under_way || waits,
-        note: nobody.then(|| "No worker is alive; the check begins when one starts. Start one with `feebox worker`.".into()),
+        note: nobody
+            .then(|| "No worker is alive; the check begins when one starts. Start one with `feebox worker`.".into()),
         last_audit,
         all_checked_at: Place::completed_at(connection, "all").await?,
         promises: promises(last_audit, &by_promise),

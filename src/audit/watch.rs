@@ -43,12 +43,8 @@ pub struct Limits {
 
 impl Limits {
     /// What an operator asks for: all quotes.
-    pub(super) const OF_A_REQUEST: Self = Self {
-        rows: slice::ROWS_MAX,
-        changed: Duration::from_mins(2),
-        all: Duration::from_mins(10),
-        round: true,
-    };
+    pub(super) const OF_A_REQUEST: Self =
+        Self { rows: slice::ROWS_MAX, changed: Duration::from_mins(2), all: Duration::from_mins(10), round: true };
 }
 
 impl Default for Limits {

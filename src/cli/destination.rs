@@ -10,7 +10,7 @@ use super::{
 use crate::{
     database::Database,
     operator,
-    outbox::{self, DestinationState, LimitsChange},
+    outbox::{self, DestinationState, LimitChange, LimitsChange},
 };
 
 /// Subcommands of `feebox destination`.
@@ -36,10 +36,10 @@ pub enum Destination {
         name: String,
         /// The most calls that begin a second, or "none"
         #[arg(long, value_name = "N", value_parser = limit, required_unless_present = "in_flight")]
-        per_second: Option<Limit>,
+        per_second: Option<LimitChange>,
         /// The most calls in flight, or "none"
         #[arg(long, value_name = "N", value_parser = limit)]
-        in_flight: Option<Limit>,
+        in_flight: Option<LimitChange>,
         #[command(flatten)]
         operator: Operator,
     },
@@ -51,16 +51,12 @@ pub enum Destination {
     },
 }
 
-/// A limit, or none.
-#[derive(Clone, Copy, Debug)]
-pub struct Limit(Option<u32>);
-
-fn limit(text: &str) -> Result<Limit, String> {
+fn limit(text: &str) -> Result<LimitChange, String> {
     if text == "none" {
-        return Ok(Limit(None));
+        return Ok(LimitChange::Remove);
     }
     let limit = text.parse().ok().filter(|limit| *limit > 0 && *limit <= 1_000_000);
-    limit.map(|limit| Limit(Some(limit))).ok_or_else(|| "write a whole number from 1 to 1000000, or none".into())
+    limit.map(LimitChange::Set).ok_or_else(|| "write a whole number from 1 to 1000000, or none".into())
 }
 
 impl Destination {
@@ -77,8 +73,8 @@ impl Destination {
             }
             Self::Limit { name, per_second, in_flight, operator } => {
                 let change = LimitsChange {
-                    per_second: per_second.map(|limit| limit.0),
-                    in_flight: in_flight.map(|limit| limit.0),
+                    per_second: per_second.unwrap_or_default(),
+                    in_flight: in_flight.unwrap_or_default(),
                 };
                 let limited = operator.acting(async |operator| operator::limit(&db, operator, &name, change).await);
                 let limits = limited.await?.limits.in_words();

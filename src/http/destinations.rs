@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     operator::{self, Operator, parse_reason},
-    outbox::{DestinationState, LimitsChange},
+    outbox::{DestinationState, LimitChange, LimitsChange},
 };
 
 /// The largest limit.
@@ -23,7 +23,7 @@ const LIMIT_MAX: u32 = 1_000_000;
 /// Limits of the whole fleet. Null takes a limit away; one that is left out stays.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "says in the API document what `change` reads")]
+#[expect(dead_code, reason = "says in the API document what `limit` reads")]
 struct LimitsRequest {
     /// Calls that begin a second.
     #[schema(minimum = 1, maximum = 1_000_000, example = 50)]
@@ -112,8 +112,10 @@ async fn limit(
     let mut errors = FieldErrors::default();
     let root = Node::root(&body);
     let read = root.object(&["per_second", "in_flight", "reason"], &mut errors).and_then(|body| {
-        let mut limit = |name| body.optional(name).and_then(|node| node.integer_or_null(whole, &mut errors));
-        let change = LimitsChange { per_second: limit("per_second"), in_flight: limit("in_flight") };
+        let change = LimitsChange {
+            per_second: change_of(body.optional("per_second"), &mut errors),
+            in_flight: change_of(body.optional("in_flight"), &mut errors),
+        };
         Some((change, body.field("reason").text(parse_reason, &mut errors)?))
     });
     let (change, reason) = errors.or_read(read)?;
@@ -121,6 +123,14 @@ async fn limit(
     let destination = operator::limit(&state.db, operator, &name, change).await?;
     state.wakeup.wake();
     Ok(Json(destination))
+}
+
+fn change_of(node: Option<Node<'_>>, errors: &mut FieldErrors) -> LimitChange {
+    match node {
+        None => LimitChange::Keep,
+        Some(node) if node.is_null() => LimitChange::Remove,
+        Some(node) => node.integer(whole, errors).map_or(LimitChange::Keep, LimitChange::Set),
+    }
 }
 
 fn whole(number: i64) -> Result<u32, String> {

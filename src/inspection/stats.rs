@@ -167,6 +167,20 @@ pub async fn feed_gauges(db: &Database) -> Result<(), DbErr> {
     Ok(())
 }
 
+/// How many events wait for their delivery, up to [`UNSETTLED_COUNTED_MAX`] for each destination and status.
+///
+/// # Errors
+/// Any database error.
+pub(crate) async fn number_waiting(db: &impl ConnectionTrait) -> Result<u64, DbErr> {
+    let mut waiting = 0;
+    for name in DESTINATIONS {
+        for status in [EventStatus::Pending, EventStatus::Leased] {
+            waiting += unsigned(unsettled(db, name, status).await?);
+        }
+    }
+    Ok(waiting)
+}
+
 /// How many events of `destination` have this status.
 async fn unsettled(db: &impl ConnectionTrait, destination: &str, status: EventStatus) -> Result<i64, DbErr> {
     let row = db.query_one(&number_of_unsettled(destination, status, UNSETTLED_COUNTED_MAX)).await?;

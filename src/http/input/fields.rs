@@ -140,13 +140,9 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The same, or null.
-    pub fn integer_or_null<T>(
-        &self,
-        parse: impl FnOnce(i64) -> Result<T, String>,
-        errors: &mut FieldErrors,
-    ) -> Option<Option<T>> {
-        if self.value.is_some_and(Value::is_null) { Some(None) } else { self.integer(parse, errors).map(Some) }
+    /// Whether it is null.
+    pub fn is_null(&self) -> bool {
+        self.value.is_some_and(Value::is_null)
     }
 
     /// True or false.

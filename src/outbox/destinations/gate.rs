@@ -190,7 +190,12 @@ pub(in crate::outbox) async fn check(
     probe_for: Duration,
 ) -> Result<GateCheck, DbErr> {
     let Some(State { row, now }) = read(txn, clock, name).await? else {
-        return Ok(GateCheck { permit: Permit::All, callable_since: None, is_limited: false, now: clock.now(txn).await? });
+        return Ok(GateCheck {
+            permit: Permit::All,
+            callable_since: None,
+            is_limited: false,
+            now: clock.now(txn).await?,
+        });
     };
     let stored = row.probe_at;
     let row = without_wrong_clocks(row, now);

@@ -12,16 +12,13 @@ use entity::{
     destination::{ActiveModel, Column, Entity, Model},
     outbox_event,
 };
-use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::without_wrong_clocks;
 use crate::{
-    clock::{Clock, after, is_beyond},
+    clock::{Clock, is_beyond},
     database::DatabaseTransaction,
     outbox::{EventStatus, status_in},
 };
@@ -44,13 +41,25 @@ pub struct FleetLimits {
     pub in_flight: Option<u32>,
 }
 
-/// A change of limits: what is `None` stays.
+/// A change of one limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitChange {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// There is none any more.
+    Remove,
+    /// It is this one.
+    Set(u32),
+}
+
+/// A change of limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LimitsChange {
-    /// The new limit of calls a second; `Some(None)` takes it away.
-    pub per_second: Option<Option<u32>>,
-    /// The same of calls in flight.
-    pub in_flight: Option<Option<u32>>,
+    /// Of calls a second.
+    pub per_second: LimitChange,
+    /// Of calls in flight.
+    pub in_flight: LimitChange,
 }
 
 /// How many calls may begin now.
@@ -93,9 +102,16 @@ impl FleetLimits {
     }
 
     fn changed_by(self, change: LimitsChange) -> Self {
-        Self {
-            per_second: change.per_second.unwrap_or(self.per_second),
-            in_flight: change.in_flight.unwrap_or(self.in_flight),
+        Self { per_second: change.per_second.of(self.per_second), in_flight: change.in_flight.of(self.in_flight) }
+    }
+}
+
+impl LimitChange {
+    fn of(self, before: Option<u32>) -> Option<u32> {
+        match self {
+            Self::Keep => before,
+            Self::Remove => None,
+            Self::Set(limit) => Some(limit),
         }
     }
 }
@@ -125,7 +141,11 @@ impl Rate {
 
 impl Room {
     /// Waits for its turn among the claims for `name`, and counts how many calls may begin.
-    pub(in crate::outbox) async fn of(txn: &DatabaseTransaction, clock: &Clock, name: &str) -> Result<Option<Self>, DbErr> {
+    pub(in crate::outbox) async fn of(
+        txn: &DatabaseTransaction,
+        clock: &Clock,
+        name: &str,
+    ) -> Result<Option<Self>, DbErr> {
         let Some(row) = Entity::find_by_id(name).lock_exclusive().one(txn).await? else { return Ok(None) };
         let limits = FleetLimits::of(&row);
         if limits.is_none() {
@@ -136,13 +156,19 @@ impl Room {
         let rate = limits.per_second.map(|per_second| Rate::of(&row, per_second, now));
         let mut calls = rate.map_or(usize::MAX, |rate| rate.calls(now));
         if let Some(most) = limits.in_flight.filter(|_| calls > 0) {
-            calls = calls.min(usize::try_from(u64::from(most).saturating_sub(in_flight(txn, name, now).await?)).unwrap_or(0));
+            calls = calls
+                .min(usize::try_from(u64::from(most).saturating_sub(in_flight(txn, name, now).await?)).unwrap_or(0));
         }
         Ok(Some(Self { calls, now, rate }))
     }
 
     /// So many calls begin.
-    pub(in crate::outbox) async fn take(&mut self, txn: &DatabaseTransaction, name: &str, calls: usize) -> Result<(), DbErr> {
+    pub(in crate::outbox) async fn take(
+        &mut self,
+        txn: &DatabaseTransaction,
+        name: &str,
+        calls: usize,
+    ) -> Result<(), DbErr> {
         let Some(rate) = self.rate else { return Ok(()) };
         let rate = rate.after(calls);
         self.rate = Some(rate);
@@ -188,7 +214,7 @@ pub async fn set_limits(
     let change = ActiveModel {
         limit_per_second: Set(integer(limits.per_second)),
         limit_in_flight: Set(integer(limits.in_flight)),
-        next_call_at: Set(limits.per_second.map(|_| after(now, Duration::ZERO))),
+        next_call_at: Set(limits.per_second.map(|_| now)),
         not_before: Set(not_before),
         probe_at: Set(probe_at),
         updated_at: Set(now),
@@ -215,7 +241,8 @@ mod tests {
                 begun.extend(std::iter::repeat_n(step * claims_every, calls));
                 rate = rate.after(calls);
             }
-            let most = begun.iter().map(|from| begun.iter().filter(|at| (*from..from + 10_000).contains(at)).count()).max();
+            let most =
+                begun.iter().map(|from| begun.iter().filter(|at| (*from..from + 10_000).contains(at)).count()).max();
             let allowed = usize::try_from(10 * per_second).unwrap();
             let most = most.unwrap();
             assert!(most <= allowed + allowed.div_ceil(40) + 1, "{most} of {per_second} a second");
@@ -227,7 +254,7 @@ mod tests {
     fn a_change_leaves_what_it_does_not_name() {
         let before = FleetLimits { per_second: Some(5), in_flight: Some(3) };
         assert_eq!(before.changed_by(LimitsChange::default()), before);
-        let change = LimitsChange { per_second: Some(None), in_flight: None };
+        let change = LimitsChange { per_second: LimitChange::Remove, in_flight: LimitChange::Keep };
         assert_eq!(before.changed_by(change), FleetLimits { per_second: None, in_flight: Some(3) });
         assert_eq!(before.in_words().as_deref(), Some("5 calls a second and 3 in flight"));
     }

@@ -18,7 +18,7 @@ pub use gate::{Hold, ensure_destinations, hold, hold_now};
 pub use health::delivered_lately;
 pub(super) use health::{Blame, DestinationHealth};
 pub(super) use limits::Room;
-pub use limits::{FleetLimits, LimitsChange, set_limits};
+pub use limits::{FleetLimits, LimitChange, LimitsChange, set_limits};
 pub(super) use openings::forget;
 pub use openings::{CircuitOpening, circuit_openings};
 pub use state::{

@@ -137,7 +137,8 @@ async fn violations_are_shown_with_their_quotes_until_they_are_repaired(desk: De
     run(&desk, Occasion::Schedule).await.unwrap();
     let (_, shown) = call(&api, Method::GET, "eye-token").await;
     assert_eq!((&shown["total"], &shown["violations"]), (&json!(0), &json!([])));
-    for (method, token, status) in [(Method::GET, "", 401), (Method::GET, "shop-token", 403), (Method::POST, "eye-token", 403)]
+    for (method, token, status) in
+        [(Method::GET, "", 401), (Method::GET, "shop-token", 403), (Method::POST, "eye-token", 403)]
     {
         assert_eq!(call(&api, method, token).await.0, status, "{token}");
     }
@@ -158,8 +159,10 @@ async fn a_worker_answers_a_request_that_came_to_another_process() {
         let (_serve, base_url) = stage.serve(&[], &[]).await;
         // It has done the audit of its start.
         let _worker = stage.worker(&[("audit.schedule", "0 0 0 1 1 *")]).await;
-        eventually("the first audit has ended", LIMIT, async || audit::last_audit(stage.db.connection()).await.unwrap())
-            .await;
+        eventually("the first audit has ended", LIMIT, async || {
+            audit::last_audit(stage.db.connection()).await.unwrap()
+        })
+        .await;
         stage.submit(3).await;
         stage.drained().await;
         let url = format!("{base_url}/v1/audit");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use entity::destination;
 use feebox::inspection::explain;
 use feebox::operator::{self, ActionFilter, OperatorError, actions};
-use feebox::outbox::{self, ClaimRequest, FleetLimits, LimitsChange, Outcome, Turn};
+use feebox::outbox::{self, ClaimRequest, FleetLimits, LimitChange, LimitsChange, Outcome, Turn};
 use feebox::quotes::FEE_SERVER;
 use feebox::settings;
 use feebox::worker::{Signals, Worker};
@@ -35,8 +35,12 @@ fn at_once() -> Arc<Scripted> {
     Arc::new(Scripted::new(&FEE_SERVER, |_| Cue::Answer(delivered())))
 }
 
+fn to(limit: Option<u32>) -> LimitChange {
+    limit.map_or(LimitChange::Remove, LimitChange::Set)
+}
+
 fn change(per_second: Option<u32>, in_flight: Option<u32>) -> LimitsChange {
-    LimitsChange { per_second: Some(per_second), in_flight: Some(in_flight) }
+    LimitsChange { per_second: to(per_second), in_flight: to(in_flight) }
 }
 
 async fn limit(outbox: &TestOutbox, per_second: Option<u32>, in_flight: Option<u32>) {
@@ -143,7 +147,8 @@ async fn a_limit_holds_within_a_second_and_is_taken_away_within_one(outbox: Test
         assert!(destination.calls().len() < EVENTS, "there is something left to hold back");
         limit(&outbox, None, None).await;
         let begun = destination.calls().len();
-        eventually("calls begin as before", LIMIT, async || (destination.calls().len() >= begun + 20).then_some(())).await;
+        eventually("calls begin as before", LIMIT, async || (destination.calls().len() >= begun + 20).then_some(()))
+            .await;
         signals.drain.cancel();
     };
     tokio::join!(join_all(fleet.iter().map(Worker::work)), watching);
@@ -153,7 +158,7 @@ async fn a_limit_is_an_action_and_is_explained(outbox: TestOutbox) {
     let [event] = outbox.submit(1).await[..] else { panic!("one event") };
     limit(&outbox, Some(5), Some(3)).await;
     limit(&outbox, Some(5), Some(3)).await;
-    let only_rate = LimitsChange { per_second: Some(None), in_flight: None };
+    let only_rate = LimitsChange { per_second: LimitChange::Remove, in_flight: LimitChange::Keep };
     let sentence = explain(&outbox.db, event).await.unwrap().unwrap().sentence;
     assert!(sentence.contains("fee-server has the fleet's limit of 5 calls a second and 3 in flight"), "{sentence}");
     let left = operator::limit(&outbox.db, ANN, &FEE_SERVER, only_rate).await.unwrap();
