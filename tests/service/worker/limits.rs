@@ -175,10 +175,11 @@ async fn a_claim_takes_no_more_than_may_begin(outbox: TestOutbox) {
     outbox.submit(20).await;
     limit(&outbox, Some(10), Some(6)).await;
     let claim = outbox.ask("a", 10).await;
-    assert_eq!(claim.events.len(), 1, "the first second has just begun");
+    // One, and what has become due since, but no more than a quarter of a second makes up for.
+    assert!((1..=3).contains(&claim.events.len()), "{claim:?}");
     assert!(claim.limited.is_some_and(|wait| wait <= Duration::from_millis(100)), "{claim:?}");
     outbox.advance(Duration::from_secs(60));
-    assert!((1..=4).contains(&outbox.claim("b", 10).await.len()), "time in which nobody called is not saved up");
+    assert!((1..=3).contains(&outbox.claim("b", 10).await.len()), "time in which nobody called is not saved up");
     // All leases have ended by this clock.
     outbox.advance(Duration::from_secs(60));
     limit(&outbox, None, Some(6)).await;
