@@ -33,6 +33,9 @@ pub mod quotes;
 // What operators do, across both halves of the house.
 pub mod operator;
 
+// How submissions and deliveries went, by the minute and by the hour.
+pub mod series;
+
 // Everything that happened to a quote.
 pub mod timeline;
 

@@ -19,6 +19,9 @@ pub struct Model {
     pub sentence: String,
     /// When it was first found.
     pub found_at: DateTimeUtc,
+    /// Which check found it; none if it was found before checks had names.
+    #[sea_orm(column_type = "String(StringLen::N(64))", nullable)]
+    pub check_name: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

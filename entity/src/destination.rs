@@ -42,6 +42,12 @@ pub struct Model {
     /// The base URL that last answered a look-up with a list. A 404 from there does not mean that it has no look-up.
     #[sea_orm(column_type = "Text", nullable)]
     pub lists_fees_at: Option<String>,
+    /// The most calls that the fleet begins a second, if an operator set a limit.
+    pub limit_per_second: Option<i32>,
+    /// The most calls that the fleet has in flight, if an operator set a limit.
+    pub limit_in_flight: Option<i32>,
+    /// When the next call may begin by the limit of calls a second.
+    pub next_call_at: Option<DateTimeUtc>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

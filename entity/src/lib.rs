@@ -2,6 +2,7 @@
 //! a drift test compares the two.
 
 pub mod audit_progress;
+pub mod audit_run;
 pub mod audit_violation;
 pub mod bulk;
 pub mod bulk_piece;
@@ -15,3 +16,4 @@ pub mod process;
 pub mod prune_mark;
 pub mod quote;
 pub mod schedule;
+pub mod series;

@@ -26,6 +26,8 @@ mod m20261126_000018_submitted_by;
 mod m20261126_000020_cause;
 mod m20261126_000021_bulk;
 mod m20261126_000022_heartbeat;
+mod m20261126_000023_audit_run;
+mod m20261126_000024_limits_and_series;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait, seaql_migrations};
 
@@ -57,6 +59,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000020_cause::Migration),
             Box::new(m20261126_000021_bulk::Migration),
             Box::new(m20261126_000022_heartbeat::Migration),
+            Box::new(m20261126_000023_audit_run::Migration),
+            Box::new(m20261126_000024_limits_and_series::Migration),
         ]
     }
 }

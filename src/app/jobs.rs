@@ -5,23 +5,21 @@ use croner::errors::CronError;
 use futures_util::future::BoxFuture;
 use sea_orm::DbErr;
 
-use super::Parts;
+use super::{Parts, audits};
 use crate::{
-    audit::{self, Watched},
+    audit::{self, Occasion},
     cron,
     operator::bulk,
     outbox::{self, Repaired},
     quotes::Relay,
-    submission, sweeper,
+    series, submission, sweeper,
     upkeep::{Job, Upkeep},
 };
 
-/// How many violations a run logs; `feebox audit` prints them all.
-const VIOLATIONS_LOGGED_MAX: u64 = 20;
 /// The schedule of jobs that have no setting, because nothing is gained by a rarer one.
 const OFTEN: &str = "*/20 * * * * *";
 
-/// The schedule of a job that usually finds nothing.
+/// The schedule of jobs that are done once a minute.
 const EACH_MINUTE: &str = "30 * * * * *";
 
 /// All jobs.
@@ -36,9 +34,12 @@ pub(super) fn jobs(parts: &Parts) -> Result<Vec<Upkeep>, CronError> {
         job("clock", OFTEN, |parts| Box::pin(repair_future_times(parts)))?,
         job("bulk", EACH_MINUTE, |parts| Box::pin(resume_bulks(parts)))?,
         job("parking", OFTEN, |parts| Box::pin(async move { outbox::park(&parts.db).await }))?,
+        job(series::JOB, EACH_MINUTE, |parts| Box::pin(async move { series::upkeep(&parts.db).await }))?,
         job("retention", &settings.retention.schedule, |parts| Box::pin(prune(parts)))?,
         job(sweeper::JOB, &settings.sweeper.schedule, |parts| Box::pin(sweep(parts)))?,
-        job(audit::JOB, &settings.audit.schedule, |parts| Box::pin(check(parts)))?,
+        job(audit::JOB, &settings.audit.schedule, |parts| {
+            Box::pin(async move { audits::check(&parts, Occasion::Schedule).await })
+        })?,
     ])
 }
 
@@ -94,24 +95,4 @@ async fn sweep(Parts { db, settings, signals, .. }: Parts) -> Result<u64, DbErr>
         signals.settled.send();
     }
     Ok(swept.left())
-}
-
-/// Checks the promises, a bounded piece at each tick.
-async fn check(Parts { db, settings, .. }: Parts) -> Result<u64, DbErr> {
-    let mut logged = 0;
-    let watched = audit::watch(&db, settings.retention.delivered_for, audit::Limits::default(), |violation| {
-        if logged < VIOLATIONS_LOGGED_MAX {
-            let (promise, quote, sentence) = (violation.promise, violation.quote_id, &violation.sentence);
-            tracing::error!(promise, %quote, sentence, "a promise is broken");
-        }
-        logged += 1;
-    })
-    .await?;
-    for row in &watched.ahead.named {
-        tracing::warn!(row, "a clock ran ahead");
-    }
-    let Watched { quotes, violations, ahead, is_up_to_date, is_whole } = watched;
-    let ahead = ahead.rows;
-    tracing::info!(quotes, violations, ahead, is_up_to_date, is_whole, "audited");
-    Ok(violations)
 }

@@ -1,5 +1,6 @@
 //! Wires settings into a running app. The only place that knows all parts.
 
+mod audits;
 mod descriptors;
 mod door;
 mod jobs;
@@ -25,6 +26,7 @@ use crate::{
     destination::ClientError,
     fleet::{self, Member, Role},
     schedule::{Pacemaker, Schedule, ScheduleError},
+    series,
     settings::Settings,
     strategy,
     supervision::{Health, Tasks},
@@ -82,6 +84,7 @@ pub enum StartError {
 /// A running app.
 pub struct App {
     settings: Settings,
+    db: Database,
     takes_submissions: bool,
     /// Where it answers HTTP.
     address: SocketAddr,
@@ -129,15 +132,17 @@ impl App {
         let schedule = Schedule::start(&pacemakers).await?;
         start_wakeup(&parts, roles, &mut tasks);
         start_heartbeat(&parts, &mut tasks);
+        start_series(&parts, &mut tasks);
         // Last: a process that does not start claims nothing.
         if let Some(workers) = &workers {
             workers.start(&mut tasks);
         }
         tracing::info!(%address, api = roles.api, worker = roles.worker, name = member.name, "started");
-        let Parts { settings, health, signals, .. } = parts;
+        let Parts { settings, db, health, signals, .. } = parts;
         let takes_submissions = roles.api;
         Ok(Self {
             settings,
+            db,
             takes_submissions,
             address,
             tasks,
@@ -199,6 +204,7 @@ impl App {
             }
             let _ = tokio::time::timeout(LAST_GRACE, self.tasks.ended()).await;
         }
+        series::leave(&self.db).await;
         tracing::info!("stopped");
     }
 }
@@ -215,6 +221,8 @@ fn start_ticks(parts: &Parts, tasks: &mut Tasks) -> Result<Vec<Arc<Pacemaker>>, 
         let ticked = move || vitals.ticked(clock.shift(Utc::now()));
         wake_by_ticks(Arc::clone(&pacemaker), wake.clone(), drain.clone(), ticked)
     });
+    let own = parts.clone();
+    tasks.spawn("audit requests", move || audits::answer_requests(own.clone()));
     for upkeep in jobs::jobs(parts)? {
         let job = upkeep.job().name;
         let pacemaker = Arc::new(Pacemaker::new(job, &upkeep.job().schedule, health.clone())?);
@@ -264,6 +272,12 @@ fn start_heartbeat(parts: &Parts, tasks: &mut Tasks) {
         let (member, db, drain) = (member.clone(), db.clone(), drain.clone());
         async move { member.keep(&db, &drain).await }
     });
+}
+
+/// Adds what this process counts to the series of the fleet.
+fn start_series(parts: &Parts, tasks: &mut Tasks) {
+    let (db, drain) = (parts.db.clone(), parts.signals.drain.clone());
+    tasks.spawn("series", move || series::keep(db.clone(), drain.clone()));
 }
 
 /// Host and process, as operators see it on leases: unique among the processes that live.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Parts, StartError, Workers, jobs};
-use crate::{fleet::Role, outbox, settings::Settings, worker::Report};
+use super::{Parts, StartError, Workers, audits, jobs};
+use crate::{fleet::Role, outbox, series, settings::Settings, worker::Report};
 
 /// A worker that an external cron starts.
 #[derive(Clone)]
@@ -42,6 +42,8 @@ impl Once {
                 done = upkeep.run_if_due() => done?,
             };
         }
+        audits::run_if_requested(&self.parts).await?;
+        series::leave(&self.parts.db).await;
         Ok(reports)
     }
 

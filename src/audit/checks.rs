@@ -6,6 +6,8 @@
 //! Promises 7 and 8 leave no trace in the tables. Unique keys ensure that a quote has at most one fee record, and that no two
 //! events share a place: they need no check.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use entity::{
     fee_record::{Column as FeeColumn, Entity as Fee},
@@ -33,6 +35,7 @@ const UNFINISHED: [EventStatus; 3] = [EventStatus::Pending, EventStatus::Leased,
 /// One way to break a promise.
 pub(super) struct Check {
     promise: u8,
+    name: &'static str,
     rows: Rows,
     violated: Condition,
     /// What is wrong with the row; follows "quote …", "event … of quote …" or "the fee record of quote …".
@@ -50,8 +53,13 @@ pub(super) fn all(kept_since: DateTime<Utc>) -> Vec<Check> {
     [quotes(kept_since), events(), fees()].into_iter().flatten().collect()
 }
 
+/// The promises that they check.
+pub(super) fn promises() -> BTreeSet<u8> {
+    all(DateTime::<Utc>::MIN_UTC).iter().map(|check| check.promise).collect()
+}
+
 fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
-    let quote = |promise, violated, wrong| Check { promise, rows: Rows::Quotes, violated, wrong };
+    let quote = |promise, violated, (name, wrong)| Check { promise, name, rows: Rows::Quotes, violated, wrong };
     vec![
         quote(
             2,
@@ -59,14 +67,14 @@ fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
                 .add(quote_is(Status::Pending))
                 .add(Expr::exists(fee_of_quote()).not())
                 .add(Expr::exists(hand_over_of_quote(&UNFINISHED)).not()),
-            "is pending, and there is no event left that could hand it to its destination: it is lost",
+            ("lost", "is pending, and there is no event left that could hand it to its destination: it is lost"),
         ),
         quote(
             2,
             Condition::all()
                 .add(quote_is(Status::Rejected))
                 .add(Expr::exists(hand_over_of_quote(&[EventStatus::Dead])).not()),
-            "was rejected, and there is no dead event left that an operator could retry",
+            ("no_dead_event", "was rejected, and there is no dead event left that an operator could retry"),
         ),
         quote(
             5,
@@ -74,7 +82,7 @@ fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
                 .add(quote_is(Status::Confirmed))
                 .add(QuoteColumn::Destination.eq(FEE_SERVER.as_str()))
                 .add(Expr::exists(fee_of_quote()).not()),
-            "is confirmed and has no fee record",
+            ("no_fee_record", "is confirmed and has no fee record"),
         ),
         quote(
             5,
@@ -82,7 +90,7 @@ fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
                 .add(quote_is(Status::Confirmed))
                 .add(QuoteColumn::Destination.eq(KAFKA.as_str()))
                 .add(Expr::exists(hand_over_of_quote(&UNFINISHED))),
-            "is confirmed, although the event that tells Kafka of it is not delivered",
+            ("not_acknowledged", "is confirmed, although the event that tells Kafka of it is not delivered"),
         ),
         quote(
             4,
@@ -91,21 +99,28 @@ fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
                 .add(QuoteColumn::UpdatedAt.gte(kept_since))
                 .add(Expr::exists(fee_of_quote()).or(Expr::exists(attempted_event_of_quote())))
                 .add(Expr::exists(void_of_quote()).not()),
-            "was cancelled although its destination has or may have taken it, and no event takes that back",
+            (
+                "not_voided",
+                "was cancelled although its destination has or may have taken it, and no event takes that back",
+            ),
         ),
     ]
 }
 
 fn events() -> Vec<Check> {
-    let event = |promise, violated, wrong| Check { promise, rows: Rows::Events, violated, wrong };
+    let event = |promise, violated, (name, wrong)| Check { promise, name, rows: Rows::Events, violated, wrong };
     vec![
-        event(1, Condition::all().add(Expr::exists(quote_of_event()).not()), "was stored without its quote"),
+        event(
+            1,
+            Condition::all().add(Expr::exists(quote_of_event()).not()),
+            ("event_without_quote", "was stored without its quote"),
+        ),
         event(
             2,
             Condition::all()
                 .add(event_is(&[EventStatus::Leased]))
                 .add(EventColumn::LeaseToken.is_null().or(EventColumn::LeasedUntil.is_null())),
-            "is leased without an end: no worker will ever take it back",
+            ("endless_lease", "is leased without an end: no worker will ever take it back"),
         ),
         event(
             4,
@@ -116,7 +131,7 @@ fn events() -> Vec<Check> {
                 .add(Expr::exists(
                     quote_of_event().and_where(goes_there()).and_where(quote_is(Status::Cancelled)).take(),
                 )),
-            "can still be delivered, although the quote was cancelled",
+            ("cancelled_and_live", "can still be delivered, although the quote was cancelled"),
         ),
         event(
             5,
@@ -125,7 +140,7 @@ fn events() -> Vec<Check> {
                 .add(Expr::exists(fee_of_event()).not())
                 // Of the others the missing record is told by their own status.
                 .add(Expr::exists(quote_of_event().and_where(quote_is(Status::Cancelled)).take())),
-            "was delivered and left no fee record",
+            ("delivered_without_record", "was delivered and left no fee record"),
         ),
         event(
             6,
@@ -133,30 +148,34 @@ fn events() -> Vec<Check> {
                 .add(event_is(&[EventStatus::Delivered]))
                 .add(EventColumn::Sequence.gt(1))
                 .add(Expr::exists(an_earlier_unfinished_event())),
-            "was delivered before an earlier event of its quote",
+            ("out_of_order", "was delivered before an earlier event of its quote"),
         ),
     ]
 }
 
 fn fees() -> Vec<Check> {
-    let fee = |promise, violated, wrong| Check { promise, rows: Rows::Fees, violated, wrong };
+    let fee = |promise, violated, (name, wrong)| Check { promise, name, rows: Rows::Fees, violated, wrong };
     let other_event = Expr::col((Event, EventColumn::AggregateId))
         .ne(Expr::col((Fee, FeeColumn::QuoteId)))
         .or(EventColumn::EventType.ne(QUOTE_SUBMITTED.as_str()));
     let other_currency = Expr::col((Quote, QuoteColumn::Currency)).ne(Expr::col((Fee, FeeColumn::Currency)));
     vec![
-        fee(4, Condition::all().add(Expr::exists(quote_of_fee()).not()), "belongs to a quote that does not exist"),
+        fee(
+            4,
+            Condition::all().add(Expr::exists(quote_of_fee()).not()),
+            ("fee_without_quote", "belongs to a quote that does not exist"),
+        ),
         fee(
             3,
             Condition::all().add(Expr::exists(event_of_fee().and_where(other_event).take())),
-            "came with an event that is not its quote's",
+            ("foreign_event", "came with an event that is not its quote's"),
         ),
         fee(
             3,
             Condition::any()
                 .add(FeeColumn::AmountMinor.lt(0))
                 .add(Expr::exists(quote_of_fee().and_where(other_currency).take())),
-            "cannot be this quote's: its currency is another, or its amount is negative",
+            ("foreign_fee", "cannot be this quote's: its currency is another, or its amount is negative"),
         ),
         fee(
             5,
@@ -165,13 +184,13 @@ fn fees() -> Vec<Check> {
                     .and_where(found_status((Quote, QuoteColumn::Status), [Status::Pending, Status::Rejected]))
                     .take(),
             )),
-            "is there, although the quote is neither confirmed nor cancelled",
+            ("fee_of_unconfirmed_quote", "is there, although the quote is neither confirmed nor cancelled"),
         ),
         fee(
             5,
             Condition::all()
                 .add(Expr::exists(event_of_fee().and_where(EventColumn::Status.ne(EventStatus::Delivered)).take())),
-            "is there, although the event that brought it is not delivered",
+            ("fee_of_undelivered_event", "is there, although the event that brought it is not delivered"),
         ),
     ]
 }
@@ -212,7 +231,7 @@ impl Check {
             Rows::Events => format!("event {id} of quote {quote_id} {wrong}"),
             Rows::Fees => format!("the fee record of quote {quote_id} {wrong}"),
         };
-        Violation { promise: self.promise, quote_id, sentence }
+        Violation { promise: self.promise, check: self.name, quote_id, sentence }
     }
 }
 

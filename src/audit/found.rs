@@ -1,16 +1,18 @@
 //! The violations that the fleet's audits have found, kept until a later check of their quotes no longer finds them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use entity::{
-    audit_violation::{ActiveModel, Column, Entity},
+    audit_violation::{ActiveModel, Column, Entity, Model},
     schedule,
 };
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect,
 };
+use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{JOB, Violation, scope::Scope};
@@ -20,6 +22,22 @@ use crate::{clock, database::DatabaseTransaction};
 const ROWS_MAX: usize = 1_000;
 /// The promise whose violations are found by the times of events, and not by a check of their quotes.
 const BY_TIMES: i32 = 10;
+
+/// A violation that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct KnownViolation {
+    /// The promise's number.
+    pub promise: u8,
+    /// The name of the check that found it.
+    #[schema(example = "no_fee_record")]
+    pub check: String,
+    /// Whose fee is at stake.
+    pub quote_id: Uuid,
+    /// What is wrong, in a sentence.
+    pub detail: String,
+    /// When it was first found.
+    pub found_at: DateTime<Utc>,
+}
 
 /// Those that a check of these quotes would find.
 pub(super) fn of_quotes(scope: &Scope) -> Condition {
@@ -55,12 +73,13 @@ pub(super) async fn replace(
     }
     let mut ids = clock::ids(now);
     for some in new.chunks(ROWS_MAX) {
-        let rows = some.iter().map(|Violation { promise, quote_id, sentence }| ActiveModel {
+        let rows = some.iter().map(|Violation { promise, check, quote_id, sentence }| ActiveModel {
             id: Set(ids()),
             quote_id: Set(*quote_id),
             promise: Set(i32::from(*promise)),
             sentence: Set(sentence.clone()),
             found_at: Set(now),
+            check_name: Set(Some((*check).into())),
         });
         Entity::insert_many(rows).exec_without_returning(txn).await?;
     }
@@ -88,4 +107,28 @@ pub(super) async fn quotes(db: &impl ConnectionTrait, after: Uuid, limit: u64) -
         .order_by_asc(Column::QuoteId)
         .limit(limit);
     found.into_tuple().all(db).await
+}
+
+/// The last ones that were found, newest first, at most `limit`.
+pub(super) async fn newest(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<KnownViolation>, DbErr> {
+    // Ids are in the order of time.
+    let rows = Entity::find().order_by_desc(Column::Id).limit(limit).all(db).await?;
+    Ok(rows.into_iter().map(KnownViolation::from).collect())
+}
+
+/// How many there are, by promise.
+pub(super) async fn by_promise(db: &impl ConnectionTrait) -> Result<BTreeMap<u8, u64>, DbErr> {
+    let counts = Entity::find().select_only().column(Column::Promise).column_as(Column::Id.count(), "violations");
+    let counts: Vec<(i32, i64)> = counts.group_by(Column::Promise).into_tuple().all(db).await?;
+    let unsigned =
+        |(promise, count): (i32, i64)| (u8::try_from(promise).unwrap_or(0), u64::try_from(count).unwrap_or(0));
+    Ok(counts.into_iter().map(unsigned).collect())
+}
+
+impl From<Model> for KnownViolation {
+    fn from(row: Model) -> Self {
+        let check = row.check_name.unwrap_or_else(|| "unnamed".into());
+        let promise = u8::try_from(row.promise).unwrap_or(0);
+        Self { promise, check, quote_id: row.quote_id, detail: row.sentence, found_at: row.found_at }
+    }
 }

@@ -71,5 +71,5 @@ pub(super) fn delayed(event: Uuid, quote_id: Uuid) -> Violation {
         "event {event} of quote {quote_id} waits, or is leased, for longer than any setting permits: a clock ran ahead, and \
          no worker has repaired it yet"
     );
-    Violation { promise: 10, quote_id, sentence }
+    Violation { promise: 10, check: "far_future", quote_id, sentence }
 }

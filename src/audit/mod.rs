@@ -15,8 +15,10 @@ mod future_times;
 mod pages;
 mod place;
 mod remote;
+mod run;
 mod scope;
 mod slice;
+mod status;
 mod watch;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -28,10 +30,14 @@ use uuid::Uuid;
 
 use crate::{database::Database, outbox, settings::Strategy};
 
+pub use found::KnownViolation;
 pub use future_times::FutureTimes;
 pub use remote::{RemoteAuditError, audit_remote};
+pub(crate) use run::request;
+pub use run::{Occasion, is_requested, run};
 pub use scope::Scope;
 pub use slice::{Checker, Slice};
+pub use status::{AuditStatus, LastAudit, PromiseStatus, last_audit, status};
 pub use watch::{Limits, Watched, watch};
 
 /// Its name among the fleet's jobs. `/metrics` reads the last result under this name.
@@ -45,6 +51,8 @@ const DELAYED_MAX: u64 = 10_000;
 pub struct Violation {
     /// Its number in `docs/delivery.md`.
     pub promise: u8,
+    /// The name of the check that found it.
+    pub check: &'static str,
     /// Whose fee is at stake.
     pub quote_id: Uuid,
     /// What is wrong, for people.
@@ -124,6 +132,14 @@ pub async fn audit_showing(
         let Some(through) = through else { return Ok(report) };
         after = through;
     }
+}
+
+/// How many violations are known of all audits of the fleet.
+///
+/// # Errors
+/// Any database error.
+pub async fn violations(db: &Database) -> Result<u64, DbErr> {
+    found::count(db.connection()).await
 }
 
 /// What lies in the future, and the events that wait for it.

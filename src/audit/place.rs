@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::audit_progress::{ActiveModel, Column, Entity, Model};
-use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, sea_query::OnConflict};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, sea_query::OnConflict};
 use uuid::Uuid;
 
 use crate::database::{Database, DatabaseTransaction};
@@ -23,6 +23,11 @@ impl Place {
         Entity::insert(first).on_conflict(once).exec_without_returning(connection).await?;
         let row = Entity::find_by_id(name).one(connection).await?;
         row.map(Self).ok_or_else(|| DbErr::RecordNotFound(format!("the place of {name}")))
+    }
+
+    /// When the end of the way `name` was last reached.
+    pub async fn completed_at(db: &impl ConnectionTrait, name: &str) -> Result<Option<DateTime<Utc>>, DbErr> {
+        Ok(Entity::find_by_id(name).one(db).await?.and_then(|row| row.completed_at))
     }
 
     /// Quotes up to this id were checked.

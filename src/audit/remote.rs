@@ -29,6 +29,8 @@ use crate::{
     quotes::{self, FEE_SERVER, QUOTE_CANCELLED, QUOTE_SUBMITTED, Status},
 };
 
+/// The name of the check: the comparison with the fee server's list.
+const CHECK: &str = "fee_server_list";
 /// Fees that are looked up together.
 const BATCH_SIZE: usize = 500;
 /// How much of a fee's id is shown, in characters.
@@ -157,7 +159,7 @@ impl Known {
         let shown = printable(fee_id, FEE_ID_LENGTH_MAX);
         let wrong = |promise, wrong: String| {
             let sentence = format!("the fee server has fee {shown} for quote {quote_id}: {wrong}");
-            Some(Violation { promise, quote_id: *quote_id, sentence })
+            Some(Violation { promise, check: CHECK, quote_id: *quote_id, sentence })
         };
         let Some(status) = self.quotes.get(quote_id) else {
             return wrong(4, "there is no such quote".into());
@@ -228,7 +230,7 @@ async fn missing(
         for (_, quote_id, fee_id) in page {
             if !listed.has(&fee_id) && is_missing(db, fee_server, quote_id, &fee_id).await? {
                 let sentence = format!("the fee server does not know fee {fee_id} of quote {quote_id}'s fee record");
-                found(Violation { promise: 2, quote_id, sentence });
+                found(Violation { promise: 2, check: CHECK, quote_id, sentence });
             }
         }
     }

@@ -37,11 +37,19 @@ pub struct Limits {
     pub changed: Duration,
     /// How long it goes on with the pass over all quotes.
     pub all: Duration,
+    /// That pass goes on until each quote was checked once, and not to its end only.
+    pub round: bool,
+}
+
+impl Limits {
+    /// What an operator asks for: all quotes.
+    pub(super) const OF_A_REQUEST: Self =
+        Self { rows: slice::ROWS_MAX, changed: Duration::from_mins(2), all: Duration::from_mins(10), round: true };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { rows: slice::ROWS_MAX, changed: Duration::from_mins(2), all: Duration::from_mins(1) }
+        Self { rows: slice::ROWS_MAX, changed: Duration::from_mins(2), all: Duration::from_mins(1), round: false }
     }
 }
 
@@ -79,7 +87,7 @@ pub async fn watch(
     watch.violations(deadline).await?;
     let (mut is_up_to_date, submitted) = watch.submitted(deadline).await?;
     is_up_to_date &= watch.settled(deadline, submitted).await?;
-    let is_whole = watch.all(Instant::now() + limits.all).await?;
+    let is_whole = watch.all(Instant::now() + limits.all, limits.round).await?;
     let (quotes, violations) = (watch.quotes, found::count(db.connection()).await?);
     let ahead = future_times::find(db.connection(), now).await?;
     Ok(Watched { quotes, violations, ahead, is_up_to_date, is_whole })
@@ -181,17 +189,21 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
         }
     }
 
-    /// The pass over all quotes; whether it came to its end.
-    async fn all(&mut self, deadline: Instant) -> Result<bool, DbErr> {
+    /// The pass over all quotes; whether it came to its end or, on a `round`, to where it began.
+    async fn all(&mut self, deadline: Instant, round: bool) -> Result<bool, DbErr> {
         let mut place = Place::of(self.db, "all").await?;
+        let begin = place.quote_id().filter(|_| round);
+        let mut was_at_end = begin.is_none();
         loop {
             let slice = self.checker.following(place.quote_id().unwrap_or_default()).await?;
             let through = slice.scope.through();
             let next = place.at_quote(through).completed_if(through.is_none(), self.now);
             let stored = self.keep(&place, &next, &slice, false).await?;
-            if through.is_none() || !stored || Instant::now() >= deadline {
-                return Ok(through.is_none());
+            let is_whole = was_at_end && (through.is_none() || begin.is_some_and(|begin| through >= Some(begin)));
+            if is_whole || !stored || Instant::now() >= deadline {
+                return Ok(is_whole);
             }
+            was_at_end |= through.is_none();
             place = next;
         }
     }

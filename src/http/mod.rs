@@ -9,6 +9,7 @@ mod access;
 mod actions;
 mod admission;
 mod allowance;
+mod audit;
 mod connection;
 mod cursor;
 mod dashboard;
@@ -223,6 +224,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(destinations::routes())
         .merge(actions::routes())
         .merge(workers::routes())
+        .merge(audit::routes())
         .merge(health::routes())
 }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     database::Database,
     fleet,
-    outbox::{self, Event, EventStatus, Failure, OpenCircuit, Pause, destination},
+    outbox::{self, Event, EventStatus, Failure, FleetLimits, OpenCircuit, Pause, destination},
 };
 
 /// The reason in one or more sentences, and the facts behind it. A fact that is no reason here is left out: a paused
@@ -55,6 +55,8 @@ pub struct Explanation {
     pub not_before: Option<DateTime<Utc>>,
     /// Too many deliveries to its destination failed.
     pub circuit: Option<OpenCircuit>,
+    /// What operators allow the whole fleet at most, if they set a limit for its destination.
+    pub limits: Option<FleetLimits>,
     /// No process that delivers was seen in the last minute.
     pub no_worker_alive: bool,
     /// It has been due for more than a minute and nothing holds it back: deliveries do not keep up.
@@ -102,6 +104,7 @@ pub async fn explain(db: &Database, id: Uuid) -> Result<Option<Explanation>, DbE
             explanation.paused = destination.paused;
             explanation.not_before = destination.not_before.filter(|until| *until > now);
             explanation.circuit = destination.circuit;
+            explanation.limits = Some(destination.limits).filter(|limits| !limits.is_none());
         }
     }
     if event.status == EventStatus::Pending && explanation.is_only_queued(&event, now) {
@@ -157,6 +160,7 @@ impl Explanation {
             paused: None,
             not_before: None,
             circuit: None,
+            limits: None,
             no_worker_alive: false,
             queue: None,
         }
@@ -232,6 +236,9 @@ impl Explanation {
             }
         } else if sentences.is_empty() {
             sentences.push(format!("It has been due since {}; the next run of a worker takes it.", time(event.due_at)));
+        }
+        if let Some(limits) = self.limits.filter(|_| event.due_at <= now).and_then(|limits| limits.in_words()) {
+            sentences.push(format!("{destination} has the fleet's limit of {limits}, set by an operator."));
         }
         sentences.extend(self.queue.as_ref().map(QueuePosition::sentence));
         sentences.join(" ")

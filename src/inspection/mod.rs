@@ -15,9 +15,8 @@ pub use explain::{Explanation, Lease, WaitingFor, explain};
 pub use filter::EventFilter;
 pub use list::{Total, list, matching, total};
 pub use queue_position::QueuePosition;
-pub use stats::{
-    DestinationStats, EventCounts, LastAudit, SETTLED_COUNTED_MAX, Stats, UNSETTLED_COUNTED_MAX, feed_gauges, stats,
-};
+pub(crate) use stats::number_waiting;
+pub use stats::{DestinationStats, EventCounts, SETTLED_COUNTED_MAX, Stats, UNSETTLED_COUNTED_MAX, feed_gauges, stats};
 pub use view::{EventDetail, EventView, detail, view, views};
 
 /// The statements as they are sent, for tests that ask databases for their plans.

@@ -16,13 +16,12 @@ use utoipa::ToSchema;
 
 use super::headline;
 use crate::{
-    audit,
+    audit::{self, LastAudit},
     database::Database,
     fleet,
-    outbox::{DestinationState, EventStatus, destinations, settled_statuses, status_in},
+    outbox::{DestinationState, EventStatus, FleetLimits, destinations, settled_statuses, status_in},
     quotes::DESTINATIONS,
     telemetry::{gauges, metrics},
-    upkeep,
 };
 
 const UNSETTLED: [EventStatus; 3] = [EventStatus::Pending, EventStatus::Leased, EventStatus::Dead];
@@ -41,7 +40,7 @@ pub struct Stats {
     pub headline: String,
     /// How many processes that deliver were seen in the last minute.
     pub workers_alive: u64,
-    /// The last audit of the fleet, if there was one.
+    /// The last audit of the fleet that ended, if there was one.
     pub last_audit: Option<LastAudit>,
     /// By destination.
     pub destinations: Vec<DestinationStats>,
@@ -51,15 +50,6 @@ pub struct Stats {
     pub settled_counted_max: u64,
     /// When it was counted.
     pub at: DateTime<Utc>,
-}
-
-/// An audit.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct LastAudit {
-    /// The tick at which it began.
-    pub at: DateTime<Utc>,
-    /// Broken promises that are known; null if none has ended yet.
-    pub violations: Option<i64>,
 }
 
 /// One destination in numbers.
@@ -120,8 +110,7 @@ pub async fn stats(db: &Database) -> Result<Stats, DbErr> {
     }
     let (unsettled_counted_max, settled_counted_max) = (UNSETTLED_COUNTED_MAX, SETTLED_COUNTED_MAX);
     let workers_alive = fleet::workers_alive(connection, at).await?;
-    let last_audit = upkeep::last_run(db, audit::JOB).await?;
-    let last_audit = last_audit.map(|run| LastAudit { at: run.last_tick_at, violations: run.last_count });
+    let last_audit = audit::last_audit(connection).await?;
     let headline = headline::of(&stats, workers_alive);
     Ok(Stats {
         headline,
@@ -157,7 +146,9 @@ pub async fn feed_gauges(db: &Database) -> Result<(), DbErr> {
     for destination in destinations {
         let held = destination.state.not_before.is_some_and(|until| until > at);
         gauges::destination_held(destination.state.name.clone(), destination.state.paused.is_some(), held);
+        let FleetLimits { per_second, in_flight } = destination.state.limits;
         let name = destination.state.name;
+        gauges::destination_limits(name.clone(), per_second, in_flight);
         let EventCounts { pending, leased, delivered, dead, cancelled } = destination.events;
         let counts = [
             ("pending", pending),
@@ -174,6 +165,20 @@ pub async fn feed_gauges(db: &Database) -> Result<(), DbErr> {
     }
     gauges::fleet_stats_read();
     Ok(())
+}
+
+/// How many events wait for their delivery, up to [`UNSETTLED_COUNTED_MAX`] for each destination and status.
+///
+/// # Errors
+/// Any database error.
+pub(crate) async fn number_waiting(db: &impl ConnectionTrait) -> Result<u64, DbErr> {
+    let mut waiting = 0;
+    for name in DESTINATIONS {
+        for status in [EventStatus::Pending, EventStatus::Leased] {
+            waiting += unsigned(unsettled(db, name, status).await?);
+        }
+    }
+    Ok(waiting)
 }
 
 /// How many events of `destination` have this status.

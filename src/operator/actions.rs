@@ -30,6 +30,7 @@ pub(super) const REVIVE: &str = "event.revive";
 /// The same for a bulk that cancels.
 pub(super) const GIVE_UP: &str = "event.give_up";
 pub(super) const PAUSE: &str = "destination.pause";
+pub(super) const LIMIT: &str = "destination.limit";
 pub(super) const RESUME: &str = "destination.resume";
 
 /// An action to log.

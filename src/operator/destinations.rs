@@ -1,14 +1,14 @@
-//! Pausing and resuming deliveries in the whole fleet.
+//! Pausing, resuming and limiting deliveries in the whole fleet.
 
 use serde_json::json;
 
 use super::{
     Operator, OperatorError,
-    actions::{self, NewAction, PAUSE, RESUME},
+    actions::{self, LIMIT, NewAction, PAUSE, RESUME},
 };
 use crate::{
     database::Database,
-    outbox::{self, DestinationState, Pause},
+    outbox::{self, DestinationState, LimitsChange, Pause},
     quotes::DESTINATIONS,
 };
 
@@ -35,11 +35,8 @@ async fn set_pause(
     name: &str,
     paused: bool,
 ) -> Result<DestinationState, OperatorError> {
-    let no_such = || OperatorError::NotFound(format!("destination {name:?}"));
-    if let Some(own) = DESTINATIONS.into_iter().find(|own| ***own == *name) {
-        // A destination can be paused before the first worker runs.
-        outbox::ensure_destinations(db, &[own]).await?;
-    }
+    let no_such = || no_such(name);
+    ensure(db, name).await?;
     let done = db.transaction(|txn| {
         Box::pin(async move {
             let now = db.now(&*txn).await?;
@@ -64,4 +61,48 @@ async fn set_pause(
         actions::log(operator, if paused { PAUSE } else { RESUME }, name);
     }
     Ok(state)
+}
+
+/// Changes the limits of the fleet for `name`: they hold within a second. A change to what is in force already changes nothing.
+///
+/// # Errors
+/// [`OperatorError::NotFound`] for a destination that Feebox does not have.
+pub async fn limit(
+    db: &Database,
+    operator: Operator<'_>,
+    name: &str,
+    change: LimitsChange,
+) -> Result<DestinationState, OperatorError> {
+    ensure(db, name).await?;
+    let done = db.transaction(|txn| {
+        Box::pin(async move {
+            let now = db.now(&*txn).await?;
+            let set = outbox::set_limits(&txn, name, change, now).await?;
+            let (before, limits) = set.ok_or_else(|| no_such(name))?;
+            if limits != before {
+                let details = json!({ "limits": limits, "limits_before": before });
+                let action = NewAction { action: LIMIT, target: name.into(), quote_id: None, details };
+                actions::record(&txn, operator, now, vec![action]).await?;
+            }
+            let state = outbox::destination(&*txn, name).await?.ok_or_else(|| no_such(name))?;
+            Ok::<_, OperatorError>((state, limits != before))
+        })
+    });
+    let (state, changes) = done.await?;
+    if changes {
+        actions::log(operator, LIMIT, name);
+    }
+    Ok(state)
+}
+
+/// A destination can be paused or limited before the first worker runs.
+async fn ensure(db: &Database, name: &str) -> Result<(), OperatorError> {
+    match DESTINATIONS.into_iter().find(|own| ***own == *name) {
+        Some(own) => Ok(outbox::ensure_destinations(db, &[own]).await?),
+        None => Ok(()),
+    }
+}
+
+fn no_such(name: &str) -> OperatorError {
+    OperatorError::NotFound(format!("destination {name:?}"))
 }

@@ -4,6 +4,7 @@
 //! change and its entry in the log of [`actions`] are one transaction; a [`bulk`] is many of these, and one entry.
 
 pub mod actions;
+mod audit;
 pub mod bulk;
 mod cancel;
 mod cancel_quote;
@@ -15,10 +16,11 @@ use sea_orm::DbErr;
 use crate::{database::DatabaseFailure, printable::printable, quotes::new_quote::parse_text};
 
 pub use actions::{Action, ActionFilter, ActionView};
+pub use audit::request_audit;
 pub use bulk::{BulkView, NewBulk, Which};
 pub use cancel::cancel;
 pub use cancel_quote::cancel_quote;
-pub use destinations::{pause, resume};
+pub use destinations::{limit, pause, resume};
 pub use retry::retry;
 
 /// Who acts, and why.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     DestinationName, EventType, Failure,
     claim_at_once::claim_at_once,
-    destinations::{self, GateCheck, Hold, Permit},
+    destinations::{self, GateCheck, Hold, Permit, Room},
     failure::FAILURES_MAX,
     turns::{PARTNERS_MAX, Turn, partners, pending_of},
     unreadable::readable,
@@ -55,6 +55,8 @@ pub struct Claim {
     pub hold: Option<Hold>,
     /// How long the hold lasts; `None` if only an operator ends it.
     pub hold_remaining: Option<Duration>,
+    /// The fleet has limits for the destination: so long no further call may begin, as far as is known.
+    pub limited: Option<Duration>,
 }
 
 /// An event that this worker may deliver until its lease ends.
@@ -144,7 +146,7 @@ impl DatabaseFailure for NoClaim {
 async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimRequest<'_>) -> Result<Claim, NoClaim> {
     let lease_ends = Instant::now() + request.lease;
     let check = destinations::check(txn, db.clock(), request.destination, request.lease).await?;
-    let GateCheck { permit, callable_since, now } = check;
+    let GateCheck { permit, callable_since, is_limited, now } = check;
     let (limit, probe) = match permit {
         Permit::All => (request.limit, false),
         Permit::Probe => (1, true),
@@ -153,11 +155,22 @@ async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimReque
             return Err(NoClaim::Nothing(Box::new(Claim { hold: Some(hold), hold_remaining, ..Claim::default() })));
         }
     };
+    let name = request.destination.as_str();
+    let mut room = if is_limited { Room::of(txn, db.clock(), name).await? } else { None };
+    let limit = room.as_ref().map_or(limit, |room| room.calls.min(limit));
+    if let Some(room) = room.as_ref().filter(|_| limit == 0) {
+        let (next_turn, limited) = (request.turn.clone(), Some(room.wait()));
+        return Err(NoClaim::Nothing(Box::new(Claim { is_full: true, next_turn, limited, ..Claim::default() })));
+    }
     let Shares { due, given_up, is_full, next_turn } = shares(txn, request, now, limit).await?;
     if due.is_empty() {
-        let claim = Claim { is_full: is_full || given_up > 0, next_turn, ..Claim::default() };
+        let limited = room.map(|room| room.wait());
+        let claim = Claim { is_full: is_full || given_up > 0, next_turn, limited, ..Claim::default() };
         // What was given up must be committed, and others may be due after it.
         return if given_up > 0 { Ok(claim) } else { Err(NoClaim::Nothing(Box::new(claim))) };
+    }
+    if let Some(room) = &mut room {
+        room.take(txn, name, due.len()).await?;
     }
     let lease_token = Uuid::new_v4();
     lease(txn, &due, request, lease_token, after(now, request.lease)).await?;
@@ -165,7 +178,8 @@ async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimReque
         let attempt = row.attempts + 1;
         LeasedEvent::new(row, attempt, lease_token, lease_ends, probe).callable_since(callable_since)
     });
-    Ok(Claim { events: events.collect(), is_full, next_turn, ..Claim::default() })
+    let limited = room.map(|room| room.wait());
+    Ok(Claim { events: events.collect(), is_full, next_turn, limited, ..Claim::default() })
 }
 
 /// What a claim takes.

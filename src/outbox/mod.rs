@@ -55,8 +55,9 @@ pub(crate) use cause::{cause, parts as parts_of_cause};
 pub use claim::{Claim, ClaimRequest, LeasedEvent, claim};
 pub(crate) use claim::{an_earlier_unfinished_event, status_in};
 pub use destinations::{
-    CircuitOpening, DestinationChange, DestinationState, Hold, OpenCircuit, Pause, circuit_openings, destination,
-    destinations, ensure_destinations, has_look_ups, hold, hold_now, record_look_ups, set_pause,
+    CircuitOpening, DestinationChange, DestinationState, FleetLimits, Hold, LimitChange, LimitsChange, OpenCircuit,
+    Pause, circuit_openings, destination, destinations, ensure_destinations, has_look_ups, hold, hold_now,
+    record_look_ups, set_limits, set_pause,
 };
 pub use event::{Event, EventStatus, get, of_aggregate};
 pub use failure::Failure;

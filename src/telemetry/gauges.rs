@@ -20,6 +20,16 @@ pub(super) fn describe() {
     describe_gauge!("feebox_last_audit_timestamp_seconds", "When the fleet last audited, in seconds since 1970");
     describe_gauge!("feebox_destination_paused", Unit::Count, "1 while an operator pauses the destination");
     describe_gauge!("feebox_destination_held", Unit::Count, "1 while the destination is held by its Retry-After");
+    describe_gauge!(
+        "feebox_destination_limit_per_second",
+        Unit::Count,
+        "The most calls to the destination that the fleet begins a second; 0 without a limit"
+    );
+    describe_gauge!(
+        "feebox_destination_limit_in_flight",
+        Unit::Count,
+        "The most calls to the destination that the fleet has in flight; 0 without a limit"
+    );
     describe_gauge!("feebox_database_sessions_max", Unit::Count, "Sessions that this process may open");
     describe_gauge!("feebox_database_sessions_in_use", Unit::Count, "Sessions of this process that are in use");
 }
@@ -50,6 +60,14 @@ pub fn destination_held(destination: impl Into<SharedString>, paused: bool, held
     let destination = destination.into();
     gauge!("feebox_destination_paused", "destination" => destination.clone()).set(f64::from(u8::from(paused)));
     gauge!("feebox_destination_held", "destination" => destination).set(f64::from(u8::from(held)));
+}
+
+/// Sets the limits of the fleet for `destination`.
+pub fn destination_limits(destination: impl Into<SharedString>, per_second: Option<u32>, in_flight: Option<u32>) {
+    let destination = destination.into();
+    let limit = |limit: Option<u32>| f64::from(limit.unwrap_or(0));
+    gauge!("feebox_destination_limit_per_second", "destination" => destination.clone()).set(limit(per_second));
+    gauge!("feebox_destination_limit_in_flight", "destination" => destination).set(limit(in_flight));
 }
 
 /// Sets how many database sessions are in use, of those that this process may open.

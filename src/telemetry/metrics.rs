@@ -11,6 +11,8 @@ use metrics::{
     gauge, histogram,
 };
 
+use super::tally;
+
 /// Upper bounds of the histograms' buckets: from milliseconds, for commits, to an hour, for fees that were late because the
 /// fee server was down.
 pub(super) const BUCKETS_SECONDS: [f64; 20] = [
@@ -73,6 +75,7 @@ pub fn register_destination(destination: &'static str) {
     for status in STATUSES {
         outbox_events(destination, status, 0);
     }
+    tally::count("died", 1);
     counter!("feebox_events_died_total", "destination" => destination).increment(0);
     // The look-up registers it; a recorded zero would count as a delivery.
     let _ = delivery_histogram(destination.into());
@@ -124,6 +127,7 @@ fn record(to: impl FnOnce(&Unlabelled)) {
 
 /// Counts stored quotes; call it after the commit.
 pub fn quotes_submitted(quotes: u64) {
+    tally::count("submitted", quotes);
     record(|unlabelled| unlabelled.quotes_submitted.increment(quotes));
 }
 
@@ -134,7 +138,9 @@ pub fn submission_seconds(took: Duration) {
 
 /// Counts one attempt; `outcome` is an [`Outcome::name`](crate::outbox::Outcome::name).
 pub fn delivery(destination: impl Into<SharedString>, outcome: impl Into<SharedString>) {
-    deliveries(destination.into(), outcome.into()).increment(1);
+    let outcome = outcome.into();
+    tally::count_attempt(&outcome);
+    deliveries(destination.into(), outcome).increment(1);
 }
 
 /// Records the duration of one attempt, whatever its outcome, unless it was handed back or left no result.
@@ -155,6 +161,7 @@ pub fn outbox_oldest_due_seconds(destination: impl Into<SharedString>, age_secon
 
 /// Records the time from the submission of a quote to its fee record.
 pub fn fee_lag_seconds(lag_seconds: f64) {
+    tally::count_fee_lag(lag_seconds);
     record(|unlabelled| unlabelled.fee_lag_seconds.record(lag_seconds));
 }
 

@@ -5,6 +5,7 @@ mod log_writer;
 pub mod metrics;
 mod process;
 mod sampled;
+pub mod tally;
 pub mod trace_context;
 
 pub use sampled::{Sampled, SampledByKind};

@@ -5,6 +5,7 @@ mod claims;
 mod deliveries;
 mod flow;
 mod holds;
+mod limited;
 mod rescues;
 mod results;
 mod supply;
@@ -24,6 +25,7 @@ use crate::{
 use background::Background;
 use claims::Claimed;
 use flow::Flow;
+use limited::Limited;
 use supply::Supply;
 use waiting::Waiting;
 
@@ -45,6 +47,7 @@ struct Run<'a, D: Destination> {
     claiming: Background<'a, Claimed>,
     waiting: Waiting<LeasedEvent>,
     flow: Flow,
+    limited: Limited,
     deliveries: JoinSet<Delivered<D::Receipt>>,
     /// Events that failed since the last success.
     failed_in_a_row: HashSet<Uuid>,
@@ -109,6 +112,7 @@ impl<'a, D: Destination> Run<'a, D> {
             claiming: Background::idle(),
             waiting: Waiting::default(),
             flow: Flow::since(now),
+            limited: Limited::default(),
             deliveries: JoinSet::new(),
             failed_in_a_row: HashSet::new(),
             latest_success: None,
@@ -176,13 +180,17 @@ impl<'a, D: Destination> Run<'a, D> {
             || self.rescuing.is_running()
             || self.settling.is_running()
             || self.settling_urgent.is_running();
+        let limited = self.limited.waits() && !self.supply.is_exhausted() && self.may_claim();
         let results = !self.finished.is_empty() || !self.urgent.is_empty();
-        !operating && !results && self.deliveries.is_empty() && self.waiting.is_empty()
+        !operating && !limited && !results && self.deliveries.is_empty() && self.waiting.is_empty()
     }
 
     /// Whether another claim may find events that settling or rescuing made due.
     fn goes_on(&mut self) -> bool {
-        let may_claim = !self.claims.has_failed() && !self.worker.signals.drain.is_cancelled() && !self.is_held();
-        may_claim && self.supply.goes_on()
+        self.may_claim() && self.supply.goes_on()
+    }
+
+    fn may_claim(&self) -> bool {
+        !self.claims.has_failed() && !self.worker.signals.drain.is_cancelled() && !self.is_held()
     }
 }

@@ -140,6 +140,11 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Whether it is null.
+    pub fn is_null(&self) -> bool {
+        self.value.is_some_and(Value::is_null)
+    }
+
     /// True or false.
     pub fn boolean(&self, errors: &mut FieldErrors) -> Option<bool> {
         let value = self.present("true or false", errors)?;

@@ -6,6 +6,7 @@ mod causes;
 mod filter;
 mod list;
 mod retry;
+mod series;
 mod show;
 mod stats;
 
@@ -31,7 +32,8 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(bulk::show))
         .routes(routes!(show::show))
         .routes(routes!(show::explain))
-        .routes(routes!(stats::stats));
+        .routes(routes!(stats::stats))
+        .routes(routes!(series::series));
     let change = OpenApiRouter::new().routes(routes!(retry::retry)).routes(routes!(cancel::cancel));
     let bulk =
         OpenApiRouter::new().routes(routes!(bulk::retry)).routes(routes!(bulk::cancel)).routes(routes!(bulk::abort));

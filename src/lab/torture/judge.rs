@@ -155,7 +155,7 @@ impl Finding {
         let mut remote = Vec::new();
         audit::audit_remote(db, &client, None, |violation| remote.push(violation)).await?;
         found.extend(remote.into_iter().filter(innocent));
-        for Violation { promise, quote_id, sentence } in found {
+        for Violation { promise, quote_id, sentence, .. } in found {
             self.lost += usize::from(promise == 2);
             self.doubled += u64::from(promise == 3);
             self.ghosts += usize::from(promise == 4);

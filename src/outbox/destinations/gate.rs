@@ -15,6 +15,7 @@ use sea_orm::{
     sea_query::{Expr, OnConflict, Query, SelectStatement},
 };
 
+use super::FleetLimits;
 use crate::{
     clock::{Clock, LEASE_MAX, SKEW_MAX, WAIT_MAX, after, is_beyond},
     database::{Database, DatabaseTransaction},
@@ -59,6 +60,8 @@ pub(in crate::outbox) struct GateCheck {
     pub(in crate::outbox) permit: Permit,
     /// The ages of its events count from here at the earliest.
     pub(in crate::outbox) callable_since: Option<DateTime<Utc>>,
+    /// The fleet has limits for it.
+    pub(in crate::outbox) is_limited: bool,
     pub(in crate::outbox) now: DateTime<Utc>,
 }
 
@@ -166,15 +169,16 @@ async fn read(db: &impl ConnectionTrait, clock: &Clock, name: &str) -> Result<Op
 /// The condition of [`is_open`] in the words of `PostgreSQL`, for a row `d` of `destination` at the time `at.now`. Where it does
 /// not hold, [`check`] looks closer.
 pub(in crate::outbox) const OPEN_GATE: &str = "d.paused_at IS NULL AND d.circuit = 'closed' \
+    AND d.limit_per_second IS NULL AND d.limit_in_flight IS NULL \
     AND (d.not_before <= at.now) IS NOT FALSE AND d.updated_at <= at.now + interval '1 minute' \
     AND (d.callable_since <= at.now + interval '1 minute') IS NOT FALSE \
     AND (d.failing_since <= at.now + interval '1 minute') IS NOT FALSE";
 
-/// Whether nothing holds `name` back. Not if a wrong clock has stored something in its row, or there is no row.
+/// Whether nothing holds `name` back and it has no limits. Not if a wrong clock has stored something in its row, or there is no row.
 pub(in crate::outbox) async fn is_open(db: &Database, name: &str) -> Result<bool, DbErr> {
     let state = read(db.connection(), db.clock(), name).await?;
     Ok(state.is_some_and(|State { row, now }| {
-        hold_of(&row, now).is_none() && without_wrong_clocks(row.clone(), now) == row
+        hold_of(&row, now).is_none() && FleetLimits::of(&row).is_none() && without_wrong_clocks(row.clone(), now) == row
     }))
 }
 
@@ -186,7 +190,12 @@ pub(in crate::outbox) async fn check(
     probe_for: Duration,
 ) -> Result<GateCheck, DbErr> {
     let Some(State { row, now }) = read(txn, clock, name).await? else {
-        return Ok(GateCheck { permit: Permit::All, callable_since: None, now: clock.now(txn).await? });
+        return Ok(GateCheck {
+            permit: Permit::All,
+            callable_since: None,
+            is_limited: false,
+            now: clock.now(txn).await?,
+        });
     };
     let stored = row.probe_at;
     let row = without_wrong_clocks(row, now);
@@ -197,7 +206,8 @@ pub(in crate::outbox) async fn check(
         }
         Some(hold) => Permit::None(hold),
     };
-    Ok(GateCheck { permit, callable_since: callable(&row, now), now })
+    let is_limited = !FleetLimits::of(&row).is_none();
+    Ok(GateCheck { permit, callable_since: callable(&row, now), is_limited, now })
 }
 
 /// Takes the probe that is due, and puts the next one off until `until`, unless another worker was faster.

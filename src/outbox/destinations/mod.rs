@@ -5,6 +5,7 @@
 mod change;
 mod gate;
 mod health;
+mod limits;
 mod openings;
 mod state;
 mod streak;
@@ -16,6 +17,8 @@ pub(super) use gate::{
 pub use gate::{Hold, ensure_destinations, hold, hold_now};
 pub use health::delivered_lately;
 pub(super) use health::{Blame, DestinationHealth};
+pub(super) use limits::Room;
+pub use limits::{FleetLimits, LimitChange, LimitsChange, set_limits};
 pub(super) use openings::forget;
 pub use openings::{CircuitOpening, circuit_openings};
 pub use state::{

@@ -9,7 +9,7 @@ use sea_orm::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::without_wrong_clocks;
+use super::{FleetLimits, without_wrong_clocks};
 use crate::database::DatabaseTransaction;
 
 /// A destination's shared state.
@@ -26,6 +26,8 @@ pub struct DestinationState {
     pub circuit: Option<OpenCircuit>,
     /// Of the whole fleet. Consecutive failures of one event count as one.
     pub consecutive_failures: i32,
+    /// What operators allow the whole fleet at most.
+    pub limits: FleetLimits,
 }
 
 /// An operator's pause.
@@ -121,12 +123,14 @@ pub async fn set_pause(
 impl DestinationState {
     /// Of a destination without a row, for example one that is no longer configured.
     pub(crate) fn unknown(name: &str) -> Self {
-        Self { name: name.into(), paused: None, not_before: None, circuit: None, consecutive_failures: 0 }
+        let limits = FleetLimits::default();
+        Self { name: name.into(), paused: None, not_before: None, circuit: None, consecutive_failures: 0, limits }
     }
 }
 
 impl From<Model> for DestinationState {
     fn from(row: Model) -> Self {
+        let limits = FleetLimits::of(&row);
         let by = row.paused_by.unwrap_or_else(|| "somebody".into());
         let reason = row.pause_reason;
         let circuit = (row.circuit == Circuit::Open).then(|| OpenCircuit {
@@ -140,6 +144,7 @@ impl From<Model> for DestinationState {
             not_before: row.not_before,
             circuit,
             consecutive_failures: row.consecutive_failures,
+            limits,
         }
     }
 }

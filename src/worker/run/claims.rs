@@ -26,7 +26,9 @@ impl<D: Destination> Run<'_, D> {
         let limit = worker.limiter.limit();
         let places = worker.limiter.places(self.deliveries.len());
         // At least one: where all places rest, it waits for the first.
-        let stock = (places + self.flow.of_a_moment(Instant::now())).max(1);
+        // Under limits of the fleet a call begins as soon as it is claimed: nothing is claimed ahead.
+        let ahead = if self.limited.is_in_force() { 0 } else { self.flow.of_a_moment(Instant::now()) };
+        let stock = (places + ahead).max(1);
         let stock = stock.min(worker.settings.batch_size).min(limit.saturating_mul(2));
         let wanted = stock.saturating_sub(self.waiting.len()).min(self.claims.size());
         let enough = wanted == 0 || self.waiting.len() > stock / 4 || self.is_full_of_results();
@@ -59,6 +61,7 @@ impl<D: Destination> Run<'_, D> {
             // The probe of another worker may close a circuit long before its lease ends.
             self.worker.hold.ends_in(if open { wait.min(self.worker.policy.circuit.cool_down) } else { wait });
         }
+        self.keep_limits(&claim);
         self.supply.claim_ended(claim.is_full && !probe);
         *self.worker.turn.lock() = claim.next_turn.clone();
         self.worker.watch_backlog(&claim, self.deliveries.len());

@@ -82,6 +82,7 @@ impl<D: Destination> Run<'_, D> {
                 self.supply.replenished();
             }
         }
+        self.calls_have_ended();
         self.hold_back(settlement.held.as_ref());
         if settlement.left.is_empty() {
             return self.settles.succeeded();

@@ -17,6 +17,7 @@ desk_tests!(
     an_event_is_cancelled,
     cancelling_a_quote_as_operator_is_logged,
     a_destination_is_paused_and_resumed,
+    a_destination_is_limited,
     stats_and_timeline_are_readable,
     invalid_requests_get_all_errors_at_once,
 );
@@ -174,6 +175,29 @@ async fn a_destination_is_paused_and_resumed(desk: Desk) {
     assert_eq!((&resumed["name"], &resumed["paused"]), (&json!("fee-server"), &Value::Null));
     assert_eq!(desk.claim().await.len(), 1);
     assert_eq!(call(&api, Method::POST, "/v1/destinations/moon/pause", "boss-token", None).await.0, 404);
+}
+
+async fn a_destination_is_limited(desk: Desk) {
+    let (api, path) = (desk.api().await, "/v1/destinations/fee-server/limits");
+    let limited = post(&api, path, json!({ "per_second": 5, "in_flight": 2, "reason": "upgrade" })).await;
+    assert_eq!(limited["limits"], json!({ "per_second": 5, "in_flight": 2 }));
+    let limited = post(&api, path, json!({ "per_second": null, "reason": "it is well again" })).await;
+    assert_eq!(limited["limits"], json!({ "per_second": null, "in_flight": 2 }), "what is left out stays");
+    assert_eq!(get(&api, "/v1/stats").await["destinations"][0]["limits"], limited["limits"]);
+    let action = &get(&api, "/v1/actions?limit=1").await["actions"][0];
+    assert_eq!((&action["action"], &action["reason"]), (&json!("destination.limit"), &json!("it is well again")));
+    for token in ["eye-token", "shop-token"] {
+        let body = Some(json!({ "in_flight": null, "reason": "no" }));
+        assert_eq!(call(&api, Method::POST, path, token, body).await.0, 403, "{token}");
+    }
+    let wrong = json!({ "per_second": 0, "in_flight": "many", "burst": 1 });
+    let (status, problem) = call(&api, Method::POST, path, "boss-token", Some(wrong)).await;
+    let errors = problem["errors"].as_array().unwrap();
+    let mut pointers: Vec<_> = errors.iter().map(|error| error["pointer"].as_str().unwrap()).collect();
+    pointers.sort_unstable();
+    assert_eq!((status, pointers), (422, vec!["/burst", "/in_flight", "/per_second", "/reason"]), "{problem}");
+    let moon = Some(json!({ "in_flight": 1, "reason": "far" }));
+    assert_eq!(call(&api, Method::POST, "/v1/destinations/moon/limits", "boss-token", moon).await.0, 404);
 }
 
 async fn stats_and_timeline_are_readable(desk: Desk) {

@@ -2,5 +2,6 @@
 
 mod checks;
 mod remote;
+mod run;
 mod slices;
 mod watch;

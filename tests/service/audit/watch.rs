@@ -21,7 +21,7 @@ desk_tests!(
 
 const WEEK: Duration = Duration::from_hours(7 * 24);
 /// One slice of so many quotes on each way.
-const FEW: Limits = Limits { rows: 4, changed: Duration::ZERO, all: Duration::ZERO };
+const FEW: Limits = Limits { rows: 4, changed: Duration::ZERO, all: Duration::ZERO, round: false };
 /// All that has changed, and one slice of the pass over all quotes.
 const CHANGED: Limits = Limits { changed: Duration::from_hours(1), ..FEW };
 

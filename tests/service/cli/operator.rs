@@ -15,6 +15,7 @@ desk_tests!(
     one_event_or_many_are_retried,
     an_event_is_cancelled,
     a_destination_is_paused_and_resumed,
+    a_destination_is_limited_and_not_any_more,
     an_audit_exits_with_3_if_a_promise_is_broken,
     invalid_usage_exits_with_2_and_failure_with_1,
 );
@@ -92,6 +93,18 @@ async fn an_event_is_cancelled(desk: Desk) {
     assert!(said.contains("is cancelled"), "{said}");
     assert_eq!(desk.event(event).await.status, EventStatus::Cancelled);
     assert_eq!(desk.quote(quote_id).await.status_reason.as_deref(), Some("given up by ann"));
+}
+
+async fn a_destination_is_limited_and_not_any_more(desk: Desk) {
+    let (code, said) = desk.feebox("destination limit fee-server --per-second 50 --in-flight 4 --reason upgrade").await;
+    assert_eq!((code, said.contains("50 calls a second and 4 in flight")), (0, true), "{said}");
+    assert!(desk.feebox("destination list").await.1.contains("50 calls a second and 4 in flight"));
+    desk.feebox("destination limit fee-server --in-flight none").await;
+    let listed = desk.feebox_json("destination list --json").await;
+    assert_eq!((&listed[0]["limits"]["per_second"], &listed[0]["limits"]["in_flight"]), (&50.into(), &Value::Null));
+    for wrong in ["destination limit fee-server", "destination limit fee-server --per-second 0"] {
+        assert_eq!(desk.feebox(wrong).await.0, 2, "{wrong}");
+    }
 }
 
 async fn a_destination_is_paused_and_resumed(desk: Desk) {

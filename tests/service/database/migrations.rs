@@ -1,8 +1,8 @@
 //! The schema's history, and whether the entities tell of the schema that it leads to.
 
 use entity::{
-    audit_progress, audit_violation, bulk, bulk_piece, circuit_opening, destination, fee_record, idempotency_key,
-    operator_action, outbox_event, process, prune_mark, quote, schedule,
+    audit_progress, audit_run, audit_violation, bulk, bulk_piece, circuit_opening, destination, fee_record,
+    idempotency_key, operator_action, outbox_event, process, prune_mark, quote, schedule, series,
 };
 use feebox::quotes::{self, Line, NewQuote, QuoteFilter};
 use feebox::submission::ClientKey;
@@ -51,6 +51,7 @@ async fn each_entity_has_the_columns_of_its_table_and_no_others(outbox: TestOutb
     let backend = outbox.db.connection().get_database_backend();
     let mut told = [
         columns_told_by(audit_progress::Entity, backend),
+        columns_told_by(audit_run::Entity, backend),
         columns_told_by(audit_violation::Entity, backend),
         columns_told_by(bulk::Entity, backend),
         columns_told_by(bulk_piece::Entity, backend),
@@ -64,6 +65,7 @@ async fn each_entity_has_the_columns_of_its_table_and_no_others(outbox: TestOutb
         columns_told_by(prune_mark::Entity, backend),
         columns_told_by(quote::Entity, backend),
         columns_told_by(schedule::Entity, backend),
+        columns_told_by(series::Entity, backend),
     ]
     .concat();
     told.sort();

@@ -8,5 +8,6 @@ mod explain;
 mod lists;
 mod pause;
 mod retry;
+mod series;
 mod timeline;
 mod workers;

@@ -3,6 +3,7 @@
 mod fleet;
 mod frozen_worker;
 mod holds;
+mod limits;
 mod process;
 mod run;
 mod turns;
