@@ -1,6 +1,6 @@
 //! Whether what is committed outlives a power cut. Feebox sets what a session may set; the rest is the server's.
 
-use sea_orm::{ConnectionTrait, DbBackend};
+use sea_orm::DbBackend;
 
 use super::{Finding, Named, rows};
 use crate::database::Database;

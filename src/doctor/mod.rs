@@ -100,10 +100,10 @@ pub async fn examine(settings: &Settings, transaction_age: Duration, mut found: 
     bounded("durability", durability::examine(&db)).await.into_iter().for_each(&mut found);
     match db.connection().get_database_backend() {
         DbBackend::Postgres => {
-            bounded("database", postgres::examine(&db, transaction_age)).await.into_iter().for_each(&mut found)
+            bounded("database", postgres::examine(&db, transaction_age)).await.into_iter().for_each(&mut found);
         }
         DbBackend::MySql => {
-            bounded("database", mariadb::examine(&db, transaction_age)).await.into_iter().for_each(&mut found)
+            bounded("database", mariadb::examine(&db, transaction_age)).await.into_iter().for_each(&mut found);
         }
         _ => {}
     }

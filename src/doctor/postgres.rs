@@ -16,7 +16,7 @@ const OLD_PREPARED: &str = "\
     SELECT gid AS name, 'since ' || date_trunc('second', prepared) AS value FROM pg_prepared_xacts \
     WHERE database = current_database() AND prepared <= now() - {age} * interval '1 second' ORDER BY prepared LIMIT 5";
 const TABLES: &str = "\
-    SELECT s.relname::text AS table_name, s.n_live_tup AS live, s.n_dead_tup AS dead, \
+    SELECT s.relname::text AS name, s.n_live_tup AS live, s.n_dead_tup AS dead, \
         greatest(s.last_analyze, s.last_autoanalyze) IS NOT NULL AS analyzed, \
         coalesce(array_to_string(c.reloptions, ',') LIKE '%autovacuum_enabled=false%', false) AS is_off \
     FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid WHERE s.schemaname = ANY (current_schemas(false)) \
@@ -37,7 +37,7 @@ const BEHIND_BYTES_MAX: i64 = 1024 * 1024 * 1024;
 
 #[derive(Debug, FromQueryResult)]
 struct Table {
-    table_name: String,
+    name: String,
     live: i64,
     dead: i64,
     analyzed: bool,
@@ -65,19 +65,15 @@ async fn tables(db: &Database) -> Vec<Finding> {
         let advice = "set autovacuum = on: without it the outbox grows and its plans go wrong";
         found.push(Finding::wrong(check, "autovacuum is off", advice));
     }
-    for Table { table_name, live, dead, analyzed, is_off } in tables {
-        let advice = format!("run VACUUM (ANALYZE) {table_name}, and find out why autovacuum does not");
+    for Table { name, live, dead, analyzed, is_off } in tables {
+        let advice = format!("run VACUUM (ANALYZE) {name}, and find out why autovacuum does not");
         if is_off {
-            let advice = format!("ALTER TABLE {table_name} RESET (autovacuum_enabled)");
-            found.push(Finding::wrong(check, format!("autovacuum is off for {table_name}"), advice));
+            let advice = format!("ALTER TABLE {name} RESET (autovacuum_enabled)");
+            found.push(Finding::wrong(check, format!("autovacuum is off for {name}"), advice));
         } else if dead > DEAD_ROWS_MAX && dead > live {
-            found.push(Finding::wrong(
-                "bloat",
-                format!("{table_name} has {dead} dead rows beside {live} live ones"),
-                advice,
-            ));
+            found.push(Finding::wrong("bloat", format!("{name} has {dead} dead rows beside {live} live ones"), advice));
         } else if !analyzed && live > UNKNOWN_ROWS_MAX {
-            found.push(Finding::wrong(check, format!("{table_name} was never analyzed, with {live} rows"), advice));
+            found.push(Finding::wrong(check, format!("{name} was never analyzed, with {live} rows"), advice));
         }
     }
     if found.is_empty() { vec![Finding::fine(check, "tables are vacuumed and analyzed")] } else { found }

@@ -26,7 +26,7 @@ use tokio::sync::Mutex;
 
 use super::problem::{Kind, Problem};
 use crate::{
-    settings::Token,
+    settings::{Limits, Token},
     submission::Submission,
     telemetry::{Sampled, metrics},
 };
@@ -78,7 +78,7 @@ struct Counted {
 impl Allowances {
     /// Those of these tokens.
     pub fn of(tokens: &[Token]) -> Self {
-        let limited = tokens.iter().filter(|token| token.limits != Default::default());
+        let limited = tokens.iter().filter(|token| token.limits != Limits::default());
         Self(Arc::new(limited.map(|token| (token.name.clone(), Arc::new(Allowance::of(token)))).collect()))
     }
 
