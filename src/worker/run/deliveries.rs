@@ -21,7 +21,7 @@ impl<D: Destination> Run<'_, D> {
     /// Starts deliveries while there are places, unless results pile up because the database is unavailable.
     pub(super) fn begin_deliveries(&mut self) {
         let (worker, lease) = (self.worker, self.worker.event_lease);
-        let least = (lease / LEASE_PART_MIN).max(worker.destination.patience() + lease / SETTLE_PART);
+        let needed = (lease / LEASE_PART_MIN).max(worker.destination.patience() + lease / SETTLE_PART);
         while self.may_call() && self.places() > 0 && !self.is_full_of_results() {
             let Some(event) = self.waiting.pop() else { break };
             let begun = Instant::now();
@@ -30,7 +30,7 @@ impl<D: Destination> Run<'_, D> {
                 continue;
             }
             let lease_left = event.lease_ends.saturating_duration_since(begun);
-            if lease_left < least {
+            if lease_left < needed {
                 self.hand_back(event, "its lease was nearly over before its turn came");
                 continue;
             }
