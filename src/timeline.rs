@@ -1,5 +1,7 @@
 //! Everything that happened to a quote, in order of time: what it left in the tables, and what operators did.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 use serde::Serialize;
@@ -10,8 +12,8 @@ use uuid::Uuid;
 use crate::{
     database::Database,
     operator::{Action, ActionFilter, actions},
-    outbox::{self, CircuitOpening, Event, EventStatus, Failure},
-    quotes::{self, QuoteWithFee, Status, money::minor_unit_digits},
+    outbox::{self, CircuitOpening, Event, EventStatus, Failure, Lane},
+    quotes::{self, QuoteWithFee, Status, lanes_of, money::minor_unit_digits},
 };
 
 /// The most operator actions that are shown.
@@ -108,6 +110,9 @@ pub async fn timeline(db: &Database, id: Uuid) -> Result<Option<Vec<TimelineEntr
     let (born, ended) = (quote.quote.submitted_at, end_of_life(&quote, &events).unwrap_or(now));
     let mut names: Vec<_> = events.iter().map(|event| event.destination.as_str()).collect();
     names.dedup();
+    let lanes = events.iter().filter_map(|event| Lane::of(lanes_of(&event.destination), &event.event_type));
+    let circuits: BTreeSet<_> = names.iter().copied().chain(lanes.map(|lane| lane.name.as_str())).collect();
+    let circuits: Vec<_> = circuits.into_iter().collect();
 
     // Stable: what happened at once stays in this order, that of cause and effect.
     let mut entries = vec![submitted(&quote)];
@@ -119,7 +124,7 @@ pub async fn timeline(db: &Database, id: Uuid) -> Result<Option<Vec<TimelineEntr
     entries.extend(events.iter().flat_map(of_event));
     entries.extend(fee_recorded(&quote));
     entries.extend(ended_in(&quote, Status::Rejected, |reason| TimelineEvent::Rejected { reason }));
-    entries.extend(outbox::circuit_openings(&*txn, &names, born, ended).await?.into_iter().flat_map(of_circuit));
+    entries.extend(outbox::circuit_openings(&*txn, &circuits, born, ended).await?.into_iter().flat_map(of_circuit));
     // A circuit that was closed later than the quote's end is nothing that happened to it.
     entries.retain(|entry| entry.at <= ended || !matches!(entry.event, TimelineEvent::CircuitClosed { .. }));
     entries.sort_by_key(|entry| entry.at);

@@ -61,7 +61,7 @@ impl Workers {
         workers.all.push(Arc::new(worker_for(settings, db, process, fee_server, signals.clone())));
         #[cfg(feature = "kafka")]
         if settings.kafka.brokers.is_some() {
-            let kafka = crate::destination::Kafka::new(&settings.kafka, settings.worker.lease)?;
+            let kafka = crate::destination::Kafka::new(&settings.kafka)?;
             // Clients wait for Kafka only where it is the destination of quotes.
             let is_waited_for = settings.submission.destination == crate::settings::QuoteDestination::Kafka;
             let settled = if is_waited_for { signals.settled.clone() } else { crate::worker::Signal::default() };

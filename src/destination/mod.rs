@@ -5,13 +5,15 @@ mod fee_server;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 
 use crate::{
     database::DatabaseTransaction,
-    outbox::{self, DestinationName, Disposition, LeasedEvent, Outcome, Settled},
+    outbox::{self, DestinationName, Disposition, Lane, LeasedEvent, Outcome, Settled},
     quotes::{self, Accepted, Fee, QuoteDestination, Refused, Relay, is_handover},
 };
 
@@ -75,6 +77,22 @@ pub trait Destination: Send + Sync + 'static {
 
     /// The name that events carry in `destination`.
     fn name(&self) -> &'static DestinationName;
+
+    /// Its parts that have circuits of their own.
+    fn lanes(&self) -> &'static [Lane] {
+        &[]
+    }
+
+    /// How long a delivery may wait for its answer, if that is longer than what a part of `worker.lease` allows: events are leased
+    /// for half as long again.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// After how long a delivery that is not answered leaves its place to another one, if waiting costs the destination nothing.
+    fn gives_way_after(&self) -> Option<Duration> {
+        None
+    }
 
     /// Hands one event over. The worker drops it shortly before the event's lease ends; the outcome is unknown then.
     async fn deliver(&self, event: &LeasedEvent) -> Outcome<Self::Receipt>;

@@ -16,7 +16,8 @@ use super::{
 use crate::{
     database::Database,
     fleet,
-    outbox::{self, Event, EventStatus, Failure, FleetLimits, OpenCircuit, Pause, destination},
+    outbox::{self, Event, EventStatus, Failure, FleetLimits, Lane, OpenCircuit, Pause, destination},
+    quotes::lanes_of,
 };
 
 /// The reason in one or more sentences, and the facts behind it. A fact that is no reason here is left out: a paused
@@ -53,10 +54,12 @@ pub struct Explanation {
     pub paused: Option<Pause>,
     /// The destination asked not to be called before (`Retry-After`).
     pub not_before: Option<DateTime<Utc>>,
-    /// Too many deliveries to its destination failed.
+    /// Too many deliveries to its destination failed; or its topic at Kafka is missing, or may not be written.
     pub circuit: Option<OpenCircuit>,
     /// What operators allow the whole fleet at most, if they set a limit for its destination.
     pub limits: Option<FleetLimits>,
+    #[serde(skip)]
+    circuit_of: String,
     /// No process that delivers was seen in the last minute.
     pub no_worker_alive: bool,
     /// It has been due for more than a minute and nothing holds it back: deliveries do not keep up.
@@ -105,6 +108,12 @@ pub async fn explain(db: &Database, id: Uuid) -> Result<Option<Explanation>, DbE
             explanation.not_before = destination.not_before.filter(|until| *until > now);
             explanation.circuit = destination.circuit;
             explanation.limits = Some(destination.limits).filter(|limits| !limits.is_none());
+            explanation.circuit_of = destination.name;
+        }
+        let lane = Lane::of(lanes_of(&event.destination), &event.event_type);
+        if let (None, Some(lane)) = (&explanation.circuit, lane) {
+            explanation.circuit = destination(&*txn, &lane.name).await?.and_then(|lane| lane.circuit);
+            explanation.circuit_of = lane.name.to_string();
         }
     }
     if event.status == EventStatus::Pending && explanation.is_only_queued(&event, now) {
@@ -161,6 +170,7 @@ impl Explanation {
             not_before: None,
             circuit: None,
             limits: None,
+            circuit_of: String::new(),
             no_worker_alive: false,
             queue: None,
         }
@@ -220,7 +230,7 @@ impl Explanation {
             sentences.push(format!("{destination} asked not to be called before {} (Retry-After).", time(until)));
         }
         if let Some(OpenCircuit { since, reason, next_probe_at }) = &self.circuit {
-            let mut sentence = format!("The circuit of {destination} has been open since {}", time(*since));
+            let mut sentence = format!("The circuit of {} has been open since {}", self.circuit_of, time(*since));
             if let Some(reason) = reason {
                 let _ = write!(sentence, " because of {reason:?}");
             }

@@ -1,6 +1,7 @@
 //! The state of the outbox in one sentence.
 
 use super::{DestinationStats, UNSETTLED_COUNTED_MAX};
+use crate::quotes::is_lane;
 
 /// When the oldest due event has waited this long, deliveries do not keep up. Cron ticks come far more often.
 pub(super) const LAG_SECONDS: f64 = 60.0;
@@ -20,7 +21,14 @@ fn held_back(stats: &DestinationStats) -> Option<String> {
     if let Some(pause) = &stats.state.paused {
         return Some(format!("{name} is paused by {}; {waiting} wait.", pause.by));
     }
-    stats.state.circuit.as_ref().map(|_| format!("The circuit of {name} is open; {waiting} wait."))
+    stats.state.circuit.as_ref().map(|_| {
+        // Those that wait for a lane are its destination's.
+        if is_lane(name) {
+            format!("The circuit of {name} is open.")
+        } else {
+            format!("The circuit of {name} is open; {waiting} wait.")
+        }
+    })
 }
 
 fn lagging(stats: &DestinationStats) -> Option<String> {

@@ -20,7 +20,7 @@ use crate::{
     database::Database,
     fleet,
     outbox::{DestinationState, EventStatus, FleetLimits, destinations, settled_statuses, status_in},
-    quotes::DESTINATIONS,
+    quotes::{DESTINATIONS, is_lane},
     telemetry::{gauges, metrics},
 };
 
@@ -123,9 +123,9 @@ pub async fn stats(db: &Database) -> Result<Stats, DbErr> {
     })
 }
 
-/// The names of all destinations, also of those that have no row yet.
+/// The names of all destinations that have events, also of those that have no row yet.
 pub(super) fn known_names<'a>(states: impl Iterator<Item = &'a DestinationState>) -> Vec<String> {
-    let mut names: Vec<_> = states.map(|state| state.name.clone()).collect();
+    let mut names: Vec<_> = states.map(|state| state.name.clone()).filter(|name| !is_lane(name)).collect();
     names.extend(DESTINATIONS.map(ToString::to_string));
     names.sort_unstable();
     names.dedup();
@@ -144,6 +144,10 @@ pub async fn feed_gauges(db: &Database) -> Result<(), DbErr> {
         gauges::last_audit(audit.at.timestamp_millis() as f64 / 1e3);
     }
     for destination in destinations {
+        metrics::circuit_open(destination.state.name.clone(), destination.state.circuit.is_some());
+        if is_lane(&destination.state.name) {
+            continue;
+        }
         let held = destination.state.not_before.is_some_and(|until| until > at);
         gauges::destination_held(destination.state.name.clone(), destination.state.paused.is_some(), held);
         let FleetLimits { per_second, in_flight } = destination.state.limits;
@@ -160,8 +164,7 @@ pub async fn feed_gauges(db: &Database) -> Result<(), DbErr> {
         for (status, events) in counts {
             metrics::outbox_events(name.clone(), status, events);
         }
-        metrics::outbox_oldest_due_seconds(name.clone(), destination.oldest_due_seconds);
-        metrics::circuit_open(name, destination.state.circuit.is_some());
+        metrics::outbox_oldest_due_seconds(name, destination.oldest_due_seconds);
     }
     gauges::fleet_stats_read();
     Ok(())

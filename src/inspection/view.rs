@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::why::why;
 use crate::{
     database::Database,
-    outbox::{Event, Failure, destinations},
-    quotes::{Money, Summary, summaries},
+    outbox::{Event, Failure, Lane, destinations},
+    quotes::{Money, Summary, lanes_of, summaries},
 };
 
 /// An event in a list.
@@ -117,7 +117,9 @@ pub async fn views(db: &Database, events: Vec<Event>) -> Result<Vec<EventView>, 
     let quotes = summaries(connection, events.iter().map(|event| event.aggregate_id)).await?;
     let view = |event: Event| {
         let state = states.iter().find(|state| state.name == event.destination);
-        let why = why(&event, state, now);
+        let lane = Lane::of(lanes_of(&event.destination), &event.event_type);
+        let lane = lane.and_then(|lane| states.iter().find(|state| state.name == lane.name));
+        let why = why(&event, state, lane, now);
         let quote = quotes.get(&event.aggregate_id);
         EventView::new(event, quote, why)
     };

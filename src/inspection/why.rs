@@ -9,7 +9,12 @@ use crate::outbox::{DestinationState, Event, EventStatus, Failure};
 const ERROR_LENGTH_MAX: usize = 100;
 
 /// A few words about `event`.
-pub(super) fn why(event: &Event, destination: Option<&DestinationState>, now: DateTime<Utc>) -> String {
+pub(super) fn why(
+    event: &Event,
+    destination: Option<&DestinationState>,
+    lane: Option<&DestinationState>,
+    now: DateTime<Utc>,
+) -> String {
     match event.status {
         EventStatus::Delivered => "delivered".into(),
         EventStatus::Cancelled => "given up".into(),
@@ -21,7 +26,7 @@ pub(super) fn why(event: &Event, destination: Option<&DestinationState>, now: Da
                 _ => format!("{by} delivers it"),
             }
         }
-        EventStatus::Pending => why_pending(event, destination, now),
+        EventStatus::Pending => why_pending(event, destination, lane, now),
     }
 }
 
@@ -34,7 +39,12 @@ fn why_dead(event: &Event) -> String {
     }
 }
 
-fn why_pending(event: &Event, destination: Option<&DestinationState>, now: DateTime<Utc>) -> String {
+fn why_pending(
+    event: &Event,
+    destination: Option<&DestinationState>,
+    lane: Option<&DestinationState>,
+    now: DateTime<Utc>,
+) -> String {
     if let Some(pause) = destination.and_then(|destination| destination.paused.as_ref()) {
         return format!("paused by {}", pause.by);
     }
@@ -43,6 +53,9 @@ fn why_pending(event: &Event, destination: Option<&DestinationState>, now: DateT
     }
     if destination.is_some_and(|destination| destination.circuit.is_some()) {
         return "the circuit is open".into();
+    }
+    if let Some(lane) = lane.filter(|lane| lane.circuit.is_some()) {
+        return format!("the circuit of {} is open", lane.name);
     }
     let failed = event.failed_at.is_some_and(|at| at >= event.live_since);
     let error = event.last_error.as_deref().map(short).unwrap_or_default();

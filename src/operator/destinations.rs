@@ -9,7 +9,7 @@ use super::{
 use crate::{
     database::Database,
     outbox::{self, DestinationState, LimitsChange, Pause},
-    quotes::DESTINATIONS,
+    quotes::{DESTINATIONS, is_lane},
 };
 
 /// Pauses deliveries to `name` until [`resume`]; leased events are still delivered. Pausing a paused destination changes
@@ -97,6 +97,10 @@ pub async fn limit(
 
 /// A destination can be paused or limited before the first worker runs.
 async fn ensure(db: &Database, name: &str) -> Result<(), OperatorError> {
+    if is_lane(name) {
+        // It has a circuit, but neither pause nor limits.
+        return Err(no_such(name));
+    }
     match DESTINATIONS.into_iter().find(|own| ***own == *name) {
         Some(own) => Ok(outbox::ensure_destinations(db, &[own]).await?),
         None => Ok(()),

@@ -15,12 +15,13 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    DestinationName, EventType, Failure,
+    DestinationName, EventType, Failure, Lane,
     claim_at_once::claim_at_once,
     destinations::{self, GateCheck, Hold, Permit, Room},
     failure::FAILURES_MAX,
-    turns::{PARTNERS_MAX, Turn, partners, pending_of},
-    unreadable::readable,
+    held_lanes::HeldLanes,
+    shares::{Shares, shares},
+    turns::{Turn, pending_of},
 };
 use crate::{
     clock::after,
@@ -38,6 +39,8 @@ pub struct ClaimRequest<'a> {
     pub limit: usize,
     /// How long the right to deliver them lasts.
     pub lease: Duration,
+    /// The destination's lanes: those with an open circuit give nothing but their probes.
+    pub lanes: &'static [Lane],
     /// Which partners come first: those at which the last claim of this worker ended.
     pub turn: Turn,
 }
@@ -57,6 +60,10 @@ pub struct Claim {
     pub hold_remaining: Option<Duration>,
     /// The fleet has limits for the destination: so long no further call may begin, as far as is known.
     pub limited: Option<Duration>,
+    /// The lanes whose circuits are open.
+    pub held_lanes: Vec<&'static DestinationName>,
+    /// When the next probe of one of them may go out.
+    pub lane_remaining: Option<Duration>,
 }
 
 /// An event that this worker may deliver until its lease ends.
@@ -80,8 +87,10 @@ pub struct LeasedEvent {
     pub attempt: i32,
     /// An earlier attempt may have reached the destination: this one looks up before it sends.
     pub outcome_unknown: bool,
-    /// The fleet's only probe while the circuit is open.
+    /// The fleet's only probe while the circuit of its destination, or of its lane, is open.
     pub probe: bool,
+    /// The part of its destination that it goes to, if that has parts.
+    pub lane: Option<&'static DestinationName>,
     /// When it was stored.
     pub created_at: DateTime<Utc>,
     /// When it was stored or last revived, or when its destination could be called again after that.
@@ -147,9 +156,10 @@ async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimReque
     let lease_ends = Instant::now() + request.lease;
     let check = destinations::check(txn, db.clock(), request.destination, request.lease).await?;
     let GateCheck { permit, callable_since, is_limited, now } = check;
-    let (limit, probe) = match permit {
-        Permit::All => (request.limit, false),
-        Permit::Probe => (1, true),
+    let (limit, probe, lanes) = match permit {
+        Permit::All => (request.limit, false, HeldLanes::read(txn, request, now).await?),
+        // It shows whether the destination answers at all, whatever it says about a lane.
+        Permit::Probe => (1, true, HeldLanes::default()),
         Permit::None(hold) => {
             let hold_remaining = hold.remaining(now);
             return Err(NoClaim::Nothing(Box::new(Claim { hold: Some(hold), hold_remaining, ..Claim::default() })));
@@ -162,69 +172,34 @@ async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimReque
         let (next_turn, limited) = (request.turn.clone(), Some(room.wait()));
         return Err(NoClaim::Nothing(Box::new(Claim { is_full: true, next_turn, limited, ..Claim::default() })));
     }
-    let Shares { due, given_up, is_full, next_turn } = shares(txn, request, now, limit).await?;
-    if due.is_empty() {
+    let Shares { partners, mut due, given_up, mut is_full, next_turn } =
+        shares(txn, request, &lanes, now, limit).await?;
+    let probes = lanes.probes(txn, request, &partners, now).await?;
+    // They are calls, too.
+    is_full |= due.len() + probes.len() > limit;
+    due.truncate(limit.saturating_sub(probes.len()));
+    let claim =
+        Claim { next_turn, held_lanes: lanes.names(), lane_remaining: lanes.remaining(now), ..Claim::default() };
+    if due.is_empty() && probes.is_empty() {
         let limited = room.map(|room| room.wait());
-        let claim = Claim { is_full: is_full || given_up > 0, next_turn, limited, ..Claim::default() };
+        let claim = Claim { is_full: is_full || given_up > 0, limited, ..claim };
         // What was given up must be committed, and others may be due after it.
         return if given_up > 0 { Ok(claim) } else { Err(NoClaim::Nothing(Box::new(claim))) };
     }
     if let Some(room) = &mut room {
-        room.take(txn, name, due.len()).await?;
+        room.take(txn, name, due.len() + probes.len()).await?;
     }
     let lease_token = Uuid::new_v4();
-    lease(txn, &due, request, lease_token, after(now, request.lease)).await?;
-    let events = due.into_iter().map(|row| {
+    let ids = due.iter().chain(&probes).map(|event| event.id);
+    leased(ids, request.worker, lease_token, after(now, request.lease)).exec(txn).await?;
+    let probes = probes.into_iter().map(|row| (row, true));
+    let events = due.into_iter().map(|row| (row, probe)).chain(probes).map(|(row, probe)| {
         let attempt = row.attempts + 1;
-        LeasedEvent::new(row, attempt, lease_token, lease_ends, probe).callable_since(callable_since)
+        let event = LeasedEvent::new(row, attempt, lease_token, lease_ends, probe);
+        event.in_lane_of(request.lanes).callable_since(callable_since)
     });
     let limited = room.map(|room| room.wait());
-    Ok(Claim { events: events.collect(), is_full, next_turn, limited, ..Claim::default() })
-}
-
-/// What a claim takes.
-struct Shares {
-    /// The longest due first.
-    due: Vec<outbox_event::Model>,
-    given_up: usize,
-    is_full: bool,
-    next_turn: Turn,
-}
-
-/// Up to `limit` due events of the partners whose turn it is.
-async fn shares(
-    txn: &DatabaseTransaction,
-    request: &ClaimRequest<'_>,
-    now: DateTime<Utc>,
-    limit: usize,
-) -> Result<Shares, DbErr> {
-    let (backend, destination) = (txn.get_database_backend(), request.destination.as_str());
-    let found = partners(txn, destination, now, &request.turn, limit.min(PARTNERS_MAX)).await?;
-    let each = request.turn.share(limit, found.names.len());
-    let (mut all, mut given_up, mut hungry) = (Vec::new(), 0, Vec::new());
-    for partner in &found.names {
-        let share = each.min(limit - all.len());
-        let of_partner = readable(txn, due(backend, destination, partner, now, share), now).await?;
-        if of_partner.rows.len() + of_partner.given_up == share {
-            hungry.push((partner, of_partner.rows.len()));
-        }
-        given_up += of_partner.given_up;
-        all.extend(of_partner.rows);
-    }
-    let is_hungry = !hungry.is_empty();
-    let more = (limit - all.len()).div_ceil(hungry.len().max(1));
-    for (partner, has) in hungry {
-        let more = more.min(limit - all.len());
-        if more > 0 && found.names.len() > 1 {
-            let rest = due(backend, destination, partner, now, more).offset(has as u64);
-            let rest = readable(txn, rest, now).await?;
-            given_up += rest.given_up;
-            all.extend(rest.rows);
-        }
-    }
-    all.sort_unstable_by_key(|event| (event.due_at, event.id));
-    let (is_full, next_turn) = request.turn.next(found.last.as_deref(), !all.is_empty(), is_hungry);
-    Ok(Shares { due: all, given_up, is_full, next_turn })
+    Ok(Claim { events: events.collect(), is_full, limited, ..claim })
 }
 
 /// The query of [`claim`]: up to `limit` events of `partner` for `destination` that are due, and that no earlier event holds back.
@@ -255,16 +230,6 @@ pub(crate) fn an_earlier_unfinished_event() -> SelectStatement {
         .take()
 }
 
-async fn lease(
-    txn: &DatabaseTransaction,
-    due: &[outbox_event::Model],
-    request: &ClaimRequest<'_>,
-    token: Uuid,
-    until: DateTime<Utc>,
-) -> Result<(), DbErr> {
-    leased(due.iter().map(|event| event.id), request.worker, token, until).exec(txn).await.map(drop)
-}
-
 /// The statement that leases events `ids` to the worker. Public so that tests can read its query plan.
 #[must_use]
 pub fn leased(ids: impl Iterator<Item = Uuid>, worker: &str, token: Uuid, until: DateTime<Utc>) -> UpdateMany<Entity> {
@@ -293,12 +258,19 @@ impl LeasedEvent {
             attempt,
             outcome_unknown: row.outcome_unknown,
             probe,
+            lane: None,
             created_at: row.created_at,
             live_since: row.live_since,
             lease_token: token,
             lease_ends: ends,
             failures: row.failures,
         }
+    }
+
+    /// It goes to the one of `lanes` that takes its type.
+    pub(super) fn in_lane_of(mut self, lanes: &'static [Lane]) -> Self {
+        self.lane = Lane::of(lanes, &self.event_type).map(|lane| &lane.name);
+        self
     }
 
     /// Its destination could not be called before.

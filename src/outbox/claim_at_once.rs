@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Iterable, Quer
 use uuid::Uuid;
 
 use super::{
-    Claim, ClaimRequest, LeasedEvent,
+    Claim, ClaimRequest, Lane, LeasedEvent,
     destinations::{OPEN_GATE, is_open},
     turns::{PARTNERS_MAX, Turn, WALK},
     unreadable,
@@ -33,7 +33,7 @@ pub(super) async fn claim_at_once(db: &Database, request: &ClaimRequest<'_>) -> 
     if rows.is_empty() {
         let (is_full, next_turn) = request.turn.next(None, false, false);
         let nothing = || Claim { is_full, next_turn, ..Claim::default() };
-        return Ok(is_open(db, request.destination).await?.then(nothing));
+        return Ok(is_open(db, request.destination, request.lanes).await?.then(nothing));
     }
     let (is_full, next_turn) = what_is_left(request, &rows)?;
     let (mut events, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
@@ -42,7 +42,7 @@ pub(super) async fn claim_at_once(db: &Database, request: &ClaimRequest<'_>) -> 
             Ok((model, callable_since)) => {
                 let (due_at, attempt) = (model.due_at, model.attempts);
                 let event = LeasedEvent::new(model, attempt, lease_token, lease_ends, false);
-                events.push((due_at, event.callable_since(callable_since)));
+                events.push((due_at, event.in_lane_of(request.lanes).callable_since(callable_since)));
             }
             Err(_) => unreadable.push(row.try_get("", "id")?),
         }
@@ -103,7 +103,7 @@ pub fn statement(clock: &Clock, request: &ClaimRequest<'_>, lease_token: Uuid) -
     let sql = format!(
         "WITH RECURSIVE {WALK}, gate AS MATERIALIZED (\
              SELECT at.now, greatest(d.callable_since, d.not_before) AS callable_since \
-             FROM destination d, (SELECT {now} AS now) at WHERE d.name = $1 AND {OPEN_GATE}), \
+             FROM destination d, (SELECT {now} AS now) at WHERE d.name = $1 AND {OPEN_GATE}{open_lanes}), \
          found AS MATERIALIZED (\
              SELECT walk.partner FROM walk WHERE walk.partner IS NOT NULL AND EXISTS (\
                  SELECT 1 FROM outbox_event due WHERE due.destination = $1 AND due.status = 'pending' \
@@ -129,6 +129,7 @@ pub fn statement(clock: &Clock, request: &ClaimRequest<'_>, lease_token: Uuid) -
              SELECT due.id FROM (SELECT id FROM equal UNION ALL SELECT id FROM more) due LIMIT $6)) \
          RETURNING {columns}, gate.callable_since, (SELECT each FROM share) AS each, (SELECT count(*) FROM found) AS partners, \
              (SELECT max(partner) FROM turn) AS last_partner",
+        open_lanes = all_closed(request.lanes),
         of_turn = due("turn.partner"),
         of_hungry = due("hungry.partner"),
     );
@@ -145,4 +146,15 @@ pub fn statement(clock: &Clock, request: &ClaimRequest<'_>, lease_token: Uuid) -
         partners_min.into(),
     ];
     Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
+}
+
+/// The condition that no circuit of `lanes` is open. Names are of characters that need no quoting.
+fn all_closed(lanes: &[Lane]) -> String {
+    if lanes.is_empty() {
+        return String::new();
+    }
+    let names = lanes.iter().map(|lane| format!("'{}'", lane.name)).collect::<Vec<_>>().join(", ");
+    format!(
+        " AND NOT EXISTS (SELECT 1 FROM destination lane WHERE lane.name IN ({names}) AND lane.circuit <> 'closed')"
+    )
 }

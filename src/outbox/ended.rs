@@ -61,7 +61,9 @@ impl Ended {
         let (event, unsent) = (&attempt.event, attempt.outcome.is_unsent());
         let (status, due_at, settled_at) = match disposition {
             // Handed back unsent, it stays where it was in the queue.
-            Disposition::Pending(_) if unsent => (Status::Pending, Cell::Keep, Cell::Keep),
+            Disposition::Pending(_) if unsent && !matches!(attempt.outcome, Outcome::PutOff(..)) => {
+                (Status::Pending, Cell::Keep, Cell::Keep)
+            }
             Disposition::Pending(due_at) => (Status::Pending, Cell::Time(*due_at), Cell::Keep),
             Disposition::Cancelled => (Status::Cancelled, Cell::Keep, Cell::Time(now)),
             // The others are not failures and never come here.

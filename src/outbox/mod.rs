@@ -35,6 +35,8 @@ mod ended;
 mod event;
 mod failure;
 mod future_times;
+mod held_lanes;
+mod lane;
 mod locked;
 mod names;
 mod outcome;
@@ -47,6 +49,7 @@ mod retention;
 mod retry;
 mod revive;
 mod settle;
+mod shares;
 mod turns;
 mod unreadable;
 mod withdraw;
@@ -56,12 +59,13 @@ pub use claim::{Claim, ClaimRequest, LeasedEvent, claim};
 pub(crate) use claim::{an_earlier_unfinished_event, status_in};
 pub use destinations::{
     CircuitOpening, DestinationChange, DestinationState, FleetLimits, Hold, LimitChange, LimitsChange, OpenCircuit,
-    Pause, circuit_openings, destination, destinations, ensure_destinations, has_look_ups, hold, hold_now,
+    Pause, circuit_openings, destination, destinations, ensure_destinations, has_look_ups, held_lanes, hold, hold_now,
     record_look_ups, set_limits, set_pause,
 };
 pub use event::{Event, EventStatus, get, of_aggregate};
 pub use failure::Failure;
 pub use future_times::{Repaired, delayed_by_future_times, repair_future_times};
+pub use lane::Lane;
 pub use names::{DestinationName, EventType, InvalidName};
 pub use outcome::Outcome;
 pub use parking::park;

@@ -41,11 +41,17 @@ pub enum Outcome<R> {
     /// Refused with 403: either our credentials are refused, or a firewall rejects this one event. Whether others are delivered
     /// shows which.
     Forbidden(String),
+    /// The destination says that the event's lane is unusable: no such topic, or no right to write it. It is no event's fault, and
+    /// none goes dead for it. It opens the lane's circuit.
+    LaneUnusable(String),
     /// This process lacks a resource, such as a file descriptor or memory. The event is handed back and no attempt is spent. It
     /// says nothing about the destination.
     OutOfResources(String),
     /// It never left the worker (drain, lease nearly over). The event is handed back and no attempt is spent.
     NotSent(String),
+    /// It never left the worker: the part of the destination that it goes to does not answer at present. It is handed back, due
+    /// after this wait, and no attempt is spent.
+    PutOff(String, Duration),
 }
 
 impl<R> Outcome<R> {
@@ -72,6 +78,8 @@ impl<R> Outcome<R> {
             Self::Misdirected { error: why, unknown } => Outcome::Misdirected { error: error(why), unknown },
             Self::Unauthorised(why) => Outcome::Unauthorised(error(why)),
             Self::Forbidden(why) => Outcome::Forbidden(error(why)),
+            Self::LaneUnusable(why) => Outcome::LaneUnusable(error(why)),
+            Self::PutOff(why, wait) => Outcome::PutOff(error(why), wait),
             Self::OutOfResources(why) => Outcome::OutOfResources(error(why)),
             Self::NotSent(why) => Outcome::NotSent(error(why)),
         }
@@ -82,14 +90,16 @@ impl<R> Outcome<R> {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Delivered(_) => "delivered",
-            Self::Retry(_) | Self::Unreachable(_) | Self::RetryAfter(..) | Self::Misdirected { unknown: false, .. } => {
-                "retry"
-            }
+            Self::Retry(_)
+            | Self::Unreachable(_)
+            | Self::RetryAfter(..)
+            | Self::Misdirected { unknown: false, .. }
+            | Self::LaneUnusable(_) => "retry",
             Self::Unknown(_) | Self::Misdirected { unknown: true, .. } => "unknown",
             Self::Refused(_) => "refused",
             Self::Broken(_) => "broken",
             Self::Unauthorised(_) | Self::Forbidden(_) => "unauthorised",
-            Self::NotSent(_) | Self::OutOfResources(_) => "not_sent",
+            Self::NotSent(_) | Self::OutOfResources(_) | Self::PutOff(..) => "not_sent",
         }
     }
 
@@ -105,6 +115,8 @@ impl<R> Outcome<R> {
             | Self::Refused(error)
             | Self::Broken(error)
             | Self::Misdirected { error, .. }
+            | Self::LaneUnusable(error)
+            | Self::PutOff(error, _)
             | Self::Unauthorised(error)
             | Self::Forbidden(error)
             | Self::OutOfResources(error)
@@ -115,6 +127,6 @@ impl<R> Outcome<R> {
     /// Whether it never left the worker: the event goes back as it was.
     #[must_use]
     pub fn is_unsent(&self) -> bool {
-        matches!(self, Self::NotSent(_) | Self::OutOfResources(_))
+        matches!(self, Self::NotSent(_) | Self::OutOfResources(_) | Self::PutOff(..))
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     DestinationName, LeasedEvent, Outcome, Policy, Receipt,
-    destinations::{Blame, DestinationChange, DestinationHealth},
+    destinations::{Blame, DestinationChange, DestinationHealth, LaneHealth},
     ended::{self, Ended},
     locked::locked,
     parking::unpark,
@@ -81,6 +81,8 @@ pub struct SettleReport {
     pub at: DateTime<Utc>,
     /// What changed about the destination.
     pub change: Option<DestinationChange>,
+    /// What changed about its lanes.
+    pub lane_changes: Vec<(&'static DestinationName, DestinationChange)>,
 }
 
 /// Settles `attempts` of one destination inside `txn`; what else belongs to a delivery is stored in the same one.
@@ -104,13 +106,14 @@ pub async fn settle<R: Receipt>(
         None => (clock.now(txn).await?, false),
     };
     let mut health = DestinationHealth::read(txn, destination, attempts, policy, now).await?;
-    let mut settled = Vec::with_capacity(attempts.len());
+    let (mut lanes, mut settled) = (LaneHealth::default(), Vec::with_capacity(attempts.len()));
     let (mut delivered, mut failed, mut unblocks_others) = (Vec::new(), Vec::new(), false);
     for attempt in attempts {
         let row = rows.get(&attempt.event.id);
         let disposition = match row {
             Some(row) if row.is_held_for(attempt) => {
                 let blame = health.count(attempt);
+                lanes.count(attempt);
                 let disposition = next(attempt, row.withdrawn, blame, policy, now);
                 match &disposition {
                     Disposition::Delivered => delivered.push(attempt),
@@ -137,7 +140,8 @@ pub async fn settle<R: Receipt>(
     });
     unpark(txn, destination.as_str(), ended.map(|(attempt, _)| attempt.event.aggregate_id), now).await?;
     let change = health.save(txn, destination, failures_counted).await?;
-    Ok(SettleReport { dispositions: settled, unblocks_others, at: now, change })
+    let lane_changes = lanes.save(txn, destination, policy, now).await?;
+    Ok(SettleReport { dispositions: settled, unblocks_others, at: now, change, lane_changes })
 }
 
 #[derive(FromQueryResult)]
@@ -219,7 +223,8 @@ fn next<R>(attempt: &Attempt<R>, withdrawn: bool, blame: Blame, policy: &Policy,
         Outcome::RetryAfter(_, wait) => {
             Disposition::Pending(after(now, (*wait).min(policy.retry_after_max).max(policy.retry.delay(1))))
         }
-        Outcome::Unauthorised(_) => wait(cool_down),
+        Outcome::Unauthorised(_) | Outcome::LaneUnusable(_) => wait(cool_down),
+        Outcome::PutOff(_, wait) => Disposition::Pending(after(now, *wait)),
         // It spends no attempt, so the wait grows with the failures that are remembered.
         Outcome::Misdirected { .. } => {
             let failures = i32::try_from(event.failed().len()).unwrap_or(i32::MAX).saturating_add(1);
@@ -240,6 +245,8 @@ pub(super) fn spends_attempt<R>(attempt: &Attempt<R>, blame: Blame) -> bool {
     match attempt.outcome {
         Outcome::NotSent(_)
         | Outcome::OutOfResources(_)
+        | Outcome::PutOff(..)
+        | Outcome::LaneUnusable(_)
         | Outcome::RetryAfter(..)
         | Outcome::Misdirected { .. }
         | Outcome::Unauthorised(_) => false,

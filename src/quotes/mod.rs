@@ -30,6 +30,7 @@ pub use entity::quote::{Model as Quote, Status};
 pub use fee_record::{Fee, FeeRecord};
 pub use names::{
     DESTINATIONS, FEE_CREATED, FEE_SERVER, KAFKA, QUOTE, QUOTE_CANCELLED, QUOTE_REJECTED, QUOTE_SUBMITTED, QuoteEvent,
+    TOPICS, is_lane, lanes_of,
 };
 pub use new_quote::{CurrencyCode, CustomerId, Line, Lines, NewQuote};
 pub use read::{QuoteFilter, QuoteWithFee, by_ids, destination, get, get_of, list, of_customer, status};

@@ -1,7 +1,7 @@
 //! Feebox's names: where its quotes go, and what its events are about.
 
 use crate::{
-    outbox::{DestinationName, EventType},
+    outbox::{DestinationName, EventType, Lane},
     settings::QuoteDestination,
 };
 
@@ -23,6 +23,27 @@ pub static FEE_CREATED: EventType = EventType::from_static("fee.created");
 pub static QUOTE_REJECTED: EventType = EventType::from_static("quote.rejected");
 /// The quote was cancelled. At the fee server the event voids its fee.
 pub static QUOTE_CANCELLED: EventType = EventType::from_static("quote.cancelled");
+
+/// Kafka's topics, each with a circuit of its own. The name after the stroke is the topic's.
+pub static TOPICS: [Lane; 2] = [
+    Lane {
+        name: DestinationName::from_static("kafka/feebox.quotes"),
+        event_types: &[&QUOTE_SUBMITTED, &QUOTE_REJECTED, &QUOTE_CANCELLED],
+    },
+    Lane { name: DestinationName::from_static("kafka/feebox.fees"), event_types: &[&FEE_CREATED] },
+];
+
+/// The lanes of `destination`.
+#[must_use]
+pub fn lanes_of(destination: &str) -> &'static [Lane] {
+    if destination == KAFKA.as_str() { &TOPICS } else { &[] }
+}
+
+/// Whether `name` is that of a lane, which has a circuit and no events of its own.
+#[must_use]
+pub fn is_lane(name: &str) -> bool {
+    DESTINATIONS.iter().flat_map(|destination| lanes_of(destination)).any(|lane| lane.name.as_str() == name)
+}
 
 /// What Feebox's events are about, for those who match it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,5 +102,6 @@ mod tests {
             DESTINATIONS.map(Some)
         );
         assert_eq!(QuoteDestination::of("elsewhere"), None);
+        assert!(is_lane("kafka/feebox.fees") && !is_lane("kafka") && !is_lane("fee-server"));
     }
 }

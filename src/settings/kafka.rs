@@ -22,7 +22,7 @@ pub struct Kafka {
     pub sasl_username: Option<String>,
     /// Present if the protocol is `sasl_*`.
     pub sasl_password: Option<SecretString>,
-    /// How long a record may stay unacknowledged before it has failed, where no outbox retries it.
+    /// How long a record may stay unacknowledged before it has failed. Longer than the election of a leader.
     pub delivery_timeout: Duration,
     /// Trusted CA certificates, a PEM file; the system's by default.
     pub ssl_ca_location: Option<PathBuf>,
@@ -97,15 +97,18 @@ impl Kafka {
     }
 }
 
-/// A record must be acknowledged within a part of the lease.
+/// Events for Kafka are leased for one and a half times `kafka.delivery_timeout`, if `worker.lease` is shorter. Of a short time too
+/// little would be left to settle: the client checks once a second which records have timed out.
 pub(super) fn refuse_short_lease(kafka: &Kafka, worker: &Worker, fields: &mut Fields) {
-    if kafka.brokers.is_none() || worker.lease >= LEASE_MIN || !fields.are_valid(&["worker.lease", "kafka.brokers"]) {
+    let lease = worker.lease.max(kafka.delivery_timeout * 3 / 2);
+    let is_valid = fields.are_valid(&["worker.lease", "kafka.brokers", "kafka.delivery_timeout"]);
+    if kafka.brokers.is_none() || lease >= LEASE_MIN || !is_valid {
         return;
     }
-    let [lease, min] = [worker.lease, LEASE_MIN].map(humantime::format_duration);
+    let [lease, min, timeout] = [lease, LEASE_MIN, kafka.delivery_timeout].map(humantime::format_duration);
     fields.refuse(
         "worker.lease",
-        format!("{lease} is shorter than {min}, and kafka.brokers is set"),
-        "lengthen the lease, or unset kafka.brokers",
+        format!("events for Kafka would be leased for {lease} with kafka.delivery_timeout = {timeout}; at least {min} are needed"),
+        "lengthen the lease or kafka.delivery_timeout, or unset kafka.brokers",
     );
 }

@@ -202,11 +202,16 @@ fn dangerous_combinations_are_refused() {
 #[test]
 fn brokers_are_refused_without_a_client_or_with_a_short_lease() {
     if cfg!(feature = "kafka") {
-        let short = [("kafka.brokers", "b:9092"), ("worker.lease", "9s"), ("fee_server.timeout", "2s")];
-        assert!(
-            refused(&short).contains("worker.lease (command line): 9s is shorter than 10s, and kafka.brokers is set")
-        );
-        assert!(load(&short[..1]).is_ok());
+        let short = [
+            ("kafka.brokers", "b:9092"),
+            ("worker.lease", "9s"),
+            ("fee_server.timeout", "2s"),
+            ("kafka.delivery_timeout", "6s"),
+        ];
+        let error =
+            "worker.lease (command line): events for Kafka would be leased for 9s with kafka.delivery_timeout = 6s";
+        assert!(refused(&short).contains(error), "{}", refused(&short));
+        assert!(load(&short[..3]).is_ok(), "half as long again as the default of kafka.delivery_timeout");
     } else {
         assert!(refused(&[("kafka.brokers", "b:9092")]).contains("build with `cargo build --features kafka`"));
     }

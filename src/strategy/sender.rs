@@ -182,7 +182,7 @@ impl Sender {
             let outcome = self.attempt(sending, may_have_reached).await;
             let why = match outcome {
                 Outcome::Delivered(acceptance) => return Sent::Accepted(acceptance),
-                Outcome::Refused(why) => return Sent::Failed { why, may_have_reached },
+                Outcome::Refused(why) | Outcome::LaneUnusable(why) => return Sent::Failed { why, may_have_reached },
                 Outcome::Broken(why) => return Sent::Failed { why, may_have_reached: true },
                 Outcome::Unknown(why) | Outcome::Misdirected { error: why, unknown: true } => {
                     may_have_reached = true;
@@ -199,6 +199,7 @@ impl Sender {
                 | Outcome::Forbidden(why)
                 | Outcome::Unreachable(why)
                 | Outcome::OutOfResources(why)
+                | Outcome::PutOff(why, _)
                 | Outcome::NotSent(why) => why,
             };
             if attempt == ATTEMPTS_MAX || (may_have_reached && !self.target.may_be_called_again()) {

@@ -56,6 +56,13 @@ impl LocalHold {
         *lock(&self.run_at) = Instant::now().checked_add(wait);
     }
 
+    /// One of several holds is over after `wait`.
+    pub(super) fn ends_in_at_most(&self, wait: Duration) {
+        let (now, mut run_at) = (Instant::now(), lock(&self.run_at));
+        let at = now.checked_add(wait);
+        *run_at = run_at.filter(|earlier| *earlier > now && at.is_none_or(|at| *earlier < at)).or(at);
+    }
+
     /// Returns when a hold has ended; never, if none ends by itself.
     pub(super) async fn ended(&self) {
         let Some(run_at) = *lock(&self.run_at) else { return std::future::pending().await };

@@ -64,6 +64,8 @@ pub struct Worker<D: Destination> {
     registered: OnceCell<()>,
     /// Whose turn it is.
     turn: Mutex<Turn>,
+    /// For how long events are leased.
+    event_lease: Duration,
     vitals: Vitals,
 }
 
@@ -79,6 +81,7 @@ impl<D: Destination> Worker<D> {
         signals: Signals,
     ) -> Self {
         let limiter = limiter::Limiter::new(destination.name().as_str(), settings.concurrency);
+        let event_lease = settings.lease.max(destination.patience() * 3 / 2);
         Self {
             db,
             destination,
@@ -96,6 +99,7 @@ impl<D: Destination> Worker<D> {
             cut_off: CancellationToken::new(),
             registered: OnceCell::new(),
             turn: Mutex::default(),
+            event_lease,
             vitals: Vitals::default(),
         }
     }

@@ -11,16 +11,26 @@ mod results;
 mod supply;
 mod waiting;
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Instant,
+};
 
 use sea_orm::DbErr;
 use tokio::{task::JoinSet, time::sleep_until};
 use uuid::Uuid;
 
-use super::{Listening, Report, Worker, deliver::Delivered, hold::Clearance, pace::Pace, settle::Settlement, until};
+use super::{
+    Listening, Report, Worker,
+    deliver::Delivered,
+    hold::Clearance,
+    pace::Pace,
+    settle::{Held, Settlement},
+    until,
+};
 use crate::{
     destination::Destination,
-    outbox::{self, Attempt, Hold, LeasedEvent, Poll, Rescued},
+    outbox::{self, Attempt, DestinationName, LeasedEvent, Poll, Rescued},
 };
 use background::Background;
 use claims::Claimed;
@@ -40,7 +50,9 @@ struct Run<'a, D: Destination> {
     report: Report,
     supply: Supply,
     clearance: Clearance,
-    polling_holds: Background<'a, Result<Option<Hold>, DbErr>>,
+    polling_holds: Background<'a, Result<Held, DbErr>>,
+    /// Lanes whose circuits are open.
+    held_lanes: Vec<&'static DestinationName>,
     rescues: Pace<'a>,
     rescuing: Background<'a, (usize, Result<Rescued, DbErr>)>,
     claims: Pace<'a>,
@@ -49,6 +61,8 @@ struct Run<'a, D: Destination> {
     flow: Flow,
     limited: Limited,
     deliveries: JoinSet<Delivered<D::Receipt>>,
+    /// When each of them began.
+    under_way: BTreeSet<(Instant, Uuid)>,
     /// Events that failed since the last success.
     failed_in_a_row: HashSet<Uuid>,
     /// When the youngest call that succeeded began.
@@ -74,7 +88,8 @@ impl<D: Destination> Worker<D> {
     }
 
     pub(super) async fn run(&self, wakes: &mut Listening) -> Result<Report, DbErr> {
-        let names = [self.destination.name()];
+        let lanes = self.destination.lanes().iter().map(|lane| &lane.name);
+        let names: Vec<_> = [self.destination.name()].into_iter().chain(lanes).collect();
         let register = || self.in_time(outbox::ensure_destinations(&self.db, &names));
         self.registered.get_or_try_init(register).await?;
         let work = self.in_time(outbox::poll(&self.db, self.destination.name())).await?;
@@ -106,6 +121,7 @@ impl<'a, D: Destination> Run<'a, D> {
             supply: Supply::default(),
             clearance: Clearance::none(),
             polling_holds: Background::idle(),
+            held_lanes: Vec::new(),
             rescues: Pace::new("rescue", &worker.rescue_size, now + lease / rescues::RESCUE_PART, pause_max),
             rescuing: Background::idle(),
             claims: Pace::new("claim", &worker.claim_size, now, pause_max),
@@ -114,6 +130,7 @@ impl<'a, D: Destination> Run<'a, D> {
             flow: Flow::since(now),
             limited: Limited::default(),
             deliveries: JoinSet::new(),
+            under_way: BTreeSet::new(),
             failed_in_a_row: HashSet::new(),
             latest_success: None,
             finished: Vec::new(),
@@ -158,6 +175,8 @@ impl<'a, D: Destination> Run<'a, D> {
                 }
             }
             () = self.wakes.heard(), if self.supply.is_exhausted() => self.supply.woken(self.settling.is_running()),
+            // The probe of a lane may go, while others are delivered.
+            () = self.worker.hold.ended(), if self.supply.is_exhausted() => self.supply.woken(false),
             () = signals.drain.cancelled(), if !self.waiting.is_empty() => {}
             () = until(self.worker.limiter.rested().map(Into::into)), if !self.waiting.is_empty() => {}
             () = sleep_until(next_try.into()) => {}
@@ -171,7 +190,7 @@ impl<'a, D: Destination> Run<'a, D> {
         let may_poll = !self.waiting.is_empty() && !self.polling_holds.is_running();
         let poll = may_poll.then(|| self.clearance.poll_at());
         let operations = [&self.claims, &self.settles, &self.rescues].map(Pace::not_before);
-        let next = operations.into_iter().filter(|at| *at > now).chain(poll).min();
+        let next = operations.into_iter().filter(|at| *at > now).chain(poll).chain(self.next_way()).min();
         next.unwrap_or(now + self.worker.settings.lease)
     }
 

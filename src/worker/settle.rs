@@ -7,7 +7,7 @@ use crate::{
     crash,
     database::{self, Kind},
     destination::Destination,
-    outbox::{self, Attempt, Disposition, Hold, Outcome, Receipt, SettleReport, Settled},
+    outbox::{self, Attempt, DestinationName, Disposition, Hold, Outcome, Receipt, SettleReport, Settled},
     quotes::{FEE_SERVER, QUOTE_SUBMITTED},
     supervision::caught,
     telemetry::metrics,
@@ -22,16 +22,30 @@ pub(super) struct Settlement<R> {
     pub settled: Vec<(Attempt<R>, Disposition)>,
     /// Attempts that could not be settled at present: to be tried again.
     pub left: Vec<Attempt<R>>,
-    /// The destination's hold, if there is one. Read only if an attempt failed.
-    pub held: Option<Hold>,
+    /// What holds the destination back. Read only if an attempt failed.
+    pub held: Option<Held>,
     /// Events can be delivered that were held back before.
     pub unblocks: bool,
+}
+
+/// What holds a destination back, as it was read from the database.
+pub(super) struct Held {
+    /// All of it.
+    pub hold: Option<Hold>,
+    /// Its lanes whose circuits are open.
+    pub lanes: Vec<&'static DestinationName>,
+}
+
+/// What holds the destination of `worker` back now.
+pub(super) async fn held_now<D: Destination>(worker: &Worker<D>) -> Result<Held, DbErr> {
+    let hold = outbox::hold_now(&worker.db, worker.destination.name()).await?;
+    Ok(Held { hold, lanes: outbox::held_lanes(worker.db.connection(), worker.destination.lanes()).await? })
 }
 
 /// What one transaction stored.
 struct Stored {
     became: Vec<Disposition>,
-    held: Option<Hold>,
+    held: Option<Held>,
     unblocks: bool,
 }
 
@@ -219,7 +233,7 @@ impl<D: Destination> Batches<'_, D> {
 /// The fee records, the events' `delivered` and the quotes' `confirmed` commit together.
 async fn store<D: Destination>(worker: &Worker<D>, attempts: &[Attempt<D::Receipt>]) -> Result<Stored, DbErr> {
     let name = worker.destination.name();
-    let (SettleReport { dispositions: became, unblocks_others: unblocks, at, change }, held) = worker
+    let (report, held) = worker
         .db
         .transaction(|txn| {
             Box::pin(async move {
@@ -229,16 +243,27 @@ async fn store<D: Destination>(worker: &Worker<D>, attempts: &[Attempt<D::Receip
                 worker.destination.apply(&txn, &settled, settling.at).await?;
                 let failed = |outcome: &Outcome<_>| !matches!(outcome, Outcome::Delivered(_)) && !outcome.is_unsent();
                 let any_failed = attempts.iter().any(|attempt| failed(&attempt.outcome));
-                let held = if any_failed { outbox::hold(&*txn, name, settling.at).await? } else { None };
+                let held = if any_failed {
+                    let hold = outbox::hold(&*txn, name, settling.at).await?;
+                    Some(Held { hold, lanes: outbox::held_lanes(&*txn, worker.destination.lanes()).await? })
+                } else {
+                    None
+                };
                 crash::point("before-settle-commit");
                 Ok::<_, DbErr>((settling, held))
             })
         })
         .await?;
     worker.signals.settled.send();
-    if let Some(change) = &change {
+    for (name, change) in report
+        .change
+        .iter()
+        .map(|change| (name, change))
+        .chain(report.lane_changes.iter().map(|(name, change)| (*name, change)))
+    {
         logging::destination_changed(name, change);
     }
+    let SettleReport { dispositions: became, unblocks_others: unblocks, at, .. } = report;
     let became: Vec<_> = became.into_iter().map(Disposition::of_any_call).collect();
     for (attempt, became) in attempts.iter().zip(&became) {
         if *became == Disposition::Delivered && *name == FEE_SERVER && attempt.event.event_type == QUOTE_SUBMITTED {

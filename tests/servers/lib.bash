@@ -23,6 +23,10 @@ kafka_broker() {
     [[ ! -x $broker ]] || echo "$broker"
 }
 
+# Where Apache Kafka's jars are, or are to be.
+apache_kafka_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/apache-kafka-4.3.1
+apache_kafka() { [[ ! -e $apache_kafka_directory/complete ]] || echo "$apache_kafka_directory"; }
+
 # Where the generators of clients are, with what their clients import; and where schemathesis is.
 clients_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/clients-1
 schemathesis_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/schemathesis-4.32.5

@@ -241,6 +241,8 @@ fn is_failure<R>(outcome: &Outcome<R>) -> bool {
         | Outcome::Unauthorised(_)
         | Outcome::Forbidden(_)
         | Outcome::OutOfResources(_)
+        | Outcome::LaneUnusable(_)
+        | Outcome::PutOff(..)
         | Outcome::NotSent(_) => true,
     }
 }
@@ -257,6 +259,8 @@ fn may_have_been_sent<R>(outcome: Outcome<R>) -> Outcome<R> {
         | Outcome::Unauthorised(error)
         | Outcome::Forbidden(error)
         | Outcome::OutOfResources(error)
+        | Outcome::LaneUnusable(error)
+        | Outcome::PutOff(error, _)
         | Outcome::NotSent(error) => Outcome::Unknown(format!("no answer on a used connection, then {error}")),
     }
 }

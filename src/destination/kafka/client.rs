@@ -7,14 +7,11 @@ use secrecy::ExposeSecret;
 
 use crate::settings;
 
-/// The part of a lease within which a record is stored or has failed. A worker sends while a third of the lease is left
-/// and stops waiting when a tenth is; librdkafka checks once a second which records have timed out.
-const LEASE_PART: u32 = 6;
-
-/// How long a record of the outbox has to be acknowledged, where events are leased for `lease`.
-pub(super) fn patience(lease: Duration) -> Duration {
-    lease / LEASE_PART
-}
+/// How long a broker has to answer before the record is sent again, to the new leader if there is one: a frozen broker keeps its
+/// connections open.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
+/// For how long a topic that does not exist may yet come to be.
+const NEW_TOPIC_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// The producer's settings: a record that is not acknowledged within `patience` has failed. Names and meanings are those of
 /// librdkafka's `CONFIGURATION.md`.
@@ -26,7 +23,7 @@ pub(super) fn config(settings: &settings::Kafka, patience: Duration) -> ClientCo
         ("enable.idempotence", "true"),
         // As Java's producer does it, so that a key has the same partition whichever client writes it.
         ("partitioner", "murmur2_random"),
-        // A batch is refused as a whole. Small ones keep a record that is too large for the topic to itself.
+        // A batch is refused as a whole, and then sent again record by record.
         ("batch.size", "65536"),
         ("socket.nagle.disable", "true"),
         ("socket.keepalive.enable", "true"),
@@ -39,9 +36,8 @@ pub(super) fn config(settings: &settings::Kafka, patience: Duration) -> ClientCo
     for (key, time) in [
         ("delivery.timeout.ms", patience),
         // Time for a second try within the first one's patience: the idempotent one.
-        ("socket.timeout.ms", patience / 3),
-        // For how long a topic that does not exist may yet come to be.
-        ("topic.metadata.propagation.max.ms", patience / 2),
+        ("socket.timeout.ms", (patience / 3).min(ANSWER_WAIT_MAX)),
+        ("topic.metadata.propagation.max.ms", (patience / 2).min(NEW_TOPIC_WAIT_MAX)),
         ("linger.ms", (patience / 100).min(Duration::from_millis(5))),
     ] {
         config.set(key, time.as_millis().to_string());
@@ -61,6 +57,12 @@ pub(super) fn config(settings: &settings::Kafka, patience: Duration) -> ClientCo
             config.set(key, value);
         }
     }
+    config
+}
+
+/// The settings of a producer that sends each record in a batch of its own.
+pub(super) fn alone(mut config: ClientConfig) -> ClientConfig {
+    config.set("client.id", "feebox-alone").set("batch.num.messages", "1").set("linger.ms", "0");
     config
 }
 

@@ -86,12 +86,13 @@ impl Producer {
         })
     }
 
-    /// Has the client ask the brokers for `topic` again.
-    pub(super) async fn ask_about(self: &Arc<Self>, topic: &'static str) {
+    /// Has the client ask the brokers for `topic` again. Returns how many partitions it has, if they answer.
+    pub(super) async fn ask_about(self: &Arc<Self>, topic: &'static str) -> Option<i32> {
         let producer = Arc::clone(self);
-        // The answer, or that none comes, shows when the record is handed over.
-        let ask = move || producer.inner.client().fetch_metadata(Some(topic), ANSWER_WAIT).map(drop);
-        let _ = tokio::task::spawn_blocking(ask).await;
+        let ask = move || producer.inner.client().fetch_metadata(Some(topic), ANSWER_WAIT);
+        let metadata = tokio::task::spawn_blocking(ask).await.ok()?.ok()?;
+        let partitions = metadata.topics().iter().find(|described| described.name() == topic)?.partitions().len();
+        i32::try_from(partitions).ok()
     }
 
     pub(super) fn heard(&self) -> Option<(RDKafkaErrorCode, String)> {

@@ -55,3 +55,20 @@ fn headers(quote_id: &str, delivery: Delivery<'_>) -> OwnedHeaders {
         .filter_map(|(key, value)| value.map(|value| Header { key, value: Some(value) }))
         .fold(OwnedHeaders::new_with_capacity(8), OwnedHeaders::insert)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quotes::TOPICS;
+
+    #[test]
+    fn each_topic_has_a_circuit_that_is_named_after_it() {
+        for lane in &TOPICS {
+            for event_type in lane.event_types {
+                assert_eq!(topic(event_type).map(|topic| format!("kafka/{topic}")), Some(lane.name.to_string()));
+            }
+        }
+        let taken: usize = TOPICS.iter().map(|lane| lane.event_types.len()).sum();
+        assert_eq!(taken, 4, "all types have a topic");
+    }
+}

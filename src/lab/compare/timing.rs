@@ -17,10 +17,9 @@ pub(super) struct Timing {
 /// small pool.
 const CONNECTIONS: u32 = 64;
 
-/// The shortest lease that is accepted with `kafka.brokers`. With the outbox a record has a sixth of it, and is
-/// retried.
+/// The shortest lease that is accepted with `kafka.brokers`.
 const KAFKA_LEASE_MIN: Duration = Duration::from_secs(10);
-/// The time that a record has without an outbox: the default of `kafka.delivery_timeout`.
+/// The time that a record has to be acknowledged.
 const KAFKA_DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Timing {
@@ -47,6 +46,7 @@ impl Timing {
             ("worker.lease", time(self.lease)),
             ("retry.initial_interval", time(self.retry_interval)),
             ("circuit.cool_down", time(self.cool_down)),
+            ("kafka.delivery_timeout", time(KAFKA_DELIVERY_TIMEOUT)),
         ]
     }
 

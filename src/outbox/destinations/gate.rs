@@ -15,11 +15,11 @@ use sea_orm::{
     sea_query::{Expr, OnConflict, Query, SelectStatement},
 };
 
-use super::FleetLimits;
+use super::{FleetLimits, held_lanes};
 use crate::{
     clock::{Clock, LEASE_MAX, SKEW_MAX, WAIT_MAX, after, is_beyond},
     database::{Database, DatabaseTransaction},
-    outbox::DestinationName,
+    outbox::{DestinationName, Lane},
 };
 
 /// Why nothing is claimed for a destination although events may be due.
@@ -174,8 +174,12 @@ pub(in crate::outbox) const OPEN_GATE: &str = "d.paused_at IS NULL AND d.circuit
     AND (d.callable_since <= at.now + interval '1 minute') IS NOT FALSE \
     AND (d.failing_since <= at.now + interval '1 minute') IS NOT FALSE";
 
-/// Whether nothing holds `name` back and it has no limits. Not if a wrong clock has stored something in its row, or there is no row.
-pub(in crate::outbox) async fn is_open(db: &Database, name: &str) -> Result<bool, DbErr> {
+/// Whether nothing holds `name` or one of its `lanes` back and it has no limits. Not if a wrong clock has stored something in its row,
+/// or there is no row.
+pub(in crate::outbox) async fn is_open(db: &Database, name: &str, lanes: &'static [Lane]) -> Result<bool, DbErr> {
+    if !held_lanes(db.connection(), lanes).await?.is_empty() {
+        return Ok(false);
+    }
     let state = read(db.connection(), db.clock(), name).await?;
     Ok(state.is_some_and(|State { row, now }| {
         hold_of(&row, now).is_none() && FleetLimits::of(&row).is_none() && without_wrong_clocks(row.clone(), now) == row
@@ -211,7 +215,7 @@ pub(in crate::outbox) async fn check(
 }
 
 /// Takes the probe that is due, and puts the next one off until `until`, unless another worker was faster.
-async fn take_probe(
+pub(super) async fn take_probe(
     txn: &DatabaseTransaction,
     name: &str,
     probe_at: Option<DateTime<Utc>>,

@@ -130,11 +130,11 @@ impl<'a> DestinationHealth<'a> {
         let (mut probe, mut blame) = (Probe::Failed, Blame::Event);
         match outcome {
             // A refusal is an answer too: the destination is up.
-            Outcome::Delivered(_) | Outcome::Refused(_) => {
+            Outcome::Delivered(_) | Outcome::Refused(_) | Outcome::LaneUnusable(_) => {
                 self.succeed(event.probe);
                 probe = Probe::Succeeded;
             }
-            Outcome::NotSent(_) | Outcome::OutOfResources(_) => {
+            Outcome::NotSent(_) | Outcome::OutOfResources(_) | Outcome::PutOff(..) => {
                 (probe, blame) = (Probe::Inconclusive, Blame::Destination);
             }
             Outcome::RetryAfter(_, wait) => {
@@ -290,8 +290,8 @@ fn may_change<R>(attempts: &[Attempt<R>]) -> bool {
         failed = match outcome {
             _ if event.probe => return true,
             Outcome::RetryAfter(..) | Outcome::Unauthorised(_) | Outcome::Forbidden(_) => return true,
-            Outcome::Delivered(_) | Outcome::Refused(_) => false,
-            Outcome::NotSent(_) | Outcome::OutOfResources(_) => failed,
+            Outcome::Delivered(_) | Outcome::Refused(_) | Outcome::LaneUnusable(_) => false,
+            Outcome::NotSent(_) | Outcome::OutOfResources(_) | Outcome::PutOff(..) => failed,
             Outcome::Retry(_)
             | Outcome::Unreachable(_)
             | Outcome::Unknown(_)

@@ -5,6 +5,7 @@
 mod change;
 mod gate;
 mod health;
+mod lanes;
 mod limits;
 mod openings;
 mod state;
@@ -17,6 +18,8 @@ pub(super) use gate::{
 pub use gate::{Hold, ensure_destinations, hold, hold_now};
 pub use health::delivered_lately;
 pub(super) use health::{Blame, DestinationHealth};
+pub use lanes::held_lanes;
+pub(super) use lanes::{LaneHealth, OpenLane, open_lanes};
 pub(super) use limits::Room;
 pub use limits::{FleetLimits, LimitChange, LimitsChange, set_limits};
 pub(super) use openings::forget;

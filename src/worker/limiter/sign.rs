@@ -26,10 +26,12 @@ impl<R> From<&Outcome<R>> for Sign {
                 Self::Failure
             }
             Outcome::OutOfResources(_) => Self::OutOfResources,
-            Outcome::Broken(_) | Outcome::Misdirected { .. } | Outcome::Unauthorised(_) | Outcome::Forbidden(_) => {
-                Self::Nothing
-            }
-            Outcome::NotSent(_) => Self::NotSent,
+            Outcome::Broken(_)
+            | Outcome::Misdirected { .. }
+            | Outcome::Unauthorised(_)
+            | Outcome::LaneUnusable(_)
+            | Outcome::Forbidden(_) => Self::Nothing,
+            Outcome::NotSent(_) | Outcome::PutOff(..) => Self::NotSent,
         }
     }
 }

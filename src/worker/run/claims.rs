@@ -24,7 +24,7 @@ impl<D: Destination> Run<'_, D> {
     pub(super) fn begin_claim(&mut self) {
         let worker = self.worker;
         let limit = worker.limiter.limit();
-        let places = worker.limiter.places(self.deliveries.len());
+        let places = self.places();
         // At least one: where all places rest, it waits for the first.
         // Under limits of the fleet a call begins as soon as it is claimed: nothing is claimed ahead.
         let ahead = if self.limited.is_in_force() { 0 } else { self.flow.of_a_moment(Instant::now()) };
@@ -38,20 +38,21 @@ impl<D: Destination> Run<'_, D> {
         }
         self.supply.claim_began();
         self.claiming.start(async move {
-            let (begun, lease) = (Instant::now(), worker.settings.lease);
-            let (destination, name) = (worker.destination.name(), &*worker.name);
+            let (begun, lease) = (Instant::now(), worker.event_lease);
+            let (destination, lanes, name) = (worker.destination.name(), worker.destination.lanes(), &*worker.name);
             let turn = worker.turn.lock().clone();
-            let request = ClaimRequest { destination, worker: name, limit: wanted, lease, turn };
+            let request = ClaimRequest { destination, worker: name, limit: wanted, lease, lanes, turn };
             // Half of the lease is left to send.
             let claim = outbox::claim(&worker.db, &request);
-            let claim = worker.in_time_of(&worker.claim_size, lease / 2, claim).await;
+            let claim = worker.in_time_of(&worker.claim_size, worker.settings.lease / 2, claim).await;
             Claimed { wanted, begun, claim }
         });
     }
 
     pub(super) fn claimed(&mut self, Claimed { wanted, begun, claim }: Claimed) {
         let Some(claim) = self.claims.ended(wanted, claim) else { return };
-        let probe = claim.events.iter().any(|event| event.probe);
+        // Not those of lanes: the rest of the destination may be called as ever.
+        let probe = claim.held_lanes.is_empty() && claim.events.iter().any(|event| event.probe);
         let open = matches!(claim.hold, Some(Hold::CircuitOpen(_)));
         if probe || open {
             self.worker.limiter.restart();
@@ -62,6 +63,10 @@ impl<D: Destination> Run<'_, D> {
             self.worker.hold.ends_in(if open { wait.min(self.worker.policy.circuit.cool_down) } else { wait });
         }
         self.keep_limits(&claim);
+        if let Some(wait) = claim.lane_remaining {
+            self.worker.hold.ends_in_at_most(wait.min(self.worker.policy.circuit.cool_down));
+        }
+        self.held_lanes.clone_from(&claim.held_lanes);
         self.supply.claim_ended(claim.is_full && !probe);
         *self.worker.turn.lock() = claim.next_turn.clone();
         self.worker.watch_backlog(&claim, self.deliveries.len());

@@ -7,8 +7,12 @@ use sea_orm::DbErr;
 use super::Run;
 use crate::{
     destination::Destination,
-    outbox::{self, Attempt, Hold, LeasedEvent, Outcome},
-    worker::{hold::Clearance, logging},
+    outbox::{Attempt, DestinationName, Hold, LeasedEvent, Outcome},
+    worker::{
+        hold::Clearance,
+        logging,
+        settle::{Held, held_now},
+    },
 };
 
 const HELD: &str = "its destination is to be left alone";
@@ -28,15 +32,15 @@ impl<D: Destination> Run<'_, D> {
     pub(super) fn begin_poll_of_holds(&mut self) {
         if !self.polling_holds.is_running() && !self.waiting.is_empty() && self.clearance.is_poll_due() {
             let worker = self.worker;
-            let poll = outbox::hold_now(&worker.db, worker.destination.name());
-            self.polling_holds.start(worker.in_time(poll));
+            self.polling_holds.start(worker.in_time(held_now(worker)));
         }
     }
 
-    pub(super) fn polled_holds(&mut self, held: Result<Option<Hold>, DbErr>) {
+    pub(super) fn polled_holds(&mut self, held: Result<Held, DbErr>) {
         match held {
-            Ok(held) => {
+            Ok(Held { hold: held, lanes }) => {
                 self.clearance = Clearance::as_of(std::time::Instant::now());
+                self.lanes_are_held(lanes);
                 self.note_pause(held.as_ref());
                 self.hold_back(held.as_ref());
             }
@@ -45,6 +49,19 @@ impl<D: Destination> Run<'_, D> {
                 tracing::warn!(error = logging::chain(&error), "could not read the holds, calls wait");
             }
         }
+    }
+
+    /// Whether the circuit of the event's lane is open, and it is not its probe.
+    pub(super) fn is_lane_held(&self, event: &LeasedEvent) -> bool {
+        !event.probe && event.lane.is_some_and(|lane| self.held_lanes.contains(&lane))
+    }
+
+    /// The circuits of these lanes are open, as was read a moment ago. Their probes are looked for again after a cool-down.
+    pub(super) fn lanes_are_held(&mut self, lanes: Vec<&'static DestinationName>) {
+        if lanes.iter().any(|lane| !self.held_lanes.contains(lane)) {
+            self.worker.hold.ends_in_at_most(self.worker.policy.circuit.cool_down);
+        }
+        self.held_lanes = lanes;
     }
 
     /// Logs that an operator's pause has begun or ended.

@@ -8,7 +8,7 @@ use crate::{
     outbox::{Attempt, Disposition, Outcome},
     worker::{
         logging,
-        settle::{Settlement, settle},
+        settle::{Held, Settlement, settle},
     },
 };
 
@@ -26,7 +26,7 @@ impl<D: Destination> Run<'_, D> {
         let policy = &self.worker.policy;
         let urgent = match &attempt.outcome {
             Outcome::RetryAfter(_, wait) => self.worker.hold.lengthen((*wait).min(policy.retry_after_max)),
-            Outcome::Unauthorised(_) | Outcome::Forbidden(_) => true,
+            Outcome::Unauthorised(_) | Outcome::Forbidden(_) | Outcome::LaneUnusable(_) => true,
             Outcome::Retry(_) | Outcome::Unreachable(_) | Outcome::Unknown(_) if attempt.is_overtaken => false,
             Outcome::Retry(_)
             | Outcome::Unreachable(_)
@@ -49,7 +49,7 @@ impl<D: Destination> Run<'_, D> {
                 self.worker.hold.lengthen(OUT_OF_RESOURCES);
                 false
             }
-            Outcome::NotSent(_) => false,
+            Outcome::NotSent(_) | Outcome::PutOff(..) => false,
         };
         if urgent { self.urgent.push(attempt) } else { self.finished.push(attempt) }
     }
@@ -79,11 +79,15 @@ impl<D: Destination> Run<'_, D> {
             self.report.count((attempt, became));
             // The circuit is closed: the events behind it need not wait for the next tick.
             if attempt.event.probe && *became == Disposition::Delivered {
+                self.held_lanes.retain(|lane| Some(*lane) != attempt.event.lane);
                 self.supply.replenished();
             }
         }
         self.calls_have_ended();
-        self.hold_back(settlement.held.as_ref());
+        if let Some(Held { hold, lanes }) = settlement.held {
+            self.hold_back(hold.as_ref());
+            self.lanes_are_held(lanes);
+        }
         if settlement.left.is_empty() {
             return self.settles.succeeded();
         }

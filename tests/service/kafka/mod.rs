@@ -1,6 +1,8 @@
 //! Kafka as a destination: over the wire to a broker that speaks its protocol, read back by `kcat`, and against
-//! librdkafka's mock cluster where the broker has to fail on cue.
+//! librdkafka's mock cluster where the broker has to fail on cue. What only a cluster has, such as leaders, rights and limits of topics, is
+//! tested on three brokers of Apache Kafka.
 
+mod cluster;
 mod faults;
 mod outage;
 mod quotes;
@@ -27,8 +29,10 @@ use crate::support::{Engine, TestOutbox, new_quote, worker_settings};
 const QUOTES: &str = "feebox.quotes";
 const FEES: &str = "feebox.fees";
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-/// A lease that makes a record fail after a second; the worker's own lease is longer.
-const SHORT_LEASE: Duration = Duration::from_secs(6);
+/// How long a record has where brokers answer in the end.
+const PATIENT: Duration = Duration::from_secs(5);
+/// How long it has where they do not.
+const IMPATIENT: Duration = Duration::from_secs(1);
 
 /// An outbox whose news go to `brokers`.
 struct Relayed {
@@ -38,14 +42,14 @@ struct Relayed {
 }
 
 impl Relayed {
-    async fn to(brokers: &str, lease: Duration) -> Relayed {
-        Relayed::with(brokers, lease, &[]).await
+    async fn to(brokers: &str, patience: Duration) -> Relayed {
+        Relayed::with(brokers, patience, &[]).await
     }
 
     /// With these settings, too.
-    async fn with(brokers: &str, lease: Duration, others: &[(&str, &str)]) -> Relayed {
+    async fn with(brokers: &str, patience: Duration, others: &[(&str, &str)]) -> Relayed {
         let settings = settings_for(brokers, others);
-        let kafka = Arc::new(Kafka::new(&settings.kafka, lease).unwrap());
+        let kafka = Arc::new(Kafka::with_patience(&settings.kafka, patience).unwrap());
         Relayed { outbox: TestOutbox::open(Engine::Sqlite).await, settings, kafka }
     }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use entity::outbox_event::Status;
 
-use super::{QUOTES, Relayed, SHORT_LEASE, ids, read_of};
-use crate::support::{Proxy, Server, TestOutbox, eventually};
+use super::{IMPATIENT, PATIENT, QUOTES, Relayed, ids, read_of};
+use crate::support::{Proxy, Server, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_was_unavailable_gets_everything_once_and_in_order() {
     let broker = Server::own_kafka();
-    let relayed = Relayed::to(broker.url(), SHORT_LEASE).await;
+    let relayed = Relayed::to(broker.url(), IMPATIENT).await;
     let before = relayed.record(3).await;
     relayed.run_to_the_end().await;
     broker.stop();
@@ -35,7 +35,7 @@ async fn a_broker_that_was_unavailable_gets_everything_once_and_in_order() {
 async fn a_record_whose_acknowledgement_was_lost_is_stored_once() {
     let broker = Server::shared_kafka();
     let proxy = Proxy::before_kafka(broker.addr()).await;
-    let relayed = Relayed::to(&proxy.addr().to_string(), TestOutbox::LEASE).await;
+    let relayed = Relayed::to(&proxy.addr().to_string(), PATIENT).await;
     relayed.record(1).await;
     relayed.run_to_the_end().await;
 
@@ -66,7 +66,7 @@ async fn a_record_whose_acknowledgement_was_lost_is_stored_once() {
 async fn a_record_that_is_never_acknowledged_comes_again_with_the_same_id() {
     let broker = Server::shared_kafka();
     let proxy = Proxy::before_kafka(broker.addr()).await;
-    let relayed = Relayed::to(&proxy.addr().to_string(), SHORT_LEASE).await;
+    let relayed = Relayed::to(&proxy.addr().to_string(), IMPATIENT).await;
     relayed.record(1).await;
     relayed.run_to_the_end().await;
 

@@ -143,7 +143,7 @@ impl Shop<'_> {
         let relay = Relay::new(&settings);
         let handover = Arc::new(OutboxRecorder::configured(&settings));
         let submission = Submission::new(outbox.db.clone(), handover, vec![]);
-        Shop { outbox, submission, relay, kafka: Kafka::new(&settings.kafka, TestOutbox::LEASE).unwrap() }
+        Shop { outbox, submission, relay, kafka: Kafka::new(&settings.kafka).unwrap() }
     }
 
     async fn submit(&self) -> Uuid {

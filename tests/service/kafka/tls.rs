@@ -4,7 +4,7 @@ use std::path::Path;
 
 use entity::outbox_event::Status;
 
-use super::{QUOTES, Relayed, SHORT_LEASE, ids, read_of};
+use super::{IMPATIENT, QUOTES, Relayed, ids, read_of};
 use crate::support::{Authority, Identity, Server, TlsFront};
 
 /// What the settings of one process name.
@@ -22,7 +22,7 @@ async fn relayed_to(front: &TlsFront, trust: Trust<'_>) -> Relayed {
     }
     let files = files.iter().map(|(key, value)| (*key, value.as_str()));
     let secured: Vec<_> = [("kafka.security_protocol", "ssl")].into_iter().chain(files).collect();
-    Relayed::with(&front.addr().to_string(), SHORT_LEASE, &secured).await
+    Relayed::with(&front.addr().to_string(), IMPATIENT, &secured).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,7 +43,7 @@ async fn a_broker_is_reached_that_speaks_tls_and_wants_a_certificate() {
 async fn without_trust_between_the_sides_nothing_is_sent_and_the_reason_is_logged() {
     let broker = Server::shared_kafka();
     // So that there is a topic to find nothing in.
-    let unsecured = Relayed::to(broker.url(), SHORT_LEASE).await;
+    let unsecured = Relayed::to(broker.url(), IMPATIENT).await;
     unsecured.record(1).await;
     unsecured.run_to_the_end().await;
 

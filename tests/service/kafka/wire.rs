@@ -9,17 +9,15 @@ use feebox::timeline::{TimelineEntry, TimelineEvent, timeline};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{FEES, QUOTES, Record, Relayed, TRACE, read, read_of};
-use crate::support::{
-    Process, Server, TestOutbox, eventually, fee_server, free_port, http_client, with_fee, worker_settings,
-};
+use super::{FEES, PATIENT, QUOTES, Record, Relayed, TRACE, read, read_of};
+use crate::support::{Process, Server, eventually, fee_server, free_port, http_client, with_fee, worker_settings};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quote_and_its_fee_reach_kafka_as_cloud_events_in_binary_mode() {
     let brokers = Server::shared_kafka().url();
-    let relayed = Relayed::to(brokers, TestOutbox::LEASE).await;
+    let relayed = Relayed::to(brokers, PATIENT).await;
     let quote = relayed.submit(1).await[0];
     let event = relayed.outbox.claim("a", 1).await.remove(0);
     let telling = fee_server().relaying(relayed.relay());
@@ -106,7 +104,7 @@ async fn the_real_binary_relays_what_becomes_of_a_quote() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_quotes_arrive_in_their_order_from_two_workers() {
     let brokers = Server::shared_kafka().url();
-    let relayed = Relayed::to(brokers, TestOutbox::LEASE).await;
+    let relayed = Relayed::to(brokers, PATIENT).await;
     let recorded = relayed.record(60).await;
     let other = relayed.outbox.worker("b", &Arc::clone(&relayed.kafka), worker_settings());
     let (one, two) = tokio::join!(async { relayed.worker().run_once().await }, other.run_once());

@@ -121,6 +121,7 @@ async fn claim_until_all_are_taken(
             worker,
             limit,
             lease: TestOutbox::LEASE,
+            lanes: &[],
             turn: outbox::Turn::default(),
         };
         let claim = outbox::claim(db, &request).await.unwrap();
@@ -227,6 +228,7 @@ async fn a_claim_that_its_worker_gave_up_leases_nothing(outbox: TestOutbox) {
         worker: "worker",
         limit: 1,
         lease: Duration::from_secs(30),
+        lanes: &[],
         turn: outbox::Turn::default(),
     };
     assert!(timeout(Duration::from_millis(500), outbox::claim(&worker, &request)).await.is_err());

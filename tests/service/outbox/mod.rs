@@ -5,6 +5,7 @@ mod blame;
 mod circuit;
 mod claim;
 mod forbidden;
+mod lanes;
 mod model;
 mod order;
 mod parking;

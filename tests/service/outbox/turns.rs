@@ -18,7 +18,7 @@ on_each_engine!(
 
 async fn claim(outbox: &TestOutbox, limit: usize, turn: &Turn) -> Claim {
     let (worker, lease) = ("worker", TestOutbox::LEASE);
-    let request = ClaimRequest { destination: &FEE_SERVER, worker, limit, lease, turn: turn.clone() };
+    let request = ClaimRequest { destination: &FEE_SERVER, worker, limit, lease, lanes: &[], turn: turn.clone() };
     outbox::claim(&outbox.db, &request).await.unwrap()
 }
 

@@ -56,6 +56,7 @@ async fn what_a_clock_that_ran_ahead_left_waiting_is_due_again(outbox: TestOutbo
         worker: "gone",
         limit: 1,
         lease: TestOutbox::LEASE,
+        lanes: &[],
         turn: outbox::Turn::default(),
     };
     assert_eq!(outbox::claim(&ahead, &request).await.unwrap().events.len(), 1);
@@ -119,6 +120,7 @@ async fn an_event_of_the_future_is_pruned_when_it_has_been_seen_for_that_long(ou
         worker: "worker",
         limit: 1,
         lease: TestOutbox::LEASE,
+        lanes: &[],
         turn: outbox::Turn::default(),
     };
     let claimed = outbox::claim(&ahead, &request).await.unwrap().events;

@@ -111,7 +111,7 @@ impl Desk {
         let (destination, worker, lease) = (&FEE_SERVER, "worker-1", Duration::from_secs(30));
         outbox::claim(
             &self.db,
-            &ClaimRequest { destination, worker, limit: 1000, lease, turn: outbox::Turn::default() },
+            &ClaimRequest { destination, worker, limit: 1000, lease, lanes: &[], turn: outbox::Turn::default() },
         )
         .await
         .unwrap()

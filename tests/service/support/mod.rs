@@ -7,6 +7,8 @@ mod database;
 mod desk;
 mod eventually;
 mod filling;
+#[cfg(feature = "kafka")]
+mod kafka_cluster;
 mod outbox;
 mod ports;
 mod process;
@@ -25,6 +27,8 @@ pub(crate) use desk::desk_tests;
 pub use desk::{ANN, Desk};
 pub use eventually::eventually;
 pub use filling::Filling;
+#[cfg(feature = "kafka")]
+pub use kafka_cluster::KafkaCluster;
 pub use outbox::{
     Receipt, TestOutbox, attempt, delivered, fee_server, new_quote, refused, retry, unknown, with_fee, worker_settings,
 };

@@ -7,10 +7,10 @@ use feebox::clock::after;
 use feebox::database::Database;
 use feebox::destination::{Destination, FeeServer};
 use feebox::outbox::{
-    self, Attempt, Claim, ClaimRequest, DestinationName, Disposition, LeasedEvent, NewEvent, Outcome, Policy,
-    RetryPolicy, Settled,
+    self, Attempt, Claim, ClaimRequest, DestinationName, Disposition, EventType, LeasedEvent, NewEvent, Outcome,
+    Policy, RetryPolicy, Settled,
 };
-use feebox::quotes::{FEE_SERVER, Fee, KAFKA, Line, NewQuote, QUOTE, QUOTE_SUBMITTED};
+use feebox::quotes::{FEE_SERVER, Fee, KAFKA, Line, NewQuote, QUOTE, QUOTE_SUBMITTED, lanes_of};
 use feebox::settings::{self, Settings, Sources};
 use feebox::submission::{OutboxRecorder, Submission};
 use feebox::worker::{Signals, Worker};
@@ -109,9 +109,14 @@ impl TestOutbox {
 
     /// Stores an event at a place of its own; returns its id.
     pub async fn record(&self, quote_id: Uuid, destination: &DestinationName, sequence: i32) -> Uuid {
+        self.record_as(&QUOTE_SUBMITTED, quote_id, destination, sequence).await
+    }
+
+    /// The same of any type.
+    pub async fn record_as(&self, of: &EventType, quote_id: Uuid, to: &DestinationName, sequence: i32) -> Uuid {
         let txn = self.db.begin().await.unwrap();
         let now = self.db.now(&*txn).await.unwrap();
-        let (event_type, name) = (QUOTE_SUBMITTED.clone(), destination.clone());
+        let (event_type, name) = (of.clone(), to.clone());
         let payload = json!({ "quote_id": quote_id, "currency": "EUR" });
         let event = NewEvent {
             aggregate_type: QUOTE,
@@ -126,8 +131,7 @@ impl TestOutbox {
         outbox::record(&txn, now, vec![event]).await.unwrap();
         txn.commit().await.unwrap();
         let stored = self.events().await.into_iter().find(|event| {
-            (event.aggregate_id, event.destination.as_str(), event.sequence)
-                == (quote_id, destination.as_str(), sequence)
+            (event.aggregate_id, event.destination.as_str(), event.sequence) == (quote_id, to.as_str(), sequence)
         });
         stored.unwrap().id
     }
@@ -142,9 +146,19 @@ impl TestOutbox {
     }
 
     pub async fn claim_of(&self, destination: &DestinationName, worker: &str, limit: usize, lease: Duration) -> Claim {
-        outbox::claim(&self.db, &ClaimRequest { destination, worker, limit, lease, turn: outbox::Turn::default() })
-            .await
-            .unwrap()
+        outbox::claim(
+            &self.db,
+            &ClaimRequest {
+                destination,
+                worker,
+                limit,
+                lease,
+                lanes: lanes_of(destination),
+                turn: outbox::Turn::default(),
+            },
+        )
+        .await
+        .unwrap()
     }
 
     /// Settles what has no effect beside the outbox.
@@ -251,7 +265,15 @@ impl TestOutbox {
     }
 
     pub async fn pause(&self, destination: &str) {
-        let paused = destination::ActiveModel { paused_at: Set(Some(self.now().await)), ..Default::default() };
+        self.set_paused(destination, Some(self.now().await)).await;
+    }
+
+    pub async fn resume(&self, destination: &str) {
+        self.set_paused(destination, None).await;
+    }
+
+    async fn set_paused(&self, destination: &str, at: Option<DateTime<Utc>>) {
+        let paused = destination::ActiveModel { paused_at: Set(at), ..Default::default() };
         let update = destination::Entity::update_many().set(paused);
         update.filter(destination::Column::Name.eq(destination)).exec(self.db.connection()).await.unwrap();
     }

@@ -58,6 +58,11 @@ impl Server {
         Server::own("kafka", &[])
     }
 
+    /// Three brokers of Apache Kafka.
+    pub(super) fn kafka_cluster() -> Server {
+        Server::own("kafka_cluster", &[])
+    }
+
     /// The administrative database of the server; the address of a broker.
     pub fn url(&self) -> &str {
         &self.url
@@ -94,7 +99,8 @@ impl Server {
         Server { url, script: Some(Mutex::new(script)) }
     }
 
-    fn command(&self, command: &str, answer: &str) {
+    /// Has the script obey `command`, which it answers with `answer`.
+    pub(super) fn command(&self, command: &str, answer: &str) {
         let script = self.script.as_ref();
         let script = script.expect("only a server of our own can be stopped or started");
         script.lock().unwrap().command(command, answer);

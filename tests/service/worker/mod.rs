@@ -4,6 +4,7 @@ mod fleet;
 mod frozen_worker;
 mod holds;
 mod limits;
+mod parts;
 mod process;
 mod run;
 mod turns;

@@ -75,7 +75,14 @@ pub async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
     ];
     if backend == DbBackend::Postgres {
         let lease = Duration::from_secs(30);
-        let request = ClaimRequest { destination: &FEE_SERVER, worker: "w", limit: 100, lease, turn: Turn::default() };
+        let request = ClaimRequest {
+            destination: &FEE_SERVER,
+            worker: "w",
+            limit: 100,
+            lease,
+            lanes: &[],
+            turn: Turn::default(),
+        };
         all.push(built("claim at once", statements::claim_at_once(outbox.db.clock(), &request, Uuid::nil()), asked));
     }
     let lately = statements::delivered_lately(backend, FEE_SERVER.as_str(), hour_ago, now);
