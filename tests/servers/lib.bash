@@ -23,8 +23,10 @@ kafka_broker() {
     [[ ! -x $broker ]] || echo "$broker"
 }
 
-# Where the generators of clients are, with what their clients import; and where schemathesis is.
+# Where the generators of clients are, with what their clients import; where the schemas of manifests are; and
+# where schemathesis is.
 clients_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/clients-1
+manifests_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/manifests-1
 schemathesis_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/schemathesis-4.32.5
 
 # prepare NAME USER: makes $directory and settles who runs the commands: root hands over to USER, since these servers
