@@ -113,7 +113,8 @@ fn metrics(query: &str) -> Vec<String> {
 fn is_shown(page: &str, (name, labels): &Selector) -> bool {
     let is_shown = page.lines().any(|line| {
         let rest = line.strip_prefix(name.as_str());
-        rest.is_some_and(|rest| rest.starts_with(['{', ' '])) && labels.iter().all(|label| line.contains(label.as_str()))
+        rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && labels.iter().all(|label| line.contains(label.as_str()))
     });
     is_shown || ONLY_WHEN_IT_HAPPENS.contains(&name.as_str())
 }
