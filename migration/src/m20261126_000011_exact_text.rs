@@ -12,35 +12,41 @@ use crate::columns::{EXACT, PADDED};
 pub struct Migration;
 
 /// Those whose texts are compared with each other are side by side: until both are changed, such a comparison is refused.
-const REINDEXED: [&str; 5] = ["outbox_event", "quote", "fee_record", "circuit_opening", "operator_action"];
-/// Their text is the primary key.
-const COPIED: [&str; 3] = ["destination", "schedule", "idempotency_key"];
+/// The last three have text as their primary key.
+const TABLES: [&str; 8] = [
+    "outbox_event",
+    "quote",
+    "fee_record",
+    "circuit_opening",
+    "operator_action",
+    "destination",
+    "schedule",
+    "idempotency_key",
+];
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    /// Reads and writes of large tables go on meanwhile, as rows stay where they are and indexes alone are built again. The keys
-    /// of submissions are copied: submissions with a key wait for that.
+    /// Tables are copied, and writes to a table wait for that. Where indexes alone are built again while others write
+    /// (`ALGORITHM=NOCOPY, LOCK=NONE`), `MariaDB` 10.11.19 corrupts them: rows are no longer found by an index, and later it is
+    /// marked as corrupted and every statement that needs it fails.
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in REINDEXED {
-            convert(manager, table, EXACT, "ALGORITHM=NOCOPY, LOCK=NONE").await?;
-        }
-        for table in COPIED {
-            convert(manager, table, EXACT, "ALGORITHM=COPY").await?;
+        for table in TABLES {
+            convert(manager, table, EXACT).await?;
         }
         Ok(())
     }
 
-    /// Fails where two keys differ by trailing blanks alone, before anything is changed. Tables are copied, because an index that is built again is not
-    /// checked for keys that have become equal (MDEV-26294).
+    /// Fails where two keys differ by trailing blanks alone, before anything is changed. An index that is built again without a copy
+    /// would not be checked for keys that have become equal (MDEV-26294).
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in COPIED.into_iter().rev().chain(REINDEXED) {
-            convert(manager, table, PADDED, "ALGORITHM=COPY").await?;
+        for table in TABLES.into_iter().rev() {
+            convert(manager, table, PADDED).await?;
         }
         Ok(())
     }
 }
 
-async fn convert(manager: &SchemaManager<'_>, table: &str, collation: &str, how: &str) -> Result<(), DbErr> {
+async fn convert(manager: &SchemaManager<'_>, table: &str, collation: &str) -> Result<(), DbErr> {
     let connection = manager.get_connection();
     if manager.get_database_backend() != DbBackend::MySql {
         return Ok(());
@@ -54,6 +60,6 @@ async fn convert(manager: &SchemaManager<'_>, table: &str, collation: &str, how:
     if connection.query_one_raw(done).await?.is_some() {
         return Ok(());
     }
-    let sql = format!("ALTER TABLE {table} CONVERT TO CHARACTER SET utf8mb4 COLLATE {collation}, {how}");
+    let sql = format!("ALTER TABLE {table} CONVERT TO CHARACTER SET utf8mb4 COLLATE {collation}, ALGORITHM=COPY");
     connection.execute_unprepared(&sql).await.map(drop)
 }

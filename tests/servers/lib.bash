@@ -27,8 +27,10 @@ kafka_broker() {
 apache_kafka_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/apache-kafka-4.3.1
 apache_kafka() { [[ ! -e $apache_kafka_directory/complete ]] || echo "$apache_kafka_directory"; }
 
-# Where the generators of clients are, with what their clients import; and where schemathesis is.
+# Where the generators of clients are, with what their clients import; where the schemas of manifests are; and
+# where schemathesis is.
 clients_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/clients-1
+manifests_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/manifests-1
 schemathesis_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/schemathesis-4.32.5
 
 # prepare NAME USER: makes $directory and settles who runs the commands: root hands over to USER, since these servers

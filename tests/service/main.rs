@@ -13,6 +13,7 @@ mod api;
 mod audit;
 mod cli;
 mod database;
+mod deploy;
 mod destination;
 mod harness;
 #[cfg(feature = "kafka")]
