@@ -146,19 +146,8 @@ impl TestOutbox {
     }
 
     pub async fn claim_of(&self, destination: &DestinationName, worker: &str, limit: usize, lease: Duration) -> Claim {
-        outbox::claim(
-            &self.db,
-            &ClaimRequest {
-                destination,
-                worker,
-                limit,
-                lease,
-                lanes: lanes_of(destination),
-                turn: outbox::Turn::default(),
-            },
-        )
-        .await
-        .unwrap()
+        let (lanes, turn) = (lanes_of(destination), outbox::Turn::default());
+        outbox::claim(&self.db, &ClaimRequest { destination, worker, limit, lease, lanes, turn }).await.unwrap()
     }
 
     /// Settles what has no effect beside the outbox.

@@ -123,7 +123,8 @@ async fn calls_in_flight_are_kept_and_those_of_a_dead_worker_count_until_its_lea
         let later = outbox.database.open().await;
         later.clock().advance(LEASE + Duration::from_secs(1));
         let turn = Turn::default();
-        let request = ClaimRequest { destination: &FEE_SERVER, worker: "later", limit: 10, lease: LEASE, lanes: &[], turn };
+        let request =
+            ClaimRequest { destination: &FEE_SERVER, worker: "later", limit: 10, lease: LEASE, lanes: &[], turn };
         assert_eq!(outbox::claim(&later, &request).await.unwrap().events.len(), 4);
         assert_eq!((before, destination.calls().len()), (1, 1));
         answer.cancel();
