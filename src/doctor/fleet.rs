@@ -19,7 +19,7 @@ pub(super) async fn examine(db: &Database) -> Vec<Finding> {
     match inspection::stats(db).await {
         Ok(stats) => {
             found.extend(stats.destinations.iter().flat_map(of_destination));
-            found.extend(stats.last_audit.and_then(|audit| audit.violations).filter(|count| *count > 0).map(|count| {
+            found.extend(stats.last_audit.map(|audit| audit.violations).filter(|count| *count > 0).map(|count| {
                 let detail = format!("{count} broken promises are known");
                 Finding::wrong("promises", detail, "`feebox audit` names each with its quote")
             }));
