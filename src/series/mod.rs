@@ -105,7 +105,7 @@ pub async fn flush(db: &Database) -> Result<(), DbErr> {
         return Ok(());
     }
     write::add(db, &counted.0).await?;
-    counted.is_told();
+    counted.told();
     Ok(())
 }
 
@@ -123,7 +123,7 @@ pub async fn upkeep(db: &Database) -> Result<u64, DbErr> {
 struct Counted(tally::Tally);
 
 impl Counted {
-    fn is_told(mut self) {
+    fn told(mut self) {
         self.0 = tally::Tally::new();
     }
 }

@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(FeeLag::of(&BTreeMap::from([("submitted".to_owned(), 3)])), None);
         let lag = |bucket: u8, count| (format!("{FEE_LAG}{bucket:03}"), count);
         // 98 took about 1 s, two took a minute.
-        let lag = FeeLag::of(&BTreeMap::from([lag(40, 98), lag(64, 2)])).unwrap();
+        let lag = FeeLag::of(&BTreeMap::from([lag(40, 98), lag(64, 2)])).expect("lags");
         assert!((1_000..1_200).contains(&lag.p50) && (60_000..80_000).contains(&lag.p99), "{lag:?}");
     }
 }

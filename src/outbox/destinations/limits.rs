@@ -243,8 +243,8 @@ mod tests {
             }
             let most =
                 begun.iter().map(|from| begun.iter().filter(|at| (*from..from + 10_000).contains(at)).count()).max();
-            let allowed = usize::try_from(10 * per_second).unwrap();
-            let most = most.unwrap();
+            let allowed = usize::try_from(10 * per_second).expect("a small number");
+            let most = most.expect("calls");
             assert!(most <= allowed + allowed.div_ceil(40) + 1, "{most} of {per_second} a second");
             assert!(begun.len() >= allowed * 3 - allowed.div_ceil(4), "{} of {per_second} a second", begun.len());
         }
