@@ -25,7 +25,7 @@ async fn a_single_run_delivers_due_events_and_runs_due_jobs(desk: Desk) {
     let jobs = schedule::Entity::find().all(desk.db.connection()).await.unwrap();
     let mut jobs: Vec<_> = jobs.into_iter().map(|job| job.name).collect();
     jobs.sort();
-    assert_eq!(jobs, ["audit", "bulk", "clock", "parking", "retention", "sweeper"]);
+    assert_eq!(jobs, ["audit", "bulk", "clock", "parking", "retention", "series", "sweeper"]);
 
     eventually("the sweeper cancels what is stale", LIMIT, async || {
         desk.worker_once().await;
