@@ -1,4 +1,7 @@
 //! Columns and tables that each database spells its own way.
+//!
+//! `MariaDB` commits each statement of a migration. One that fails in the middle is run again from its beginning, so there each
+//! statement passes over what is done already.
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
@@ -13,7 +16,7 @@ pub fn table(manager: &SchemaManager<'_>, name: &'static str) -> TableCreateStat
     let mut table = Table::create();
     table.table(name);
     if manager.get_database_backend() == DbBackend::MySql {
-        table.character_set("utf8mb4").collate(EXACT);
+        table.character_set("utf8mb4").collate(EXACT).if_not_exists();
     }
     table
 }
@@ -39,8 +42,37 @@ pub async fn partial_index(
     prefix: &str,
 ) -> Result<(), DbErr> {
     let sql = match manager.get_database_backend() {
-        DbBackend::MySql => format!("CREATE INDEX {name} ON {table} ({prefix}, {columns})"),
+        DbBackend::MySql => format!("CREATE INDEX IF NOT EXISTS {name} ON {table} ({prefix}, {columns})"),
         _ => format!("CREATE INDEX {name} ON {table} ({columns}) WHERE {only}"),
     };
+    manager.get_connection().execute_unprepared(&sql).await.map(drop)
+}
+
+/// Adds a column, unless `MariaDB` has it already.
+pub async fn add_column(manager: &SchemaManager<'_>, table: &'static str, column: ColumnDef) -> Result<(), DbErr> {
+    let mut change = Table::alter();
+    change.table(table);
+    match manager.get_database_backend() {
+        DbBackend::MySql => change.add_column_if_not_exists(column),
+        _ => change.add_column(column),
+    };
+    manager.alter_table(change).await
+}
+
+/// Creates an index, unless `MariaDB` has it already.
+pub async fn create_index(manager: &SchemaManager<'_>, index: IndexCreateStatement) -> Result<(), DbErr> {
+    if manager.get_database_backend() != DbBackend::MySql {
+        return manager.create_index(index).await;
+    }
+    let sql = index.to_string(MysqlQueryBuilder).replacen("INDEX ", "INDEX IF NOT EXISTS ", 1);
+    manager.get_connection().execute_unprepared(&sql).await.map(drop)
+}
+
+/// Drops an index, unless `MariaDB` has it no longer.
+pub async fn drop_index(manager: &SchemaManager<'_>, name: &'static str, table: &'static str) -> Result<(), DbErr> {
+    if manager.get_database_backend() != DbBackend::MySql {
+        return manager.drop_index(Index::drop().name(name).table(table).to_owned()).await;
+    }
+    let sql = format!("DROP INDEX IF EXISTS {name} ON {table}");
     manager.get_connection().execute_unprepared(&sql).await.map(drop)
 }

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::columns::{partial_index, table, time};
+use crate::columns::{create_index, partial_index, table, time};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -26,9 +26,11 @@ impl MigrationTrait for Migration {
             )
             .await?;
         // The list of one customer's quotes, newest first. The list of all is the primary key read backwards.
-        manager
-            .create_index(Index::create().name("quote_customer").table("quote").col("customer_id").col("id").to_owned())
-            .await?;
+        create_index(
+            manager,
+            Index::create().name("quote_customer").table("quote").col("customer_id").col("id").to_owned(),
+        )
+        .await?;
         // The sweeper's look at what is pending for too long: as small as the number of pending quotes.
         partial_index(manager, "quote_pending", "quote", "submitted_at, id", "status = 'pending'", "status").await?;
         manager
@@ -44,11 +46,11 @@ impl MigrationTrait for Migration {
             )
             .await?;
         // Retention reads by age.
-        manager
-            .create_index(
-                Index::create().name("idempotency_key_age").table("idempotency_key").col("created_at").to_owned(),
-            )
-            .await
+        create_index(
+            manager,
+            Index::create().name("idempotency_key_age").table("idempotency_key").col("created_at").to_owned(),
+        )
+        .await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
-use crate::columns::{partial_index, table, time};
+use crate::columns::{create_index, partial_index, table, time};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -50,18 +50,18 @@ impl MigrationTrait for Migration {
 
 async fn indexes(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     // Order per aggregate and destination: no two events share a place, and the claim looks up earlier ones here.
-    manager
-        .create_index(
-            Index::create()
-                .name("outbox_event_order")
-                .table(TABLE)
-                .col("aggregate_id")
-                .col("destination")
-                .col("sequence")
-                .unique()
-                .to_owned(),
-        )
-        .await?;
+    create_index(
+        manager,
+        Index::create()
+            .name("outbox_event_order")
+            .table(TABLE)
+            .col("aggregate_id")
+            .col("destination")
+            .col("sequence")
+            .unique()
+            .to_owned(),
+    )
+    .await?;
     // The claim: due events of a destination, oldest first. Partial, so that what is delivered costs it nothing: the
     // index is as small as the backlog, however long the history is.
     let pending = "status = 'pending'";

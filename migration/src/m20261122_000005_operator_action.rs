@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::columns::{table, time};
+use crate::columns::{create_index, table, time};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -25,11 +25,11 @@ impl MigrationTrait for Migration {
             )
             .await?;
         // A quote's timeline shows what operators did to it.
-        manager
-            .create_index(
-                Index::create().name("operator_action_quote").table("operator_action").col("quote_id").to_owned(),
-            )
-            .await
+        create_index(
+            manager,
+            Index::create().name("operator_action_quote").table("operator_action").col("quote_id").to_owned(),
+        )
+        .await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -2,6 +2,8 @@
 
 use sea_orm_migration::prelude::*;
 
+use crate::columns::add_column;
+
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
@@ -13,7 +15,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let mut destination = ColumnDef::new(COLUMN);
         destination.string_len(32).not_null().default("fee-server");
-        manager.alter_table(Table::alter().table(TABLE).add_column(destination).to_owned()).await
+        add_column(manager, TABLE, destination).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

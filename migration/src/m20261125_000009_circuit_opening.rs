@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::columns::{table, time};
+use crate::columns::{create_index, table, time};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -24,16 +24,11 @@ impl MigrationTrait for Migration {
             )
             .await?;
         // Those of a destination that touch the life of a quote.
-        manager
-            .create_index(
-                Index::create()
-                    .name("circuit_opening_time")
-                    .table(TABLE)
-                    .col("destination")
-                    .col("opened_at")
-                    .to_owned(),
-            )
-            .await
+        create_index(
+            manager,
+            Index::create().name("circuit_opening_time").table(TABLE).col("destination").col("opened_at").to_owned(),
+        )
+        .await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::columns::time;
+use crate::columns::{add_column, time};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -14,7 +14,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let event = ColumnDef::new("failing_event").uuid().to_owned();
         for column in [event, time(manager, "failing_since"), time(manager, "callable_since")] {
-            manager.alter_table(Table::alter().table(TABLE).add_column(column).to_owned()).await?;
+            add_column(manager, TABLE, column).await?;
         }
         Ok(())
     }

@@ -22,7 +22,8 @@ impl MigrationTrait for Migration {
             .await?;
         // How far the runs until now have gone was written down nowhere: as far as the last of them could go.
         let known = "INSERT INTO prune_mark (name, settled_before) \
-                     SELECT 'outbox_event', last_tick_at FROM schedule WHERE name = 'retention'";
+                     SELECT 'outbox_event', last_tick_at FROM schedule \
+                     WHERE name = 'retention' AND NOT EXISTS (SELECT 1 FROM prune_mark)";
         manager.get_connection().execute_unprepared(known).await.map(drop)
     }
 

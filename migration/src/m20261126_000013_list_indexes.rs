@@ -2,7 +2,7 @@
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
-use crate::columns::partial_index;
+use crate::columns::{create_index, drop_index, partial_index};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -27,25 +27,25 @@ impl MigrationTrait for Migration {
             }
         }
         // The actions of one quote in their order.
-        manager
-            .create_index(
-                Index::create()
-                    .name("operator_action_of_quote")
-                    .table("operator_action")
-                    .col("quote_id")
-                    .col("id")
-                    .to_owned(),
-            )
-            .await?;
+        create_index(
+            manager,
+            Index::create()
+                .name("operator_action_of_quote")
+                .table("operator_action")
+                .col("quote_id")
+                .col("id")
+                .to_owned(),
+        )
+        .await?;
         drop_index(manager, "operator_action_quote", "operator_action").await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .create_index(
-                Index::create().name("operator_action_quote").table("operator_action").col("quote_id").to_owned(),
-            )
-            .await?;
+        create_index(
+            manager,
+            Index::create().name("operator_action_quote").table("operator_action").col("quote_id").to_owned(),
+        )
+        .await?;
         drop_index(manager, "operator_action_of_quote", "operator_action").await?;
         if manager.get_database_backend() != DbBackend::MySql {
             for (name, table, ..) in PARTIAL {
@@ -54,8 +54,4 @@ impl MigrationTrait for Migration {
         }
         Ok(())
     }
-}
-
-async fn drop_index(manager: &SchemaManager<'_>, name: &'static str, table: &'static str) -> Result<(), DbErr> {
-    manager.drop_index(Index::drop().name(name).table(table).to_owned()).await
 }

@@ -2,6 +2,8 @@
 
 use sea_orm_migration::prelude::*;
 
+use crate::columns::add_column;
+
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
@@ -13,7 +15,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let mut url = ColumnDef::new(COLUMN);
         url.text();
-        manager.alter_table(Table::alter().table(TABLE).add_column(url).to_owned()).await
+        add_column(manager, TABLE, url).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::columns::{table, time};
+use crate::columns::{create_index, table, time};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -36,11 +36,11 @@ impl MigrationTrait for Migration {
             )
             .await?;
         // A slice looks for what an earlier check of its quotes has found.
-        manager
-            .create_index(
-                Index::create().name("audit_violation_quote").table(VIOLATION).col("quote_id").col("id").to_owned(),
-            )
-            .await
+        create_index(
+            manager,
+            Index::create().name("audit_violation_quote").table(VIOLATION).col("quote_id").col("id").to_owned(),
+        )
+        .await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

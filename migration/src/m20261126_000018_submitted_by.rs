@@ -2,7 +2,7 @@
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
-use crate::columns::partial_index;
+use crate::columns::{add_column, partial_index};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -22,12 +22,17 @@ impl MigrationTrait for Migration {
         let mut cancelled_by = ColumnDef::new("cancelled_by");
         cancelled_by.string_len(128);
         for column in [submitted_by, cancelled_by] {
-            manager.alter_table(Table::alter().table("quote").add_column(column).to_owned()).await?;
+            add_column(manager, "quote", column).await?;
         }
         let connection = manager.get_connection();
         // Names are compared byte by byte, which is faster, and the same everywhere.
-        let exact = if manager.get_database_backend() == DbBackend::Postgres { " COLLATE \"C\"" } else { "" };
-        let partner = format!("ALTER TABLE outbox_event ADD COLUMN partner varchar(64){exact} NOT NULL DEFAULT ''");
+        let (exists, exact) = match manager.get_database_backend() {
+            DbBackend::Postgres => ("", " COLLATE \"C\""),
+            DbBackend::MySql => (" IF NOT EXISTS", ""),
+            _ => ("", ""),
+        };
+        let partner =
+            format!("ALTER TABLE outbox_event ADD COLUMN{exists} partner varchar(64){exact} NOT NULL DEFAULT ''");
         connection.execute_unprepared(&partner).await?;
         for known in known(manager.get_database_backend()) {
             connection.execute_unprepared(&known).await?;
@@ -35,7 +40,7 @@ impl MigrationTrait for Migration {
         // The list of a submitter's quotes, newest first. Where no tokens are configured nothing enters it.
         match manager.get_database_backend() {
             DbBackend::MySql => {
-                let sql = format!("CREATE INDEX {QUOTES} ON quote (submitted_by, id)");
+                let sql = format!("CREATE INDEX IF NOT EXISTS {QUOTES} ON quote (submitted_by, id)");
                 connection.execute_unprepared(&sql).await?;
             }
             _ => partial_index(manager, QUOTES, "quote", "submitted_by, id", "submitted_by IS NOT NULL", "").await?,

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
-use crate::columns::{partial_index, time};
+use crate::columns::{add_column, partial_index, time};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -15,7 +15,7 @@ impl MigrationTrait for Migration {
     /// Failures from before have no cause of their own until they fail again; their errors stay searchable.
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for column in [ColumnDef::new("cause").string_len(192).to_owned(), time(manager, "failed_at")] {
-            manager.alter_table(Table::alter().table(TABLE).add_column(column).to_owned()).await?;
+            add_column(manager, TABLE, column).await?;
         }
         let earlier = "UPDATE outbox_event SET cause = 'failed before causes were kept', \
                        failed_at = COALESCE(settled_at, created_at) \

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::columns::time;
+use crate::columns::{add_column, time};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -22,7 +22,7 @@ impl MigrationTrait for Migration {
             ColumnDef::new("settings").json_binary().to_owned(),
         ];
         for column in columns {
-            manager.alter_table(Table::alter().table(TABLE).add_column(column).to_owned()).await?;
+            add_column(manager, TABLE, column).await?;
         }
         Ok(())
     }

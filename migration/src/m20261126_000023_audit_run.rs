@@ -3,7 +3,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::columns::{table, time};
+use crate::columns::{add_column, table, time};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -31,9 +31,11 @@ impl MigrationTrait for Migration {
             )
             .await?;
         // The only row.
-        manager.get_connection().execute_unprepared("INSERT INTO audit_run (name) VALUES ('audit')").await?;
+        let row = "INSERT INTO audit_run (name) SELECT 'audit' FROM (SELECT 1 AS one) AS one \
+                   WHERE NOT EXISTS (SELECT 1 FROM audit_run)";
+        manager.get_connection().execute_unprepared(row).await?;
         let check = ColumnDef::new("check_name").string_len(64).to_owned();
-        manager.alter_table(Table::alter().table(VIOLATION).add_column(check).to_owned()).await
+        add_column(manager, VIOLATION, check).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -3,7 +3,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::columns::{table, time};
+use crate::columns::{add_column, table, time};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -20,7 +20,7 @@ impl MigrationTrait for Migration {
             time(manager, "next_call_at"),
         ];
         for column in columns {
-            manager.alter_table(Table::alter().table(DESTINATION).add_column(column).to_owned()).await?;
+            add_column(manager, DESTINATION, column).await?;
         }
         manager
             .create_table(

@@ -9,7 +9,7 @@ use crate::doctor::{self, Finding, State};
 /// Options of `feebox doctor`.
 #[derive(Args, Debug)]
 pub struct Doctor {
-    /// Tell of transactions in the database that others have held open for longer
+    /// How long a transaction in the database may be open
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     transaction_age: humantime::Duration,
     /// Print JSON

@@ -62,7 +62,7 @@ fn of_destination(stats: &DestinationStats) -> Vec<Finding> {
     if let Some(circuit) = &stats.state.circuit {
         let reason = circuit.reason.as_deref().unwrap_or("no reason is known");
         let detail = format!("the circuit of {name} is open since {}: {reason}", circuit.since.format("%F %T UTC"));
-        let advice = "mend what the reason names: a probe finds out by itself";
+        let advice = "repair what the reason names: a probe finds out by itself";
         found.push(Finding::wrong(check, detail, advice));
     }
     if stats.events.dead > 0 {

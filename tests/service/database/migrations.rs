@@ -21,6 +21,7 @@ on_each_engine!(
     texts_that_differ_by_a_trailing_space_are_distinct_after_an_upgrade,
 );
 on_each_engine!(mariadb_text, MariaDb: trailing_spaces_are_compared);
+on_each_engine!(mariadb, MariaDb: a_migration_that_failed_before_it_was_recorded_is_run_again);
 
 /// The migration that has `MariaDB` compare text to the last blank.
 const EXACT_TEXT: &str = "m20261126_000011_exact_text";
@@ -38,6 +39,19 @@ async fn migrations_go_up_and_down_and_up_again_to_the_same_schema(outbox: TestO
     Migrator::up(outbox.db.connection(), None).await.unwrap();
     assert_eq!(schema(&outbox).await, before);
     outbox.submit(3).await;
+}
+
+/// `MariaDB` commits each statement by itself: after a failure the statements before it are done, and the migration is not recorded.
+async fn a_migration_that_failed_before_it_was_recorded_is_run_again(outbox: TestOutbox) {
+    let (connection, before) = (outbox.db.connection(), schema(&outbox).await);
+    Migrator::down(connection, None).await.unwrap();
+    for migration in Migrator::migrations() {
+        Migrator::up(connection, Some(1)).await.unwrap();
+        let forget = format!("DELETE FROM seaql_migrations WHERE version = '{}'", migration.name());
+        connection.execute_unprepared(&forget).await.unwrap();
+        Migrator::up(connection, Some(1)).await.unwrap_or_else(|error| panic!("{}: {error}", migration.name()));
+    }
+    assert_eq!(schema(&outbox).await, before);
 }
 
 async fn migrating_twice_changes_nothing(outbox: TestOutbox) {
