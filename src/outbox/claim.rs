@@ -7,8 +7,7 @@ use entity::outbox_event::{self, Column, Entity, Status};
 use sea_orm::{
     ActiveEnum,
     ActiveValue::Set,
-    ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, QueryFilter, QuerySelect,
-    Select, UpdateMany,
+    ColumnTrait, Condition, DbBackend, DbErr, EntityTrait, ExprTrait, QueryFilter, QuerySelect, Select, UpdateMany,
     sea_query::{Alias, Expr, LockBehavior, LockType, Query, SelectStatement},
 };
 use serde_json::Value;
