@@ -21,7 +21,7 @@ on_each_engine!(
     texts_that_differ_by_a_trailing_space_are_distinct_after_an_upgrade,
 );
 on_each_engine!(mariadb_text, MariaDb: trailing_spaces_are_compared);
-on_each_engine!(mariadb, MariaDb: a_migration_that_failed_before_it_was_recorded_is_run_again);
+on_each_engine!(mariadb_failed, MariaDb: a_migration_that_failed_before_it_was_recorded_is_run_again);
 
 /// The migration that has `MariaDB` compare text to the last blank.
 const EXACT_TEXT: &str = "m20261126_000011_exact_text";
