@@ -112,13 +112,9 @@ impl Caller {
         self.role == Role::Operator
     }
 
-    /// The role's name, as in the settings.
-    pub fn role_name(&self) -> &'static str {
-        match self.role {
-            Role::Submitter => "submitter",
-            Role::Viewer => "viewer",
-            Role::Operator => "operator",
-        }
+    /// What it may do.
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// Whose quotes those are that it submits: none where no tokens are configured.

@@ -10,6 +10,7 @@ use super::{
     access::{Caller, Permission},
     guarded,
 };
+use crate::settings::Role;
 
 /// Who a token identifies.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,6 +34,11 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     responses((status = 200, description = "The caller", body = View))
 )]
 async fn show(Extension(caller): Extension<Caller>) -> Json<View> {
-    let (role, has_token) = (caller.role_name(), caller.submits_as().is_some());
+    let has_token = caller.submits_as().is_some();
+    let role = match caller.role() {
+        Role::Submitter => "submitter",
+        Role::Viewer => "viewer",
+        Role::Operator => "operator",
+    };
     Json(View { name: caller.name, role, has_token })
 }

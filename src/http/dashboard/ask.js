@@ -64,7 +64,7 @@ function form(question, values, state, { close, send, changed }) {
     question.text && h("p", {}, question.text),
     question.count && h("p", { class: "count", role: "status" }, counted(state)),
     (question.fields ?? []).map((it) => field(it, values, changed)),
-    question.reason !== false && h("label", {}, t("ask.reason"),
+    h("label", {}, t("ask.reason"),
       h("textarea", { name: "reason", rows: 2, maxlength: 500, required: true, "data-first": true,
         oninput: (event) => changed("reason", event.target.value) })),
     h("p", { class: "buttons" },

@@ -67,7 +67,7 @@ export const resume = (name, waiting, after) => ask({
 export const setLimits = (name, limits, after) => ask({
   title: t("change.limits", { name }), text: t("change.limits.text"), verb: t("change.limits.verb"), done: t("change.limits.done", { name }), after,
   fields: [
-    { name: "per_second", label: t("limits.per_second"), type: "number", min: 0, step: "any", value: limits?.per_second ?? "", hint: t("change.limits.hint") },
+    { name: "per_second", label: t("limits.per_second"), type: "number", min: 1, step: 1, value: limits?.per_second ?? "", hint: t("change.limits.hint") },
     { name: "in_flight", label: t("limits.in_flight"), type: "number", min: 1, step: 1, value: limits?.in_flight ?? "" },
   ],
   act: async (values) => {
@@ -78,6 +78,6 @@ export const setLimits = (name, limits, after) => ask({
 });
 
 export const checkNow = (after) => ask({
-  title: t("change.check"), text: t("change.check.text"), verb: t("change.check"), done: t("change.check.done"), reason: false, after,
-  act: async () => { await call("/v1/audit", {}); },
+  title: t("change.check"), text: t("change.check.text"), verb: t("change.check"), done: t("change.check.done"), after,
+  act: async (values) => (await call("/v1/audit", { reason: reasonOf(values) })).note ?? undefined,
 });

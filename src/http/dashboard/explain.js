@@ -38,6 +38,7 @@ function pending(it, failed) {
   const later = new Date(it.due_at) > new Date();
   if (later && !it.waiting_for) said.push(t("explain.later", { at: exact(it.due_at) }), failed);
   if (!later && !said.length) said.push(t("explain.due", { since: exact(it.due_at) }));
+  if (it.limits && !later) said.push(t("explain.limits", { name, per_second: it.limits.per_second ?? "–", in_flight: it.limits.in_flight ?? "–" }));
   if (it.queue) said.push(t("explain.queue", { before: it.queue.before, partners: it.queue.partners, rate: it.queue.delivered_last_minute }));
   return said.filter(Boolean);
 }

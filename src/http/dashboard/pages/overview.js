@@ -9,8 +9,10 @@ import { address, instead, link, quoteLink } from "../link.js";
 import { t } from "../text.js";
 
 const MINUTE = 60_000;
-/// By name: how long, and the length of a step in seconds.
-const RANGES = { "1h": [60, 60], "6h": [360, 300], "48h": [2880, 1800], "90d": [129_600, 86_400] };
+/// By name: how many minutes, and the API's step.
+const RANGES = { "1h": [60, "1m"], "6h": [360, "1m"], "48h": [2880, "1h"], "90d": [129_600, "1h"] };
+/// More would be a blur.
+const POINTS_MAX = 120;
 const DAY_MS = 86_400_000;
 
 export const overview = {
@@ -18,7 +20,8 @@ export const overview = {
   sources(page) {
     const [minutes, step] = RANGES[page.query.range] ?? RANGES["1h"];
     // Whole steps, so that the address of the call changes once a step.
-    const to = Math.ceil(Date.now() / (step * 1000)) * step * 1000;
+    const length = step === "1m" ? MINUTE : 60 * MINUTE;
+    const to = Math.ceil(Date.now() / length) * length;
     const series = `/v1/stats/series?from=${new Date(to - minutes * MINUTE).toISOString()}&to=${new Date(to).toISOString()}&step=${step}`;
     return { stats: "/v1/stats", causes: "/v1/causes", series: { path: series, keeps: true } };
   },
@@ -86,7 +89,7 @@ function audited(violations) {
 }
 
 function charts(page) {
-  const points = page.data.series?.value?.points ?? [];
+  const points = thinned(page.data.series?.value?.points ?? []);
   const choice = h("p", { class: "tabs", role: "group", "aria-label": t("overview.range") }, Object.keys(RANGES).map((it) =>
     h("a", { href: page.with({ range: it }), "aria-current": it === (page.query.range ?? "1h") ? "true" : null }, t(`range.${it}`))));
   const section = (content) => h("section", { id: "charts" }, h("h2", {}, t("overview.charts")), choice, content);
@@ -103,6 +106,21 @@ function charts(page) {
     lines({ title: t("chart.lag"), times, show: duration, series: [
       line("p50", "p50", (it) => it.fee_lag_ms?.p50), line("p99", "p99", (it) => it.fee_lag_ms?.p99)] }),
     lines({ title: t("chart.waiting"), times, series: [line("waiting", t("overview.waiting"), (it) => it.waiting)] })));
+}
+
+/// Several points as one: counts are added, of the backlog and the slowest it is the most.
+function thinned(points) {
+  const size = Math.ceil(points.length / POINTS_MAX);
+  const chunks = Array.from({ length: Math.ceil(points.length / (size || 1)) }, (_, index) => points.slice(index * size, (index + 1) * size));
+  return chunks.map((chunk) => {
+    const sum = (of) => chunk.reduce((total, it) => total + of(it), 0);
+    const known = (of) => chunk.map(of).filter((it) => it !== null && it !== undefined);
+    const [p50, p99, waiting] = [known((it) => it.fee_lag_ms?.p50), known((it) => it.fee_lag_ms?.p99), known((it) => it.waiting)];
+    return { at: chunk[0].at, submitted: sum((it) => it.submitted), delivered: sum((it) => it.delivered), died: sum((it) => it.died),
+      failed: { retry: sum((it) => it.failed.retry), refused: sum((it) => it.failed.refused), unknown: sum((it) => it.failed.unknown) },
+      fee_lag_ms: p50.length ? { p50: p50.reduce((total, it) => total + it, 0) / p50.length, p99: Math.max(...p99) } : null,
+      waiting: waiting.length ? Math.max(...waiting) : null };
+  });
 }
 
 function stale(stats) {

@@ -18,7 +18,7 @@ export const promises = {
     const columns = [
       { label: t("promises.number"), kind: "number", cell: (it) => number(it.number) },
       { label: t("promises.promise"), kind: "wide", cell: (it) => it.promise },
-      { label: t("promises.checked"), cell: (it) => (it.checked_at ? time(it.checked_at) : t("overview.never")) },
+      { label: t("promises.checked"), cell: (it) => (it.checked_at ? time(it.checked_at) : t("promises.unchecked")) },
       { label: t("promises.violations"), kind: "number", cell: (it) => h("span", { class: it.violations ? "bad" : "good" }, number(it.violations)) },
     ];
     const broken = [
@@ -29,6 +29,7 @@ export const promises = {
     ];
     return [head,
       h("p", { class: `headline ${level(found)}` }, sentence(found)),
+      found.note && h("p", { class: "headline wait" }, found.note),
       page.mayOperate && h("div", { class: "bar" }, h("button", { class: "main", disabled: found.running, onclick: () => checkNow(page.reload) }, t("change.check"))),
       table({ name: "promises", columns, rows: found.promises, key: (it) => it.number, nothing: t("promises.nothing") }),
       h("h2", {}, t("promises.violations")),
