@@ -60,5 +60,6 @@ fn media_type(name: &str) -> &'static str {
 
 fn tag(text: &str) -> String {
     let hash = Sha256::digest(text);
-    format!("\"{}\"", hash[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    let number = hash.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    format!("\"{number:016x}\"")
 }

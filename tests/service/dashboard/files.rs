@@ -27,7 +27,7 @@ async fn the_dashboard_loads_nothing_from_other_hosts_and_has_no_inline_code() {
         }
         let known: BTreeSet<_> = paths.iter().cloned().collect();
         let folder = path.rsplit_once('/').unwrap().0;
-        let named = text.split('"').filter(|it| it.ends_with(".js") || it.ends_with(".css") || it.ends_with(".svg"));
+        let named = text.split('"').filter(|it| [".js", ".css", ".svg"].iter().any(|end| it.ends_with(end)));
         let named: BTreeSet<_> = named.map(|it| resolved(folder, it)).collect();
         paths.extend(named.difference(&known).cloned());
     }
@@ -62,7 +62,9 @@ fn resolved(folder: &str, name: &str) -> String {
     for part in name.split('/') {
         match part {
             "." => {}
-            ".." => drop(parts.pop()),
+            ".." => {
+                parts.pop();
+            }
             _ => parts.push(part),
         }
     }

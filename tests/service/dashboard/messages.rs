@@ -13,8 +13,7 @@ fn each_message_is_in_both_languages_with_the_same_values() {
     assert!(missing.is_empty(), "in one language only: {missing:?}");
     for (key, text) in &english {
         // A form for one thing may leave its number out; Korean has one form.
-        let values = |text: &str| placeholders(text);
-        assert_eq!(values(text), values(&korean[key]), "{key}");
+        assert_eq!(placeholders(text), placeholders(&korean[key]), "{key}");
         assert!(!korean[key].contains('|'), "{key}");
     }
 }
