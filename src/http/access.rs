@@ -16,6 +16,7 @@ use super::{
     forwarded::is_forwarded,
     problem::{Kind, Problem},
     serve::Client,
+    session,
 };
 use crate::{
     settings::{self, Role, Token},
@@ -62,6 +63,7 @@ enum Refusal {
     NoToken,
     UnknownToken,
     ForeignPage,
+    NotFromDashboard,
 }
 
 impl Access {
@@ -86,12 +88,33 @@ impl Access {
         }
         caller.ok_or(Refusal::UnknownToken)
     }
+
+    /// Whether somebody has this token.
+    ///
+    /// # Errors
+    /// The token is unknown.
+    pub fn check(&self, token: &str) -> Result<(), Problem> {
+        let header = HeaderValue::from_str(&format!("Bearer {token}"));
+        let headers = header.map(|header| HeaderMap::from_iter([(header::AUTHORIZATION, header)]));
+        match headers.map_err(|_| Refusal::UnknownToken).and_then(|headers| self.caller(&headers)) {
+            Ok(_) => Ok(()),
+            Err(refusal) => {
+                metrics::access_refused(refusal.name());
+                Err(Problem::new(Kind::Unauthorized, "the token is unknown; ask the operator for one"))
+            }
+        }
+    }
 }
 
 impl Caller {
     /// Whether the caller is an operator, whose actions are logged.
     pub fn is_operator(&self) -> bool {
         self.role == Role::Operator
+    }
+
+    /// What it may do.
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// Whose quotes those are that it submits: none where no tokens are configured.
@@ -118,7 +141,9 @@ impl Permission {
 
 /// Authenticates the caller. The routes decide whether that is required ([`require`]).
 pub(super) async fn identify(State(access): State<Access>, mut request: Request, next: Next) -> Response {
-    let caller = access.caller(request.headers());
+    let method = request.method().clone();
+    let adopted = session::adopt(request.headers_mut(), &method);
+    let caller = adopted.map_err(|_| Refusal::NotFromDashboard).and_then(|()| access.caller(request.headers()));
     if let Some(allowance) = caller.as_ref().ok().and_then(|caller| access.allowances.of_name(&caller.name)) {
         request.extensions_mut().insert(allowance);
     }
@@ -169,6 +194,7 @@ impl Refusal {
             Self::NoToken => "no_token",
             Self::UnknownToken => "unknown_token",
             Self::ForeignPage => "foreign_page",
+            Self::NotFromDashboard => "not_from_dashboard",
         }
     }
 }
@@ -183,6 +209,11 @@ impl IntoResponse for Refusal {
             Self::ForeignPage => {
                 let detail = "no tokens are configured, so only programs and pages on this machine may call, and not through a \
                               proxy; configure access.tokens to allow others";
+                return Problem::new(Kind::Forbidden, detail).into_response();
+            }
+            Self::NotFromDashboard => {
+                let detail = "a session's cookie changes nothing but from the dashboard itself; programs send \
+                              Authorization: Bearer <token>";
                 return Problem::new(Kind::Forbidden, detail).into_response();
             }
         };
@@ -213,7 +244,7 @@ fn is_from_this_machine(headers: &HeaderMap) -> bool {
     is_loopback && is_same_site
 }
 
-fn names_loopback(host: &str) -> bool {
+pub(super) fn names_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     address.map_or(host.eq_ignore_ascii_case("localhost"), |address| address.to_canonical().is_loopback())
 }

@@ -10,6 +10,7 @@ mod actions;
 mod admission;
 mod allowance;
 mod audit;
+mod caller;
 mod connection;
 mod cursor;
 mod dashboard;
@@ -25,6 +26,7 @@ mod quotes;
 mod readiness;
 mod reason;
 mod serve;
+mod session;
 mod upload;
 mod workers;
 
@@ -202,6 +204,7 @@ pub fn router(state: AppState) -> Router {
     let routes = routes
         .merge(docs::routes())
         .merge(dashboard::routes())
+        .merge(session::routes())
         .layer(from_fn_with_state(state.access.clone(), access::identify))
         .layer(Extension(state.bodies.clone()));
     with_edge(routes.with_state(state))
@@ -225,6 +228,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(actions::routes())
         .merge(workers::routes())
         .merge(audit::routes())
+        .merge(caller::routes())
         .merge(health::routes())
 }
 

@@ -156,7 +156,7 @@ impl Groups {
             let amount = i64::try_from(sum).unwrap_or(i64::MAX);
             match group.money.iter_mut().find(|money| money.currency == currency) {
                 Some(money) => money.amount_minor = money.amount_minor.saturating_add(amount),
-                None => group.money.push(Money { currency, amount_minor: amount }),
+                None => group.money.push(Money::new(currency, amount)),
             }
         }
         let (first, last): (Option<DateTime<Utc>>, Option<DateTime<Utc>>) =

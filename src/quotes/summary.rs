@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::money::minor_unit_digits;
 use crate::database::padded;
 
 /// An amount.
@@ -15,8 +16,18 @@ use crate::database::padded;
 pub struct Money {
     /// ISO 4217.
     pub currency: String,
+    /// Digits of the currency's minor unit.
+    pub minor_unit_digits: u16,
     /// In minor units.
     pub amount_minor: i64,
+}
+
+impl Money {
+    /// So many minor units of a currency.
+    #[must_use]
+    pub fn new(currency: String, amount_minor: i64) -> Self {
+        Self { minor_unit_digits: minor_unit_digits(&currency), currency, amount_minor }
+    }
 }
 
 /// Whose quote, and about how much.
@@ -48,7 +59,7 @@ pub async fn summaries(
         .all(db)
         .await?;
     let summary = |(id, customer_id, currency, amount_minor)| {
-        (id, Summary { customer_id, money: Money { currency, amount_minor } })
+        (id, Summary { customer_id, money: Money::new(currency, amount_minor) })
     };
     Ok(rows.into_iter().map(summary).collect())
 }

@@ -27,6 +27,9 @@ kafka_broker() {
 apache_kafka_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/apache-kafka-4.3.1
 apache_kafka() { [[ ! -e $apache_kafka_directory/complete ]] || echo "$apache_kafka_directory"; }
 
+# Where axe-core is.
+axe_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/axe-core-4.14.1
+
 # Where the generators of clients are, with what their clients import; where the schemas of manifests are; and
 # where schemathesis is.
 clients_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/clients-1

@@ -12,6 +12,7 @@ mod support;
 mod api;
 mod audit;
 mod cli;
+mod dashboard;
 mod database;
 mod deploy;
 mod destination;

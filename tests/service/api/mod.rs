@@ -1,4 +1,4 @@
-//! The HTTP API and the dashboard.
+//! The HTTP API.
 
 mod access;
 mod bad_call;
@@ -6,7 +6,6 @@ mod bad_input;
 mod bodies;
 mod clients;
 mod connections;
-mod dashboard;
 mod docs;
 mod early_refusals;
 mod health;

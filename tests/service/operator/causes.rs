@@ -42,7 +42,7 @@ async fn failures_are_grouped_by_what_went_wrong(desk: Desk) {
     assert_eq!(refused.cause, "refused 422: Unprocessable Entity: customer-# is blocked");
     assert_eq!((refused.outcome.as_str(), refused.status), ("refused", Some(422)));
     assert_eq!((refused.events, refused.dead, refused.quotes), (2, 2, 2));
-    assert_eq!(refused.money, [Money { currency: "EUR".into(), amount_minor: 5_000 }]);
+    assert_eq!(refused.money, [Money::new("EUR".into(), 5_000)]);
     assert!(refused.sample.as_ref().unwrap().contains("is blocked"), "{refused:#?}");
     let apart = refused.last_seen.unwrap() - refused.first_seen.unwrap();
     assert!(apart >= TimeDelta::minutes(1), "{apart}");
@@ -118,7 +118,7 @@ async fn a_row_says_why_it_stands_there_and_for_whom(desk: Desk) {
     assert_eq!(why(refused).await.why, "refused: 422 Unprocessable Entity: no");
     let ada = why(of_ada).await;
     assert_eq!(ada.customer_id.as_deref(), Some("ada"));
-    assert_eq!(ada.money, Some(Money { currency: "EUR".into(), amount_minor: 2_500 }));
+    assert_eq!(ada.money, Some(Money::new("EUR".into(), 2_500)));
     assert!(ada.why.starts_with("due for "), "{}", ada.why);
     desk.fail(Outcome::Retry("503 Service Unavailable: no".into())).await;
     let failed = why(of_ada).await;

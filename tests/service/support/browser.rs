@@ -44,7 +44,8 @@ impl Browser {
         let profile_flag = format!("--user-data-dir={}", profile.path().display());
         let flags: Vec<_> = flags.into_iter().chain([profile_flag.as_str()]).collect();
         let mut browser = Browser { driver, port, session: String::new(), _profile: profile };
-        let options = json!({ "alwaysMatch": { "goog:chromeOptions": { "args": flags } } });
+        let options = json!({ "alwaysMatch": {
+            "goog:chromeOptions": { "args": flags }, "goog:loggingPrefs": { "browser": "ALL" } } });
         let begun = browser.call("session", json!({ "capabilities": options })).await;
         begun["sessionId"].as_str().unwrap().clone_into(&mut browser.session);
         browser
@@ -72,8 +73,65 @@ impl Browser {
         serde_json::from_value(self.run(script, "").await).unwrap()
     }
 
-    async fn run(&self, script: &str, argument: &str) -> Value {
+    /// Types into the first element that fits, in place of what is there.
+    pub async fn fill(&self, selector: &str, text: &str) {
+        let script = "const it = document.querySelector(arguments[0]); it.focus(); it.select?.(); return true";
+        self.run(script, selector).await;
+        self.press(text).await;
+    }
+
+    /// Presses these keys, one after the other; `\u{e007}` is Enter, `\u{e004}` Tab (W3C `WebDriver`).
+    pub async fn press(&self, keys: &str) {
+        let strokes =
+            keys.chars().flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key })));
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes.collect::<Vec<_>>() });
+        self.in_session("actions", json!({ "actions": [keyboard] })).await;
+    }
+
+    /// What a function body returns in the page; `arguments[0]` is `argument`.
+    pub async fn run(&self, script: &str, argument: &str) -> Value {
         self.in_session("execute/sync", json!({ "script": script, "args": [argument] })).await
+    }
+
+    /// The same of a body that calls `arguments[1]` with it.
+    pub async fn run_async(&self, script: &str, argument: &str) -> Value {
+        self.in_session("execute/async", json!({ "script": script, "args": [argument] })).await
+    }
+
+    /// A command of the `DevTools` protocol.
+    pub async fn devtools(&self, command: &str, params: Value) -> Value {
+        self.in_session("goog/cdp/execute", json!({ "cmd": command, "params": params })).await
+    }
+
+    /// A screen of this size, in pixels, with a colour scheme.
+    pub async fn show(&self, width: u32, height: u32, scheme: &str) {
+        let screen = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.devtools("Emulation.setDeviceMetricsOverride", screen).await;
+        let scheme = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.devtools("Emulation.setEmulatedMedia", scheme).await;
+    }
+
+    /// The session's cookie, as the browser keeps it.
+    pub async fn cookies(&self) -> Vec<Value> {
+        let cookies = self.devtools("Network.getAllCookies", json!({})).await;
+        cookies["cookies"].as_array().unwrap().clone()
+    }
+
+    /// As if all cookies had expired.
+    pub async fn forget_cookies(&self) {
+        self.devtools("Network.clearBrowserCookies", json!({})).await;
+    }
+
+    /// What the console said since the last call.
+    pub async fn console(&self) -> Vec<String> {
+        let lines = self.in_session("se/log", json!({ "type": "browser" })).await;
+        lines.as_array().unwrap().iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A picture of the screen, as base64 of PNG.
+    pub async fn screenshot(&self) -> String {
+        let taken = self.devtools("Page.captureScreenshot", json!({ "format": "png" })).await;
+        taken["data"].as_str().unwrap().to_owned()
     }
 
     async fn in_session(&self, command: &str, body: Value) -> Value {

@@ -1,0 +1,43 @@
+// The calls of the API. The session's cookie goes with each, and a header shows that this page sent it.
+
+/// A call that was refused, or that nobody answered (status 0).
+export class Refusal extends Error {
+  constructor(status, title, detail, type) {
+    super(detail ? `${title}: ${detail}` : title);
+    Object.assign(this, { status, title, detail, type });
+  }
+}
+
+export async function call(path, body) {
+  const options = { headers: { "Feebox-Dashboard": "1" }, cache: "no-store" };
+  if (body !== undefined) {
+    options.method = "POST";
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body);
+  }
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch (error) {
+    throw new Refusal(0, "Feebox does not answer", error.message);
+  }
+  const text = await answer.text();
+  let json;
+  try {
+    json = text ? JSON.parse(text) : null;
+  } catch {
+    throw new Refusal(answer.ok ? 0 : answer.status, `${answer.status} ${answer.statusText}`, "the answer is not JSON");
+  }
+  if (!answer.ok) {
+    const details = (json?.errors ?? []).map((it) => `${it.pointer} ${it.detail}`);
+    throw new Refusal(answer.status, json?.title ?? `${answer.status}`, [json?.detail, ...details].filter(Boolean).join("; "), json?.type);
+  }
+  return json;
+}
+
+/// `path` with those of `query` that are set.
+export function withQuery(path, query) {
+  const pairs = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const text = new URLSearchParams(pairs).toString();
+  return text ? `${path}?${text}` : path;
+}

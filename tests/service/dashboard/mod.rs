@@ -1,0 +1,12 @@
+//! The dashboard, in a real browser.
+
+mod amounts;
+mod console;
+mod files;
+mod keys;
+mod messages;
+mod screens;
+mod session;
+mod work;
+
+pub(super) use console::Console;

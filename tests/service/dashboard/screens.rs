@@ -1,0 +1,152 @@
+//! Each page in both languages, both colour schemes and on a phone; and the pictures in the docs.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use feebox::outbox::Outcome;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::Console;
+use super::console::LIMIT;
+use crate::support::{Desk, Engine, eventually};
+
+/// Set, it is where the pictures of the docs go.
+const PICTURES: &str = "FEEBOX_TEST_PICTURES";
+
+/// A desk on which everything is to be seen; a quote and its event.
+async fn busy() -> (Desk, Uuid, Uuid) {
+    let desk = Desk::open(Engine::Sqlite).await;
+    desk.submit_many(12).await;
+    desk.deliver().await;
+    desk.submit_many(23).await;
+    desk.fail(Outcome::Refused("422 Unprocessable Entity: unknown customer".into())).await;
+    desk.submit_many(8).await;
+    desk.fail(Outcome::Broken("200 OK without a fee for this quote".into())).await;
+    let (quote, event) = desk.submit().await;
+    desk.fail(Outcome::Unknown("504 Gateway Timeout".into())).await;
+    desk.advance(60);
+    desk.fail(Outcome::Unknown("connection reset after the request was sent".into())).await;
+    desk.submit_many(3).await;
+    (desk, quote, event)
+}
+
+fn addresses(quote: Uuid, event: Uuid) -> Vec<String> {
+    let pages =
+        ["overview", "causes", "events?status=dead", "quotes", "destinations", "workers", "promises", "actions"];
+    let details = [format!("#/events/{event}"), format!("#/quotes/{quote}")];
+    pages.iter().map(|page| format!("#/{page}")).chain(details).collect()
+}
+
+async fn is_loaded(console: &Console) {
+    eventually("the page is loaded", LIMIT, async || {
+        let text = console.browser.text("main").await;
+        (text.len() > 40 && !text.contains("Loading") && !text.contains("불러오는 중")).then_some(())
+    })
+    .await;
+}
+
+async fn speak(console: &Console, language: &str) {
+    console.browser.run("localStorage.setItem('feebox.language', arguments[0])", language).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn axe_and_the_console_find_nothing_on_any_page_in_both_languages_and_schemes() {
+    let (desk, quote, event) = busy().await;
+    let axe = fs::read_to_string(axe_file()).expect("axe-core is missing: run `tests/servers/install axe`");
+    let console = Console::open(&desk).await;
+    console.browser.open(&console.base_url).await;
+    for (language, scheme) in [("en", "light"), ("ko", "dark")] {
+        speak(&console, language).await;
+        console.browser.show(1280, 900, scheme).await;
+        for address in addresses(quote, event) {
+            console.go(&address).await;
+            is_loaded(&console).await;
+            assert_eq!(console.browser.run("return document.documentElement.lang", "").await, language);
+            console.browser.run(&axe, "").await;
+            let find = "const done = arguments[1]; axe.run().then((it) => done(it.violations.map((it) => \
+                [it.id, it.nodes.map((node) => node.html + ' ' + node.failureSummary).slice(0, 3)])))";
+            let found = console.browser.run_async(find, "").await;
+            assert_eq!(found, json!([]), "{address} in {language}, {scheme}: {found:#}");
+            let loaded = console.browser.loaded().await;
+            assert!(loaded.iter().all(|it| it.starts_with(&console.base_url)), "from nowhere else: {loaded:#?}");
+            let said = console.browser.console().await;
+            assert!(said.is_empty(), "{address}: {said:#?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_page_scrolls_sideways_on_a_phone() {
+    let (desk, quote, event) = busy().await;
+    let console = Console::open(&desk).await;
+    console.browser.open(&console.base_url).await;
+    for language in ["en", "ko"] {
+        speak(&console, language).await;
+        console.browser.show(390, 844, "light").await;
+        for address in addresses(quote, event) {
+            console.go(&address).await;
+            is_loaded(&console).await;
+            let fits = "return [innerWidth, document.documentElement.scrollWidth <= innerWidth]";
+            assert_eq!(console.browser.run(fits, "").await, json!([390, true]), "{address} in {language}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn korean_pages_are_korean() {
+    let (desk, quote, event) = busy().await;
+    let console = Console::open(&desk).await;
+    console.go("").await;
+    console.waits_for("#language").await;
+    let choose = "const it = document.getElementById('language'); it.value = 'ko'; \
+        it.dispatchEvent(new Event('change', { bubbles: true }))";
+    console.browser.run(choose, "").await;
+    console.sees("nav", "전달 대상").await;
+    console.sees("#headline", "이벤트").await;
+    console.go(&format!("#/events/{event}")).await;
+    console.sees("#explain", "번째 시도 실패(결과 모름)").await;
+    console.go(&format!("#/quotes/{quote}")).await;
+    console.sees("#state", "수수료를 기다립니다").await;
+}
+
+/// `FEEBOX_TEST_PICTURES=docs/images cargo test --features kafka --test service pictures` takes them anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_of_the_docs_are_taken() {
+    let (desk, _, event) = busy().await;
+    let console = Console::open(&desk).await;
+    console.browser.open(&console.base_url).await;
+    let wanted = std::env::var(PICTURES).ok().map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
+    let pictures = [
+        ("en", "dashboard", "#/overview".to_owned()),
+        ("en", "dashboard-causes", "#/causes".to_owned()),
+        ("en", "dashboard-event", format!("#/events/{event}")),
+    ];
+    for (language, name, address) in pictures {
+        speak(&console, language).await;
+        console.browser.show(1200, 760, "light").await;
+        console.go(&address).await;
+        is_loaded(&console).await;
+        let picture = console.browser.screenshot().await;
+        assert!(picture.len() > 10_000, "{name}");
+        if let Some(folder) = &wanted {
+            write_base64(&folder.join(format!("{name}.png")), &picture);
+        }
+    }
+}
+
+fn write_base64(path: &Path, text: &str) {
+    let file = fs::File::create(path).unwrap();
+    let mut decode = Command::new("base64").arg("-d").stdin(Stdio::piped()).stdout(file).spawn().unwrap();
+    decode.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(decode.wait().unwrap().success());
+}
+
+/// Where `tests/servers/install axe` puts it.
+fn axe_file() -> PathBuf {
+    let home = || PathBuf::from(std::env::var("HOME").unwrap()).join(".cache");
+    let cache = std::env::var("XDG_CACHE_HOME").map_or_else(|_| home(), PathBuf::from);
+    cache.join("feebox/axe-core-4.14.1/node_modules/axe-core/axe.min.js")
+}

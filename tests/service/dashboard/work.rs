@@ -1,0 +1,168 @@
+//! What an operator finds and changes.
+
+use entity::outbox_event::Status as EventStatus;
+use entity::quote::Status;
+use feebox::operator;
+use feebox::outbox::Outcome;
+
+use super::Console;
+use super::console::{LIMIT, short};
+use crate::support::{ANN, Desk, Engine, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_quote_is_found_from_the_overview_and_seen_confirmed_without_reload() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let (quote, event) = desk.submit().await;
+    desk.fail(Outcome::Broken("200 OK with a <b>body</b> that is no fee".into())).await;
+    let console = Console::open(&desk).await;
+    console.go("").await;
+    console.sees("#next", "1 quote has been pending for too long").await;
+    console.mark().await;
+    console.click_named("#stale", &short(quote)).await;
+    // The reason, as text: nothing that the fee server wrote is markup.
+    console.sees("#state", "a <b>body</b> that is no fee").await;
+    console.click_named("#neighbours", &short(event)).await;
+    console.sees("#explain", "A retry by an operator revives it").await;
+    console.sees("#attempts", "broken contract").await;
+    assert!(!console.has("main b").await, "an error became markup");
+
+    console.click_named(".bar", "Retry").await;
+    console.confirm("the fee server is fixed").await;
+    console.sees(".notices", "is due now").await;
+    desk.deliver().await;
+    console.sees("#explain", "It was delivered").await;
+    console.click_named(".facts", &short(quote)).await;
+    console.sees("#state", "confirmed").await;
+    console.sees("#timeline", "event.retry (the fee server is fixed)").await;
+    console.was_not_reloaded().await;
+    assert_eq!(desk.quote(quote).await.status, Status::Confirmed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_causes_one_is_retried_at_a_pace_and_the_other_is_cancelled() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let refused = desk.submit_many(150).await;
+    desk.fail(Outcome::Refused("422 Unprocessable Entity: unknown customer".into())).await;
+    let broken = desk.submit_many(50).await;
+    desk.fail(Outcome::Broken("200 OK without a fee".into())).await;
+    let console = Console::open(&desk).await;
+    console.go("").await;
+    console.click_named("nav", "Causes").await;
+    console.sees("main table", "150").await;
+    console.sees("main tbody tr:nth-child(2)", "200 OK without a fee").await;
+
+    console.click_named("main tbody tr:nth-child(1)", "Retry all").await;
+    console.sees("dialog .count", "150 events").await;
+    console.browser.fill("dialog input[name=per_second]", "100").await;
+    console.confirm("customers are known now").await;
+    console.sees(".notices", "150 of 150 events retried. Finished.").await;
+    assert_eq!(desk.event(refused[0].1).await.status, EventStatus::Pending);
+
+    console.click_named("main tbody tr:last-child", "Cancel all").await;
+    console.sees("dialog .count", "50 events").await;
+    console.confirm("made by a test").await;
+    console.sees(".notices", "50 of 50 events cancelled. Finished.").await;
+    assert_eq!(desk.quote(broken[49].0).await.status, Status::Cancelled);
+    console.click_named("nav", "Actions").await;
+    console.sees("main table", "customers are known now").await;
+    console.sees("main table", "made by a test").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_action_stays_visible_until_it_is_dismissed() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let (_, event) = desk.submit_refused().await;
+    let console = Console::open(&desk).await;
+    console.go(&format!("#/events/{event}")).await;
+    console.click_named(".bar", "Retry").await;
+    console.waits_for("dialog[open] textarea").await;
+    let relay = desk.submission.relay();
+    operator::cancel(&desk.db, relay, ANN, event).await.unwrap();
+    console.confirm("too late").await;
+    console.sees(".notice.bad", "Refused. Retry event").await;
+    // It outlives the refreshes that show what the event has become, and other pages.
+    console.sees("#explain", "It was given up").await;
+    console.click_named("nav", "Overview").await;
+    console.waits_for("#headline").await;
+    console.sees(".notice.bad", "Refused. Retry event").await;
+    console.click(".notice.bad [aria-label=Dismiss]").await;
+    eventually("it is dismissed", LIMIT, async || (!console.has(".notice").await).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_is_paused_and_resumed_with_a_reason() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    desk.submit().await;
+    let console = Console::open(&desk).await;
+    console.go("#/destinations").await;
+    console.click_named("[data-destination=fee-server]", "Pause").await;
+    console.sees("dialog", "1 event waits now").await;
+    console.confirm("they deploy").await;
+    console.sees("[data-destination=fee-server]", "Paused by anonymous: they deploy").await;
+    console.click_named("[data-destination=fee-server]", "Resume").await;
+    console.confirm("they are done").await;
+    console.sees("[data-destination=fee-server] .states", "Delivering").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn some_or_all_events_that_match_are_selected_and_changed() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let events = desk.submit_many(60).await;
+    desk.fail(Outcome::Refused("422 Unprocessable Entity: no".into())).await;
+    let console = Console::open(&desk).await;
+    console.go("#/events?status=dead").await;
+    console.sees(".total", "60 events match").await;
+    console.sees("nav.pager", "Next page").await;
+    console.click("tbody tr:nth-child(1) input").await;
+    console.click("tbody tr:nth-child(2) input").await;
+    console.sees(".bar", "2 selected").await;
+    console.click_named(".bar", "Cancel selected").await;
+    console.sees("dialog .count", "2 events").await;
+    console.confirm("two of them").await;
+    console.sees(".total", "58 events match").await;
+
+    console.click_named("nav.pager", "Next page").await;
+    console.sees("main", "First page").await;
+    let address = console.browser.run("return location.hash", "").await;
+    assert!(address.as_str().unwrap().contains("status=dead&cursor="), "{address}");
+    console.browser.run("history.back()", "").await;
+    console.sees("nav.pager", "Next page").await;
+    console.click_named(".bar", "Retry all that match (58)").await;
+    console.sees("dialog .count", "58 events").await;
+    console.confirm("all of them").await;
+    console.sees(".notices", "58 of 58 events retried").await;
+    assert_eq!(desk.event(events[0].1).await.status, EventStatus::Pending);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_keeps_what_is_typed_focused_and_selected_and_is_cheap() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let (_, event) = desk.submit_refused().await;
+    let console = Console::open(&desk).await;
+    console.go(&format!("#/events/{event}")).await;
+    console.sees("#explain", "dead").await;
+    console.browser.fill("#search", "half an i").await;
+    let select = "getSelection().selectAllChildren(document.querySelector('h1 .id')); return String(getSelection())";
+    assert_eq!(console.browser.run(select, "").await, event.to_string());
+    console
+        .browser
+        .run("window.shown = document.querySelector('#explain'); performance.clearResourceTimings()", "")
+        .await;
+    // What another did is shown by a refresh.
+    operator::cancel(&desk.db, desk.submission.relay(), ANN, event).await.unwrap();
+    console.sees("#explain", "It was given up").await;
+    let kept = "return [document.getElementById('search').value, document.activeElement.id, String(getSelection()), \
+        window.shown === document.querySelector('#explain')]";
+    let kept = console.browser.run(kept, "").await;
+    assert_eq!(kept, serde_json::json!(["half an i", "search", event.to_string(), true]));
+
+    // At most three calls in any five seconds.
+    let calls = "const done = arguments[1]; setTimeout(() => done(performance.getEntriesByType('resource') \
+        .filter((it) => it.name.includes('/v1/')).map((it) => it.startTime)), 11000)";
+    let starts: Vec<f64> = serde_json::from_value(console.browser.run_async(calls, "").await).unwrap();
+    assert!(starts.len() >= 6, "it refreshes: {starts:?}");
+    for start in &starts {
+        let within = starts.iter().filter(|it| (*start..start + 4900.0).contains(it)).count();
+        assert!(within <= 3, "{within} calls within five seconds: {starts:?}");
+    }
+}
