@@ -51,10 +51,10 @@ const DELAYED_MAX: u64 = 10_000;
 pub struct Violation {
     /// Its number in `docs/delivery.md`.
     pub promise: u8,
-    /// The name of the check that found it.
-    pub check: &'static str,
     /// Whose fee is at stake.
     pub quote_id: Uuid,
+    /// The name of the check that found it.
+    pub check: &'static str,
     /// What is wrong, for people.
     pub sentence: String,
 }

@@ -25,6 +25,8 @@ use crate::{
 const CHECK_WAIT: Duration = Duration::from_secs(15);
 /// A database that answers later than this is far away for statements that follow each other.
 const ANSWER_MAX: Duration = Duration::from_millis(50);
+/// So many times it is asked.
+const ANSWERS: u32 = 5;
 /// The most characters of a foreign error that are shown.
 const ERROR_LENGTH_MAX: usize = 300;
 
@@ -123,12 +125,16 @@ async fn bounded(check: &'static str, examine: impl Future<Output = Vec<Finding>
 
 async fn reachable(db: &Database) -> Vec<Finding> {
     let check = "database";
-    let begun = Instant::now();
-    if let Err(error) = db.now(db.connection()).await {
-        let advice = database::advice(&error).unwrap_or("look at the database's own log");
-        return vec![Finding::wrong(check, printable(&chain(&error), ERROR_LENGTH_MAX), advice)];
+    // The best of some: the first one also opens a session.
+    let mut took = Duration::MAX;
+    for _ in 0..ANSWERS {
+        let begun = Instant::now();
+        if let Err(error) = db.now(db.connection()).await {
+            let advice = database::advice(&error).unwrap_or("look at the database's own log");
+            return vec![Finding::wrong(check, printable(&chain(&error), ERROR_LENGTH_MAX), advice)];
+        }
+        took = took.min(begun.elapsed());
     }
-    let took = begun.elapsed();
     let mut found = Vec::new();
     let name = match db.connection().get_database_backend() {
         DbBackend::Postgres => "PostgreSQL",

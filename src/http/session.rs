@@ -4,7 +4,7 @@
 //! (ADR 33). Browsers send cookies also for other pages on the same host, so a request that changes something must show that it
 //! comes from the dashboard ([`adopt`]).
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -13,6 +13,7 @@ use axum::{
     response::{AppendHeaders, IntoResponse, Response},
     routing::post,
 };
+use data_encoding::HEXLOWER;
 
 use super::{
     AppState,
@@ -42,7 +43,7 @@ async fn begin(
     let token = root.object(&["token"], &mut errors).and_then(|body| body.field("token").text(token, &mut errors));
     let token = errors.or_read(token)?;
     state.access.check(&token)?;
-    Ok(with_cookie(&cookie(&headers, &to_hex(token.as_bytes()), LIFE)))
+    Ok(with_cookie(&cookie(&headers, &HEXLOWER.encode(token.as_bytes()), LIFE)))
 }
 
 /// Logs out.
@@ -103,21 +104,7 @@ fn session(headers: &HeaderMap) -> Option<Vec<u8>> {
     let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|cookies| cookies.to_str().ok());
     let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let (_, value) = pairs.find(|(name, _)| *name == COOKIE)?;
-    from_hex(value).filter(|token| !token.is_empty())
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    Some(digits.chunks_exact(2).map(|pair| (pair[0] << 4) | pair[1]).collect())
+    HEXLOWER.decode(value.as_bytes()).ok().filter(|token| !token.is_empty())
 }
 
 #[cfg(test)]
@@ -135,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_cookie_stands_for_its_token() {
-        let cookie = format!("theme=dark; {COOKIE}={}", to_hex("s3cret é".as_bytes()));
+        let cookie = format!("theme=dark; {COOKIE}={}", HEXLOWER.encode("s3cret é".as_bytes()));
         let (result, header) = adopted(&Method::GET, &[("cookie", &cookie)]);
         assert_eq!(result, Ok(()));
         assert_eq!(header.expect("a token").as_bytes(), "Bearer s3cret é".as_bytes());
@@ -147,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_change_must_come_from_the_dashboard() {
-        let cookie = ("cookie", &*format!("{COOKIE}={}", to_hex(b"s3cret")));
+        let cookie = ("cookie", &*format!("{COOKIE}={}", HEXLOWER.encode(b"s3cret")));
         for foreign in [
             &[cookie][..],
             &[cookie, ("sec-fetch-site", "same-origin")],

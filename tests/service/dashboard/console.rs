@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::support::{Browser, Desk, Process, eventually, free_port};
 
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// `eye-token` is a viewer's, `boss-token` an operator's.
 pub const TOKENS: &str = "[{name = 'eye', role = 'viewer', \

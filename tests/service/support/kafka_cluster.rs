@@ -6,6 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::{BaseProducer, Producer};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -87,7 +88,7 @@ impl KafkaCluster {
     fn partitions(&self, topic: &str) -> Vec<i32> {
         let client: BaseProducer = config(self.brokers()).create().unwrap();
         let Ok(metadata) = client.client().fetch_metadata(Some(topic), LIMIT) else { return vec![] };
-        metadata.topics()[0].partitions().iter().map(|partition| partition.leader()).collect()
+        metadata.topics()[0].partitions().iter().map(MetadataPartition::leader).collect()
     }
 }
 

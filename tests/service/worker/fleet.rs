@@ -200,7 +200,7 @@ async fn a_while_without_the_database_is_survived_on_mariadb() {
 
 async fn a_while_without_the_database_is_survived(engine: Engine, while_: Duration) {
     let stage = Stage::new(engine, Faults { no_idempotency: true, ..slow() }).await;
-    stage.submit(300).await;
+    stage.submit(600).await;
     let network = Proxy::start(stage.database.server_addr()).await;
     let url = stage.database.url_through(network.addr());
     let _workers: [Process; 3] = stage.workers(&[("database.url", &url)]).await;

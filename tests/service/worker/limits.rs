@@ -179,10 +179,10 @@ async fn a_claim_takes_no_more_than_may_begin(outbox: TestOutbox) {
     // One, and what has become due since, but no more than a quarter of a second makes up for.
     assert!((1..=3).contains(&claim.events.len()), "{claim:?}");
     assert!(claim.limited.is_some_and(|wait| wait <= Duration::from_millis(100)), "{claim:?}");
-    outbox.advance(Duration::from_secs(60));
+    outbox.advance(Duration::from_mins(1));
     assert!((1..=3).contains(&outbox.claim("b", 10).await.len()), "time in which nobody called is not saved up");
     // All leases have ended by this clock.
-    outbox.advance(Duration::from_secs(60));
+    outbox.advance(Duration::from_mins(1));
     limit(&outbox, None, Some(6)).await;
     assert_eq!(outbox.claim("a", 4).await.len(), 4);
     let rest = outbox.claim("b", 10).await;
