@@ -115,7 +115,7 @@ mod tests {
         let pairs = sent
             .iter()
             .map(|&(name, value)| (name.parse().expect("a name"), HeaderValue::from_str(value).expect("a value")));
-        let mut headers = HeaderMap::from_iter(pairs);
+        let mut headers = pairs.collect::<HeaderMap>();
         let result = adopt(&mut headers, method);
         (result, headers.get(header::AUTHORIZATION).cloned())
     }
