@@ -12,6 +12,9 @@ EXPLAINED = {
         "/problems/key-reused",
         "is not a cursor",
         "without fraction or exponent",
+        # Series: what is kept depends on the step, and two times on each other.
+        "lie more than",
+        "is not before to",
     ],
 }
 
