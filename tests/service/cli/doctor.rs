@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use feebox::operator;
+use feebox::{fleet, operator};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::Value;
 
-use crate::support::{ANN, Desk, Engine, Process, TestDatabase, desk_tests, free_port};
+use crate::support::{ANN, Desk, Engine, Process, TestDatabase, desk_tests, eventually, free_port};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -72,6 +72,10 @@ async fn a_sound_installation_is_told_so(desk: Desk) {
         [("DATABASE_URL", url), ("FEEBOX__FEE_SERVER__BASE_URL", fee_server.as_str()), ("FEEBOX__WORKER__BIND", bind)];
     let worker = Process::start(&["worker"], &env);
     worker.wait_for_line(LIMIT, |line| line.contains("\"started\"")).await;
+    eventually("the worker says that it lives", LIMIT, async || {
+        (fleet::workers(&desk.db).await.unwrap().workers_alive == 1).then_some(())
+    })
+    .await;
     let (findings, healthy) = examine(url, &env[1..]).await;
     assert!(healthy && wrong(&findings).is_empty(), "{findings:#?}");
 }
