@@ -44,14 +44,14 @@ enum Last {
     /// There was none yet.
     #[default]
     None,
-    Worked,
+    Worked(Instant),
     /// The database was full or read-only.
     Failed(Kind, Instant),
 }
 
 impl Writes {
     pub fn worked(&self) {
-        *self.last.lock() = Last::Worked;
+        *self.last.lock() = Last::Worked(Instant::now());
     }
 
     pub fn failed(&self, kind: Kind) {
@@ -74,6 +74,12 @@ impl Database {
         }
     }
 
+    /// Whether the last write of this process worked, after `since`.
+    #[must_use]
+    pub fn has_written_since(&self, since: Instant) -> bool {
+        matches!(*self.writes.last.lock(), Last::Worked(at) if at > since)
+    }
+
     /// Checks that this process can write. A server is asked. An SQLite file, whose writers wait for each other, is checked
     /// only if the last write failed, or there was none.
     ///
@@ -82,7 +88,7 @@ impl Database {
     pub async fn writable(&self) -> Result<(), Unready> {
         let last = *self.writes.last.lock();
         if self.connection.get_database_backend() == DbBackend::Sqlite {
-            if !matches!(last, Last::Worked) {
+            if !matches!(last, Last::Worked(_)) {
                 self.write_nothing().await?;
                 self.writes.worked();
             }
