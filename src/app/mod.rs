@@ -30,7 +30,7 @@ use crate::{
     settings::Settings,
     strategy,
     supervision::{Health, Tasks},
-    wakeup,
+    telemetry, wakeup,
     worker::{Signal, Signals},
 };
 
@@ -76,6 +76,9 @@ pub enum StartError {
     /// The scheduler did not start.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    /// Spans cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] telemetry::spans::StartError),
     /// A schedule that is no cron expression.
     #[error("a schedule is not a cron expression")]
     Cron(#[from] CronError),
@@ -109,8 +112,11 @@ struct Parts {
 
 impl Parts {
     async fn new(settings: Settings, role: Role) -> Result<Self, StartError> {
-        let db = Database::connect(&settings.database).await?;
         let member = Member::new(process_name(), role, &settings);
+        if let Some(collector) = &settings.traces.otlp_endpoint {
+            telemetry::spans::start(collector, settings.traces.sample_ratio, &member.name)?;
+        }
+        let db = Database::connect(&settings.database).await?;
         Ok(Self { db, member, signals: Signals::default(), health: Health::default(), settings })
     }
 }

@@ -10,7 +10,7 @@ use crate::lab::bench::{self, Question};
 /// Options of `feebox bench`.
 #[derive(Args, Debug)]
 pub struct Bench {
-    /// What to measure (may be repeated) [default: everything but fairness and tables]
+    /// What to measure (may be repeated) [default: everything but dashboards, fairness and tables]
     #[arg(long = "question", value_name = "QUESTION", value_enum)]
     questions: Vec<Question>,
     /// A server on which databases may be created and dropped (may be repeated); sqlite: uses a file
@@ -37,7 +37,7 @@ pub struct Bench {
     /// Concurrent calls while a backlog is delivered
     #[arg(long, value_name = "COUNT", default_value_t = 256)]
     concurrency: usize,
-    /// Number of delivered events for --question tables
+    /// Number of delivered events for --question tables and dashboards
     #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
     rows: u64,
     /// How often each call of --question tables is made

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Method, Uri, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -18,7 +18,7 @@ use super::{
     problem::{Cause, Kind, Problem},
     upload::Upload,
 };
-use crate::telemetry::{ACCESS, TraceContext, metrics, milliseconds};
+use crate::telemetry::{self, ACCESS, TraceContext, metrics, milliseconds};
 
 /// A request's trace and arrival time. Handlers find it in the request's extensions.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 /// Starts the request's trace and span, and logs its outcome.
 pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     let header = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
-    let trace = header.and_then(TraceContext::parse).unwrap_or_else(TraceContext::new_root);
+    let (mut recorded, trace) = recorded(&request, header);
     let span = span(&request, trace.trace_id());
     let arrived = Instant::now();
     let access = Access { method: request.method().clone(), route: request.extensions().get().cloned() };
@@ -69,6 +69,7 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
         Span::current().record("status", answer.status().as_u16());
         let took_ms = milliseconds(arrived.elapsed());
         access.note(&answer, took_ms, &own_trace);
+        access.note_in(&mut recorded, answer.status());
         match answer.extensions_mut().remove::<Cause>() {
             Some(Cause(cause)) => tracing::error!(took_ms, cause, "request failed"),
             None if Span::current().metadata().is_some_and(|span| *span.level() == tracing::Level::TRACE) => {
@@ -82,6 +83,16 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     .await
 }
 
+/// The span for a collector. Checks of health are not recorded.
+fn recorded(request: &Request, traceparent: Option<&str>) -> (telemetry::Span, TraceContext) {
+    let route = request.extensions().get().map_or("unknown", MatchedPath::as_str);
+    if is_quiet(route) {
+        let trace = traceparent.and_then(TraceContext::parse).unwrap_or_else(TraceContext::new_root);
+        return (telemetry::Span::none(), trace);
+    }
+    telemetry::Span::of_request(traceparent, || format!("{} {route}", request.method()))
+}
+
 /// What is noted of each request, beside its answer.
 struct Access {
     method: Method,
@@ -89,6 +100,16 @@ struct Access {
 }
 
 impl Access {
+    /// By the names of OpenTelemetry's semantic conventions for HTTP servers.
+    fn note_in(&self, span: &mut telemetry::Span, status: StatusCode) {
+        span.note("http.request.method", || self.method.to_string());
+        span.note("http.route", || self.route.as_ref().map_or("unknown", MatchedPath::as_str).to_owned());
+        span.count("http.response.status_code", status.as_u16().into());
+        if status.is_server_error() {
+            span.failed(status.as_str());
+        }
+    }
+
     /// Counts the request, and writes its line of the access log.
     fn note(&self, answer: &Response, took_ms: f64, trace: &TraceContext) {
         let route = self.route.as_ref().map_or("unknown", MatchedPath::as_str);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     extract::{FromRef, State},
-    http::{Uri, header},
+    http::{HeaderMap, Uri, header},
     response::IntoResponse,
 };
 use sea_orm::DbErr;
@@ -14,7 +14,7 @@ use crate::{
     audit, inspection,
     printable::chain,
     sweeper, telemetry,
-    telemetry::{gauges, metrics},
+    telemetry::{OPEN_METRICS, gauges, metrics},
     upkeep,
 };
 
@@ -72,11 +72,15 @@ async fn readyz(State(state): State<HealthState>) -> Result<&'static str, Proble
 #[utoipa::path(
     get, path = "/metrics", tag = "health",
     responses(
-        (status = 200, description = "The metrics in Prometheus' text format", body = String, content_type = "text/plain"),
+        (
+            status = 200,
+            description = "The metrics in Prometheus' text format, or as OpenMetrics with exemplars if `Accept` asks for it",
+            content((String = "text/plain"), (String = "application/openmetrics-text")),
+        ),
         (status = 404, description = "Metrics have a port of their own: `server.metrics_bind`"),
     )
 )]
-async fn metrics(State(state): State<HealthState>, uri: Uri) -> Result<impl IntoResponse, Problem> {
+async fn metrics(State(state): State<HealthState>, headers: HeaderMap, uri: Uri) -> Result<impl IntoResponse, Problem> {
     let Some(metrics) = &state.metrics else { return Err(problem::unknown_route(uri).await) };
     // Counted at each scrape, so that a process without scrapes causes no load. While the database is unavailable the last
     // counts are shown.
@@ -85,7 +89,14 @@ async fn metrics(State(state): State<HealthState>, uri: Uri) -> Result<impl Into
         Ok(Err(error)) => tracing::debug!(error = chain(&error), "outbox metrics not updated: database error"),
         Err(_) => tracing::debug!(limit = ?DATABASE_LIMIT, "outbox metrics not updated: timed out"),
     }
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::render(metrics)))
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let as_open_metrics = accepted.flat_map(|types| types.split(',')).any(|kind| kind.trim().starts_with(OPEN_METRICS));
+    let content_type = if as_open_metrics {
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    } else {
+        "text/plain; version=0.0.4; charset=utf-8"
+    };
+    Ok(([(header::CONTENT_TYPE, content_type)], telemetry::render(metrics, as_open_metrics)))
 }
 
 async fn feed_gauges(state: &HealthState) -> Result<(), DbErr> {

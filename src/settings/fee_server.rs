@@ -83,7 +83,7 @@ impl FeeServer {
 }
 
 /// The error does not quote the URL, which may hold a password.
-fn parse_base_url(text: &str) -> Result<Url, Invalid> {
+pub(super) fn parse_base_url(text: &str) -> Result<Url, Invalid> {
     let advice = || "write http://host:port or https://host".to_owned();
     let mut url = Url::parse(text).map_err(|err| (format!("is not a URL: {err}"), advice()))?;
     if !["http", "https"].contains(&url.scheme()) {

@@ -20,6 +20,7 @@ mod sources;
 mod submission;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod typed;
 mod upkeep;
 mod worker;
@@ -35,6 +36,7 @@ pub use redacted::{InForce, Redacted};
 pub use retry::{Circuit, Retry};
 pub use sources::{Origin, Sources};
 pub use submission::{QuoteDestination, Strategy, Submission};
+pub use traces::Traces;
 pub use upkeep::{Audit, Retention, SweepAction, Sweeper};
 pub use worker::Worker;
 
@@ -71,6 +73,8 @@ pub struct Settings {
     pub kafka: Kafka,
     /// What is logged, and in which format.
     pub log: Log,
+    /// Where spans go.
+    pub traces: Traces,
     in_force: Redacted,
 }
 
@@ -106,6 +110,7 @@ impl Settings {
             audit: Audit::read(&mut fields),
             kafka: Kafka::read(&mut fields),
             log: Log::read(&mut fields),
+            traces: Traces::read(&mut fields),
             in_force: Redacted::default(),
         };
         access::refuse_unprotected_api(&settings.server, &settings.access, &mut fields);

@@ -164,7 +164,7 @@ impl Sender {
         }
         let destination = self.destination().name().as_str();
         metrics::delivery(destination, outcome.name());
-        metrics::delivery_seconds(destination, begun.elapsed());
+        metrics::delivery_seconds(destination, begun.elapsed(), sending.trace_context.as_deref());
         outcome
     }
 
@@ -244,7 +244,8 @@ impl Sender {
             return Ok(stored);
         }
         if stored == CallConfirmation::Confirmed && acceptance.fee().is_some() {
-            metrics::fee_lag_seconds((now - sending.submitted_at).as_seconds_f64());
+            let (lag, trace) = (now - sending.submitted_at, sending.trace_context.as_deref());
+            metrics::fee_lag_seconds(lag.as_seconds_f64(), trace);
         }
         self.settled.send();
         Ok(stored)

@@ -11,7 +11,7 @@ use metrics::{
     gauge, histogram,
 };
 
-use super::tally;
+use super::{exemplars, tally};
 
 /// Upper bounds of the histograms' buckets: from milliseconds, for commits, to an hour, for fees that were late because the
 /// fee server was down.
@@ -132,7 +132,8 @@ pub fn quotes_submitted(quotes: u64) {
 }
 
 /// Records the time of one submission from its arrival to its commit.
-pub fn submission_seconds(took: Duration) {
+pub fn submission_seconds(took: Duration, trace_context: &str) {
+    exemplars::observed("feebox_submission_seconds", None, took.as_secs_f64(), Some(trace_context));
     record(|unlabelled| unlabelled.submission_seconds.record(took));
 }
 
@@ -144,8 +145,10 @@ pub fn delivery(destination: impl Into<SharedString>, outcome: impl Into<SharedS
 }
 
 /// Records the duration of one attempt, whatever its outcome, unless it was handed back or left no result.
-pub fn delivery_seconds(destination: impl Into<SharedString>, took: Duration) {
-    delivery_histogram(destination.into()).record(took);
+pub fn delivery_seconds(destination: impl Into<SharedString>, took: Duration, trace_context: Option<&str>) {
+    let destination = destination.into();
+    exemplars::observed("feebox_delivery_seconds", Some(&destination), took.as_secs_f64(), trace_context);
+    delivery_histogram(destination).record(took);
 }
 
 /// Sets the number of events with `status` for `destination`.
@@ -160,7 +163,8 @@ pub fn outbox_oldest_due_seconds(destination: impl Into<SharedString>, age_secon
 }
 
 /// Records the time from the submission of a quote to its fee record.
-pub fn fee_lag_seconds(lag_seconds: f64) {
+pub fn fee_lag_seconds(lag_seconds: f64, trace_context: Option<&str>) {
+    exemplars::observed("feebox_fee_lag_seconds", None, lag_seconds, trace_context);
     tally::count_fee_lag(lag_seconds);
     record(|unlabelled| unlabelled.fee_lag_seconds.record(lag_seconds));
 }
@@ -313,7 +317,7 @@ mod tests {
         // Only this test uses this destination: all tests of the process share the metrics.
         delivery("test", "delivered");
         delivery("test".to_owned(), "delivered");
-        delivery_seconds("test", Duration::from_millis(20));
+        delivery_seconds("test", Duration::from_millis(20), None);
         outbox_events("test", "dead", 3);
         outbox_oldest_due_seconds("test", 1.5);
         circuit_open("test", true);

@@ -1,14 +1,18 @@
 //! Logs, traces and metrics.
 
+mod exemplars;
 pub mod gauges;
 mod log_writer;
 pub mod metrics;
 mod process;
 mod sampled;
+pub mod spans;
 pub mod tally;
 pub mod trace_context;
 
+pub use exemplars::OPEN_METRICS;
 pub use sampled::{Sampled, SampledByKind};
+pub use spans::Span;
 pub use trace_context::TraceContext;
 
 use std::io::{self, IsTerminal, stderr};
@@ -58,8 +62,9 @@ pub fn init(log: &Log) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Writes the last log lines, at the end of the process.
+/// Sends the last spans and writes the last log lines, at the end of the process.
 pub fn flush() {
+    spans::end();
     if let Some(writer) = WRITER.get() {
         writer.flush();
     }
@@ -120,13 +125,14 @@ pub fn install_metrics() -> PrometheusHandle {
         .clone()
 }
 
-/// Renders the metrics for `/metrics`.
+/// Renders the metrics for `/metrics`, as [`OPEN_METRICS`] with exemplars or in Prometheus' text format.
 #[must_use]
-pub fn render(metrics: &PrometheusHandle) -> String {
+pub fn render(metrics: &PrometheusHandle, as_open_metrics: bool) -> String {
     metrics::log_lines_lost(log_writer::lost());
     gauges::fleet_stats_age();
     process::read();
-    metrics.render()
+    let page = metrics.render();
+    if as_open_metrics { exemplars::open_metrics(&page) } else { page }
 }
 
 /// The recorder keeps every duration until its upkeep runs: without scrapes they would fill the memory. It runs on its own

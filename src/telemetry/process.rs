@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn a_process_has_memory_and_descriptors() {
         let handle = crate::telemetry::install_metrics();
-        let page = crate::telemetry::render(&handle);
+        let page = crate::telemetry::render(&handle, false);
         let value = |name: &str| {
             let line = page.lines().find(|line| line.starts_with(&format!("{name} ")));
             line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default()

@@ -69,7 +69,24 @@ impl TraceContext {
         &self.header[3..35]
     }
 
-    fn new(trace_id: u128, span_id: u64, flags: u8) -> Self {
+    /// The id of the span that the next one continues.
+    #[cfg(feature = "otel")]
+    pub(super) fn span_id(&self) -> &str {
+        &self.header[36..52]
+    }
+
+    /// Whether the caller records it.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.flags() & ROOT_FLAGS == ROOT_FLAGS
+    }
+
+    /// The bits of the header's last field.
+    pub(super) fn flags(&self) -> u8 {
+        u8::from_str_radix(&self.header[53..], 16).unwrap_or(0)
+    }
+
+    pub(super) fn new(trace_id: u128, span_id: u64, flags: u8) -> Self {
         Self { header: format!("00-{trace_id:032x}-{span_id:016x}-{flags:02x}") }
     }
 }

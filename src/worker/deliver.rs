@@ -15,6 +15,7 @@ use crate::{
     destination::Destination,
     outbox::{Attempt, LeasedEvent, Outcome},
     supervision::caught,
+    telemetry::Span,
 };
 
 /// A delivery that has ended.
@@ -32,17 +33,40 @@ pub(super) async fn deliver<D: Destination>(
     end: Instant,
     cut_off: CancellationToken,
 ) -> Delivered<D::Receipt> {
+    let mut span = span_of(&event);
+    // What the destination sends continues the attempt's span. What is stored because of it continues the submission's.
+    let traced = span.context().map(|trace| {
+        let mut traced = event.clone();
+        traced.trace_context = Some(trace.header());
+        traced
+    });
     let outcome = tokio::select! {
         biased;
         () = cut_off.cancelled() => Outcome::Unknown("the delivery was aborted".into()),
-        outcome = caught(hand_over(&*destination, &event, end)) => {
+        outcome = caught(hand_over(&*destination, traced.as_ref().unwrap_or(&event), end)) => {
             outcome.unwrap_or_else(|panic| Outcome::Unknown(format!("the delivery panicked: {panic}")))
         }
     };
+    span.note("feebox.outcome", || outcome.name().to_owned());
+    if let Some(error) = outcome.error() {
+        span.failed(error);
+    }
+    drop(span);
     Delivered {
         attempt: Attempt { event, outcome: outcome.printable(), took: begun.elapsed(), is_overtaken: false },
         begun,
     }
+}
+
+/// By the names of OpenTelemetry's semantic conventions for messaging, where they have one.
+fn span_of(event: &LeasedEvent) -> Span {
+    let mut span = Span::of_attempt(event.trace_context.as_deref(), || format!("deliver {}", event.destination));
+    span.note("messaging.message.id", || event.id.to_string());
+    span.note("messaging.destination.name", || event.destination.to_string());
+    span.note("feebox.event_type", || event.event_type.to_string());
+    span.note("feebox.quote_id", || event.aggregate_id.to_string());
+    span.count("feebox.attempt", event.attempt.into());
+    span
 }
 
 async fn hand_over<D: Destination>(destination: &D, event: &LeasedEvent, end: Instant) -> Outcome<D::Receipt> {

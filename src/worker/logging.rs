@@ -17,7 +17,8 @@ static DIED: SampledByKind = SampledByKind::new();
 pub(super) fn settled<R>(settled: Settled<'_, R>) {
     let (attempt, _) = settled;
     if !attempt.outcome.is_unsent() {
-        metrics::delivery_seconds(attempt.event.destination.clone(), attempt.took);
+        let event = &attempt.event;
+        metrics::delivery_seconds(event.destination.clone(), attempt.took, event.trace_context.as_deref());
     }
     ended(settled);
 }

@@ -267,7 +267,8 @@ async fn store<D: Destination>(worker: &Worker<D>, attempts: &[Attempt<D::Receip
     let became: Vec<_> = became.into_iter().map(Disposition::of_any_call).collect();
     for (attempt, became) in attempts.iter().zip(&became) {
         if *became == Disposition::Delivered && *name == FEE_SERVER && attempt.event.event_type == QUOTE_SUBMITTED {
-            metrics::fee_lag_seconds((at - attempt.event.created_at).as_seconds_f64());
+            let (lag, trace) = (at - attempt.event.created_at, attempt.event.trace_context.as_deref());
+            metrics::fee_lag_seconds(lag.as_seconds_f64(), trace);
         }
     }
     Ok(Stored { became, held, unblocks })

@@ -23,7 +23,7 @@ use crate::{
     outbox::Outcome,
     printable::{causes, chain, printable},
     settings,
-    telemetry::trace_context::TraceContext,
+    telemetry::{Span, TraceContext},
 };
 
 /// How much of an error's text is kept, in characters.
@@ -73,6 +73,18 @@ pub(super) enum Lost {
     Stale(String),
     /// It was sent, and its effect is unknown.
     Unanswered(String),
+}
+
+impl Call<'_> {
+    /// Its span, and the `traceparent` that goes along. By the names of OpenTelemetry's semantic conventions for HTTP clients.
+    fn span(&self) -> (Span, Option<TraceContext>) {
+        let trace_context = self.delivery.as_ref().and_then(|delivery| delivery.trace_context);
+        let (mut span, trace) = Span::of_call(trace_context, || format!("{} {}", self.method, self.url.path()));
+        span.note("http.request.method", || self.method.to_string());
+        span.note("url.path", || self.url.path().to_owned());
+        span.note("server.address", || self.url.host_str().unwrap_or_default().to_owned());
+        (span, trace)
+    }
 }
 
 impl Wire {
@@ -138,14 +150,19 @@ impl Wire {
         }
         if let Some(delivery) = &call.delivery {
             request = request.header("idempotency-key", delivery.id.to_string());
-            if let Some(trace) = delivery.trace_context.and_then(TraceContext::parse) {
-                request = request.header("traceparent", trace.child().header());
-            }
+        }
+        let (mut span, trace) = call.span();
+        if let Some(trace) = trace {
+            request = request.header("traceparent", trace.header());
         }
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
         let (answer, connected) = connections::send(request).await;
+        match &answer {
+            Ok(answer) => span.count("http.response.status_code", answer.status().as_u16().into()),
+            Err(error) => span.failed(&described(error)),
+        }
         answer.map_err(|error| Lost::by(&error, connected))
     }
 }

@@ -31,6 +31,7 @@ use crate::{
     outbox::{DestinationName, Lane, LeasedEvent, Outcome, Receipt, Settled},
     quotes::{KAFKA, QuoteDestination, Relay, TOPICS},
     settings,
+    telemetry::Span,
 };
 use lines::{Lines, STILL_AFTER};
 use producer::Producers;
@@ -115,12 +116,27 @@ impl Kafka {
             return Outcome::Broken(format!("no topic takes events of type {}", delivery.event_type));
         };
         let (key, value) = (delivery.quote_id.to_string(), delivery.payload.to_string());
-        let record = || record::new(topic, &key, &value, delivery);
-        match send(&self.producers, topic, &record).await {
+        let (mut span, trace) = Span::of_record(delivery.trace_context, || format!("publish {topic}"));
+        span.note("messaging.system", || "kafka".to_owned());
+        span.note("messaging.destination.name", || topic.to_owned());
+        let record = || record::new(topic, &key, &value, delivery, trace.as_ref());
+        let outcome = self.send(topic, &record).await;
+        if let Some(error) = outcome.error() {
+            span.failed(error);
+        }
+        outcome
+    }
+
+    async fn send<'a>(
+        &self,
+        topic: &'static str,
+        record: &(impl Fn() -> FutureRecord<'a, str, str> + Sync),
+    ) -> Outcome<KafkaReceipt> {
+        match send(&self.producers, topic, record).await {
             // Brokers refuse a batch as a whole: by itself the record is stored, if it was another that they dislike.
             Err(Failure { refused_with_others: true, .. }) => {
                 let sent = match self.alone() {
-                    Ok(alone) => send(&alone, topic, &record).await,
+                    Ok(alone) => send(&alone, topic, record).await,
                     Err(error) => return Outcome::Retry(error.to_string()),
                 };
                 sent.map_or_else(|failure| failure.outcome, Outcome::Delivered)

@@ -8,7 +8,7 @@ use rdkafka::{
     producer::FutureRecord,
 };
 
-use crate::{destination::Delivery, outbox::EventType, quotes::QuoteEvent, telemetry::trace_context::TraceContext};
+use crate::{destination::Delivery, outbox::EventType, quotes::QuoteEvent, telemetry::TraceContext};
 
 /// The topic of quotes.
 pub(super) const QUOTES: &str = "feebox.quotes";
@@ -27,19 +27,20 @@ pub(super) fn topic(event_type: &EventType) -> Option<&'static str> {
     })
 }
 
-/// The record of `delivery`. Its key is the quote's id, so that all records of a quote share a partition of the topic.
+/// The record of `delivery`, as part of `trace`. Its key is the quote's id, so that all records of a quote share a partition of the topic.
 pub(super) fn new<'a>(
     topic: &'a str,
     key: &'a str,
     value: &'a str,
     delivery: Delivery<'_>,
+    trace: Option<&TraceContext>,
 ) -> FutureRecord<'a, str, str> {
-    FutureRecord::to(topic).key(key).payload(value).headers(headers(key, delivery))
+    FutureRecord::to(topic).key(key).payload(value).headers(headers(key, delivery, trace))
 }
 
-fn headers(quote_id: &str, delivery: Delivery<'_>) -> OwnedHeaders {
+fn headers(quote_id: &str, delivery: Delivery<'_>, trace: Option<&TraceContext>) -> OwnedHeaders {
     let (id, time) = (delivery.id.to_string(), delivery.created_at.to_rfc3339_opts(SecondsFormat::Micros, true));
-    let trace = delivery.trace_context.and_then(TraceContext::parse).map(|trace| trace.child().header());
+    let trace = trace.map(TraceContext::header);
     let attributes = [
         ("ce_specversion", Some("1.0")),
         ("ce_id", Some(&id)),

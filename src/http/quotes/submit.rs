@@ -134,10 +134,11 @@ async fn store(
         }
     }
     let _place = state.admission.enter(new_quotes.len()).await?;
-    let trace_context = Some(call.trace.header());
-    let receipt = state.submission.submit_by(caller.submits_as(), new_quotes, key.as_ref(), trace_context).await?;
+    let trace = call.trace.header();
+    let receipt =
+        state.submission.submit_by(caller.submits_as(), new_quotes, key.as_ref(), Some(trace.clone())).await?;
     if !receipt.replayed {
-        metrics::submission_seconds(call.arrived.elapsed());
+        metrics::submission_seconds(call.arrived.elapsed(), &trace);
     }
     Ok(receipt)
 }

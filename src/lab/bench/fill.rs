@@ -7,14 +7,15 @@ use super::stage::Stage;
 
 /// Rows a statement.
 const CHUNK: u64 = 250_000;
-/// Events that are dead, and that were cancelled.
-const DEAD: u64 = 10_000;
+/// Events that were cancelled.
 const CANCELLED: u64 = 1_000;
 
 /// How many rows there are to be.
 pub(super) struct Fill {
     pub delivered: u64,
     pub waiting: u64,
+    /// Of two causes, the second of which has each fifth.
+    pub dead: u64,
 }
 
 /// Rows with the same fate.
@@ -33,11 +34,11 @@ struct Part<'a> {
 impl Fill {
     /// Fills the tables; returns the id of one of the quotes.
     pub(super) async fn run(&self, stage: &Stage) -> anyhow::Result<String> {
-        let Self { delivered, waiting } = *self;
+        let Self { delivered, waiting, dead } = *self;
         let parts = [
             ("confirmed", "delivered", delivered, 7_200, 100_000),
             ("pending", "pending", waiting, 60, 12_000),
-            ("rejected", "dead", DEAD, 86_400, 12_000),
+            ("rejected", "dead", dead, 86_400, 12_000),
             ("cancelled", "cancelled", CANCELLED, 86_400, 12_000),
         ];
         let now = Utc::now().format("%Y-%m-%d %H:%M:%S").to_string();
@@ -102,9 +103,16 @@ impl Part<'_> {
         let (delivered, waits) = (event == "delivered", event == "pending");
         let only = |condition: bool, value: &str| if condition { value.to_owned() } else { "NULL".to_owned() };
         let error = match event {
-            "dead" => "'422 Unprocessable Entity: unavailable'",
+            "dead" => {
+                "CASE WHEN n % 5 = 0 THEN '400 Bad Request: no such currency' ELSE '422 Unprocessable Entity: unavailable' END"
+            }
             // Each thirtieth has failed once.
             "pending" => "CASE WHEN n % 30 = 0 THEN '503 Service Unavailable: try again later' END",
+            _ => "NULL",
+        };
+        let cause = match event {
+            "dead" => "CASE WHEN n % 5 = 0 THEN 'refused 400 no such currency' ELSE 'refused 422 unavailable' END",
+            "pending" => "CASE WHEN n % 30 = 0 THEN 'retry 503 try again later' END",
             _ => "NULL",
         };
         let text = |it: &str| if postgres { format!("CAST('{it}' AS jsonb)") } else { format!("'{it}'") };
@@ -118,9 +126,9 @@ impl Part<'_> {
             format!(
                 "INSERT INTO outbox_event (id, aggregate_type, aggregate_id, event_type, destination, sequence, payload, \
                  status, attempts, live_since, due_at, lease_token, leased_until, leased_by, outcome_unknown, withdrawn, \
-                 last_error, failures, created_at, settled_at, receipt) SELECT {event_id}, 'quote', {quote_id}, \
+                 last_error, cause, failed_at, failures, created_at, settled_at, receipt) SELECT {event_id}, 'quote', {quote_id}, \
                  'quote.submitted', 'fee-server', 1, {payload}, '{event}', {attempts}, at, at, {token}, {until}, {by}, \
-                 FALSE, FALSE, {error}, {none}, at, {settled_at}, {receipt} FROM {numbered}",
+                 FALSE, FALSE, {error}, {cause}, {failed_at}, {none}, at, {settled_at}, {receipt} FROM {numbered}",
                 payload = text(
                     r#"{"quote_id": "01900000-0000-7000-8000-000000000000", "customer_id": "customer-7", "currency": "EUR", "amount_minor": 285000}"#
                 ),
@@ -129,6 +137,7 @@ impl Part<'_> {
                 until = only(delivered, &lease_end),
                 by = only(delivered, "'worker-1'"),
                 none = text("[]"),
+                failed_at = only(event == "dead", &settled),
                 settled_at = only(!waits, &settled),
                 receipt = only(delivered, &text(r#"{"duration_ms": 21, "status": 201}"#)),
             ),

@@ -6,6 +6,7 @@
 mod by_hand;
 mod caller;
 mod contestant;
+mod dashboards;
 mod fairness;
 mod fill;
 mod overload;
@@ -74,8 +75,8 @@ impl Bench {
         let (mut samples, mut calls): (BTreeMap<_, Vec<_>>, _) = (BTreeMap::new(), Vec::new());
         for server in &self.servers {
             for question in &self.questions {
-                if *question == Question::Tables {
-                    calls.extend(self.tables(server, &out, &progress).await?);
+                if matches!(question, Question::Tables | Question::Dashboards) {
+                    calls.extend(self.beside_history(*question, server, &out, &progress).await?);
                     continue;
                 }
                 for round in 1..=self.rounds {
@@ -100,14 +101,23 @@ impl Bench {
         Ok(report)
     }
 
-    /// How long the calls of lists and statistics take beside a long history. `SQLite` is left out: its tables are one host's.
-    async fn tables(&self, server: &str, out: &Path, progress: &impl Fn(&str)) -> anyhow::Result<Vec<Call>> {
+    /// How long calls take beside a long history. `SQLite` is left out: its tables are one host's.
+    async fn beside_history(
+        &self,
+        question: Question,
+        server: &str,
+        out: &Path,
+        progress: &impl Fn(&str),
+    ) -> anyhow::Result<Vec<Call>> {
         if server.starts_with("sqlite:") {
             return Ok(Vec::new());
         }
-        let stage = Stage::prepare("tables", server, &std::env::current_exe()?, out).await?;
+        let stage = Stage::prepare("history", server, &std::env::current_exe()?, out).await?;
         progress(&format!("filling {} with {} delivered events", kind(server), self.rows));
-        let calls = tables::measure(self, &stage, kind(server)).await;
+        let calls = match question {
+            Question::Dashboards => dashboards::measure(self, &stage, kind(server), progress).await,
+            _ => tables::measure(self, &stage, kind(server)).await,
+        };
         stage.clear().await?;
         calls
     }

@@ -46,6 +46,9 @@ pub enum Question {
     Fairness,
     /// How long each call of the lists and statistics takes beside a long history (not on SQLite)
     Tables,
+    /// How long the calls of 20 open dashboards take beside a long history with 50,000 dead events, and what submissions beside them
+    /// take (not on SQLite)
+    Dashboards,
 }
 
 impl Question {
@@ -88,8 +91,8 @@ impl Question {
             (Self::Overload, false) => overload(stage, bench.callers, bench.time).await.map(Some),
             (Self::Fairness, false) => fairness(stage, bench).await.map(Some),
             (Self::WakeUp, true) => wake_up_by_hand(stage, contestant, bench.time).await,
-            // `Tables` is about the lists and statistics of this Feebox alone.
-            (Self::Tables, _) | (Self::Idle | Self::Overload | Self::Fairness, true) => Ok(None),
+            // These are about the lists and statistics of this Feebox alone.
+            (Self::Tables | Self::Dashboards, _) | (Self::Idle | Self::Overload | Self::Fairness, true) => Ok(None),
         }
     }
 }

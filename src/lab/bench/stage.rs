@@ -148,6 +148,12 @@ impl Stage {
         Ok(row.context("no text")?.try_get("", "text")?)
     }
 
+    /// The id of a dead event.
+    pub(super) async fn id_of_dead_event(&self) -> anyhow::Result<String> {
+        let id = if self.is_postgres() { "CAST(id AS text)" } else { "LOWER(HEX(id))" };
+        self.text(&format!("SELECT {id} AS text FROM outbox_event WHERE status = 'dead' LIMIT 1")).await
+    }
+
     /// How far `PostgreSQL`'s write-ahead log has come, in bytes; the others do not tell.
     pub(super) async fn log_bytes(&self) -> anyhow::Result<Option<f64>> {
         if !self.is_postgres() {

@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use super::{Bench, caller::Caller, fill::Fill, stage::Stage};
 
+/// Events that are dead.
+const DEAD: u64 = 10_000;
+
 /// How long one call takes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Call {
@@ -19,13 +22,23 @@ pub struct Call {
     pub p50_ms: f64,
     /// The 95th percentile, in milliseconds.
     pub p95_ms: f64,
+    /// The 99th percentile, in milliseconds.
+    pub p99_ms: f64,
     /// The longest, in milliseconds.
     pub max_ms: f64,
 }
 
+impl Call {
+    pub(super) fn of(database: &'static str, rows: u64, call: String, mut took: Vec<Duration>) -> Self {
+        took.sort_unstable();
+        let at = |percent: usize| took.get(took.len().saturating_sub(1) * percent / 100).map_or(0.0, milliseconds);
+        Self { database, rows, call, p50_ms: at(50), p95_ms: at(95), p99_ms: at(99), max_ms: at(100) }
+    }
+}
+
 /// Fills a database, and measures all calls on it.
 pub(super) async fn measure(bench: &Bench, stage: &Stage, database: &'static str) -> anyhow::Result<Vec<Call>> {
-    let fill = Fill { delivered: bench.rows, waiting: bench.waiting };
+    let fill = Fill { delivered: bench.rows, waiting: bench.waiting, dead: DEAD };
     let quote_id = fill.run(stage).await?;
     let serve = stage.start("serve", &[]).await?;
     let mut caller = Caller::connect(serve.address).await?;
@@ -40,15 +53,12 @@ pub(super) async fn measure(bench: &Bench, stage: &Stage, database: &'static str
                 took.push(begun.elapsed());
             }
         }
-        took.sort_unstable();
-        let at = |percent: usize| milliseconds(took[(took.len() - 1) * percent / 100]);
-        let (p50_ms, p95_ms, max_ms) = (at(50), at(95), at(100));
-        calls.push(Call { database, rows: bench.rows, call, p50_ms, p95_ms, max_ms });
+        calls.push(Call::of(database, bench.rows, call, took));
     }
     Ok(calls)
 }
 
-fn milliseconds(time: Duration) -> f64 {
+fn milliseconds(time: &Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 

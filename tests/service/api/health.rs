@@ -4,6 +4,7 @@ use feebox::http;
 use feebox::lab::sample_fee_server::Faults;
 use feebox::supervision::Health;
 use migration::{Migrator, MigratorTrait};
+use reqwest::Method;
 use sea_orm::ConnectionTrait;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -49,6 +50,32 @@ async fn metrics_count_stored_quotes() {
         let line = page.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line.split(' ').next_back().unwrap().parse::<u64>().unwrap() > 0, "{line}");
     }
+}
+
+#[tokio::test]
+async fn metrics_as_open_metrics_lead_to_the_traces_of_what_they_count() {
+    let database = TestDatabase::migrated(Engine::Sqlite).await;
+    let api = Api::start(&database).await;
+    let scrape = async || {
+        // As Prometheus asks.
+        let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        let answer = api.request(Method::GET, "/metrics").header("accept", accept).send().await.unwrap();
+        assert!(
+            answer.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text; version=1")
+        );
+        answer.text().await.unwrap()
+    };
+    // The first scrape has them kept.
+    assert!(scrape().await.ends_with("\n# EOF\n"));
+    let trace_id = uuid::Uuid::new_v4().simple().to_string();
+    let call = api.request(Method::POST, "/v1/quotes").json(&a_quote());
+    let call = call.header("traceparent", format!("00-{trace_id}-00f067aa0ba902b7-01"));
+    assert_eq!(call.send().await.unwrap().status(), 201);
+    let page = scrape().await;
+    assert!(page.contains("# TYPE feebox_quotes_submitted counter\n"), "{page}");
+    let expected = format!("# {{trace_id=\"{trace_id}\"}} ");
+    let mut buckets = page.lines().filter(|line| line.starts_with("feebox_submission_seconds_bucket{"));
+    assert!(buckets.any(|line| line.contains(&expected)), "{page}");
 }
 
 #[tokio::test]

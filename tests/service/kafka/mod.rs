@@ -8,6 +8,8 @@ mod outage;
 mod quotes;
 mod strategies;
 mod tls;
+#[cfg(feature = "otel")]
+mod traces;
 mod wire;
 
 use std::collections::HashMap;

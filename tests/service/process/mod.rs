@@ -8,3 +8,5 @@ mod faults;
 mod leaving;
 mod outage;
 mod rolling_restart;
+#[cfg(feature = "otel")]
+mod traces;

@@ -3,6 +3,8 @@
 mod api;
 mod browser;
 mod client;
+#[cfg(feature = "otel")]
+mod collector;
 mod database;
 mod desk;
 mod eventually;
@@ -22,6 +24,8 @@ mod tls_front;
 pub use api::{Api, a_quote, open};
 pub use browser::Browser;
 pub use client::http_client;
+#[cfg(feature = "otel")]
+pub use collector::{Collector, attribute, hex};
 pub use database::{Engine, TestDatabase};
 pub(crate) use desk::desk_tests;
 pub use desk::{ANN, Desk};

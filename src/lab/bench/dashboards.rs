@@ -1,0 +1,117 @@
+//! What open dashboards cost: how long their calls take beside a long history with many dead events, and whether submissions wait
+//! because of them.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+
+use super::{
+    Bench,
+    caller::{self, Caller},
+    fill::Fill,
+    stage::Stage,
+    tables::Call,
+};
+
+/// Dashboards that are open.
+const OPEN: usize = 20;
+/// How often each of them asks again for what it shows, as its script does.
+const CYCLE: Duration = Duration::from_secs(5);
+/// Dead events beside the delivered ones.
+const DEAD: u64 = 50_000;
+/// Submissions at a steady rate meanwhile.
+const PER_SECOND: f64 = 200.0;
+
+/// Fills a database, and measures submissions without dashboards and with them, in turn, and what the dashboards ask.
+pub(super) async fn measure(
+    bench: &Bench,
+    stage: &Stage,
+    database: &'static str,
+    progress: &impl Fn(&str),
+) -> anyhow::Result<Vec<Call>> {
+    let quote_id = Fill { delivered: bench.rows, waiting: bench.waiting, dead: DEAD }.run(stage).await?;
+    let event_id = stage.id_of_dead_event().await?;
+    let serve = stage.start("serve", &[]).await?;
+    caller::submit_steadily(serve.address, PER_SECOND, Duration::from_secs(2)).await?;
+    let (mut without, mut with, mut asked) = (Vec::new(), Vec::new(), BTreeMap::<String, Vec<Duration>>::new());
+    for round in 1..=bench.rounds {
+        without.extend(submissions(&serve, bench.time).await?);
+        let mut dashboards = JoinSet::new();
+        let end = Instant::now() + bench.time;
+        for number in 0..OPEN {
+            let (address, pages) = (serve.address, pages(&quote_id, &event_id));
+            dashboards.spawn(async move { open(Caller::connect(address).await?, pages, number, end).await });
+        }
+        with.extend(submissions(&serve, bench.time).await?);
+        for answers in dashboards.join_all().await {
+            for (path, took) in answers? {
+                asked.entry(path).or_default().push(took);
+            }
+        }
+        progress(&format!(
+            "dashboards on {database}, round {round}: {} calls",
+            asked.values().map(Vec::len).sum::<usize>()
+        ));
+    }
+    let call = |name: &str, took| Call::of(database, bench.rows, name.to_owned(), took);
+    let without = call("POST /v1/quotes, no dashboard open", without);
+    let with = call(&format!("POST /v1/quotes, {OPEN} dashboards open"), with);
+    progress(&format!("submissions at p99 beside {OPEN} dashboards: {:.2} of without", with.p99_ms / without.p99_ms));
+    let asked = asked.into_iter().map(|(path, took)| Call::of(database, bench.rows, path, took));
+    Ok([without, with].into_iter().chain(asked).collect())
+}
+
+async fn submissions(serve: &super::stage::Process, time: Duration) -> anyhow::Result<Vec<Duration>> {
+    Ok(caller::submit_steadily(serve.address, PER_SECOND, time).await?.into_iter().map(|it| it.took).collect())
+}
+
+/// A dashboard until `end`: it goes from page to page, and stays on each for two cycles.
+async fn open(
+    mut caller: Caller,
+    pages: Vec<Vec<String>>,
+    number: usize,
+    end: Instant,
+) -> anyhow::Result<Vec<(String, Duration)>> {
+    let mut answers = Vec::new();
+    // Not all at the same moment.
+    tokio::time::sleep(CYCLE.mul_f64(f64::from(u32::try_from(number)?) / 20.0)).await;
+    for page in pages.iter().cycle().skip(number % pages.len()) {
+        for _ in 0..2 {
+            for path in page {
+                let begun = Instant::now();
+                caller.get(path).await?;
+                answers.push((path.clone(), begun.elapsed()));
+            }
+            if Instant::now() + CYCLE >= end {
+                return Ok(answers);
+            }
+            tokio::time::sleep(CYCLE).await;
+        }
+    }
+    Ok(answers)
+}
+
+/// What each page asks for.
+fn pages(quote_id: &str, event_id: &str) -> Vec<Vec<String>> {
+    let now = chrono::Utc::now();
+    let time = |minutes| (now - chrono::TimeDelta::minutes(minutes)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let series = |minutes| format!("/v1/stats/series?from={}&to={}", time(minutes), time(0));
+    let pages: [&[&str]; 12] = [
+        &["/v1/stats", "/v1/causes", &series(60)],
+        &["/v1/stats", "/v1/causes", &series(90 * 24 * 60)],
+        &["/v1/causes?status=dead", "/v1/stats"],
+        &["/v1/outbox?limit=50"],
+        &["/v1/outbox?limit=50&status=dead"],
+        &["/v1/outbox?limit=50&status=dead&customer_id=customer-7"],
+        &[&format!("/v1/outbox/{event_id}"), &format!("/v1/outbox/{event_id}/explain")],
+        &["/v1/quotes?limit=50"],
+        &[&format!("/v1/quotes/{quote_id}"), &format!("/v1/quotes/{quote_id}/timeline")],
+        &["/v1/workers"],
+        &["/v1/audit", "/v1/stats"],
+        &["/v1/actions?limit=50"],
+    ];
+    pages.map(|paths| paths.iter().map(|path| (*path).to_owned()).collect()).to_vec()
+}
