@@ -36,6 +36,7 @@ impl Dev {
         let settings = overrides.with("fee_server.base_url", Some(fee_server.base_url())).settings_with_logs()?;
         refuse_inherited_server(&settings)?;
         let db = Database::connect(&settings.database).await?;
+        db.find().await?;
         migration::Migrator::up(db.connection(), None).await.context("the database could not be migrated")?;
         db.close().await?;
         let signals = StopSignals::listen()?;

@@ -5,7 +5,10 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use super::Overrides;
-use crate::database::{self, Kind};
+use crate::{
+    database::{self, Kind},
+    settings::Servers,
+};
 
 /// The error with its causes, each said once, and what helps if that is known.
 pub(super) fn line(error: &anyhow::Error, overrides: Overrides) -> String {
@@ -27,17 +30,23 @@ pub(super) fn line(error: &anyhow::Error, overrides: Overrides) -> String {
     format!("{}{said}{}", place.unwrap_or_default(), advice.unwrap_or_default())
 }
 
-/// Host and port, or the file: nothing secret.
+/// Hosts and ports, or the file: nothing secret.
 fn place(overrides: Overrides) -> Option<String> {
     let settings = overrides.settings().ok()?;
-    let url = settings.database.url.expose_secret();
-    match Url::parse(url).ok() {
-        Some(url) if url.scheme() != "sqlite" => {
-            let port = url.port().map(|port| format!(":{port}"));
-            Some(format!("{}{}", url.host_str()?, port.unwrap_or_default()))
-        }
-        _ => Some(url.split('?').next().unwrap_or_default().to_owned()),
+    let url = settings.database.url;
+    if let Some(file) = url.expose_secret().strip_prefix("sqlite:") {
+        return Some(format!("sqlite:{}", file.split('?').next().unwrap_or_default()));
     }
+    let servers = Servers::of(&url).ok()?.urls;
+    let places = servers.iter().map(|url| {
+        let url = Url::parse(url.expose_secret()).ok()?;
+        let of_socket = || {
+            url.query_pairs().find(|(name, _)| name == "host" || name == "socket").map(|(_, place)| place.into_owned())
+        };
+        let host = url.host_str().filter(|host| !host.is_empty()).map(str::to_owned).or_else(of_socket)?;
+        Some(format!("{host}{}", url.port().map(|port| format!(":{port}")).unwrap_or_default()))
+    });
+    Some(places.collect::<Option<Vec<_>>>()?.join(" or "))
 }
 
 fn advice(error: &DbErr) -> Option<&'static str> {

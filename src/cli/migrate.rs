@@ -30,6 +30,7 @@ impl Migrate {
     pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<()> {
         let settings = overrides.settings()?;
         let db = Database::connect(&settings.database).await?;
+        db.find().await?;
         let connection = db.connection();
         match self {
             Self::Up => Migrator::up(connection, None).await.context("the database could not be migrated")?,

@@ -40,7 +40,10 @@ pub use transaction::{DatabaseTransaction, Transaction};
 pub use unit::Txn;
 pub use unreadable::{Listed, read_rows, reading};
 
-use crate::{clock::Clock, settings};
+use crate::{
+    clock::Clock,
+    settings::{self, Servers},
+};
 use failure::cannot_connect;
 pub(crate) use opener::LOCK_SECONDS;
 use opener::{Opener, POOLER_HINT};
@@ -69,7 +72,9 @@ impl Database {
     /// # Errors
     /// An invalid URL, or one of an unsupported database.
     pub async fn connect(settings: &settings::Database) -> Result<Self, DbErr> {
-        let mut options = ConnectOptions::new(settings.url.expose_secret());
+        let servers = Servers::of(&settings.url).map_err(|problem| DbErr::Custom(problem.to_owned()))?;
+        let first = servers.urls.first().unwrap_or(&settings.url);
+        let mut options = ConnectOptions::new(first.expose_secret());
         options
             .max_connections(MIGRATION_CONNECTIONS)
             .acquire_timeout(settings.acquire_timeout)
@@ -81,13 +86,20 @@ impl Database {
         opener::make_for_owner(settings.url.expose_secret());
         let pool = sea_orm::Database::connect(options).await?;
         let backend = pool.get_database_backend();
-        let listeners = (backend == DbBackend::Postgres).then(|| pool.get_postgres_connection_pool().clone());
-        let opener = Arc::new(Opener::new(settings.url.clone(), settings.url_file.clone(), backend, listeners));
+        let opener = Arc::new(Opener::new(settings.url.clone(), settings.url_file.clone(), pool.clone()));
         let sessions = Sessions::new(opener, settings.max_connections, settings.acquire_timeout);
         let connection = Connection { sessions, pool };
         let writer = (backend == DbBackend::Sqlite).then(Arc::default);
         let sessions_max = usize::try_from(settings.max_connections).unwrap_or(1);
         Ok(Self { connection, clock: Clock::default(), writes: Writes::default(), sessions_max, writer })
+    }
+
+    /// Finds the server that is wanted, if the URL names several. For migrations, which have a pool of their own.
+    ///
+    /// # Errors
+    /// None of them is as wanted, or any database error.
+    pub async fn find(&self) -> Result<(), DbErr> {
+        self.connection.sessions.acquire().await.map(drop)
     }
 
     /// For reads and single statements.

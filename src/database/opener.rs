@@ -5,18 +5,22 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     str::FromStr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use sea_orm::{
-    DbBackend,
+    DatabaseConnection, DbBackend,
     sqlx::{
         self, AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection, PgConnection, Row,
         SqliteConnection,
         mysql::MySqlConnectOptions,
-        postgres::{PgConnectOptions, PgPool},
+        postgres::PgConnectOptions,
         raw_sql,
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
@@ -28,7 +32,7 @@ use super::{
     peer::Peer,
     session::{Driver, Session},
 };
-use crate::settings::secret_in;
+use crate::settings::{Servers, Wanted, secret_in};
 
 /// How long a transaction may be idle before the server rolls it back. Longer than a call to a fee server, which one of the
 /// strategies makes inside a transaction. Much shorter than the hours that TCP needs to notice a dead or frozen host that
@@ -38,6 +42,8 @@ const IDLE_TRANSACTION_SECONDS: u32 = 15;
 pub(crate) const LOCK_SECONDS: u32 = 10;
 /// How long SQLite's busy handler waits for the writer of another process.
 const BUSY: Duration = Duration::from_secs(10);
+/// How long a server has before the next of the URL is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(300);
 /// PostgreSQL and SQLite accept statements of at least this size, in bytes.
 const GIGABYTE: usize = 1_000_000_000;
 
@@ -73,19 +79,22 @@ pub(super) struct Opener {
     url: Mutex<SecretString>,
     /// The file that the URL was read from, where its password may be replaced.
     file: Option<PathBuf>,
+    /// The place, in the URL, of the server that was right last time.
+    preferred: AtomicUsize,
     /// Locked while the server is asked about a session.
     pub questions: tokio::sync::Mutex<()>,
-    /// The pool of `LISTEN` connections on PostgreSQL, which get the same credentials.
-    listeners: Option<PgPool>,
+    /// `SeaORM`'s own pool, for `LISTEN` and migrations, which gets the same server and credentials.
+    pool: DatabaseConnection,
 }
 
 impl Opener {
-    pub fn new(url: SecretString, file: Option<PathBuf>, backend: DbBackend, listeners: Option<PgPool>) -> Self {
+    pub fn new(url: SecretString, file: Option<PathBuf>, pool: DatabaseConnection) -> Self {
+        let backend = pool.get_database_backend();
         let shown = url.expose_secret();
         // sqlx's parameter, which its documentation recommends for poolers.
         let behind_pooler = backend == DbBackend::Postgres && shown.contains("statement-cache-capacity=0");
         let questions = tokio::sync::Mutex::default();
-        Self { backend, behind_pooler, url: Mutex::new(url), file, questions, listeners }
+        Self { backend, behind_pooler, url: Mutex::new(url), file, preferred: AtomicUsize::new(0), questions, pool }
     }
 
     /// Opens a session and resolves the host name anew. If the server refuses credentials from a file, the file is read
@@ -97,15 +106,105 @@ impl Opener {
         }
     }
 
+    /// Opens a session with the server that was right last time. Where that fails, or takes longer than a moment, the others are
+    /// tried beside it: the first that is as wanted is taken.
     async fn open_once(self: &Arc<Self>) -> Result<Session, sqlx::Error> {
-        let url = self.url();
+        let Servers { urls, wanted } = self.servers()?;
         // Taken before, so that distrust during the opening covers this session too.
         let opened = Instant::now();
-        match self.backend {
-            DbBackend::Postgres => self.postgres(url.expose_secret(), opened).await,
-            DbBackend::MySql => self.mariadb(url.expose_secret(), opened).await,
-            _ => sqlite(url.expose_secret(), opened).await,
+        let first = self.preferred.load(Ordering::Relaxed) % urls.len();
+        let mut untried = (0..urls.len()).map(|place| (first + place) % urls.len());
+        let mut openings = FuturesUnordered::new();
+        let (mut second_best, mut failed) = (None, None);
+        loop {
+            if let Some(server) = untried.next() {
+                let opening = self.open_at(server, &urls[server], opened);
+                openings.push(async move { (server, opening.await) });
+            }
+            let (server, result) = tokio::select! {
+                Some(ended) = openings.next() => ended,
+                () = tokio::time::sleep(HEAD_START), if untried.len() > 0 => continue,
+                else => break,
+            };
+            match result {
+                Ok((session, is_read_only)) if wanted.fits(is_read_only) => {
+                    self.prefer(server, &urls[server]);
+                    return Ok(session);
+                }
+                Ok((session, _)) => match wanted {
+                    Wanted::RatherReadOnly => second_best = second_best.or(Some((server, session))),
+                    Wanted::ReadOnly => failed = Some(not_as_wanted("no server of database.url is read-only")),
+                    _ => failed = Some(not_as_wanted("no server of database.url accepts writes")),
+                },
+                // What the wanted server says is told, if there is one.
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
+        if let Some((server, session)) = second_best {
+            self.prefer(server, &urls[server]);
+            return Ok(session);
+        }
+        Err(failed.unwrap_or_else(|| not_as_wanted("database.url names no server")))
+    }
+
+    /// A session with one server, and whether that refuses writes.
+    async fn open_at(
+        self: &Arc<Self>,
+        server: usize,
+        url: &SecretString,
+        opened: Instant,
+    ) -> Result<(Session, bool), sqlx::Error> {
+        match self.backend {
+            DbBackend::Postgres => self.postgres(server, url.expose_secret(), opened).await,
+            DbBackend::MySql => self.mariadb(server, url.expose_secret(), opened).await,
+            _ => sqlite(url.expose_secret(), opened).await.map(|session| (session, false)),
+        }
+    }
+
+    /// Whether a server beside this one is as wanted. The next session is opened there first then.
+    pub async fn has_another(self: &Arc<Self>, server: usize) -> bool {
+        let Ok(Servers { urls, wanted }) = self.servers() else { return false };
+        let opened = Instant::now();
+        for (other, url) in urls.iter().enumerate().filter(|(other, _)| *other != server) {
+            if let Ok((_, is_read_only)) = self.open_at(other, url, opened).await
+                && wanted.fits(is_read_only)
+            {
+                self.prefer(other, url);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The next session is opened there first, and the other pool follows.
+    fn prefer(&self, server: usize, url: &SecretString) {
+        if self.preferred.swap(server, Ordering::Relaxed) == server {
+            return;
+        }
+        tracing::info!(server = server + 1, "another server of database.url is used now");
+        self.point_pool_at(url);
+    }
+
+    /// The other pool connects there from now on.
+    fn point_pool_at(&self, url: &SecretString) {
+        let url = url.expose_secret();
+        match self.backend {
+            DbBackend::Postgres => {
+                if let Ok(options) = postgres_options(url) {
+                    self.pool.get_postgres_connection_pool().set_connect_options(options);
+                }
+            }
+            DbBackend::MySql => {
+                if let Ok(options) = mariadb_options(url) {
+                    self.pool.get_mysql_connection_pool().set_connect_options(options);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn servers(&self) -> Result<Servers, sqlx::Error> {
+        Servers::of(&self.url.lock()).map_err(|problem| sqlx::Error::Configuration(problem.into()))
     }
 
     /// Reads the file again, and returns whether the URL has changed.
@@ -127,12 +226,13 @@ impl Opener {
             tracing::warn!("ignored the new database.url_file: another kind of database needs a restart");
             return false;
         }
-        if let Some(pool) = &self.listeners
-            && let Ok(options) = PgConnectOptions::from_str(text.expose_secret())
-        {
-            pool.set_connect_options(options);
-        }
         *url = text;
+        drop(url);
+        if let Ok(Servers { urls, .. }) = self.servers()
+            && let Some(server) = urls.get(self.preferred.load(Ordering::Relaxed)).or(urls.first())
+        {
+            self.point_pool_at(server);
+        }
         tracing::info!("the database refused the credentials; loaded new ones from database.url_file");
         true
     }
@@ -163,9 +263,10 @@ impl Opener {
         }
     }
 
-    /// Runs `sql`, which returns a number, on a new connection.
-    pub async fn ask(&self, sql: &str) -> Result<i64, sqlx::Error> {
-        let url = self.url();
+    /// Runs `sql`, which returns a number, on a new connection to this server of the URL.
+    pub async fn ask(&self, server: usize, sql: &str) -> Result<i64, sqlx::Error> {
+        let Servers { urls, .. } = self.servers()?;
+        let url = urls.get(server).ok_or_else(|| not_as_wanted("database.url has changed"))?;
         let sql = raw_sql(AssertSqlSafe(sql));
         if self.backend == DbBackend::Postgres {
             let mut connection = PgConnection::connect_with(&postgres_options(url.expose_secret())?).await?;
@@ -175,14 +276,16 @@ impl Opener {
         connection.fetch_one(sql).await?.try_get(0)
     }
 
-    fn url(&self) -> SecretString {
-        self.url.lock().clone()
-    }
-
-    async fn postgres(self: &Arc<Self>, url: &str, opened: Instant) -> Result<Session, sqlx::Error> {
+    async fn postgres(
+        self: &Arc<Self>,
+        server: usize,
+        url: &str,
+        opened: Instant,
+    ) -> Result<(Session, bool), sqlx::Error> {
         let mut connection = PgConnection::connect_with(&postgres_options(url)?).await?;
         let row = connection.fetch_one(raw_sql(AssertSqlSafe(self.postgres_session()))).await?;
         let (asks_for_writes, prepared, id): (bool, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let is_read_only = row.try_get::<bool, _>(3)? && !asks_for_writes;
         if prepared > 0 {
             // A new connection that has prepared statements comes from a pooler. It is refused, as one client would run what
             // another has prepared.
@@ -194,7 +297,8 @@ impl Opener {
         let mut session = Session::new(Driver::Postgres(Box::new(connection)), opened, GIGABYTE);
         session.asks_for_writes = asks_for_writes;
         // Behind a pooler no server connection belongs to the session.
-        Ok(if self.behind_pooler { session } else { session.with_peer(Peer::new(Arc::clone(self), id)) })
+        let peer = || Peer::new(Arc::clone(self), server, id);
+        Ok((if self.behind_pooler { session } else { session.with_peer(peer()) }, is_read_only))
     }
 
     /// Configures a PostgreSQL session, and queries its state.
@@ -204,8 +308,10 @@ impl Opener {
         let asks_for_writes = "(SELECT setting = 'on' AND source <> 'configuration file' FROM pg_settings \
                                WHERE name = 'default_transaction_read_only')";
         let id = "pg_backend_pid()::bigint";
+        // Also on a standby, where the default may be off.
+        let is_read_only = "(current_setting('transaction_read_only') = 'on' OR pg_is_in_recovery())";
         if self.behind_pooler {
-            return format!("SELECT {asks_for_writes}, 0::bigint, {id}");
+            return format!("SELECT {asks_for_writes}, 0::bigint, {id}, {is_read_only}");
         }
         let plans = POSTGRES_PLANS.map(|plan| format!("SET {plan}")).join("; ");
         format!(
@@ -213,11 +319,16 @@ impl Opener {
              SET lock_timeout = '{LOCK_SECONDS}s'; \
              SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_SECONDS}s'; \
              SELECT {asks_for_writes}, (SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'sqlx_s_%'), {id}, \
-             {POSTGRES_GUARANTEES} false), {POSTGRES_LOOKS_FOR_CLIENT}"
+             {is_read_only}, {POSTGRES_GUARANTEES} false), {POSTGRES_LOOKS_FOR_CLIENT}"
         )
     }
 
-    async fn mariadb(self: &Arc<Self>, url: &str, opened: Instant) -> Result<Session, sqlx::Error> {
+    async fn mariadb(
+        self: &Arc<Self>,
+        server: usize,
+        url: &str,
+        opened: Instant,
+    ) -> Result<(Session, bool), sqlx::Error> {
         let mut connection = MySqlConnection::connect_with(&mariadb_options(url)?).await?;
         // MariaDB's default isolation, repeatable read, locks gaps: claims and inserts would block each other. In strict mode
         // an invalid value is an error, and is not stored as zero.
@@ -229,12 +340,12 @@ impl Opener {
              'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,PIPES_AS_CONCAT'"
         );
         connection.execute(AssertSqlSafe(session)).await?;
-        let question = "SELECT CAST(@@max_allowed_packet AS SIGNED), CAST(CONNECTION_ID() AS SIGNED)";
+        let question = "SELECT CAST(@@max_allowed_packet AS SIGNED), CAST(CONNECTION_ID() AS SIGNED), CAST(@@global.read_only AS SIGNED)";
         let row = connection.fetch_one(raw_sql(question)).await?;
-        let (packet, id): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let (packet, id, read_only): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let session =
             Session::new(Driver::MySql(Box::new(connection)), opened, usize::try_from(packet).unwrap_or(GIGABYTE));
-        Ok(session.with_peer(Peer::new(Arc::clone(self), id)))
+        Ok((session.with_peer(Peer::new(Arc::clone(self), server, id)), read_only != 0))
     }
 
     fn postgres_begin(&self, mode: &str) -> String {
@@ -250,6 +361,11 @@ impl Opener {
              set_config('idle_in_transaction_session_timeout', '{IDLE_TRANSACTION_SECONDS}s', true); {POSTGRES_NOW}"
         )
     }
+}
+
+/// A server may become what is wanted: it is tried again, as one that is starting.
+fn not_as_wanted(what: &str) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::ConnectionRefused, what.to_owned()))
 }
 
 fn postgres_options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {

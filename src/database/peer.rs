@@ -19,18 +19,20 @@ const GRACE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Peer {
     opener: Arc<Opener>,
+    /// Which server of the URL it is.
+    server: usize,
     /// The server's id of the session.
     id: i64,
 }
 
 impl Peer {
-    pub fn new(opener: Arc<Opener>, id: i64) -> Self {
-        Self { opener, id }
+    pub fn new(opener: Arc<Opener>, server: usize, id: i64) -> Self {
+        Self { opener, server, id }
     }
 
     /// Waits for `work`, and fails within 5 seconds if the server does not work on it. A slow statement, or one that waits
-    /// for a lock, goes on. So does one at a server that does not answer the question either, as a new session would be stuck
-    /// too.
+    /// for a lock, goes on. So does one at a server that does not answer the question either, unless another server of the URL is as
+    /// wanted.
     pub async fn watch<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
         let mut work = pin!(work);
         loop {
@@ -61,9 +63,10 @@ impl Peer {
         };
         // One question at a time, so that many waiting sessions do not overload a slow server.
         let _turn = self.opener.questions.lock().await;
-        match timeout(ASK_WAIT, Box::pin(self.opener.ask(&sql))).await {
+        match timeout(ASK_WAIT, Box::pin(self.opener.ask(self.server, &sql))).await {
             Ok(Ok(count)) => count > 0,
-            _ => true,
+            // A new session would be stuck too, unless another server has taken over.
+            _ => !timeout(ASK_WAIT, Box::pin(self.opener.has_another(self.server))).await.unwrap_or(false),
         }
     }
 }

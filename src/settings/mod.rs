@@ -16,6 +16,7 @@ mod proxies;
 mod redacted;
 mod retry;
 mod secret;
+mod servers;
 mod sources;
 mod submission;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use upkeep::{Audit, Retention, SweepAction, Sweeper};
 pub use worker::Worker;
 
 pub(crate) use secret::secret_in;
+pub(crate) use servers::{Servers, Wanted};
 
 use fields::Fields;
 

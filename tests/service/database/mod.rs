@@ -8,4 +8,5 @@ mod plans;
 mod sessions;
 mod sqlite_files;
 mod sqlite_full;
+mod standby;
 mod statement_size;

@@ -56,6 +56,15 @@ impl TestDatabase {
         TestDatabase { engine, url: url.into(), _directory: None }
     }
 
+    /// Creates one on a primary that others follow; their URL names it first.
+    pub async fn create_on_pair(pair: &Server) -> TestDatabase {
+        let (hosts, _) = pair.url().rsplit_once('/').unwrap();
+        let admin = Database::connect(format!("{}/postgres", hosts.split(',').next().unwrap())).await.unwrap();
+        admin.execute_unprepared("CREATE DATABASE fees").await.unwrap();
+        admin.close().await.unwrap();
+        TestDatabase { engine: Engine::Postgres, url: format!("{hosts}/fees"), _directory: None }
+    }
+
     /// Creates one with all tables.
     pub async fn migrated(engine: Engine) -> TestDatabase {
         let database = TestDatabase::create(engine).await;

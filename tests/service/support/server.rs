@@ -37,6 +37,11 @@ impl Server {
         Server::own("postgres", &[])
     }
 
+    /// A `PostgreSQL` and its synchronous standby.
+    pub fn postgres_pair() -> Server {
+        Server::own("postgres_pair", &[])
+    }
+
     /// A `MariaDB` for one test, which may stop, crash and start it.
     pub fn own_mariadb() -> Server {
         Server::own("mariadb", &[])
@@ -100,7 +105,7 @@ impl Server {
     }
 
     /// Has the script obey `command`, which it answers with `answer`.
-    pub(super) fn command(&self, command: &str, answer: &str) {
+    pub fn command(&self, command: &str, answer: &str) {
         let script = self.script.as_ref();
         let script = script.expect("only a server of our own can be stopped or started");
         script.lock().unwrap().command(command, answer);

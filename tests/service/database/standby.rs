@@ -1,0 +1,75 @@
+//! A PostgreSQL primary with a synchronous standby, which takes over: `database.url` names both.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use feebox::lab::sample_fee_server::Faults;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::support::{LIMIT, Server, Stage, TestDatabase, a_quote, http_client};
+
+/// Clients that submit all the time.
+const CLIENTS: usize = 8;
+/// How long they do so before the primary fails, while it is away, and after its standby has taken over.
+const MOMENT: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_when_a_primary_is_killed_and_its_standby_takes_over() {
+    fails_over("crash", "crashed").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_when_a_primary_freezes_and_its_standby_takes_over() {
+    fails_over("freeze", "frozen").await;
+}
+
+async fn fails_over(fault: &str, done: &str) {
+    let pair = Server::postgres_pair();
+    let stage = Stage::on(TestDatabase::create_on_pair(&pair).await, Faults::default()).await;
+    let (_serve, base_url) = stage.serve(&[], &[]).await;
+    let _workers: [_; 2] = stage.workers(&[]).await;
+    // Once there, and once back.
+    for (old, new) in [(1, 2), (2, 1)] {
+        let (ended, mut clients) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
+        for _ in 0..CLIENTS {
+            clients.spawn(submit(base_url.clone(), Arc::clone(&ended)));
+        }
+        tokio::time::sleep(MOMENT).await;
+        pair.command(&format!("{fault} {old}"), done);
+        tokio::time::sleep(MOMENT).await;
+        pair.command(&format!("promote {new}"), "promoted");
+        let promoted = Instant::now();
+        // Until each client has its answer from the new primary.
+        tokio::time::sleep(MOMENT * 10).await;
+        ended.store(true, Ordering::SeqCst);
+        let accepted = clients.join_all().await.concat();
+        let first = accepted.iter().filter(|(_, at)| *at > promoted).map(|(_, at)| *at - promoted).min();
+        println!("{fault} {old}: first 201 {first:?} after the promotion, {} accepted", accepted.len());
+        assert!(first.is_some_and(|first| first < Duration::from_secs(5)), "{fault} {old}: {first:?}");
+        stage.accept(&accepted.iter().map(|(id, _)| *id).collect::<Vec<_>>());
+        stage.drained().await;
+        // The old primary comes back as the standby of the new one.
+        if fault == "freeze" {
+            pair.command(&format!("crash {old}"), "crashed");
+        }
+        pair.command(&format!("join {old}"), "joined");
+    }
+    stage.books().await.assert_sound();
+}
+
+/// Submits until `ended`; returns the quotes that were accepted, and when.
+async fn submit(base_url: String, ended: Arc<AtomicBool>) -> Vec<(Uuid, Instant)> {
+    let (client, mut accepted) = (http_client(), Vec::new());
+    while !ended.load(Ordering::SeqCst) {
+        let call = client.post(format!("{base_url}/v1/quotes")).json(&a_quote()).timeout(LIMIT);
+        let Ok(answer) = call.send().await else { continue };
+        if answer.status() == 201 {
+            let quote: Value = answer.json().await.unwrap();
+            accepted.push((quote["id"].as_str().unwrap().parse().unwrap(), Instant::now()));
+        }
+    }
+    accepted
+}
