@@ -87,6 +87,7 @@ pub struct Parts {
     wakeup: Wakeup,
     drain: CancellationToken,
     stale_after: Duration,
+    trace_link: Option<String>,
     health: Health,
     readiness: Readiness,
     admission: Admission,
@@ -130,6 +131,7 @@ impl AppState {
             wakeup: Wakeup::default(),
             drain,
             stale_after: STALE_AFTER_DEFAULT,
+            trace_link: None,
             health: Health::default(),
             readiness,
             admission: Admission::default(),
@@ -152,6 +154,12 @@ impl AppState {
     #[must_use]
     pub fn with_stale_after(self, stale_after: Duration) -> Self {
         self.with(|parts| parts.stale_after = stale_after)
+    }
+
+    /// The same, with the link to a trace of `traces.link`.
+    #[must_use]
+    pub fn with_trace_link(self, link: Option<String>) -> Self {
+        self.with(|parts| parts.trace_link = link)
     }
 
     /// The same without a limit on submissions: for strategies whose submissions wait for more than the database.

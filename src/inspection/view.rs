@@ -67,6 +67,8 @@ pub struct EventDetail {
     pub payload: Value,
     /// W3C `traceparent` of the submission.
     pub trace_context: Option<String>,
+    /// Where people see this trace, if `traces.link` says so.
+    pub trace_url: Option<String>,
     /// An earlier attempt may have reached the destination: the next one looks up before it sends.
     pub outcome_unknown: bool,
     /// Given up while it was leased: no further attempt follows the running one.
@@ -144,6 +146,7 @@ pub async fn detail(db: &Database, mut event: Event) -> Result<EventDetail, DbEr
         failures: Failure::all(&event),
         payload: event.payload.take(),
         trace_context: event.trace_context.take(),
+        trace_url: None,
         outcome_unknown: event.outcome_unknown,
         withdrawn: event.withdrawn,
         live_since: event.live_since,

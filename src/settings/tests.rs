@@ -247,3 +247,13 @@ fn the_default_file_explains_every_key() {
         line_before = line;
     }
 }
+
+#[test]
+fn a_link_to_traces_is_an_address_with_a_place_for_the_id() {
+    let link = |text| load(&[("traces.link", text)]).map(|settings| settings.traces.link);
+    assert_eq!(link("").expect("none"), None);
+    assert!(link("https://traces.example/{trace_id}").expect("a link").is_some());
+    for text in ["https://traces.example", "javascript:alert('{trace_id}')", "{trace_id}"] {
+        assert!(refused(&[("traces.link", text)]).contains("is no link to a trace"), "{text}");
+    }
+}

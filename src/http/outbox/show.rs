@@ -7,6 +7,8 @@ use crate::{
     inspection::{self, EventDetail, Explanation},
     operator::OperatorError,
     outbox,
+    settings::Traces,
+    telemetry::TraceContext,
 };
 
 /// Read an event, with its payload and its failures
@@ -21,7 +23,13 @@ use crate::{
 )]
 pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Json<EventDetail>, Problem> {
     let event = outbox::get(state.reads.connection(), id).await?.ok_or_else(|| OperatorError::no_event(id))?;
-    Ok(Json(inspection::detail(&state.reads, event).await?))
+    let mut detail = inspection::detail(&state.reads, event).await?;
+    if let (Some(link), Some(trace)) =
+        (&state.trace_link, detail.trace_context.as_deref().and_then(TraceContext::parse))
+    {
+        detail.trace_url = Some(Traces::url_of(link, trace.trace_id()));
+    }
+    Ok(Json(detail))
 }
 
 /// Explain why an event is not delivered yet

@@ -78,6 +78,19 @@ async fn metrics_as_open_metrics_lead_to_the_traces_of_what_they_count() {
     assert!(buckets.any(|line| line.contains(&expected)), "{page}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_says_where_its_trace_is_seen() {
+    let stage = Stage::new(Engine::Sqlite, Faults::default()).await;
+    let (_serve, api) = stage.serve(&[("traces.link", "https://traces.example/trace/{trace_id}?days=7")], &[]).await;
+    let call = http_client().post(format!("{api}/v1/quotes")).json(&a_quote());
+    let call = call.header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00");
+    assert_eq!(call.send().await.unwrap().status(), 201);
+    let event = stage.events().await.remove(0).id;
+    let event: Value =
+        http_client().get(format!("{api}/v1/outbox/{event}")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(event["trace_url"], "https://traces.example/trace/4bf92f3577b34da6a3ce929d0e0e4736?days=7");
+}
+
 #[tokio::test]
 async fn metrics_can_have_a_port_of_their_own() {
     let stage = Stage::new(Engine::Sqlite, Faults::default()).await;

@@ -4,6 +4,8 @@ use feebox::lab::sample_fee_server::Faults;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use serde_json::Value;
+use uuid::Uuid;
 
 use crate::support::{
     Collector, Engine, LIMIT, RawServer, Reply, Signal, Stage, a_quote, attribute, eventually, free_port, hex,
@@ -13,10 +15,11 @@ use crate::support::{
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
-async fn submit(base_url: &str, flags: &str) {
+async fn submit(base_url: &str, flags: &str) -> Uuid {
     let call = http_client().post(format!("{base_url}/v1/quotes")).json(&a_quote());
     let call = call.header("traceparent", format!("00-{TRACE_ID}-{CALLER}-{flags}"));
-    call.send().await.unwrap().error_for_status().unwrap();
+    let quote: Value = call.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
+    quote["id"].as_str().unwrap().parse().unwrap()
 }
 
 fn named<'a>(spans: &'a [Span], name: &str) -> Vec<&'a Span> {
@@ -37,7 +40,7 @@ async fn one_trace_holds_the_submission_each_attempt_and_each_call_that_it_made(
         let settings = [("traces.otlp_endpoint", endpoint.as_str())];
         let (serve, base_url) = stage.serve(&settings, &[]).await;
         let worker = stage.worker(&settings).await;
-        submit(&base_url, "01").await;
+        stage.accept(&[submit(&base_url, "01").await]);
         stage.drained().await;
         for process in [&serve, &worker] {
             process.signal(Signal::Interrupt);

@@ -33,7 +33,7 @@ export const event = {
         [t("field.event_type"), found.event_type], [t("field.destination"), link("destinations", {}, found.destination)],
         [t("field.attempts"), number(found.attempts)], [t("field.created"), exactTime(found.created_at)], [t("field.due"), exactTime(found.due_at)],
         [t("field.settled"), exactTime(found.settled_at)], [t("field.worker"), found.leased_by], [t("field.cause"), found.cause
-          && link("events", { cause: found.cause }, found.cause)], [t("field.trace"), found.trace_context && h("code", {}, found.trace_context)],
+          && link("events", { cause: found.cause }, found.cause)], [t("field.trace"), traceLink(found)],
         [t("event.unknown"), found.outcome_unknown ? t("event.unknown.text") : null]]),
       neighbours(page, found),
       h("section", {}, h("h2", {}, t("event.payload")), h("pre", { tabindex: 0 }, JSON.stringify(found.payload, null, 2)),
@@ -41,6 +41,11 @@ export const event = {
     ];
   },
 };
+
+/// The trace that it belongs to, and where it is seen.
+function traceLink({ trace_context: trace, trace_url: url }) {
+  return trace && (url ? h("a", { href: url, rel: "noreferrer" }, h("code", {}, trace)) : h("code", {}, trace));
+}
 
 /// The HTTP status that an error begins with.
 const statusOf = (error) => /^(\d{3})\b/.exec(error)?.[1] ?? "–";
