@@ -39,8 +39,17 @@ impl Show {
         if self.json {
             return print::json(&found);
         }
-        let EventDetail { event, payload, trace_context, outcome_unknown, withdrawn, live_since, receipt, failures } =
-            found;
+        let EventDetail {
+            event,
+            payload,
+            trace_context,
+            outcome_unknown,
+            withdrawn,
+            live_since,
+            receipt,
+            failures,
+            trace_url: _,
+        } = found;
         let facts = [
             ("event", event.id.to_string()),
             ("quote", event.quote_id.to_string()),
