@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::{Overrides, print, until_stopped};
-use crate::lab::bench::{self, Question};
+use crate::lab::bench::{self, PARTNERS_MAX, Question};
 
 /// Options of `feebox bench`.
 #[derive(Args, Debug)]
@@ -31,6 +31,9 @@ pub struct Bench {
     /// Number of events in a backlog
     #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
     events: usize,
+    /// Number of partners that a backlog to be drained belongs to, each with a token; 1: nobody's, without tokens
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(PARTNERS_MAX)))]
+    partners: u32,
     /// How long each fee takes for --question fairness
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
     fee_time: Duration,
@@ -67,6 +70,7 @@ impl Bench {
             callers: self.callers.max(1),
             time: self.time,
             events: self.events,
+            partners: self.partners,
             fee_time: self.fee_time,
             concurrency: self.concurrency,
             rows: self.rows.max(1),

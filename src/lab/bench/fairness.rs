@@ -1,14 +1,13 @@
 //! One partner with a long backlog, and others with a quote now and then: how long the others wait for their fees.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     Bench,
     caller::{Accepted, Caller},
+    partners::{name_of, tokens},
     question::waits,
     sample::Sample,
     stage::Stage,
@@ -31,7 +30,7 @@ pub(super) async fn fairness(stage: &Stage, bench: &Bench) -> anyhow::Result<Sam
     let settings = [
         format!("fee_server.base_url={}", fee_server.base_url()),
         format!("worker.concurrency={}", bench.concurrency),
-        format!("access.tokens={}", tokens()),
+        tokens((0..OTHERS).map(name_of).chain([BACKLOG.to_owned()])),
     ];
     let serve = stage.start("serve", &settings).await?;
     let mut caller = Caller::connect(serve.address).await?.with_token(BACKLOG);
@@ -64,19 +63,4 @@ pub(super) async fn fairness(stage: &Stage, bench: &Bench) -> anyhow::Result<Sam
     sample.per_second(fee_server.fees().len(), begun.elapsed() + bench.fee_time);
     drop((serve, worker));
     Ok(sample)
-}
-
-fn name_of(number: u32) -> String {
-    format!("partner-{number}")
-}
-
-/// The setting. Each token is its own name.
-fn tokens() -> String {
-    let mut tokens = String::new();
-    for name in (0..OTHERS).map(name_of).chain([BACKLOG.to_owned()]) {
-        let sha256 = HEXLOWER.encode(&Sha256::digest(&name));
-        // Writing to a text does not fail.
-        let _ = write!(tokens, "{{name = '{name}', sha256 = '{sha256}', role = 'submitter'}}, ");
-    }
-    format!("[{tokens}]")
 }

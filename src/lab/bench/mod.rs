@@ -10,6 +10,7 @@ mod dashboards;
 mod fairness;
 mod fill;
 mod overload;
+mod partners;
 mod question;
 mod report;
 mod sample;
@@ -28,6 +29,7 @@ use anyhow::Context;
 use contestant::Contestant;
 use stage::Stage;
 
+pub(crate) use partners::PARTNERS_MAX;
 pub use question::Question;
 pub use report::{Report, Row, Spread};
 pub use sample::Figure;
@@ -50,6 +52,8 @@ pub struct Bench {
     pub time: Duration,
     /// Events of a backlog.
     pub events: usize,
+    /// Partners that a backlog which is drained belongs to; with one it is nobody's, as without tokens.
+    pub partners: u32,
     /// How long the fee server takes, where partners wait beside a backlog.
     pub fee_time: Duration,
     /// Calls in flight while it is drained.

@@ -16,6 +16,7 @@ use super::{
     contestant::Contestant,
     fairness::fairness,
     overload::overload,
+    partners::{name_of, tokens},
     sample::{Figure, Sample},
     stage::Stage,
 };
@@ -200,14 +201,33 @@ pub(super) async fn waits(fee_server: &SampleFeeServer, accepted: &[Accepted]) -
     accepted.iter().map(wait_of).collect()
 }
 
-async fn drain(stage: &Stage, bench: &Bench, fail_rate: f64, by_hand: bool) -> anyhow::Result<Sample> {
+/// Stores the events, an equal share of each partner.
+async fn store_backlog(stage: &Stage, bench: &Bench) -> anyhow::Result<()> {
     const BATCH: usize = 500;
-    let serve = stage.start("serve", &["worker.wakeup=false".to_owned()]).await?;
-    let mut caller = Caller::connect(serve.address).await?;
-    for _ in 0..bench.events.div_ceil(BATCH) {
-        caller.submit_batch(BATCH).await?;
+    let mut settings = vec!["worker.wakeup=false".to_owned()];
+    if bench.partners > 1 {
+        settings.push(tokens((0..bench.partners).map(name_of)));
     }
-    drop(serve);
+    let serve = stage.start("serve", &settings).await?;
+    let (partners, mut left) = (bench.partners.max(1), bench.events);
+    for number in 0..partners {
+        let mut caller = Caller::connect(serve.address).await?;
+        if partners > 1 {
+            caller = caller.with_token(&name_of(number));
+        }
+        let mut share = left.div_ceil((partners - number) as usize);
+        left -= share;
+        while share > 0 {
+            let count = share.min(BATCH);
+            caller.submit_batch(count).await?;
+            share -= count;
+        }
+    }
+    Ok(())
+}
+
+async fn drain(stage: &Stage, bench: &Bench, fail_rate: f64, by_hand: bool) -> anyhow::Result<Sample> {
+    store_backlog(stage, bench).await?;
     // `worker --once` audits at its end, if that is due.
     let now = stage.now_sql();
     stage

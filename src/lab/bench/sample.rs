@@ -28,6 +28,8 @@ pub enum Figure {
     Capacity,
     /// Accepted quotes a second in the worst five seconds.
     WorstPerSecond,
+    /// The same as a share of the capacity.
+    WorstOfCapacity,
     /// 99th percentile of the time that a refusal took, in milliseconds.
     RefusedP99Ms,
     /// Calls that were neither accepted nor refused.
@@ -55,6 +57,7 @@ impl Figure {
             Self::ResidentMib => "MiB",
             Self::Capacity => "capacity, a second",
             Self::WorstPerSecond => "a second, worst 5 s",
+            Self::WorstOfCapacity => "worst 5 s, of capacity",
             Self::RefusedP99Ms => "refused: p99 ms",
             Self::Failed => "failed",
             Self::HealthMaxMs => "health: max ms",
