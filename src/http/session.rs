@@ -155,7 +155,7 @@ mod tests {
             let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
             let cookie = cookie(&headers, "00", LIFE);
             assert_eq!(cookie.ends_with("; HttpOnly; SameSite=Strict; Secure"), is_secure, "{cookie}");
-            assert!(cookie.contains("; HttpOnly; SameSite=Strict"), "{cookie}");
+            assert!(cookie.contains("; Max-Age=43200; HttpOnly; SameSite=Strict"), "{cookie}");
         }
     }
 }

@@ -141,3 +141,34 @@ impl HttpBody for Reader {
         self.0.lock().body.as_ref().map_or_else(SizeHint::new, HttpBody::size_hint)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_trickles_ends_after_its_grace_and_one_at_the_least_rate_goes_on() {
+        let upload = Upload::new(Body::empty());
+        let deadline = |seconds: u32, bytes_per_second: u32| {
+            let mut state = upload.lock();
+            state.begun = state.progress.checked_sub(Duration::from_secs(1) * seconds).expect("a time");
+            state.bytes = (seconds * bytes_per_second) as usize;
+            state.is_awaited = true;
+            let last = state.progress;
+            drop(state);
+            upload.deadline(Duration::from_secs(1)).saturating_duration_since(last)
+        };
+        let ended = Duration::ZERO;
+        for (seconds, bytes_per_second, left) in [
+            // A byte a second holds its place for the grace, a pause at most at a time.
+            (1, 1, PAUSE_MAX),
+            (29, 1, Duration::from_secs(1)),
+            (30, 1, ended),
+            // Not even at the end of a batch is half the rate enough.
+            (600, BYTES_PER_SECOND_MIN / 2, ended),
+            (600, BYTES_PER_SECOND_MIN, PAUSE_MAX),
+        ] {
+            assert_eq!(deadline(seconds, bytes_per_second), left, "{seconds} s at {bytes_per_second} bytes a second");
+        }
+    }
+}

@@ -166,4 +166,18 @@ mod tests {
         LogWriter::flush(&writer);
         assert!(lost() > before);
     }
+
+    #[test]
+    fn foreign_text_in_a_line_is_printable() {
+        let (barrier, written) = (Arc::new(Barrier::new(1)), Arc::<Mutex<Vec<u8>>>::default());
+        let mut writer = LogWriter::new(Slow(barrier, Arc::clone(&written))).expect("a thread");
+        let line = "\u{1b}[33mWARN\u{1b}[0m refused path=\u{9b}31m\u{202e}txt\u{200b}\u{7}\n";
+        writer.write_all(line.as_bytes()).expect("no error");
+        LogWriter::flush(&writer);
+        let written = String::from_utf8(written.lock().expect("a lock").clone()).expect("text");
+        // Our own colours stay.
+        assert!(written.starts_with("\u{1b}[33mWARN\u{1b}[0m refused path="), "{written:?}");
+        assert!(!written.trim_end().contains(['\u{9b}', '\u{202e}', '\u{200b}', '\u{7}']), "{written:?}");
+        assert_eq!(written.lines().count(), 1);
+    }
 }

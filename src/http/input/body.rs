@@ -143,3 +143,39 @@ fn length(headers: &HeaderMap, limit: usize) -> Result<usize, Problem> {
 fn too_large(limit: usize) -> Problem {
     Problem::new(Kind::BodyTooLarge, format!("the body exceeds the limit of {} KiB", limit / 1024))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{http::StatusCode, response::IntoResponse};
+
+    use super::*;
+
+    #[test]
+    fn all_bodies_together_have_a_budget_and_nobody_waits_for_it() {
+        let bodies = Bodies::default();
+        let (mut first, mut second) = (None, None);
+        bodies.hold(&mut first, (ALL_KIB_MAX - 10) * 1024).expect("nearly all");
+        bodies.hold(&mut second, 9 * 1024 + 1).expect("the rest");
+        // It grows no more: refused at once, and told when to come again.
+        let refused = bodies.hold(&mut second, 10 * 1024 + 1).expect_err("more than there is");
+        assert_eq!(refused.into_response().status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(bodies.hold(&mut None, 1).is_err());
+        drop(first);
+        bodies.hold(&mut second, 8 * 1024 * 1024).expect("it is free again");
+    }
+
+    #[tokio::test]
+    async fn four_large_bodies_are_worked_on_at_a_time_and_small_ones_beside_them() {
+        let bodies = Bodies::default();
+        let received = |length| Received { bytes: vec![0; length], bodies: bodies.clone(), _kib: None };
+        let large = received(BODY_BYTES_MAX + 1);
+        let mut turns = Vec::new();
+        for _ in 0..LARGE_MAX {
+            turns.push(large.turn().await.expect("a turn"));
+        }
+        assert_eq!(bodies.large.available_permits(), 0);
+        assert!(received(BODY_BYTES_MAX).turn().await.is_none(), "it needs no turn");
+        turns.pop();
+        assert!(large.turn().await.is_some());
+    }
+}

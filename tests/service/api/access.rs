@@ -1,10 +1,11 @@
 //! Who may call what.
 
+use feebox::lab::sample_fee_server::Faults;
 use feebox::settings::Role;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::support::{Api, Engine, TestDatabase, a_quote};
+use crate::support::{Api, Engine, LIMIT, Stage, TestDatabase, a_quote, http_client};
 
 const TOKENS: [(&str, &str, Role); 4] = [
     ("shop", "shop-token", Role::Submitter),
@@ -135,4 +136,35 @@ async fn wrong_tokens_are_counted() {
     }
     let after = [counted("no_token").await, counted("unknown_token").await, counted("role").await];
     assert!(before.iter().zip(after).all(|(before, after)| after >= before + 5), "{before:?} {after:?}");
+}
+
+#[tokio::test]
+async fn whoever_guesses_tokens_leaves_one_line_that_says_from_where_and_not_what_was_guessed() {
+    let stage = Stage::new(Engine::Sqlite, Faults::default()).await;
+    let tokens = format!("[{{name = 'boss', sha256 = '{}', role = 'operator'}}]", "0".repeat(64));
+    let (serve, base_url) = stage.serve(&[("access.tokens", &tokens)], &[]).await;
+    for number in 0..200 {
+        let call = http_client().get(format!("{base_url}/v1/stats")).bearer_auth(format!("guess-{number}"));
+        assert_eq!(call.send().await.unwrap().status(), 401);
+    }
+    let about = |line: &str| line.contains("refused requests without the right to make them");
+    let line = serve.wait_for_line(LIMIT, about).await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["client"], &line["why"]), (&json!("127.0.0.1"), &json!("unknown_token")), "{line}");
+    // At most one in ten seconds, and 200 calls may take as long as two or three of these.
+    let lines = serve.lines();
+    assert!(lines.iter().filter(|line| about(line)).count() < 10, "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("guess-")), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_token_is_taken_out_of_the_settings() {
+    let (database, api) = api().await;
+    let other = TOKENS.iter().filter(|(name, ..)| *name != "eye").copied().collect::<Vec<_>>();
+    let after = Api::start_at(database.url(), &other).await;
+    let token: String = "eye-token".bytes().map(|byte| format!("{byte:02x}")).collect();
+    for (api, status) in [(&api, 200), (&after, 401)] {
+        let call = api.request(Method::GET, "/v1/stats").header("cookie", format!("feebox_session={token}"));
+        assert_eq!(call.send().await.unwrap().status(), status);
+    }
 }

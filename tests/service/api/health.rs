@@ -1,11 +1,14 @@
 //! What machines that look after Feebox get to see.
 
+use std::pin::pin;
+
 use feebox::http;
 use feebox::lab::sample_fee_server::Faults;
 use feebox::supervision::Health;
+use futures_util::future::join_all;
 use migration::{Migrator, MigratorTrait};
 use reqwest::Method;
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -103,6 +106,32 @@ async fn metrics_can_have_a_port_of_their_own() {
         let statuses = (status(format!("{base_url}{path}")).await, status(format!("http://{bind}{path}")).await);
         assert_eq!(statuses, (here, there), "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scrapes_share_one_session_however_many_come_and_show_the_last_counts_without_it() {
+    let database = TestDatabase::migrated(Engine::Postgres).await;
+    let api = Api::start(&database).await;
+    // What the gauges read waits for this.
+    let locked = database.connect().await.begin().await.unwrap();
+    locked.execute_unprepared("LOCK TABLE outbox_event IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let watch = database.connect().await;
+    let waiting = async || {
+        let asked =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let row = watch.query_one_raw(Statement::from_string(DbBackend::Postgres, asked)).await.unwrap().unwrap();
+        row.try_get_by_index::<i64>(0).unwrap()
+    };
+    let (mut scrapes, mut most) = (pin!(join_all((0..40).map(|_| api.get("/metrics")))), 0);
+    let answers = loop {
+        tokio::select! {
+            answers = &mut scrapes => break answers,
+            waits = waiting() => most = most.max(waits),
+        }
+    };
+    assert!(answers.iter().all(|answer| answer.status() == 200));
+    assert_eq!(most, 1);
+    locked.rollback().await.unwrap();
 }
 
 #[tokio::test]

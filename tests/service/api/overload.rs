@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{Api, Engine, LIMIT, TestDatabase, a_quote, eventually};
 
@@ -97,4 +99,38 @@ async fn reads_and_readiness_are_quick_while_submissions_flood_the_database() {
         };
         tokio::join!(flood, questions);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_surplus_is_refused_before_its_body_is_read() {
+    let database = TestDatabase::migrated(Engine::Sqlite).await;
+    slow_down(&database, Engine::Sqlite, 10).await;
+    let api = Api::start(&database).await;
+    let (quote, ended) = (a_quote(), std::sync::atomic::AtomicBool::new(false));
+    let flood = async {
+        join_all((0..100).map(async |_| {
+            while !ended.load(std::sync::atomic::Ordering::SeqCst) {
+                api.post("/v1/quotes", &quote).await;
+            }
+        }))
+        .await;
+    };
+    // This client sends its body only when it is asked for it, which is how it would see that it is read.
+    let polite = async {
+        let head = "POST /v1/quotes HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 60000\r\n\
+                    expect: 100-continue\r\n\r\n";
+        eventually("a refusal", LIMIT, async || {
+            let mut stream = TcpStream::connect(api.addr()).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = vec![0; 4096];
+            let length = stream.read(&mut answer).await.unwrap();
+            let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+            // Others of these calls are admitted, and asked to go on.
+            assert!(answer.starts_with("HTTP/1.1 503 ") || answer.starts_with("HTTP/1.1 100 "), "{answer}");
+            (answer.starts_with("HTTP/1.1 503 ") && answer.contains("/problems/overloaded")).then_some(())
+        })
+        .await;
+        ended.store(true, std::sync::atomic::Ordering::SeqCst);
+    };
+    tokio::join!(flood, polite);
 }

@@ -151,6 +151,22 @@ async fn after_a_look_up_that_failed_nothing_is_sent() {
 }
 
 #[tokio::test]
+async fn a_list_without_an_end_is_read_up_to_its_limit_and_leaves_the_outcome_unknown() {
+    // The fee is in it, behind more than a megabyte.
+    let long = |quote_id| {
+        let others = (0..10_000).map(|_| a_fee(Uuid::now_v7()));
+        list(&json!({ "fees": others.chain([a_fee(quote_id)]).collect::<Vec<_>>() }))
+    };
+    // A next page that is always the same.
+    let circle = || list(&json!({ "fees": [], "next": "again" }));
+    for asked in [Asked::of(|quote_id| vec![long(quote_id)]).await, Asked::of(|_| vec![circle(), circle()]).await] {
+        let event = asked.event().await;
+        assert_eq!((event.status, event.outcome_unknown), (Pending, true), "{:?}", event.last_error);
+        assert_eq!(asked.calls().iter().filter(|call| *call == "POST").count(), 1, "{:?}", asked.calls());
+    }
+}
+
+#[tokio::test]
 async fn a_page_is_no_answer_to_a_look_up() {
     for reply in [page(200), page(302), page(422), Reply::Answer(200, &[], String::new())] {
         let asked = Asked::of(|_| vec![reply.clone()]).await;
