@@ -26,7 +26,9 @@ pub struct Model {
     pub last_at: Option<DateTimeUtc>,
     /// How long it took.
     pub last_took_ms: Option<i64>,
-    /// How many quotes it checked.
+    /// How many quotes it checked because they had changed or had violations.
+    pub last_changed: Option<i64>,
+    /// How many quotes its pass over all quotes checked.
     pub last_quotes: Option<i64>,
     /// How many violations were known at its end.
     pub last_violations: Option<i64>,

@@ -6,6 +6,7 @@ pub mod audit_run;
 pub mod audit_violation;
 pub mod bulk;
 pub mod bulk_piece;
+pub mod cause_count;
 pub mod circuit_opening;
 pub mod destination;
 pub mod fee_record;

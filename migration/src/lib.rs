@@ -28,6 +28,8 @@ mod m20261126_000021_bulk;
 mod m20261126_000022_heartbeat;
 mod m20261126_000023_audit_run;
 mod m20261126_000024_limits_and_series;
+mod m20261126_000025_audited;
+mod m20261126_000026_cause_count;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait, seaql_migrations};
 
@@ -61,6 +63,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000022_heartbeat::Migration),
             Box::new(m20261126_000023_audit_run::Migration),
             Box::new(m20261126_000024_limits_and_series::Migration),
+            Box::new(m20261126_000025_audited::Migration),
+            Box::new(m20261126_000026_cause_count::Migration),
         ]
     }
 }

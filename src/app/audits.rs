@@ -61,8 +61,8 @@ pub(super) async fn check(parts: &Parts, occasion: Occasion) -> Result<u64, DbEr
     for row in &watched.ahead.named {
         tracing::warn!(row, "a clock ran ahead");
     }
-    let Watched { quotes, violations, ahead, is_up_to_date, is_whole } = watched;
+    let Watched { changed, quotes, violations, ahead, is_up_to_date, is_whole } = watched;
     let (ahead, requested) = (ahead.rows, occasion == Occasion::Request);
-    tracing::info!(quotes, violations, ahead, is_up_to_date, is_whole, requested, "audited");
+    tracing::info!(changed, quotes, violations, ahead, is_up_to_date, is_whole, requested, "audited");
     Ok(violations)
 }

@@ -44,6 +44,7 @@ pub(super) async fn open(
             http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics.clone(), &parts.signals);
         let state = state.with_wakeup(wakeup).with_stale_after(parts.settings.sweeper.stale_after);
         let state = state.with_health(parts.health.clone()).with_trace_link(parts.settings.traces.link.clone());
+        let state = state.with_settings(&parts.member.name, &parts.settings);
         let state = if waits_for_database { state } else { state.with_unlimited_submissions() };
         let state = match parts.settings.server.metrics_bind {
             None => state,

@@ -95,6 +95,7 @@ pub async fn run(
         requested_by: Set(None),
         last_at: Set(Some(began_at)),
         last_took_ms: Set(integer(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX))),
+        last_changed: Set(integer(watched.changed)),
         last_quotes: Set(integer(watched.quotes)),
         last_violations: Set(integer(watched.violations)),
         ..no_run()

@@ -32,10 +32,15 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The quotes after id `after`, as many as have at most `rows` quotes, twice as many fee records and four times as many
-    /// events, but at least one.
-    pub(super) async fn following(db: &impl ConnectionTrait, after: Uuid, rows: u64) -> Result<Self, DbErr> {
-        let mut through: Option<Uuid> = None;
+    /// The quotes after id `after` and up to `last`, as many as have at most `rows` quotes, twice as many fee records and four
+    /// times as many events, but at least one.
+    pub(super) async fn following(
+        db: &impl ConnectionTrait,
+        after: Uuid,
+        rows: u64,
+        last: Option<Uuid>,
+    ) -> Result<Self, DbErr> {
+        let mut through = last;
         for end in ends(after, rows) {
             let end = db.query_one(&end).await?.map(|row| row.try_get_by_index(0)).transpose()?;
             through = [through, end].into_iter().flatten().min();

@@ -63,8 +63,13 @@ impl Checker {
     /// # Errors
     /// Any database error.
     pub async fn following(&mut self, after: Uuid) -> Result<Slice, DbErr> {
+        self.following_up_to(after, None).await
+    }
+
+    /// The same, but none after the id `end`.
+    pub(super) async fn following_up_to(&mut self, after: Uuid, end: Option<Uuid>) -> Result<Slice, DbErr> {
         let (begun, txn) = (Instant::now(), self.db.snapshot().await?);
-        let scope = Scope::following(&*txn, after, self.rows).await?;
+        let scope = Scope::following(&*txn, after, self.rows, end).await?;
         self.check(begun, txn, scope).await
     }
 

@@ -57,7 +57,10 @@ pub struct LastAudit {
     pub at: DateTime<Utc>,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
-    /// How many quotes it checked.
+    /// How many quotes it checked because they had changed since the check before, or had violations.
+    pub changed: u64,
+    /// How many quotes its pass over all quotes has checked, each once. A check by the schedule does a part of all; the next one
+    /// goes on from there.
     pub quotes: u64,
     /// How many violations were known at its end.
     pub violations: u64,
@@ -125,6 +128,7 @@ impl LastAudit {
         Some(Self {
             at: row.last_at?,
             took_ms: count(row.last_took_ms),
+            changed: count(row.last_changed),
             quotes: count(row.last_quotes),
             violations: count(row.last_violations),
         })

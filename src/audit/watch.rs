@@ -5,6 +5,7 @@
 //! process takes the next tick goes on from there, and a violation stays counted until its quote passes a check.
 
 use std::{
+    collections::HashSet,
     ops::{Bound, RangeBounds},
     time::{Duration, Instant},
 };
@@ -27,6 +28,8 @@ use crate::{
 const COMMITTED_WITHIN: Duration = Duration::from_mins(5);
 /// Quotes that a statement names.
 const NAMED_MAX: usize = 1_000;
+/// So many of the quotes that a tick has checked by name are remembered. Beyond them one may be checked twice.
+const REMEMBERED_MAX: usize = 100_000;
 
 /// How much a tick does.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +59,9 @@ impl Default for Limits {
 /// What a tick came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
-    /// Quotes that were checked.
+    /// Quotes that were checked because they had changed, or had violations.
+    pub changed: u64,
+    /// Quotes that the pass over all quotes has checked, each once.
     pub quotes: u64,
     /// Violations that are known now, of all ticks.
     pub violations: u64,
@@ -81,16 +86,17 @@ pub async fn watch(
 ) -> Result<Watched, DbErr> {
     let now = db.now(db.connection()).await?;
     let checker = Checker::new(db, delivered_for, limits.rows);
-    let mut watch = Watch { db, checker, now, tell, quotes: 0 };
+    let mut watch = Watch { db, checker, now, tell, quotes: 0, named: HashSet::new() };
     let deadline = Instant::now() + limits.changed;
     watch.times().await?;
     watch.violations(deadline).await?;
     let (mut is_up_to_date, submitted) = watch.submitted(deadline).await?;
     is_up_to_date &= watch.settled(deadline, submitted).await?;
+    let changed = std::mem::take(&mut watch.quotes);
     let is_whole = watch.all(Instant::now() + limits.all, limits.round).await?;
     let (quotes, violations) = (watch.quotes, found::count(db.connection()).await?);
     let ahead = future_times::find(db.connection(), now).await?;
-    Ok(Watched { quotes, violations, ahead, is_up_to_date, is_whole })
+    Ok(Watched { changed, quotes, violations, ahead, is_up_to_date, is_whole })
 }
 
 /// Ids that were checked in this tick.
@@ -101,7 +107,10 @@ struct Watch<'a, F> {
     checker: Checker,
     now: DateTime<Utc>,
     tell: F,
+    /// Quotes that were checked so far.
     quotes: u64,
+    /// Those among them that were checked by name.
+    named: HashSet<Uuid>,
 }
 
 impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
@@ -129,13 +138,21 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
             // At its end the next tick begins anew.
             let more = ids.last().copied().filter(|_| ids.len() as u64 == limit);
             let next = place.at_quote(more).completed_if(more.is_none(), self.now);
-            let slice = self.checker.these(ids).await?;
+            let slice = self.check_named(ids).await?;
             let stored = self.keep(&place, &next, &slice, true).await?;
             if more.is_none() || !stored || Instant::now() >= deadline {
                 return Ok(());
             }
             place = next;
         }
+    }
+
+    /// Checks these quotes. What settles from now on is left to the next tick, so they need no second check in this one.
+    async fn check_named(&mut self, ids: Vec<Uuid>) -> Result<Slice, DbErr> {
+        let slice = self.checker.these(ids.clone()).await?;
+        let room = REMEMBERED_MAX.saturating_sub(self.named.len());
+        self.named.extend(ids.into_iter().take(room));
+        Ok(slice)
     }
 
     /// Quotes that were submitted since the last tick; whether all were checked, and which.
@@ -170,9 +187,10 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
             let after = place.settled_at().unwrap_or(until).min(until);
             let end = end_of_settled(self.db.connection(), after, until, self.checker.rows()).await?;
             let ids = quotes_settled(self.db.connection(), after, end.unwrap_or(until)).await?;
-            let ids: Vec<_> = ids.into_iter().filter(|id| !checked.contains(id)).collect();
+            let is_checked = |id: &Uuid| checked.contains(id) || self.named.contains(id);
+            let ids: Vec<_> = ids.into_iter().filter(|id| !is_checked(id)).collect();
             for ids in ids.chunks(NAMED_MAX) {
-                let slice = self.checker.these(ids.to_vec()).await?;
+                let slice = self.check_named(ids.to_vec()).await?;
                 // The place stays until all that settled up to `end` are checked.
                 let next = place.at_time(after);
                 if !self.keep(&place, &next, &slice, false).await? {
@@ -195,7 +213,10 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
         let begin = place.quote_id().filter(|_| round);
         let mut was_at_end = begin.is_none();
         loop {
-            let slice = self.checker.following(place.quote_id().unwrap_or_default()).await?;
+            let after = place.quote_id().unwrap_or_default();
+            // On a round the last slice ends where the first one began.
+            let end = begin.filter(|_| was_at_end);
+            let slice = self.checker.following_up_to(after, end).await?;
             let through = slice.scope.through();
             let next = place.at_quote(through).completed_if(through.is_none(), self.now);
             let stored = self.keep(&place, &next, &slice, false).await?;

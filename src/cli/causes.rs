@@ -30,7 +30,7 @@ impl Causes {
     pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<()> {
         let db = Database::connect(&overrides.settings()?.database).await?;
         let status = self.status.map(Into::into);
-        let found = inspection::causes(db.connection(), status, self.destination.as_deref()).await?;
+        let found = inspection::causes(&db, status, self.destination.as_deref()).await?;
         if self.json {
             return print::json(&found);
         }

@@ -1,6 +1,10 @@
 //! Pausing, resuming and limiting deliveries.
 
-use axum::{Extension, Json, extract::State};
+use axum::{
+    Extension, Json,
+    extract::{RawQuery, State},
+};
+use chrono::TimeDelta;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -8,17 +12,21 @@ use super::{
     AppState, TIME_LIMIT,
     access::{Caller, Permission},
     guarded,
-    input::{FieldErrors, JsonBody, Name, Node},
+    input::{FieldErrors, JsonBody, Name, Node, Query},
     problem::Problem,
     reason::{Acting, Reason},
 };
 use crate::{
+    inspection::{self, Openings},
     operator::{self, Operator, parse_reason},
-    outbox::{DestinationState, LimitChange, LimitsChange},
+    outbox::{DestinationState, LimitChange, LimitsChange, OPENINGS_KEPT_FOR},
+    quotes::new_quote::parse_text,
 };
 
 /// The largest limit.
 const LIMIT_MAX: u32 = 1_000_000;
+/// Openings of circuits are shown for so many days, unless `days` says otherwise.
+const DAYS_DEFAULT: u64 = 7;
 
 /// Limits of the whole fleet. Null takes a limit away; one that is left out stays.
 #[derive(ToSchema)]
@@ -38,7 +46,36 @@ struct LimitsRequest {
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     let routes = OpenApiRouter::new().routes(routes!(pause)).routes(routes!(resume)).routes(routes!(limit));
-    guarded(routes, Permission::Operate, TIME_LIMIT)
+    let read = OpenApiRouter::new().routes(routes!(openings));
+    guarded(routes, Permission::Operate, TIME_LIMIT).merge(guarded(read, Permission::ReadAll, TIME_LIMIT))
+}
+
+/// List when circuits were open
+///
+/// They are kept for 90 days, or for as long as settled events if that is longer.
+#[utoipa::path(
+    get, path = "/v1/circuit-openings", operation_id = "list_circuit_openings", tag = "operations",
+    security(("token" = [])),
+    params(
+        ("destination" = Option<String>, Query, description = "Only this destination, or topic (kafka/feebox.quotes)",
+            min_length = 1, max_length = 64),
+        ("days" = Option<u32>, Query, description = "How far back; 7 by default", minimum = 1, maximum = 90),
+        ("limit" = Option<u32>, Query, description = "At most so many, the newest ones; 50 by default", minimum = 1,
+            maximum = 200),
+    ),
+    responses(
+        (status = 200, description = "The openings, the newest first", body = Openings),
+        (status = 400, description = "Invalid parameter"),
+    )
+)]
+async fn openings(State(state): State<AppState>, RawQuery(raw): RawQuery) -> Result<Json<Openings>, Problem> {
+    let mut query = Query::read(raw.as_deref(), &["destination", "days", "limit"]);
+    let destination = query.optional("destination", |name| parse_text(name, 64));
+    let days = query.number("days", 1, OPENINGS_KEPT_FOR.num_days().unsigned_abs());
+    let limit = query.limit();
+    query.finish()?;
+    let since = TimeDelta::days(i64::try_from(days.unwrap_or(DAYS_DEFAULT)).unwrap_or_default());
+    Ok(Json(inspection::openings(&state.reads, destination.as_deref(), since, limit).await?))
 }
 
 /// Pause deliveries to a destination

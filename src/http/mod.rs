@@ -27,6 +27,7 @@ mod readiness;
 mod reason;
 mod serve;
 mod session;
+mod settings;
 mod upload;
 mod workers;
 
@@ -44,7 +45,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     database::Database,
-    settings,
+    settings::{Access as AccessSettings, Settings},
     submission::Submission,
     supervision::Health,
     wakeup::Wakeup,
@@ -92,6 +93,7 @@ pub struct Parts {
     readiness: Readiness,
     admission: Admission,
     bodies: Bodies,
+    own: settings::Own,
 }
 
 /// What the health routes need.
@@ -111,7 +113,7 @@ impl AppState {
     pub fn new(
         submission: Submission,
         db: Database,
-        access: &settings::Access,
+        access: &AccessSettings,
         metrics: PrometheusHandle,
         signals: &Signals,
     ) -> Self {
@@ -136,6 +138,7 @@ impl AppState {
             readiness,
             admission: Admission::default(),
             bodies: Bodies::default(),
+            own: settings::Own::default(),
         }))
     }
 
@@ -178,6 +181,13 @@ impl AppState {
     #[must_use]
     pub fn with_health(self, health: Health) -> Self {
         self.with(|parts| parts.health = health)
+    }
+
+    /// The same of a process with this name and these settings, which it shows to operators.
+    #[must_use]
+    pub fn with_settings(self, process: &str, settings: &Settings) -> Self {
+        let own = settings::Own { process: process.to_owned(), settings: Arc::new(settings.redacted().clone()) };
+        self.with(|parts| parts.own = own)
     }
 
     /// The same, with operator actions waking workers.
@@ -235,6 +245,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(destinations::routes())
         .merge(actions::routes())
         .merge(workers::routes())
+        .merge(settings::routes())
         .merge(audit::routes())
         .merge(caller::routes())
         .merge(health::routes())

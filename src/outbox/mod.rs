@@ -58,9 +58,9 @@ pub(crate) use cause::{cause, parts as parts_of_cause};
 pub use claim::{Claim, ClaimRequest, LeasedEvent, claim};
 pub(crate) use claim::{an_earlier_unfinished_event, status_in};
 pub use destinations::{
-    CircuitOpening, DestinationChange, DestinationState, FleetLimits, Hold, LimitChange, LimitsChange, OpenCircuit,
-    Pause, circuit_openings, destination, destinations, ensure_destinations, has_look_ups, held_lanes, hold, hold_now,
-    record_look_ups, set_limits, set_pause,
+    CircuitOpening, DestinationChange, DestinationState, FleetLimits, Hold, LimitChange, LimitsChange,
+    OPENINGS_KEPT_FOR, OpenCircuit, Pause, circuit_openings, destination, destinations, ensure_destinations,
+    has_look_ups, held_lanes, hold, hold_now, latest_openings, record_look_ups, set_limits, set_pause,
 };
 pub use event::{Event, EventStatus, get, of_aggregate};
 pub use failure::Failure;

@@ -20,7 +20,7 @@ const EVENTS: &str = "outbox_event";
 
 /// Deletes events that were delivered or cancelled before `settled_before`, in bounded batches, oldest first; returns how
 /// many. A call goes at most six hours further than the one before it. Dead events are never deleted. The history of
-/// circuits is deleted up to the same time.
+/// circuits is deleted up to the same time, but kept for 90 days at least.
 ///
 /// # Errors
 /// Any database error; earlier batches stay deleted.

@@ -1,9 +1,10 @@
 //! How submissions and deliveries went, by the minute for two days and by the hour for ninety: the numbers behind charts.
 //!
 //! Each process counts in memory (`telemetry::tally`) and adds what it has counted to the rows of the minute and of the hour, every
-//! [`EVERY`] and when it stops. So nothing is written for a quote, and no row that is delivered enters another index. A process that dies
+//! [`EVERY`] and when it stops. Failed attempts are counted by their cause, too, in steps of ten minutes. So nothing is written for a quote, and no row that is delivered enters another index. A process that dies
 //! loses what it has counted since: charts may miss that. Nothing else is derived from these numbers.
 
+mod causes;
 mod read;
 mod write;
 
@@ -20,6 +21,7 @@ use crate::{
     telemetry::tally,
 };
 
+pub use causes::{STEP as TREND_STEP, Trends, trends};
 pub use read::{Failed, FeeLag, Point, Series, read};
 
 /// How often a process adds what it has counted.
@@ -116,7 +118,8 @@ pub async fn flush(db: &Database) -> Result<(), DbErr> {
 pub async fn upkeep(db: &Database) -> Result<u64, DbErr> {
     let waiting = inspection::number_waiting(db.connection()).await?;
     write::set_waiting(db, waiting).await?;
-    write::forget(db).await
+    let now = db.now(db.connection()).await?;
+    Ok(write::forget(db, now).await? + causes::forget(db, now).await?)
 }
 
 /// What was counted: it is given back unless it is told, also if the future that tells it is dropped.

@@ -55,7 +55,8 @@ pub enum Origin {
 
 impl Origin {
     /// Whether the value was not set.
-    pub(super) fn is_default(&self) -> bool {
+    #[must_use]
+    pub fn is_default(&self) -> bool {
         matches!(self, Self::Default | Self::AdaptedTo(_))
     }
 }

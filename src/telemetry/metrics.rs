@@ -144,6 +144,11 @@ pub fn delivery(destination: impl Into<SharedString>, outcome: impl Into<SharedS
     deliveries(destination.into(), outcome).increment(1);
 }
 
+/// Counts an attempt that failed, by its cause.
+pub fn failed_for(destination: &str, cause: String) {
+    tally::count_cause(destination, cause);
+}
+
 /// Records the duration of one attempt, whatever its outcome, unless it was handed back or left no result.
 pub fn delivery_seconds(destination: impl Into<SharedString>, took: Duration, trace_context: Option<&str>) {
     let destination = destination.into();

@@ -10,6 +10,8 @@ static COUNTED: Mutex<Tally> = Mutex::new(Tally::new());
 const BUCKETS_A_DOUBLING: f64 = 4.0;
 /// Two years.
 const BUCKET_MAX: u8 = 143;
+/// So many causes are counted until they are added to those of the fleet. What fails for others then is not counted by cause.
+const CAUSES_MAX: usize = 50;
 
 /// Counts, which can be added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,19 +20,21 @@ pub struct Tally {
     pub counts: BTreeMap<&'static str, u64>,
     /// How often the time from a quote's submission to its fee record lay in each bucket.
     pub fee_lag: BTreeMap<u8, u64>,
+    /// Attempts that failed, by destination and cause.
+    pub causes: BTreeMap<(String, String), u64>,
 }
 
 impl Tally {
     /// Nothing was counted.
     #[must_use]
     pub const fn new() -> Self {
-        Self { counts: BTreeMap::new(), fee_lag: BTreeMap::new() }
+        Self { counts: BTreeMap::new(), fee_lag: BTreeMap::new(), causes: BTreeMap::new() }
     }
 
     /// Whether nothing was counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.counts.is_empty() && self.fee_lag.is_empty()
+        self.counts.is_empty() && self.fee_lag.is_empty() && self.causes.is_empty()
     }
 
     /// Adds what `other` has counted.
@@ -40,6 +44,15 @@ impl Tally {
         }
         for (bucket, count) in other.fee_lag {
             *self.fee_lag.entry(bucket).or_default() += count;
+        }
+        for (cause, count) in other.causes {
+            self.count_cause(cause, count);
+        }
+    }
+
+    fn count_cause(&mut self, cause: (String, String), more: u64) {
+        if self.causes.len() < CAUSES_MAX || self.causes.contains_key(&cause) {
+            *self.causes.entry(cause).or_default() += more;
         }
     }
 }
@@ -71,6 +84,11 @@ pub(super) fn count_attempt(outcome: &str) {
     }
 }
 
+/// Counts an attempt that failed, by its cause.
+pub(super) fn count_cause(destination: &str, cause: String) {
+    COUNTED.lock().count_cause((destination.to_owned(), cause), 1);
+}
+
 pub(super) fn count_fee_lag(seconds: f64) {
     *COUNTED.lock().fee_lag.entry(bucket_of(seconds * 1e3)).or_default() += 1;
 }
@@ -90,6 +108,16 @@ pub fn milliseconds_of(bucket: u8) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_that_are_different_each_time_fill_no_memory() {
+        let mut tally = Tally::new();
+        for number in 0..1_000 {
+            tally.count_cause(("fee-server".into(), format!("retry: {number}")), 1);
+        }
+        tally.count_cause(("fee-server".into(), "retry: 0".into()), 2);
+        assert_eq!((tally.causes.len(), tally.causes.values().sum::<u64>()), (CAUSES_MAX, CAUSES_MAX as u64 + 2));
+    }
 
     #[test]
     fn the_middle_of_a_bucket_is_near_all_its_times() {

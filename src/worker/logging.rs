@@ -37,7 +37,11 @@ fn ended<R>((attempt, became): Settled<'_, R>) {
     let trace_id = trace.as_ref().map(TraceContext::trace_id);
     let (quote, number, took_ms) = (event.aggregate_id, event.attempt, milliseconds(attempt.took));
     let error = attempt.outcome.error();
-    let kind = || format!("{destination} {}", outbox::cause(outcome, error.unwrap_or_default()));
+    let cause = || outbox::cause(outcome, error.unwrap_or_default());
+    let kind = || format!("{destination} {}", cause());
+    if matches!(became, Disposition::Pending(_) | Disposition::Dead(_)) && !attempt.outcome.is_unsent() {
+        metrics::failed_for(destination, cause());
+    }
     match became {
         Disposition::Delivered => {
             tracing::info!(event = %event.id, %quote, destination, attempt = number, took_ms, trace_id, "delivered");

@@ -1,5 +1,7 @@
 // The calls of the API. The session's cookie goes with each, and a header shows that this page sent it.
 
+import { t } from "./text.js";
+
 /// A call that was refused, or that nobody answered (status 0).
 export class Refusal extends Error {
   constructor(status, title, detail, type) {
@@ -19,14 +21,14 @@ export async function call(path, body) {
   try {
     answer = await fetch(path, options);
   } catch (error) {
-    throw new Refusal(0, "Feebox does not answer", error.message);
+    throw new Refusal(0, t("error.unreachable"), error.message);
   }
   const text = await answer.text();
   let json;
   try {
     json = text ? JSON.parse(text) : null;
   } catch {
-    throw new Refusal(answer.ok ? 0 : answer.status, `${answer.status} ${answer.statusText}`, "the answer is not JSON");
+    throw new Refusal(answer.ok ? 0 : answer.status, `${answer.status} ${answer.statusText}`, t("error.not_json"));
   }
   if (!answer.ok) {
     const details = (json?.errors ?? []).map((it) => `${it.pointer} ${it.detail}`);

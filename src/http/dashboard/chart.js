@@ -51,6 +51,34 @@ function path(values, x, y) {
   }).join("");
 }
 
+/// A line of the size of a word, over steps of `step` milliseconds since `from`; behind it a table of those that are not 0.
+export function sparkline({ name, label, from, step, values }) {
+  const [width, height, max] = [120, 24, Math.max(1, ...values)];
+  const total = values.reduce((sum, value) => sum + value, 0);
+  const x = (index) => 1 + (index * (width - 2)) / Math.max(1, values.length - 1);
+  const y = (value) => 2 + (height - 4) * (1 - value / max);
+  const steps = values.map((value, index) => [Date.parse(from) + index * step, value]).filter(([, value]) => value);
+  return [
+    h("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": t("chart.spark", { n: total, from: exact(from), max: number(max) }) },
+      h("path", { class: `line ${name}`, d: path(values, x, y) })),
+    steps.length > 0 && h("details", {}, h("summary", {}, t("chart.table")),
+      h("div", { class: "scroll", tabindex: 0 }, h("table", { "aria-label": label },
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("chart.time")), h("th", { scope: "col", class: "number" }, label))),
+        h("tbody", {}, steps.map(([at, value]) => h("tr", { key: at }, h("th", { scope: "row" }, exact(at)), h("td", { class: "number" }, number(value))))))))];
+}
+
+/// When something was so, within a time: `spans` are `[from, to]`, in milliseconds.
+export function strip({ title, from, to, spans }) {
+  const [first, last] = [Date.parse(from), Date.parse(to)];
+  const x = (at) => ((Math.min(Math.max(at, first), last) - first) * WIDTH) / (last - first || 1);
+  return h("svg", { class: "strip", viewBox: `0 0 ${WIDTH} 34`, role: "img", "aria-label": title },
+    h("rect", { class: "ground", x: 0, y: 0, width: WIDTH, height: 14, rx: 3 }),
+    // One that was short is seen all the same.
+    spans.map(([begin, end]) => h("rect", { class: "open", x: Math.min(x(begin), WIDTH - 3).toFixed(1), y: 0, height: 14, width: Math.max(3, x(end) - x(begin)).toFixed(1) })),
+    h("text", { class: "tick", x: 0, y: 30 }, exact(first).slice(5, 16)),
+    h("text", { class: "tick", x: WIDTH, y: 30, "text-anchor": "end" }, exact(last).slice(5, 16)));
+}
+
 /// Bars in time: `bars` are `{from, to, kind, label}`, in milliseconds.
 export function waterfall({ title, bars }) {
   if (!bars.length) return null;

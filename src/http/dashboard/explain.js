@@ -16,7 +16,7 @@ function sentences(it) {
   switch (it.status) {
     case "delivered": return [t("explain.delivered", { at: exact(it.settled_at) })];
     case "cancelled": return [t("explain.cancelled", { at: exact(it.settled_at) })];
-    case "dead": return [t("explain.dead", { at: exact(it.settled_at ?? it.due_at) }), failed, failure?.gave_up ?? "", t("explain.revive")].filter(Boolean);
+    case "dead": return [t("explain.dead", { at: exact(it.settled_at ?? it.due_at) }), failed, gaveUp(failure?.gave_up), t("explain.revive")].filter(Boolean);
     case "leased": return leased(it);
     default: return pending(it, failed);
   }
@@ -56,15 +56,32 @@ const WHY = [
   [/^due at (\S+)$/, "why.due_at"],
   [/^due again; (.*)$/, "why.again"],
   [/^due for (\d+) s$/, "why.due_for"],
+  [/^attempt (\d+) was the last of retry\.max_attempts = \d+; (.*)$/, "why.last_attempt"],
+  [/^failing for longer than retry\.give_up_after = ([^;]+); (.*)$/, "why.too_long"],
 ];
 
-/// The few words in a row. What the fee server wrote stays as it is.
-export function why(text) {
+const GAVE_UP = [
+  [/^attempt (\d+) was the last of retry\.max_attempts = (\d+)$/, "gave_up.attempts"],
+  [/^failing for longer than retry\.give_up_after = (.+)$/, "gave_up.time"],
+];
+
+/// Why an event was given up.
+export const gaveUp = (text) => (text ? composed(GAVE_UP, text) ?? text : "");
+
+/// The message of the first pattern that fits.
+function composed(patterns, text) {
   if (language() === "en") return text;
-  for (const [pattern, key] of WHY) {
+  for (const [pattern, key] of patterns) {
     const found = pattern.exec(text);
     if (found) return t(key, { a: found[1] ?? "", b: found[2] ?? "" });
   }
+  return undefined;
+}
+
+/// The few words in a row. What the fee server wrote stays as it is.
+export function why(text) {
+  const known = composed(WHY, text);
+  if (known) return known;
   const [, outcome, error] = /^(retry|unknown|refused|broken|unauthorised): (.*)$/.exec(text) ?? [];
   return outcome ? `${t(`outcome.${outcome}`)}: ${error}` : text;
 }

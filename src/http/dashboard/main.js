@@ -18,9 +18,10 @@ import { overview } from "./pages/overview.js";
 import { promises } from "./pages/promises.js";
 import { quote } from "./pages/quote.js";
 import { quotes } from "./pages/quotes.js";
+import { settings } from "./pages/settings.js";
 import { workers } from "./pages/workers.js";
 
-const PAGES = { overview, causes, events, quotes, destinations, workers, promises, actions };
+const PAGES = { overview, causes, events, quotes, destinations, workers, promises, actions, settings };
 const DETAILS = { events: event, quotes: quote };
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 

@@ -32,5 +32,5 @@ pub(super) async fn causes(State(state): State<AppState>, RawQuery(raw): RawQuer
     let status = query.status();
     let destination = query.optional("destination", |name| parse_text(name, 64));
     query.finish()?;
-    Ok(Json(inspection::causes(state.reads.connection(), status, destination.as_deref()).await?))
+    Ok(Json(inspection::causes(&state.reads, status, destination.as_deref()).await?))
 }

@@ -23,7 +23,7 @@ pub(super) use lanes::{LaneHealth, OpenLane, open_lanes};
 pub(super) use limits::Room;
 pub use limits::{FleetLimits, LimitChange, LimitsChange, set_limits};
 pub(super) use openings::forget;
-pub use openings::{CircuitOpening, circuit_openings};
+pub use openings::{CircuitOpening, OPENINGS_KEPT_FOR, circuit_openings, latest_openings};
 pub use state::{
     DestinationState, OpenCircuit, Pause, destination, destinations, has_look_ups, record_look_ups, set_pause,
 };

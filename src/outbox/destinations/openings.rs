@@ -1,6 +1,6 @@
 //! The history of circuits: when each was open. Their current state is in `gate`.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
     circuit_opening::{ActiveModel, Column, Entity},
     destination::Circuit,
@@ -13,6 +13,8 @@ use crate::{clock, database::DatabaseTransaction};
 
 pub use entity::circuit_opening::Model as CircuitOpening;
 
+/// Openings are kept for as long as the hours of the series at least, whatever events they held back.
+pub const OPENINGS_KEPT_FOR: TimeDelta = TimeDelta::days(90);
 /// The most openings that are returned.
 const OPENINGS_MAX: u64 = 100;
 
@@ -65,7 +67,23 @@ pub async fn circuit_openings(
         .await
 }
 
-/// Deletes openings that ended before `closed_before`. Those that end in the future, by a clock that ran ahead, end now.
+/// The openings of the circuit of `destination` that ended after `since`, the newest first, at most `limit`. They do not overlap.
+///
+/// # Errors
+/// Any database error.
+pub async fn latest_openings(
+    db: &impl ConnectionTrait,
+    destination: &str,
+    since: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<CircuitOpening>, DbErr> {
+    let newest = Entity::find().filter(Column::Destination.eq(destination)).order_by_desc(Column::OpenedAt);
+    let mut openings = newest.limit(limit).all(db).await?;
+    openings.retain(|opening| opening.closed_at.is_none_or(|closed_at| closed_at > since));
+    Ok(openings)
+}
+
+/// Deletes openings that ended before `closed_before`, and longer ago than they are kept for. Those that end in the future, by a clock that ran ahead, end now.
 pub(in crate::outbox) async fn forget(
     db: &impl ConnectionTrait,
     closed_before: DateTime<Utc>,
@@ -74,5 +92,6 @@ pub(in crate::outbox) async fn forget(
     let over = ActiveModel { closed_at: Set(Some(now)), ..Default::default() };
     let ahead = Column::ClosedAt.gt(clock::after(now, clock::SKEW_MAX));
     Entity::update_many().set(over).filter(ahead).exec(db).await?;
+    let closed_before = closed_before.min(now - OPENINGS_KEPT_FOR);
     Entity::delete_many().filter(Column::ClosedAt.lt(closed_before)).exec(db).await.map(drop)
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use entity::{audit_progress, schedule};
 use feebox::audit::{JOB, Limits, Violation, Watched, watch};
 use feebox::database::Database;
+use feebox::operator;
 use sea_orm::{DbBackend, EntityTrait, QueryOrder};
 use uuid::Uuid;
 
-use crate::support::{Desk, desk_tests};
+use crate::support::{ANN, Desk, desk_tests};
 
 desk_tests!(
     the_pass_over_all_quotes_goes_on_where_a_process_that_died_has_left_it,
@@ -17,6 +18,7 @@ desk_tests!(
     what_was_submitted_since_the_last_tick_is_checked_wherever_the_pass_is,
     events_that_wait_for_the_far_future_are_counted_until_they_are_repaired,
     a_place_that_a_wrong_clock_has_stored_stops_nothing,
+    a_quote_is_counted_once_on_each_way,
 );
 
 const WEEK: Duration = Duration::from_hours(7 * 24);
@@ -125,7 +127,11 @@ async fn what_was_settled_since_the_last_tick_is_checked_wherever_the_pass_is(de
     assert!(watched.is_up_to_date && !watched.is_whole, "{watched:?}");
     assert!(!tick(&desk.db, FEW).await.0.is_whole);
     let (watched, _) = tick(&desk.db, FEW).await;
-    assert_eq!(watched.quotes, 4 + 1, "what is unchanged is left to the pass, what is wrong is not");
+    assert_eq!(
+        (watched.changed, watched.quotes),
+        (1, 4),
+        "what is unchanged is left to the pass, what is wrong is not"
+    );
 }
 
 async fn what_was_submitted_since_the_last_tick_is_checked_wherever_the_pass_is(desk: Desk) {
@@ -168,4 +174,24 @@ async fn a_place_that_a_wrong_clock_has_stored_stops_nothing(desk: Desk) {
     let places = audit_progress::Entity::find().all(desk.db.connection()).await.unwrap();
     let now = desk.now().await;
     assert!(places.iter().all(|place| place.settled_at.is_none_or(|at| at < now)), "{places:#?}");
+}
+
+async fn a_quote_is_counted_once_on_each_way(desk: Desk) {
+    let quotes = desk.submit_many(10).await;
+    desk.advance(3600);
+    // The pass stops behind the fourth.
+    tick(&desk.db, CHANGED).await;
+    // Each has two events that settle, in different windows of four.
+    desk.deliver().await;
+    for (quote, _) in &quotes {
+        operator::cancel_quote(&desk.db, &desk.submission, ANN, *quote, None).await.unwrap();
+    }
+    desk.deliver().await;
+    desk.advance(3600);
+    let whole = Limits { all: Duration::from_hours(1), round: true, ..CHANGED };
+    let (watched, _) = tick(&desk.db, whole).await;
+    assert!(watched.is_whole && watched.is_up_to_date, "{watched:?}");
+    assert_eq!((watched.changed, watched.quotes), (10, 10));
+    let (watched, _) = tick(&desk.db, whole).await;
+    assert_eq!((watched.changed, watched.quotes), (0, 10), "nothing has changed since");
 }

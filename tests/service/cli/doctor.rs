@@ -18,14 +18,18 @@ const LIMIT: Duration = Duration::from_mins(1);
 desk_tests!(a_sound_installation_is_told_so, troubles_of_the_fleet_are_named,);
 
 /// What `feebox doctor` found, and whether it ended with 0.
-async fn examine(url: &str, settings: &[(&str, &str)]) -> (Vec<Value>, bool) {
+pub async fn examine(url: &str, settings: &[(&str, &str)]) -> (Vec<Value>, bool) {
     examine_with(&[], url, settings).await
 }
 
-async fn examine_with(options: &[&str], url: &str, settings: &[(&str, &str)]) -> (Vec<Value>, bool) {
+pub async fn examine_with(options: &[&str], url: &str, settings: &[(&str, &str)]) -> (Vec<Value>, bool) {
     let mut env = vec![("DATABASE_URL", url)];
     env.extend_from_slice(settings);
-    let doctor = Process::start(&[&["doctor", "--json"], options].concat(), &env);
+    result(Process::start(&[&["doctor", "--json"], options].concat(), &env)).await
+}
+
+/// What this one finds.
+pub async fn result(doctor: Process) -> (Vec<Value>, bool) {
     let status = doctor.wait(LIMIT).await;
     let mut printed = doctor.lines();
     printed.retain(|line| !line.starts_with("feebox:"));
@@ -44,7 +48,7 @@ fn file_of(url: &str) -> &str {
 }
 
 /// The details of what is wrong, each with its check.
-fn wrong(findings: &[Value]) -> Vec<String> {
+pub fn wrong(findings: &[Value]) -> Vec<String> {
     let wrong = findings.iter().filter(|finding| finding["state"] == "wrong");
     wrong
         .map(|finding| {
@@ -54,7 +58,7 @@ fn wrong(findings: &[Value]) -> Vec<String> {
         .collect()
 }
 
-fn assert_named(findings: &[Value], check: &str, part: &str) {
+pub fn assert_named(findings: &[Value], check: &str, part: &str) {
     let wrong = wrong(findings);
     let is_named = wrong.iter().any(|text| text.starts_with(check) && text.contains(part));
     assert!(is_named, "{check}, {part}: {wrong:#?}");

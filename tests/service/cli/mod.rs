@@ -1,7 +1,8 @@
 //! The command line.
 
 mod desk;
-mod doctor;
+pub mod doctor;
+mod doctor_planted;
 mod operator;
 mod output;
 mod quote;

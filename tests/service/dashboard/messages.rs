@@ -69,7 +69,8 @@ fn placeholders(text: &str) -> BTreeSet<String> {
 }
 
 fn messages(language: &str) -> BTreeMap<String, String> {
-    let text = fs::read_to_string(root().join(format!("language/{language}.js"))).unwrap();
+    let files = [format!("language/{language}.js"), format!("language/{language}/pages.js")];
+    let text = files.map(|file| fs::read_to_string(root().join(file)).unwrap()).join("\n");
     let lines = text.lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once("\": \""));
     lines.map(|(key, text)| (key.to_owned(), text.trim_end_matches("\",").to_owned())).collect()
 }

@@ -5,6 +5,8 @@ mod console;
 mod files;
 mod keys;
 mod messages;
+mod night;
+mod operate;
 mod screens;
 mod session;
 mod work;

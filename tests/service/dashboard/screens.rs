@@ -34,8 +34,17 @@ async fn busy() -> (Desk, Uuid, Uuid) {
 }
 
 fn addresses(quote: Uuid, event: Uuid) -> Vec<String> {
-    let pages =
-        ["overview", "causes", "events?status=dead", "quotes", "destinations", "workers", "promises", "actions"];
+    let pages = [
+        "overview",
+        "causes",
+        "events?status=dead",
+        "quotes",
+        "destinations",
+        "workers",
+        "promises",
+        "actions",
+        "settings",
+    ];
     let details = [format!("#/events/{event}"), format!("#/quotes/{quote}")];
     pages.iter().map(|page| format!("#/{page}")).chain(details).collect()
 }

@@ -83,6 +83,7 @@ async fn a_viewer_sees_everything_and_no_button_that_changes_anything() {
         (format!("#/quotes/{quote}"), vec![]),
         ("#/destinations".to_owned(), vec![]),
         ("#/promises".to_owned(), vec![]),
+        ("#/settings".to_owned(), vec![]),
     ];
     for (address, buttons) in pages {
         console.go(&address).await;

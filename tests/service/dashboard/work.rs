@@ -39,36 +39,6 @@ async fn a_stuck_quote_is_found_from_the_overview_and_seen_confirmed_without_rel
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_causes_one_is_retried_at_a_pace_and_the_other_is_cancelled() {
-    let desk = Desk::open(Engine::Sqlite).await;
-    let refused = desk.submit_many(150).await;
-    desk.fail(Outcome::Refused("422 Unprocessable Entity: unknown customer".into())).await;
-    let broken = desk.submit_many(50).await;
-    desk.fail(Outcome::Broken("200 OK without a fee".into())).await;
-    let console = Console::open(&desk).await;
-    console.go("").await;
-    console.click_named("nav", "Causes").await;
-    console.sees("main table", "150").await;
-    console.sees("main tbody tr:nth-child(2)", "200 OK without a fee").await;
-
-    console.click_named("main tbody tr:nth-child(1)", "Retry all").await;
-    console.sees("dialog .count", "150 events").await;
-    console.browser.fill("dialog input[name=per_second]", "100").await;
-    console.confirm("customers are known now").await;
-    console.sees(".notices", "150 of 150 events retried. Finished.").await;
-    assert_eq!(desk.event(refused[0].1).await.status, EventStatus::Pending);
-
-    console.click_named("main tbody tr:last-child", "Cancel all").await;
-    console.sees("dialog .count", "50 events").await;
-    console.confirm("made by a test").await;
-    console.sees(".notices", "50 of 50 events cancelled. Finished.").await;
-    assert_eq!(desk.quote(broken[49].0).await.status, Status::Cancelled);
-    console.click_named("nav", "Actions").await;
-    console.sees("main table", "customers are known now").await;
-    console.sees("main table", "made by a test").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_action_stays_visible_until_it_is_dismissed() {
     let desk = Desk::open(Engine::Sqlite).await;
     let (_, event) = desk.submit_refused().await;

@@ -1,8 +1,8 @@
 //! The schema's history, and whether the entities tell of the schema that it leads to.
 
 use entity::{
-    audit_progress, audit_run, audit_violation, bulk, bulk_piece, circuit_opening, destination, fee_record,
-    idempotency_key, operator_action, outbox_event, process, prune_mark, quote, schedule, series,
+    audit_progress, audit_run, audit_violation, bulk, bulk_piece, cause_count, circuit_opening, destination,
+    fee_record, idempotency_key, operator_action, outbox_event, process, prune_mark, quote, schedule, series,
 };
 use feebox::quotes::{self, Line, NewQuote, QuoteFilter};
 use feebox::submission::ClientKey;
@@ -69,6 +69,7 @@ async fn each_entity_has_the_columns_of_its_table_and_no_others(outbox: TestOutb
         columns_told_by(audit_violation::Entity, backend),
         columns_told_by(bulk::Entity, backend),
         columns_told_by(bulk_piece::Entity, backend),
+        columns_told_by(cause_count::Entity, backend),
         columns_told_by(circuit_opening::Entity, backend),
         columns_told_by(destination::Entity, backend),
         columns_told_by(fee_record::Entity, backend),

@@ -33,7 +33,7 @@ async fn failures_are_grouped_by_what_went_wrong(desk: Desk) {
     desk.fail(Outcome::Retry("connect to 127.0.0.1:8081: refused".into())).await;
     desk.submit().await;
 
-    let found = causes(desk.db.connection(), None, None).await.unwrap();
+    let found = causes(&desk.db, None, None).await.unwrap();
     assert!(found.is_complete);
     let [unreachable, refused] = &found.causes[..] else { panic!("two causes: {found:#?}") };
     assert_eq!(unreachable.cause, "retry: connect to #: refused");
@@ -47,14 +47,14 @@ async fn failures_are_grouped_by_what_went_wrong(desk: Desk) {
     let apart = refused.last_seen.unwrap() - refused.first_seen.unwrap();
     assert!(apart >= TimeDelta::minutes(1), "{apart}");
 
-    let dead = causes(desk.db.connection(), Some(EventStatus::Dead), None).await.unwrap();
+    let dead = causes(&desk.db, Some(EventStatus::Dead), None).await.unwrap();
     assert_eq!(dead.causes.len(), 1);
-    assert!(causes(desk.db.connection(), None, Some("kafka")).await.unwrap().causes.is_empty());
+    assert!(causes(&desk.db, None, Some("kafka")).await.unwrap().causes.is_empty());
 
     // What is delivered fails no longer.
     desk.advance(3600);
     desk.deliver().await;
-    assert_eq!(causes(desk.db.connection(), None, None).await.unwrap().causes.len(), 1);
+    assert_eq!(causes(&desk.db, None, None).await.unwrap().causes.len(), 1);
 }
 
 async fn events_are_found_by_cause_customer_and_time(desk: Desk) {

@@ -9,5 +9,7 @@ mod lists;
 mod pause;
 mod retry;
 mod series;
+mod settings;
 mod timeline;
+mod trends;
 mod workers;

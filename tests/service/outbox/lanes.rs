@@ -161,7 +161,7 @@ impl TestOutbox {
         self.record_as(event_type, quote, &KAFKA, sequence).await
     }
 
-    async fn record_of(&self, event_type: &EventType, count: usize) -> Vec<Uuid> {
+    pub(super) async fn record_of(&self, event_type: &EventType, count: usize) -> Vec<Uuid> {
         let mut recorded = vec![];
         for _ in 0..count {
             recorded.push(self.record_at(Uuid::now_v7(), event_type, 1).await);
@@ -169,11 +169,11 @@ impl TestOutbox {
         recorded
     }
 
-    async fn claim_kafka(&self, worker: &str, limit: usize) -> Claim {
+    pub(super) async fn claim_kafka(&self, worker: &str, limit: usize) -> Claim {
         self.claim_of(&KAFKA, worker, limit, Self::LEASE).await
     }
 
-    async fn settle_kafka(&self, event: &LeasedEvent, outcome: Outcome<()>) -> Disposition {
+    pub(super) async fn settle_kafka(&self, event: &LeasedEvent, outcome: Outcome<()>) -> Disposition {
         let txn = self.db.begin().await.unwrap();
         let attempts = [attempt(event, outcome)];
         let settling = outbox::settle(&txn, self.db.clock(), &KAFKA, "a", &self.policy, &attempts).await.unwrap();

@@ -7,6 +7,7 @@ mod claim;
 mod forbidden;
 mod lanes;
 mod model;
+mod openings;
 mod order;
 mod parking;
 mod rescue;

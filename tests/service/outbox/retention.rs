@@ -57,6 +57,9 @@ async fn a_circuit_is_remembered_for_as_long_as_the_events_that_it_held_back(out
     prune(&outbox, closed_at).await;
     assert_eq!(openings().await.len(), 1);
     prune(&outbox, closed_at + Duration::from_secs(1)).await;
+    assert_eq!(openings().await.len(), 1, "operators see it for ninety days");
+    outbox.advance(Duration::from_hours(24 * 91));
+    prune(&outbox, outbox.now().await).await;
     assert!(openings().await.is_empty());
 }
 

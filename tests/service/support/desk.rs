@@ -133,6 +133,19 @@ impl Desk {
         }
     }
 
+    /// The same for thousands, a batch in a transaction.
+    pub async fn fail_all(&self, outcome: Outcome<Receipt>) {
+        loop {
+            let events = self.claim().await;
+            if events.is_empty() {
+                return;
+            }
+            let took = Duration::from_millis(7);
+            let attempt = |event| Attempt { event, outcome: outcome.clone(), took, is_overtaken: false };
+            self.settle_all(&events.into_iter().map(attempt).collect::<Vec<_>>()).await;
+        }
+    }
+
     /// Submits a quote, and its delivery is refused.
     pub async fn submit_refused(&self) -> (Uuid, Uuid) {
         let ids = self.submit().await;
@@ -141,10 +154,13 @@ impl Desk {
     }
 
     pub async fn settle(&self, event: LeasedEvent, outcome: Outcome<Receipt>) {
-        let attempts = [Attempt { event, outcome, took: Duration::from_millis(7), is_overtaken: false }];
+        self.settle_all(&[Attempt { event, outcome, took: Duration::from_millis(7), is_overtaken: false }]).await;
+    }
+
+    async fn settle_all(&self, attempts: &[Attempt<Receipt>]) {
         let txn = self.db.begin().await.unwrap();
         let clock = self.db.clock();
-        let settling = outbox::settle(&txn, clock, &FEE_SERVER, "worker-1", &self.policy, &attempts).await.unwrap();
+        let settling = outbox::settle(&txn, clock, &FEE_SERVER, "worker-1", &self.policy, attempts).await.unwrap();
         let settled: Vec<Settled<'_, Receipt>> = attempts.iter().zip(&settling.dispositions).collect();
         self.fee_server.apply(&txn, &settled, settling.at).await.unwrap();
         txn.commit().await.unwrap();

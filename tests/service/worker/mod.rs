@@ -1,6 +1,7 @@
 //! The worker that empties the outbox.
 
 mod fleet;
+mod fleet_limits;
 mod frozen_worker;
 mod holds;
 mod limits;

@@ -1,6 +1,7 @@
 // What failed, by cause.
 
 import { bulk } from "../change.js";
+import { sparkline } from "../chart.js";
 import { h } from "../dom.js";
 import { filters } from "../filters.js";
 import { money, number, time } from "../format.js";
@@ -20,7 +21,7 @@ export const causes = {
       filters(page, [
         { name: "status", label: t("field.status"), options: ["pending", "leased", "dead"].map((it) => [it, t(`status.${it}`)]) },
         { name: "destination", label: t("field.destination"), options: names }]),
-      found ? causesTable(page, found.causes) : instead(page.data.causes),
+      found ? causesTable(page, found, found.causes) : instead(page.data.causes),
       found && !found.is_complete && h("p", { class: "empty" }, t("causes.incomplete")),
     ];
   },
@@ -37,7 +38,8 @@ function statuses(cause) {
   return [["dead", cause.dead], ["pending", pending]].filter(([, events]) => events > 0);
 }
 
-export function causesTable(page, rows) {
+/// The causes `rows` of the answer `found`.
+export function causesTable(page, found, rows) {
   const act = (kind, cause) => bulk(kind, which(page, cause), { statuses: statuses(cause), after: page.reload });
   const columns = [
     { label: t("field.cause"), kind: "wide", cell: (it) => [h("span", { class: `badge ${it.outcome}` }, t(`outcome.${it.outcome}`)), " ",
@@ -46,6 +48,8 @@ export function causesTable(page, rows) {
     { label: t("status.dead"), kind: "number", cell: (it) => number(it.dead) },
     { label: t("field.quotes"), kind: "number", cell: (it) => number(it.quotes) },
     { label: t("causes.money"), kind: "number", cell: (it) => it.money.map((sum) => h("div", { key: sum.currency }, money(sum))) },
+    { label: t("causes.trend"), cell: (it) => it.trend && sparkline({ name: "refused", label: t("causes.failed"), from: found.trend_from,
+      step: found.trend_step_seconds * 1000, values: it.trend }) },
     { label: t("causes.first"), cell: (it) => time(it.first_seen) },
     { label: t("causes.last"), cell: (it) => time(it.last_seen) },
     { label: t("field.actions"), cell: (it) => h("div", { class: "buttons" },

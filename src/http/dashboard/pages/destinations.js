@@ -1,22 +1,51 @@
 // Where events go: what holds each destination back, and what an operator can do about it.
 
+import { strip } from "../chart.js";
 import { pause, resume, setLimits } from "../change.js";
 import { h } from "../dom.js";
-import { counted, duration, exactTime, number, time } from "../format.js";
+import { counted, duration, exact, exactTime, number, time } from "../format.js";
 import { facts, instead, link } from "../link.js";
+import { table } from "../list.js";
 import { t } from "../text.js";
 
 export const destinations = {
   title: () => t("nav.destinations"),
-  sources: () => ({ stats: "/v1/stats" }),
+  sources: () => ({ stats: "/v1/stats", openings: "/v1/circuit-openings?limit=200" }),
   view(page) {
     const stats = page.data.stats?.value;
     if (!stats) return [h("h1", {}, t("nav.destinations")), instead(page.data.stats)];
     return [h("h1", {}, t("nav.destinations")),
       stats.destinations.length ? h("div", { class: "cards" }, stats.destinations.map((it) => card(page, stats, it)))
-        : h("p", { class: "empty" }, t("destinations.nothing"))];
+        : h("p", { class: "empty" }, t("destinations.nothing")),
+      openings(page.data.openings)];
   },
 };
+
+/// When circuits were open, as a list.
+function openings(source) {
+  const found = source?.value;
+  const head = h("h2", {}, t("destinations.openings"));
+  if (!found) return h("section", { id: "openings" }, head, instead(source));
+  const columns = [
+    { label: t("field.destination"), cell: (it) => it.destination },
+    { label: t("destinations.opened"), cell: (it) => exactTime(it.opened_at) },
+    { label: t("destinations.closed"), cell: (it) => (it.closed_at ? exactTime(it.closed_at) : t("destinations.still_open")) },
+    { label: t("destinations.lasted"), kind: "number", cell: (it) => duration(Date.parse(it.closed_at ?? found.to) - Date.parse(it.opened_at)) },
+    { label: t("ask.reason"), kind: "wide", cell: (it) => it.reason ?? "" },
+  ];
+  return h("section", { id: "openings" }, head,
+    table({ name: "openings", columns, rows: found.openings, key: (it) => `${it.destination} ${it.opened_at}`, nothing: t("destinations.never_open") }),
+    !found.is_complete && h("p", { class: "empty" }, t("destinations.openings_more")));
+}
+
+/// The same of one destination, drawn in time.
+function openingsStrip(found, name) {
+  if (!found) return null;
+  const own = found.openings.filter((it) => it.destination === name);
+  const spans = own.map((it) => [Date.parse(it.opened_at), Date.parse(it.closed_at ?? found.to)]);
+  const title = t("destinations.strip", { name, n: own.length, from: exact(found.from), to: exact(found.to) });
+  return strip({ title, from: found.from, to: found.to, spans });
+}
 
 /// What holds it back: `[level, text, kind]`.
 function states(stats, it) {
@@ -41,6 +70,7 @@ function card(page, stats, it) {
       [t("overview.rate"), number(it.delivered_last_minute)], [t("overview.oldest"), duration(it.oldest_due_seconds * 1000)],
       [t("destinations.failures"), number(it.consecutive_failures)], [t("destinations.probe"), exactTime(it.circuit?.next_probe_at)],
       [t("limits.per_second"), it.limits && limit(it.limits.per_second)], [t("limits.in_flight"), it.limits && limit(it.limits.in_flight)]]),
+    openingsStrip(page.data.openings?.value, it.name),
     // A topic's circuit is its own; pause and limits are those of the whole destination.
     page.mayOperate && !it.name.includes("/") && h("div", { class: "buttons" },
       it.paused ? h("button", { class: "main", onclick: () => resume(it.name, it.events.pending, after) }, t("change.resume.verb"))

@@ -3,7 +3,7 @@
 import { waterfall } from "../chart.js";
 import { cancelEvent, retryEvent } from "../change.js";
 import { h } from "../dom.js";
-import { explanation, why } from "../explain.js";
+import { explanation, gaveUp, why } from "../explain.js";
 import { duration, exactTime, money, number, time } from "../format.js";
 import { badge, eventLink, facts, instead, link, quoteLink } from "../link.js";
 import { table } from "../list.js";
@@ -66,7 +66,7 @@ function attempts(found) {
     { label: t("field.took"), kind: "number", cell: (it) => duration(it.duration_ms) },
     { label: t("field.at"), cell: (it) => exactTime(it.at) },
     { label: t("field.worker"), cell: (it) => it.by },
-    { label: t("field.error"), kind: "wide", cell: (it) => [it.error, it.gave_up && h("small", {}, it.gave_up)] },
+    { label: t("field.error"), kind: "wide", cell: (it) => [it.error, it.gave_up && h("small", {}, gaveUp(it.gave_up))] },
   ];
   return h("section", { id: "attempts" }, h("h2", {}, t("event.attempts")),
     waterfall({ title: t("event.attempts"), bars }),

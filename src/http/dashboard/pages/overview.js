@@ -29,14 +29,15 @@ export const overview = {
     const stats = page.data.stats?.value;
     if (!stats) return [h("h1", {}, t("nav.overview")), instead(page.data.stats)];
     const { level, sentence } = headline(stats);
-    const causes = page.data.causes?.value?.causes ?? [];
+    const found = page.data.causes?.value ?? { causes: [] };
+    const { causes } = found;
     return [
       h("h1", { class: "hidden" }, t("nav.overview")),
       h("p", { id: "headline", class: `headline ${level}` }, sentence),
       next(stats),
       numbers(stats),
       charts(page),
-      h("section", { id: "causes" }, h("h2", {}, t("overview.causes")), causesTable(page, causes.slice(0, 5)),
+      h("section", { id: "causes" }, h("h2", {}, t("overview.causes")), causesTable(page, found, causes.slice(0, 5)),
         causes.length > 5 && h("p", {}, link("causes", {}, t("overview.all_causes", { n: causes.length })))),
       stale(stats),
     ];

@@ -17,7 +17,7 @@ export const promises = {
     if (!found) return [head, instead(page.data.audit)];
     const columns = [
       { label: t("promises.number"), kind: "number", cell: (it) => number(it.number) },
-      { label: t("promises.promise"), kind: "wide", cell: (it) => it.promise },
+      { label: t("promises.promise"), kind: "wide", cell: (it) => t(`promises.text.${it.number}`) },
       { label: t("promises.checked"), cell: (it) => (it.checked_at ? time(it.checked_at) : t("promises.unchecked")) },
       { label: t("promises.violations"), kind: "number", cell: (it) => h("span", { class: it.violations ? "bad" : "good" }, number(it.violations)) },
     ];
@@ -29,7 +29,7 @@ export const promises = {
     ];
     return [head,
       h("p", { class: `headline ${level(found)}` }, sentence(found)),
-      found.note && h("p", { class: "headline wait" }, found.note),
+      found.note && h("p", { class: "headline wait" }, t("promises.nobody")),
       page.mayOperate && h("div", { class: "bar" }, h("button", { class: "main", disabled: found.running, onclick: () => checkNow(page.reload) }, t("change.check"))),
       table({ name: "promises", columns, rows: found.promises, key: (it) => it.number, nothing: t("promises.nothing") }),
       h("h2", {}, t("promises.violations")),
@@ -45,7 +45,7 @@ function level({ last_audit: last }) {
 
 function sentence({ running, last_audit: last }) {
   if (running) return t("promises.running");
-  return last ? [t("promises.last", { n: last.violations, quotes: last.quotes, took: duration(last.took_ms) }), " ", time(last.at)] : t("promises.never");
+  return last ? [t("promises.last", { n: last.violations, changed: last.changed, quotes: last.quotes, took: duration(last.took_ms) }), " ", time(last.at)] : t("promises.never");
 }
 
 /// A version without the call still tells of its last audit in its statistics.

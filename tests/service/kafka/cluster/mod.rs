@@ -1,6 +1,7 @@
 //! Three brokers of Apache Kafka fail in the ways of a cluster, under load: nothing is lost, nothing is told twice, and each quote's
 //! events are told in their order.
 
+mod doctor;
 mod leaders;
 mod topics;
 
