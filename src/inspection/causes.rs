@@ -62,6 +62,8 @@ pub struct CauseGroup {
     pub dead: u64,
     /// How many quotes.
     pub quotes: u64,
+    /// Whose quotes these are: at most so many customers, because one counts for each currency and each status of the events.
+    pub customers: u64,
     /// What these quotes amount to.
     pub money: Vec<Money>,
     /// When the first of them failed.
@@ -152,6 +154,7 @@ impl Groups {
             events: 0,
             dead: 0,
             quotes: 0,
+            customers: 0,
             money: Vec::new(),
             first_seen: None,
             last_seen: None,
@@ -161,6 +164,7 @@ impl Groups {
         group.events += events;
         group.dead += if status == EventStatus::Dead { events } else { 0 };
         group.quotes += unsigned(row.try_get_by_index(3)?);
+        group.customers += unsigned(row.try_get_by_index(9)?);
         let (high, low): (Option<i64>, Option<i64>) = (row.try_get_by_index(4)?, row.try_get_by_index(5)?);
         if let (Some(currency), Some(high), Some(low)) = (row.try_get_by_index::<Option<String>>(1)?, high, low) {
             let sum = (i128::from(high) << HALF) + i128::from(low);
@@ -230,6 +234,7 @@ pub fn counted_by_cause(
         .expr(Func::min(of(Column::FailedAt)))
         .expr(Func::max(of(Column::FailedAt)))
         .expr(Func::max(of(Column::LastError)))
+        .expr(of_quote(quote::Column::CustomerId).count_distinct())
         .from_subquery(some, "some")
         .left_join(quote::Entity, of_quote(quote::Column::Id).equals(("some", Column::AggregateId)))
         .group_by_columns([("some", Column::Cause)])

@@ -41,7 +41,7 @@ async fn failures_are_grouped_by_what_went_wrong(desk: Desk) {
     assert_eq!((unreachable.events, unreachable.dead, unreachable.quotes), (3, 0, 3));
     assert_eq!(refused.cause, "refused 422: Unprocessable Entity: customer-# is blocked");
     assert_eq!((refused.outcome.as_str(), refused.status), ("refused", Some(422)));
-    assert_eq!((refused.events, refused.dead, refused.quotes), (2, 2, 2));
+    assert_eq!((refused.events, refused.dead, refused.quotes, refused.customers), (2, 2, 2, 1));
     assert_eq!(refused.money, [Money::new("EUR".into(), 5_000)]);
     assert!(refused.sample.as_ref().unwrap().contains("is blocked"), "{refused:#?}");
     let apart = refused.last_seen.unwrap() - refused.first_seen.unwrap();

@@ -47,6 +47,7 @@ export function causesTable(page, found, rows) {
     { label: t("field.events"), kind: "number", cell: (it) => number(it.events) },
     { label: t("status.dead"), kind: "number", cell: (it) => number(it.dead) },
     { label: t("field.quotes"), kind: "number", cell: (it) => number(it.quotes) },
+    { label: t("causes.customers"), kind: "number", cell: (it) => number(it.customers) },
     { label: t("causes.money"), kind: "number", cell: (it) => it.money.map((sum) => h("div", { key: sum.currency }, money(sum))) },
     { label: t("causes.trend"), cell: (it) => it.trend && sparkline({ name: "refused", label: t("causes.failed"), from: found.trend_from,
       step: found.trend_step_seconds * 1000, values: it.trend }) },

@@ -5,6 +5,7 @@ export default {
   "actions.nothing": "No operator has done anything yet.",
   "actions.target": "What it was done to",
   "causes.cancel": "Cancel all",
+  "causes.customers": "Customers",
   "causes.failed": "Failed attempts",
   "causes.first": "First",
   "causes.incomplete": "There are more causes, or more events, than are counted.",

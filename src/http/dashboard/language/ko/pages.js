@@ -5,6 +5,7 @@ export default {
   "actions.nothing": "아직 운영자 작업이 없습니다.",
   "actions.target": "대상",
   "causes.cancel": "모두 취소",
+  "causes.customers": "고객",
   "causes.failed": "실패한 시도",
   "causes.first": "처음",
   "causes.incomplete": "세지 못한 원인이나 이벤트가 더 있습니다.",
