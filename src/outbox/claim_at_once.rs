@@ -113,7 +113,7 @@ pub fn statement(clock: &Clock, request: &ClaimRequest<'_>, lease_token: Uuid) -
              LIMIT least($6, {PARTNERS_MAX}) + 1), \
          turn AS MATERIALIZED (SELECT partner FROM found LIMIT least($6, {PARTNERS_MAX})), \
          share AS MATERIALIZED (\
-             SELECT ($6 + greatest(count(*), $7) - 1) / greatest(count(*), $7) AS each FROM turn), \
+             SELECT greatest($6 / greatest(count(*), $7), 1) AS each FROM turn), \
          equal AS MATERIALIZED (\
              SELECT turn.partner, due.id FROM turn CROSS JOIN LATERAL (\
                  {of_turn} LIMIT (SELECT each FROM share) FOR UPDATE OF due SKIP LOCKED) due), \

@@ -94,7 +94,8 @@ pub mod statements {
         record::last_sequences,
         rescue::expired,
         retention::prunable,
-        turns::{first as first_partner, walk as walk_of_partners},
+        turns::{heads as heads_of_partners, walk as walk_of_partners},
+        unreadable::together,
     };
 }
 

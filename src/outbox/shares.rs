@@ -1,5 +1,7 @@
 //! What a claim takes: equal shares of the partners whose turn it is.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use entity::outbox_event;
 use sea_orm::{ConnectionTrait, DbErr, QuerySelect};
@@ -9,7 +11,7 @@ use super::{
     claim::due,
     held_lanes::HeldLanes,
     turns::{PARTNERS_MAX, Turn, partners},
-    unreadable::readable,
+    unreadable::{Readable, readable_together},
 };
 use crate::database::DatabaseTransaction;
 
@@ -35,29 +37,32 @@ pub(super) async fn shares(
     let (backend, destination) = (txn.get_database_backend(), request.destination.as_str());
     let found = partners(txn, destination, now, &request.turn, limit.min(PARTNERS_MAX)).await?;
     let each = request.turn.share(limit, found.names.len());
-    let (mut all, mut given_up, mut hungry) = (Vec::new(), 0, Vec::new());
-    for partner in &found.names {
-        let share = each.min(limit - all.len());
-        let of_partner = lanes.pass(due(backend, destination, partner, now, share));
-        let of_partner = readable(txn, of_partner, now).await?;
-        if of_partner.rows.len() + of_partner.given_up == share {
-            hungry.push((partner, of_partner.rows.len()));
-        }
-        given_up += of_partner.given_up;
-        all.extend(of_partner.rows);
+    let of_partner = |partner: &str, from: usize, limit: usize| {
+        let rows = lanes.pass(due(backend, destination, partner, now, limit));
+        if from > 0 { rows.offset(from as u64) } else { rows }
+    };
+    let equal = found.names.iter().map(|partner| of_partner(partner, 0, each)).collect();
+    let Readable { rows: mut all, given_up: mut unreadable } = readable_together(txn, equal, now).await?;
+    let mut got: HashMap<&str, usize> = HashMap::new();
+    for event in &all {
+        *got.entry(&event.partner).or_default() += 1;
     }
-    let is_hungry = !hungry.is_empty();
-    let more = (limit - all.len()).div_ceil(hungry.len().max(1));
-    for (partner, has) in hungry {
-        let more = more.min(limit - all.len());
-        if more > 0 && found.names.len() > 1 {
-            let rest = lanes.pass(due(backend, destination, partner, now, more)).offset(has as u64);
-            let rest = readable(txn, rest, now).await?;
-            given_up += rest.given_up;
-            all.extend(rest.rows);
-        }
-    }
+    // One that cannot be read may be anybody's.
+    let is_hungry = |partner: &&String| unreadable > 0 || got.get(partner.as_str()).is_some_and(|got| *got >= each);
+    let hungry: Vec<_> = found.names.iter().filter(is_hungry).collect();
+    let mut room = limit.saturating_sub(all.len());
+    let more = room.div_ceil(hungry.len().max(1));
+    let rest = hungry.iter().map_while(|partner| {
+        let more = more.min(room);
+        room -= more;
+        (more > 0 && found.names.len() > 1)
+            .then(|| of_partner(partner, got.get(partner.as_str()).copied().unwrap_or(0), more))
+    });
+    let (rest, is_hungry) = (rest.collect(), !hungry.is_empty());
+    let Readable { rows: rest, given_up } = readable_together(txn, rest, now).await?;
+    unreadable += given_up;
+    all.extend(rest);
     all.sort_unstable_by_key(|event| (event.due_at, event.id));
     let (is_full, next_turn) = request.turn.next(found.last.as_deref(), !all.is_empty(), is_hungry);
-    Ok(Shares { partners: found.names, due: all, given_up, is_full, next_turn })
+    Ok(Shares { partners: found.names, due: all, given_up: unreadable, is_full, next_turn })
 }

@@ -21,8 +21,10 @@ const INDEX: &str = "outbox_event_turn";
 
 /// The most partners that one claim serves. The next claim goes on with those behind them.
 pub(crate) const PARTNERS_MAX: usize = 32;
-/// The most partners that one claim looks at on `MariaDB`, where each costs a statement.
+/// The most partners that one claim looks at on `MariaDB`, where one with a backlog costs a statement.
 const LOOKED_AT_MAX: usize = 4 * PARTNERS_MAX;
+/// The entries of the index that such a statement reads: a thousand partners with a few events each cost a few statements.
+const HEADS_READ: usize = 256;
 
 /// Where in the circle of partners the next claim begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,10 +67,10 @@ impl Turn {
         }
     }
 
-    /// How many of `limit` events each of so many `partners` gets. At the end of a circle few partners are left: they get no more
-    /// than the others.
+    /// How many of `limit` events each of so many `partners`, at most `limit`, gets at least: all of these shares fit into it, so
+    /// that nobody's turn passes without one. At the end of a circle few partners are left: they get no more than the others.
     pub(super) fn share(&self, limit: usize, partners: usize) -> usize {
-        limit.div_ceil(partners.max(self.partners_min()))
+        (limit / partners.max(self.partners_min())).max(1)
     }
 }
 
@@ -99,19 +101,27 @@ pub(crate) async fn partners(
         let last = names.last().filter(|_| is_cut).cloned();
         return Ok(Partners { names, last });
     }
-    let mut from = turn.from.clone();
-    for _ in 0..LOOKED_AT_MAX {
-        let Some((name, due_at)) = first(destination, &from).into_tuple::<(String, DateTime<Utc>)>().one(db).await?
-        else {
-            return Ok(Partners { names, last: None });
-        };
-        from = Turn::behind(&name);
-        if due_at <= now && names.len() == limit {
-            let last = names.last().cloned();
-            return Ok(Partners { names, last });
+    let (mut from, mut looked_at) = (turn.from.clone(), 0);
+    while looked_at < LOOKED_AT_MAX {
+        let heads = heads(destination, &from).into_tuple::<(String, DateTime<Utc>)>().all(db).await?;
+        let is_last = heads.len() < HEADS_READ;
+        for (name, due_at) in heads {
+            // Of each partner the first entry is the longest due.
+            if *name < *from {
+                continue;
+            }
+            from = Turn::behind(&name);
+            looked_at += 1;
+            if due_at <= now && names.len() == limit {
+                let last = names.last().cloned();
+                return Ok(Partners { names, last });
+            }
+            if due_at <= now {
+                names.push(name);
+            }
         }
-        if due_at <= now {
-            names.push(name);
+        if is_last {
+            return Ok(Partners { names, last: None });
         }
     }
     let last = from.trim_end_matches('\u{1}').to_owned();
@@ -164,11 +174,11 @@ pub(super) fn pending_of(backend: DbBackend, destination: &str, partner: &str, u
     rows
 }
 
-/// The first partner from `from` on that has something pending, and when it is due: on `MariaDB`, which reads whole backlogs if one
+/// The first partners from `from` on that have something pending, and when it is due: on `MariaDB`, which reads whole backlogs if one
 /// statement walks from partner to partner. Public so that tests can read its query plan.
 #[must_use]
-pub fn first(destination: &str, from: &str) -> Select<Entity> {
-    let mut first = Entity::find()
+pub fn heads(destination: &str, from: &str) -> Select<Entity> {
+    let mut heads = Entity::find()
         .select_only()
         .columns([Column::Partner, Column::DueAt])
         .filter(Column::Destination.eq(destination))
@@ -176,9 +186,9 @@ pub fn first(destination: &str, from: &str) -> Select<Entity> {
         .filter(Column::Partner.gte(from))
         .order_by_asc(Column::Partner)
         .order_by_asc(Column::DueAt)
-        .limit(1);
-    QueryTrait::query(&mut first).force_index(INDEX, IndexHintScope::All);
-    first
+        .limit(HEADS_READ as u64);
+    QueryTrait::query(&mut heads).force_index(INDEX, IndexHintScope::All);
+    heads
 }
 
 /// The walk over partners on the other databases, in one statement. Public so that tests can read its query plan.
@@ -223,7 +233,7 @@ mod tests {
     #[test]
     fn shares_are_equal_also_at_the_end_of_a_circle() {
         let (first, behind) = (Turn::default(), Turn { from: "m".into(), has_brought: true });
-        assert_eq!((first.share(500, 1), first.share(500, 3), first.share(1, 32)), (500, 167, 1));
-        assert_eq!(behind.share(500, 1), 500_usize.div_ceil(PARTNERS_MAX));
+        assert_eq!((first.share(500, 1), first.share(500, 3), first.share(33, 32)), (500, 166, 1));
+        assert_eq!((behind.share(500, 1), behind.share(5, 3)), (500 / PARTNERS_MAX, 1));
     }
 }

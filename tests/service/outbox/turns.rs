@@ -11,6 +11,7 @@ use crate::support::{TestOutbox, on_each_engine};
 on_each_engine!(
     a_single_event_is_claimed_beside_a_backlog_of_another_partner,
     what_is_due_is_shared_equally_and_what_one_leaves_goes_to_the_others,
+    everybody_with_something_due_gets_a_share_of_a_claim_of_any_size,
     each_partner_keeps_its_order,
     more_partners_than_a_claim_serves_come_one_circle_after_another,
     a_probe_is_of_another_partner_each_time,
@@ -52,6 +53,17 @@ async fn what_is_due_is_shared_equally_and_what_one_leaves_goes_to_the_others(ou
     assert_eq!(shares(&second), BTreeMap::from([("ann", 72), ("ben", 72)]));
     assert!(!second.is_full, "nothing is left");
     assert!(claim(&outbox, 10, &second.next_turn).await.events.is_empty());
+}
+
+/// Shares that are rounded up would be used up before the last partners have theirs, claim after claim.
+async fn everybody_with_something_due_gets_a_share_of_a_claim_of_any_size(outbox: TestOutbox) {
+    for number in 0..20 {
+        outbox.submit_by(&format!("partner-{number:02}"), 30).await;
+    }
+    for limit in [20, 21, 33, 39, 47] {
+        let claim = claim(&outbox, limit, &Turn::default()).await;
+        assert_eq!((claim.events.len(), shares(&claim).len()), (limit, 20), "{:?}", shares(&claim));
+    }
 }
 
 async fn each_partner_keeps_its_order(outbox: TestOutbox) {

@@ -54,8 +54,23 @@ pub async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
             statements::due(backend, &FEE_SERVER, "shop-50", now, 100).build(backend),
             asked,
         ),
+        built(
+            "claim of two",
+            match backend {
+                // It has one statement for all: `claim_at_once`.
+                DbBackend::Postgres => statements::due(backend, &FEE_SERVER, "shop", now, 100).build(backend),
+                _ => {
+                    let of = |partner| statements::due(backend, &FEE_SERVER, partner, now, 50);
+                    statements::together(backend, ["shop", "shop-50"].map(of).into_iter())
+                }
+            },
+            asked,
+        ),
         match backend {
-            DbBackend::MySql => built("whose turn", statements::first_partner(&FEE_SERVER, "shop-").build(backend), 4),
+            // A page of the index, and nothing else.
+            DbBackend::MySql => {
+                built("whose turn", statements::heads_of_partners(&FEE_SERVER, "shop-").build(backend), 260)
+            }
             // Up to three entries for each of the eleven partners.
             _ => built("whose turn", statements::walk_of_partners(backend, &FEE_SERVER, now, &Turn::default(), 32), 40),
         },
