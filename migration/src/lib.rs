@@ -30,6 +30,7 @@ mod m20261126_000023_audit_run;
 mod m20261126_000024_limits_and_series;
 mod m20261126_000025_audited;
 mod m20261126_000026_cause_count;
+pub mod outbox;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait, seaql_migrations};
 

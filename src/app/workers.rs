@@ -9,8 +9,8 @@ use crate::{
     database::Database,
     destination::{ClientError, Destination, FeeServer},
     fleet::Member,
-    outbox::{Policy, RetryPolicy},
-    quotes::Relay,
+    outbox::{DestinationName, Policy, RetryPolicy},
+    quotes::{FEE_SERVER, Relay},
     settings::Settings,
     supervision::Tasks,
     worker::{Report, Signals, Worker},
@@ -18,13 +18,12 @@ use crate::{
 
 /// The workers of a process: the fee server's, and Kafka's if there are brokers.
 pub struct Workers {
-    all: Vec<Arc<dyn Work>>,
+    all: Vec<(&'static DestinationName, Arc<dyn Work>)>,
 }
 
 /// A worker, whatever it delivers to.
 #[async_trait]
 trait Work: Send + Sync {
-    fn destination(&self) -> &'static str;
     async fn work(&self);
     async fn run_once(&self) -> Result<Report, DbErr>;
     fn cut_off(&self);
@@ -32,10 +31,6 @@ trait Work: Send + Sync {
 
 #[async_trait]
 impl<D: Destination> Work for Worker<D> {
-    fn destination(&self) -> &'static str {
-        self.destination()
-    }
-
     async fn work(&self) {
         self.work().await;
     }
@@ -58,7 +53,7 @@ impl Workers {
         let fee_server = FeeServer::new(&settings.fee_server, settings.worker.concurrency)?.sharing(db);
         let fee_server = fee_server.relaying(Relay::new(settings));
         let mut workers = Self { all: Vec::new() };
-        workers.all.push(Arc::new(worker_for(settings, db, process, fee_server, signals.clone())));
+        workers.all.push((&FEE_SERVER, Arc::new(worker_for(settings, db, process, fee_server, signals.clone()))));
         #[cfg(feature = "kafka")]
         if settings.kafka.brokers.is_some() {
             let kafka = crate::destination::Kafka::new(&settings.kafka)?;
@@ -68,7 +63,7 @@ impl Workers {
             let own = Signals { settled, ..signals.clone() };
             // The fee server's answers are news for Kafka.
             let worker = worker_for(settings, db, process, kafka, own).also_woken_by(signals.settled.clone());
-            workers.all.push(Arc::new(worker));
+            workers.all.push((&crate::quotes::KAFKA, Arc::new(worker)));
         }
         Ok(workers)
     }
@@ -79,17 +74,17 @@ impl Workers {
     /// Any database error. What was delivered before that is settled.
     pub async fn run_once(&self) -> Result<Vec<(&'static str, Report)>, DbErr> {
         let mut reports = Vec::new();
-        for worker in &self.all {
-            reports.push((worker.destination(), worker.run_once().await?));
+        for (destination, worker) in &self.all {
+            reports.push((destination.as_str(), worker.run_once().await?));
         }
         Ok(reports)
     }
 
     /// Starts them.
     pub(super) fn start(&self, tasks: &mut Tasks) {
-        for worker in &self.all {
+        for (destination, worker) in &self.all {
             let worker = Arc::clone(worker);
-            tasks.spawn(worker.destination(), move || {
+            tasks.spawn(destination.as_str(), move || {
                 let worker = Arc::clone(&worker);
                 async move { worker.work().await }
             });
@@ -98,7 +93,7 @@ impl Workers {
 
     /// Ends the running deliveries. Their outcome is unknown, and is settled as that.
     pub(super) fn cut_off(&self) {
-        for worker in &self.all {
+        for (_, worker) in &self.all {
             worker.cut_off();
         }
     }

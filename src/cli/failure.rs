@@ -5,10 +5,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use super::Overrides;
-use crate::{
-    database::{self, Kind},
-    settings::Servers,
-};
+use crate::database::{self, Kind, Servers};
 
 /// The error with its causes, each said once, and what helps if that is known.
 pub(super) fn line(error: &anyhow::Error, overrides: Overrides) -> String {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement};
 
 use super::{
-    DatabaseTransaction,
+    DatabaseTransaction, Storing,
     update_each::{Cell, Column, mariadb, postgres},
 };
 use crate::database::update_each::Type;
@@ -38,6 +38,19 @@ pub(crate) enum IfTaken {
 }
 
 impl InsertEach {
+    /// Stores `rows` in a transaction of any kind, by as many statements as their bytes ask for.
+    ///
+    /// # Errors
+    /// Any database error; then nothing may be done in `txn` but to roll it back.
+    pub(crate) async fn store(&self, txn: &impl Storing, rows: impl Iterator<Item = Vec<Cell>>) -> Result<(), DbErr> {
+        let backend = txn.get_database_backend();
+        let sql = self.sql(backend);
+        for values in self.values(backend, txn.statement_bytes(), rows) {
+            txn.store(Statement::from_sql_and_values(backend, &sql, [values.into()])).await?;
+        }
+        Ok(())
+    }
+
     /// Stores `rows`, whose cells stand in the order of the columns, by as many statements as their bytes ask for. They may
     /// be sent with the next statement, or with the commit. Hands back what [`if_taken`](Self::if_taken) names of the rows that are stored.
     ///

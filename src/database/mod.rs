@@ -3,6 +3,7 @@
 //! [`Database::transaction`] is the way to write; [`Connection`] is for reads and single statements. Both take their
 //! sessions from our own pool (`sessions`), which hands out clean sessions only (`docs/adr/0012`).
 
+mod address;
 mod batch;
 mod condition;
 mod connection;
@@ -10,13 +11,16 @@ mod failure;
 mod fit;
 pub(crate) mod insert_each;
 mod opener;
+mod options;
 mod padded;
 mod page;
 mod peer;
 pub(crate) mod prune_mark;
 mod readiness;
+mod servers;
 mod session;
 mod sessions;
+mod storing;
 mod transaction;
 mod unit;
 mod unreadable;
@@ -25,7 +29,7 @@ pub mod update_each;
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectOptions, ConnectionTrait, DbBackend, DbErr};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr};
 use secrecy::ExposeSecret;
 use tokio::{sync::Mutex, time::timeout};
 
@@ -33,17 +37,18 @@ pub use condition::found_status;
 pub use connection::Connection;
 pub use failure::{DatabaseFailure, Kind, TooLarge, bad_data, is_refused, is_too_slow, kind, lacks_table, too_large};
 pub use fit::{json_bytes, runs};
+pub use options::Options;
 pub use padded::padded;
 pub use page::{Page, SCANNED_MAX, Scan, page, with_value};
 pub use readiness::Unready;
+pub(crate) use servers::{Servers, with_all_hosts};
+pub use storing::Storing;
 pub use transaction::{DatabaseTransaction, Transaction};
 pub use unit::Txn;
 pub use unreadable::{Listed, read_rows, reading};
 
-use crate::{
-    clock::Clock,
-    settings::{self, Servers},
-};
+use crate::clock::Clock;
+use address::Shared;
 use failure::cannot_connect;
 pub(crate) use opener::LOCK_SECONDS;
 use opener::{Opener, POOLER_HINT};
@@ -71,7 +76,7 @@ impl Database {
     ///
     /// # Errors
     /// An invalid URL, or one of an unsupported database.
-    pub async fn connect(settings: &settings::Database) -> Result<Self, DbErr> {
+    pub async fn connect(settings: &Options) -> Result<Self, DbErr> {
         let servers = Servers::of(&settings.url).map_err(|problem| DbErr::Custom(problem.to_owned()))?;
         let first = servers.urls.first().unwrap_or(&settings.url);
         let mut options = ConnectOptions::new(first.expose_secret());
@@ -85,13 +90,25 @@ impl Database {
         // Before migrations, whose pool opens it first.
         opener::make_for_owner(settings.url.expose_secret());
         let pool = sea_orm::Database::connect(options).await?;
-        let backend = pool.get_database_backend();
         let opener = Arc::new(Opener::new(settings.url.clone(), settings.url_file.clone(), pool.clone()));
-        let sessions = Sessions::new(opener, settings.max_connections, settings.acquire_timeout);
-        let connection = Connection { sessions, pool };
-        let writer = (backend == DbBackend::Sqlite).then(Arc::default);
-        let sessions_max = usize::try_from(settings.max_connections).unwrap_or(1);
-        Ok(Self { connection, clock: Clock::default(), writes: Writes::default(), sessions_max, writer })
+        Ok(Self::with(opener, pool, settings.max_connections, settings.acquire_timeout))
+    }
+
+    /// The database of `connection`, by sessions of its own: as many as that pool may open, with the same credentials. It connects
+    /// when it is used. Behind a transaction pooler, `connection` needs `statement-cache-capacity=0`, as `database.url` does.
+    ///
+    /// # Errors
+    /// `connection` is a mock, or is not connected.
+    pub fn beside(connection: &DatabaseConnection) -> Result<Self, DbErr> {
+        let Shared { address, sessions_max, wait_max } = Shared::of(connection)?;
+        Ok(Self::with(Arc::new(Opener::at(address, connection.clone())), connection.clone(), sessions_max, wait_max))
+    }
+
+    fn with(opener: Arc<Opener>, pool: DatabaseConnection, sessions_max: u32, wait_max: Duration) -> Self {
+        let writer = (opener.backend == DbBackend::Sqlite).then(Arc::default);
+        let connection = Connection { sessions: Sessions::new(opener, sessions_max, wait_max), pool };
+        let sessions_max = usize::try_from(sessions_max).unwrap_or(1);
+        Self { connection, clock: Clock::default(), writes: Writes::default(), sessions_max, writer }
     }
 
     /// Finds the server that is wanted, if the URL names several. For migrations, which have a pool of their own.

@@ -28,11 +28,13 @@ use sea_orm::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
+    address::Address,
     failure::{Kind, kind_of},
     peer::Peer,
+    servers::{Servers, Wanted},
     session::{Driver, Session},
 };
-use crate::settings::{Servers, Wanted, secret_in};
+use crate::secret_file::secret_in;
 
 /// How long a transaction may be idle before the server rolls it back. Longer than a call to a fee server, which one of the
 /// strategies makes inside a transaction. Much shorter than the hours that TCP needs to notice a dead or frozen host that
@@ -77,6 +79,8 @@ pub(super) struct Opener {
     pub backend: DbBackend,
     pub behind_pooler: bool,
     url: Mutex<SecretString>,
+    /// In place of a URL: how a connection that others opened reaches the database.
+    address: Option<Address>,
     /// The file that the URL was read from, where its password may be replaced.
     file: Option<PathBuf>,
     /// The place, in the URL, of the server that was right last time.
@@ -94,7 +98,14 @@ impl Opener {
         // sqlx's parameter, which its documentation recommends for poolers.
         let behind_pooler = backend == DbBackend::Postgres && shown.contains("statement-cache-capacity=0");
         let questions = tokio::sync::Mutex::default();
-        Self { backend, behind_pooler, url: Mutex::new(url), file, preferred: AtomicUsize::new(0), questions, pool }
+        let (url, preferred) = (Mutex::new(url), AtomicUsize::new(0));
+        Self { backend, behind_pooler, url, address: None, file, preferred, questions, pool }
+    }
+
+    /// Opens sessions at `address`, the one of `pool`.
+    pub fn at(address: Address, pool: DatabaseConnection) -> Self {
+        let behind_pooler = address.is_behind_pooler();
+        Self { behind_pooler, address: Some(address), ..Self::new(SecretString::default(), None, pool) }
     }
 
     /// Opens a session and resolves the host name anew. If the server refuses credentials from a file, the file is read
@@ -154,10 +165,13 @@ impl Opener {
         url: &SecretString,
         opened: Instant,
     ) -> Result<(Session, bool), sqlx::Error> {
-        match self.backend {
-            DbBackend::Postgres => self.postgres(server, url.expose_secret(), opened).await,
-            DbBackend::MySql => self.mariadb(server, url.expose_secret(), opened).await,
-            _ => sqlite(url.expose_secret(), opened).await.map(|session| (session, false)),
+        match &self.address_of(url)? {
+            Address::Postgres(options) => self.postgres(server, options, opened).await,
+            Address::MariaDb(options) => self.mariadb(server, options, opened).await,
+            Address::Sqlite(options) => {
+                make_for_owner(url.expose_secret());
+                sqlite(options, opened).await.map(|session| (session, false))
+            }
         }
     }
 
@@ -187,20 +201,19 @@ impl Opener {
 
     /// The other pool connects there from now on.
     fn point_pool_at(&self, url: &SecretString) {
-        let url = url.expose_secret();
-        match self.backend {
-            DbBackend::Postgres => {
-                if let Ok(options) = postgres_options(url) {
-                    self.pool.get_postgres_connection_pool().set_connect_options(options);
-                }
+        match Address::parse(self.backend, url.expose_secret()) {
+            Ok(Address::Postgres(options)) => {
+                self.pool.get_postgres_connection_pool().set_connect_options(options.disable_statement_logging());
             }
-            DbBackend::MySql => {
-                if let Ok(options) = mariadb_options(url) {
-                    self.pool.get_mysql_connection_pool().set_connect_options(options);
-                }
+            Ok(Address::MariaDb(options)) => {
+                self.pool.get_mysql_connection_pool().set_connect_options(options.disable_statement_logging());
             }
             _ => {}
         }
+    }
+
+    fn address_of(&self, url: &SecretString) -> Result<Address, sqlx::Error> {
+        self.address.clone().map_or_else(|| Address::parse(self.backend, url.expose_secret()), Ok)
     }
 
     fn servers(&self) -> Result<Servers, sqlx::Error> {
@@ -268,21 +281,21 @@ impl Opener {
         let Servers { urls, .. } = self.servers()?;
         let url = urls.get(server).ok_or_else(|| not_as_wanted("database.url has changed"))?;
         let sql = raw_sql(AssertSqlSafe(sql));
-        if self.backend == DbBackend::Postgres {
-            let mut connection = PgConnection::connect_with(&postgres_options(url.expose_secret())?).await?;
-            return connection.fetch_one(sql).await?.try_get(0);
+        match &self.address_of(url)? {
+            Address::Postgres(options) => connect::<PgConnection>(options).await?.fetch_one(sql).await?.try_get(0),
+            Address::MariaDb(options) => connect::<MySqlConnection>(options).await?.fetch_one(sql).await?.try_get(0),
+            // A file has no server that could be asked.
+            Address::Sqlite(_) => Err(sqlx::Error::RowNotFound),
         }
-        let mut connection = MySqlConnection::connect_with(&mariadb_options(url.expose_secret())?).await?;
-        connection.fetch_one(sql).await?.try_get(0)
     }
 
     async fn postgres(
         self: &Arc<Self>,
         server: usize,
-        url: &str,
+        options: &PgConnectOptions,
         opened: Instant,
     ) -> Result<(Session, bool), sqlx::Error> {
-        let mut connection = PgConnection::connect_with(&postgres_options(url)?).await?;
+        let mut connection = connect::<PgConnection>(options).await?;
         let row = connection.fetch_one(raw_sql(AssertSqlSafe(self.postgres_session()))).await?;
         let (asks_for_writes, prepared, id): (bool, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let is_read_only = row.try_get::<bool, _>(3)? && !asks_for_writes;
@@ -326,10 +339,10 @@ impl Opener {
     async fn mariadb(
         self: &Arc<Self>,
         server: usize,
-        url: &str,
+        options: &MySqlConnectOptions,
         opened: Instant,
     ) -> Result<(Session, bool), sqlx::Error> {
-        let mut connection = MySqlConnection::connect_with(&mariadb_options(url)?).await?;
+        let mut connection = connect::<MySqlConnection>(options).await?;
         // MariaDB's default isolation, repeatable read, locks gaps: claims and inserts would block each other. In strict mode
         // an invalid value is an error, and is not stored as zero.
         let session = format!(
@@ -368,18 +381,13 @@ fn not_as_wanted(what: &str) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::ConnectionRefused, what.to_owned()))
 }
 
-fn postgres_options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
-    Ok(PgConnectOptions::from_str(url)?.disable_statement_logging())
+/// Opens a connection, whose statements are logged by nobody but us.
+async fn connect<C: Connection>(options: &C::Options) -> Result<C, sqlx::Error> {
+    C::connect_with(&options.clone().disable_statement_logging()).await
 }
 
-fn mariadb_options(url: &str) -> Result<MySqlConnectOptions, sqlx::Error> {
-    Ok(MySqlConnectOptions::from_str(url)?.disable_statement_logging())
-}
-
-async fn sqlite(url: &str, opened: Instant) -> Result<Session, sqlx::Error> {
-    let options = sqlite_options(SqliteConnectOptions::from_str(url)?).disable_statement_logging();
-    make_for_owner(url);
-    let connection = SqliteConnection::connect_with(&options).await?;
+async fn sqlite(options: &SqliteConnectOptions, opened: Instant) -> Result<Session, sqlx::Error> {
+    let connection = connect::<SqliteConnection>(&sqlite_options(options.clone())).await?;
     Ok(Session::new(Driver::Sqlite(Box::new(connection)), opened, GIGABYTE))
 }
 

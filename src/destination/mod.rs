@@ -1,9 +1,15 @@
 //! Where events go: a port with exact promises.
 
+#[cfg(feature = "server")]
+mod client;
+#[cfg(feature = "server")]
 mod delivery;
+#[cfg(feature = "server")]
 mod fee_server;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "server")]
+mod pass_on;
 
 use std::time::Duration;
 
@@ -13,55 +19,17 @@ use sea_orm::DbErr;
 
 use crate::{
     database::DatabaseTransaction,
-    outbox::{self, DestinationName, Disposition, Lane, LeasedEvent, Outcome, Settled},
-    quotes::{self, Accepted, Fee, QuoteDestination, Refused, Relay, is_handover},
+    outbox::{self, DestinationName, Lane, LeasedEvent, Outcome, Settled},
 };
 
+#[cfg(feature = "server")]
+pub use client::ClientError;
+#[cfg(feature = "server")]
 pub use delivery::Delivery;
+#[cfg(feature = "server")]
 pub use fee_server::{FeePage, FeeServer, FeeServerError, FeeServerReceipt, LedgerError, ListedFee};
 #[cfg(feature = "kafka")]
 pub use kafka::{Kafka, KafkaClientError, KafkaReadError, KafkaReader, KafkaReceipt, QuoteRecord};
-
-/// Why a destination's client cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The fee server's settings are not usable.
-    #[error("the fee server's client cannot be built")]
-    FeeServer(#[from] FeeServerError),
-    /// The Kafka client does not take its settings.
-    #[cfg(feature = "kafka")]
-    #[error("the Kafka client cannot be built")]
-    Kafka(#[from] KafkaClientError),
-}
-
-/// Passes on to their quotes what settled deliveries say: that the destination accepted them, or refused them for good. `fee`
-/// is the fee in a receipt. Of other events than those that hand a quote over nothing follows: they were news.
-async fn pass_on<R>(
-    txn: &DatabaseTransaction,
-    relay: Relay,
-    destination: QuoteDestination,
-    settled: &[Settled<'_, R>],
-    fee: fn(&R) -> Option<&Fee>,
-    now: DateTime<Utc>,
-) -> Result<(), DbErr> {
-    let (mut accepted, mut refused) = (Vec::new(), Vec::new());
-    for (attempt, became) in settled.iter().filter(|(attempt, _)| is_handover(&attempt.event.event_type)) {
-        let event = &attempt.event;
-        let (quote_id, partner) = (event.aggregate_id, event.partner.as_str());
-        let trace_context = event.trace_context.as_deref();
-        match (became, &attempt.outcome) {
-            (Disposition::Delivered, Outcome::Delivered(receipt)) => {
-                accepted.push(Accepted { quote_id, key: event.id, fee: fee(receipt), partner, trace_context });
-            }
-            (Disposition::Dead(_), Outcome::Refused(reason)) => {
-                refused.push(Refused { quote_id, reason, partner, trace_context });
-            }
-            _ => {}
-        }
-    }
-    quotes::confirm(txn, relay, destination, &accepted, now).await?;
-    quotes::reject(txn, relay, destination, &refused, now).await
-}
 
 /// A place that takes events.
 ///
@@ -76,7 +44,7 @@ pub trait Destination: Send + Sync + 'static {
     type Receipt: outbox::Receipt + Send + Sync + 'static;
 
     /// The name that events carry in `destination`.
-    fn name(&self) -> &'static DestinationName;
+    fn name(&self) -> &DestinationName;
 
     /// Its parts that have circuits of their own.
     fn lanes(&self) -> &'static [Lane] {
@@ -97,14 +65,21 @@ pub trait Destination: Send + Sync + 'static {
     /// Hands one event over. The worker drops it shortly before the event's lease ends; the outcome is unknown then.
     async fn deliver(&self, event: &LeasedEvent) -> Outcome<Self::Receipt>;
 
-    /// Stores the effects of `settled` in the transaction that settles them; those that were lost have none.
+    /// Stores the effects of `settled` in the transaction that settles them; those that were lost have none. It may run again,
+    /// so it has no other effect.
     ///
     /// # Errors
     /// Any database error; then nothing is settled.
     async fn apply(
         &self,
-        txn: &DatabaseTransaction,
-        settled: &[Settled<'_, Self::Receipt>],
-        now: DateTime<Utc>,
-    ) -> Result<(), DbErr>;
+        _txn: &DatabaseTransaction,
+        _settled: &[Settled<'_, Self::Receipt>],
+        _now: DateTime<Utc>,
+    ) -> Result<(), DbErr> {
+        Ok(())
+    }
+
+    /// `settled` is committed, at the time `at`. A process that dies before this call leaves it out: for metrics, and what else may
+    /// be lost.
+    fn committed(&self, _settled: &[Settled<'_, Self::Receipt>], _at: DateTime<Utc>) {}
 }

@@ -3,18 +3,10 @@
 
 mod view;
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use entity::process::{ActiveModel, Column, Entity};
-use parking_lot::Mutex;
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, SqlErr,
@@ -28,6 +20,7 @@ use crate::{
     clock::after,
     database::{Database, within},
     settings::Settings,
+    worker::Vitals,
 };
 
 pub use view::{Process, Workers, workers, workers_alive};
@@ -80,18 +73,6 @@ pub enum Role {
     Dev,
 }
 
-/// How a process is doing; all clones are one.
-#[derive(Clone, Debug, Default)]
-pub struct Vitals(Arc<Measured>);
-
-#[derive(Debug, Default)]
-struct Measured {
-    /// In microseconds since 1970 by the database's clock; 0 before the first tick.
-    ticked: AtomicI64,
-    /// Deliveries by destination: how many run, and how many may.
-    deliveries: Mutex<BTreeMap<&'static str, (usize, usize)>>,
-}
-
 impl Role {
     fn name(self) -> &'static str {
         match self {
@@ -99,33 +80,6 @@ impl Role {
             Self::Worker => "worker",
             Self::Once => "once",
             Self::Dev => "dev",
-        }
-    }
-}
-
-impl Vitals {
-    /// The cron schedule has fired.
-    pub fn ticked(&self, now: DateTime<Utc>) {
-        self.0.ticked.store(now.timestamp_micros(), Ordering::Relaxed);
-    }
-
-    /// So many deliveries to `destination` run, and so many may.
-    pub fn delivers(&self, destination: &'static str, in_flight: usize, limit: usize) {
-        self.0.deliveries.lock().insert(destination, (in_flight, limit));
-    }
-
-    fn row(&self) -> ActiveModel {
-        let (mut in_flight, mut limit) = (0, 0);
-        for (runs, may) in self.0.deliveries.lock().values() {
-            (in_flight, limit) = (in_flight + runs, limit + may);
-        }
-        let integer = |number: usize| Some(i32::try_from(number).unwrap_or(i32::MAX));
-        let ticked = self.0.ticked.load(Ordering::Relaxed);
-        ActiveModel {
-            last_tick_at: Set(DateTime::from_timestamp_micros(ticked).filter(|_| ticked > 0)),
-            in_flight: Set(integer(in_flight)),
-            in_flight_limit: Set(integer(limit)),
-            ..Default::default()
         }
     }
 }
@@ -160,7 +114,7 @@ impl Member {
     /// # Errors
     /// Any database error.
     pub async fn beat(&self, db: &Database, is_known: bool) -> Result<(), DbErr> {
-        let mut row = self.vitals.row();
+        let mut row = row_of(&self.vitals);
         if is_known {
             // One statement, which an idle process can afford.
             let now = db.clock().as_sql(db.connection().get_database_backend());
@@ -169,7 +123,7 @@ impl Member {
                 return Ok(());
             }
             // It was forgotten while the database was unavailable.
-            row = self.vitals.row();
+            row = row_of(&self.vitals);
         }
         let now = db.now(db.connection()).await?;
         row.seen_at = Set(now);
@@ -224,6 +178,17 @@ pub fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
     if host.is_empty() { "host".into() } else { host.into() }
+}
+
+fn row_of(vitals: &Vitals) -> ActiveModel {
+    let (in_flight, limit) = vitals.deliveries();
+    let integer = |number: usize| Some(i32::try_from(number).unwrap_or(i32::MAX));
+    ActiveModel {
+        last_tick_at: Set(vitals.last_tick()),
+        in_flight: Set(integer(in_flight)),
+        in_flight_limit: Set(integer(limit)),
+        ..Default::default()
+    }
 }
 
 fn shared(settings: &Settings) -> Value {

@@ -41,6 +41,7 @@ mod locked;
 mod names;
 mod outcome;
 mod parking;
+mod policy;
 mod poll;
 mod receipt;
 mod record;
@@ -66,9 +67,10 @@ pub use event::{Event, EventStatus, get, of_aggregate};
 pub use failure::Failure;
 pub use future_times::{Repaired, delayed_by_future_times, repair_future_times};
 pub use lane::Lane;
-pub use names::{DestinationName, EventType, InvalidName};
+pub use names::{AggregateType, DestinationName, EventType, InvalidName};
 pub use outcome::Outcome;
 pub use parking::park;
+pub use policy::{Circuit, Policy, Retry};
 pub use poll::{Poll, poll};
 pub use receipt::Receipt;
 pub use record::{NewEvent, next_sequences, record};
@@ -97,15 +99,4 @@ pub mod statements {
         turns::{heads as heads_of_partners, walk as walk_of_partners},
         unreadable::together,
     };
-}
-
-/// What decides what follows a failed attempt.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// When an event is retried, and when it is given up.
-    pub retry: RetryPolicy,
-    /// When the fleet stops calling a destination.
-    pub circuit: crate::settings::Circuit,
-    /// The longest `Retry-After` that is obeyed.
-    pub retry_after_max: std::time::Duration,
 }

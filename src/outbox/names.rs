@@ -5,9 +5,6 @@
 
 use std::{borrow::Cow, fmt, ops::Deref};
 
-/// The most bytes of a name: the columns hold no more.
-const LENGTH_MAX: usize = 64;
-
 /// The name of a destination, for example `fee-server`: 1 to 64 ASCII letters, digits, `.`, `_`, `-` and `/`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DestinationName(Cow<'static, str>);
@@ -16,12 +13,18 @@ pub struct DestinationName(Cow<'static, str>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventType(Cow<'static, str>);
 
+/// The kind of thing that an event is about, for example `quote`: 1 to 32 ASCII letters, digits, `.`, `_`, `-` and `/`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AggregateType(Cow<'static, str>);
+
 /// Text that is no name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a name has 1 to {LENGTH_MAX} ASCII letters, digits, '.', '_', '-' and '/'")]
-pub struct InvalidName;
+#[error("a name has 1 to {length_max} ASCII letters, digits, '.', '_', '-' and '/'")]
+pub struct InvalidName {
+    length_max: usize,
+}
 
-const fn is_valid(name: &str) -> bool {
+const fn is_valid(name: &str, length_max: usize) -> bool {
     let bytes = name.as_bytes();
     let mut index = 0;
     while index < bytes.len() {
@@ -30,11 +33,12 @@ const fn is_valid(name: &str) -> bool {
         }
         index += 1;
     }
-    !bytes.is_empty() && bytes.len() <= LENGTH_MAX
+    !bytes.is_empty() && bytes.len() <= length_max
 }
 
+/// `$length_max` is what its column holds, in bytes.
 macro_rules! name {
-    ($name:ident) => {
+    ($name:ident, $length_max:literal) => {
         impl $name {
             /// A name that is known when this is compiled.
             ///
@@ -42,13 +46,8 @@ macro_rules! name {
             /// If it is invalid; in a constant that is an error of the compiler.
             #[must_use]
             pub const fn from_static(name: &'static str) -> Self {
-                assert!(is_valid(name), "invalid name");
+                assert!(is_valid(name, $length_max), "invalid name");
                 Self(Cow::Borrowed(name))
-            }
-
-            /// A name that is read back from the table, which was checked before it was stored.
-            pub(super) const fn from_table(name: String) -> Self {
-                Self(Cow::Owned(name))
             }
 
             /// The name as text.
@@ -62,7 +61,11 @@ macro_rules! name {
             type Error = InvalidName;
 
             fn try_from(name: String) -> Result<Self, InvalidName> {
-                if is_valid(&name) { Ok(Self(Cow::Owned(name))) } else { Err(InvalidName) }
+                if is_valid(&name, $length_max) {
+                    Ok(Self(Cow::Owned(name)))
+                } else {
+                    Err(InvalidName { length_max: $length_max })
+                }
             }
         }
 
@@ -101,8 +104,23 @@ macro_rules! name {
     };
 }
 
-name!(DestinationName);
-name!(EventType);
+name!(DestinationName, 64);
+name!(EventType, 64);
+name!(AggregateType, 32);
+
+impl DestinationName {
+    /// One that is read back from the table: it was checked before it was stored.
+    pub(super) const fn from_table(name: String) -> Self {
+        Self(Cow::Owned(name))
+    }
+}
+
+impl EventType {
+    /// One that is read back from the table: it was checked before it was stored.
+    pub(super) const fn from_table(name: String) -> Self {
+        Self(Cow::Owned(name))
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -120,7 +138,8 @@ mod tests {
     #[test]
     fn a_name_that_no_column_takes_or_no_log_line_shows_is_refused() {
         for name in ["", "two words", "naïve", "line\n", &"n".repeat(65)] {
-            assert_eq!(DestinationName::try_from(name.to_owned()), Err(InvalidName), "{name:?}");
+            assert_eq!(DestinationName::try_from(name.to_owned()), Err(InvalidName { length_max: 64 }), "{name:?}");
         }
+        assert!(AggregateType::try_from("n".repeat(33)).is_err());
     }
 }

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use entity::outbox_event;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, Select};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, Select};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{DestinationName, EventType};
+use super::{AggregateType, DestinationName, EventType};
 use crate::{
     clock::ids,
     database::{
-        DatabaseTransaction,
+        Storing,
         insert_each::{IfTaken, InsertEach},
         padded,
         update_each::{Cell, Column, Type},
@@ -22,8 +22,8 @@ use crate::{
 /// An event to store.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// What kind of thing it is about, for example `quote`: at most 32 characters.
-    pub aggregate_type: &'static str,
+    /// What kind of thing it is about, for example `quote`.
+    pub aggregate_type: AggregateType,
     /// The thing that it is about, for example the quote's id.
     pub aggregate_id: Uuid,
     /// What it is about.
@@ -72,7 +72,7 @@ const EVENTS: InsertEach = InsertEach {
 /// # Errors
 /// Any database error. A `sequence` that is already taken is a unique violation, of this or of what it is sent with. Nothing is
 /// stored then.
-pub async fn record(txn: &DatabaseTransaction, now: DateTime<Utc>, events: Vec<NewEvent>) -> Result<(), DbErr> {
+pub async fn record(txn: &impl Storing, now: DateTime<Utc>, events: Vec<NewEvent>) -> Result<(), DbErr> {
     let mut ids = ids(now);
     let rows = events.into_iter().map(|event| {
         vec![
@@ -88,7 +88,7 @@ pub async fn record(txn: &DatabaseTransaction, now: DateTime<Utc>, events: Vec<N
             Cell::Time(now),
         ]
     });
-    EVENTS.run(txn, rows).await.map(drop)
+    EVENTS.store(txn, rows).await
 }
 
 /// The next `sequence` of each of `aggregate_ids` for `destination`. Those without events are left out: theirs is 1. The caller
@@ -97,7 +97,7 @@ pub async fn record(txn: &DatabaseTransaction, now: DateTime<Utc>, events: Vec<N
 /// # Errors
 /// Any database error.
 pub async fn next_sequences(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     destination: &DestinationName,
     aggregate_ids: impl Iterator<Item = Uuid>,
 ) -> Result<HashMap<Uuid, i32>, DbErr> {

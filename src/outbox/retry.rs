@@ -8,7 +8,7 @@ use std::time::Duration;
 use backoff::{ExponentialBackoff, backoff::Backoff as _};
 use chrono::{DateTime, Utc};
 
-use crate::settings;
+use super::Retry;
 
 /// An event is given up for its age after at least this many spent attempts: one or two attempts after a long wait say
 /// little.
@@ -17,13 +17,13 @@ const ATTEMPTS_MIN: i32 = 5;
 /// The retry policy: exponential delays with jitter, and an end.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
-    settings: settings::Retry,
+    settings: Retry,
 }
 
 impl RetryPolicy {
     /// From the section `retry`.
     #[must_use]
-    pub fn new(settings: settings::Retry) -> Self {
+    pub fn new(settings: Retry) -> Self {
         Self { settings }
     }
 
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     fn policy(randomization_factor: f64) -> RetryPolicy {
-        RetryPolicy::new(settings::Retry {
+        RetryPolicy::new(Retry {
             initial_interval: Duration::from_secs(1),
             multiplier: 2.0,
             randomization_factor,

@@ -1,7 +1,7 @@
 //! Feebox's names: where its quotes go, and what its events are about.
 
 use crate::{
-    outbox::{DestinationName, EventType, Lane},
+    outbox::{AggregateType, DestinationName, EventType, Lane},
     settings::QuoteDestination,
 };
 
@@ -13,7 +13,7 @@ pub static KAFKA: DestinationName = DestinationName::from_static("kafka");
 pub static DESTINATIONS: [&DestinationName; 2] = [&FEE_SERVER, &KAFKA];
 
 /// What kind of thing Feebox's events are about.
-pub const QUOTE: &str = "quote";
+pub const QUOTE: AggregateType = AggregateType::from_static("quote");
 
 /// A quote was stored. The event hands it to its destination.
 pub static QUOTE_SUBMITTED: EventType = EventType::from_static("quote.submitted");

@@ -1,28 +1,12 @@
 //! `database.*`: where quotes, events and fee records live.
 
-use std::{path::PathBuf, time::Duration};
-
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::fields::{Fields, Invalid};
-use super::{
-    secret::without_secrets,
-    servers::{Servers, with_all_hosts},
-};
-
-/// How the database is reached.
-#[derive(Clone, Debug)]
-pub struct Database {
-    /// `sqlite://…`, `postgres://…` or `mysql://…`, maybe with several hosts.
-    pub url: SecretString,
-    /// The file that the URL was read from. It is read again when the server refuses the credentials.
-    pub url_file: Option<PathBuf>,
-    /// Most open connections of this process: 1 to 1000.
-    pub max_connections: u32,
-    /// How long to wait for a free connection.
-    pub acquire_timeout: Duration,
-}
+use super::secret::without_secrets;
+pub use crate::database::Options as Database;
+use crate::database::{Servers, with_all_hosts};
 
 impl Database {
     pub(super) fn read(fields: &mut Fields) -> Self {

@@ -16,7 +16,6 @@ mod proxies;
 mod redacted;
 mod retry;
 mod secret;
-mod servers;
 mod sources;
 mod submission;
 #[cfg(test)]
@@ -40,9 +39,6 @@ pub use submission::{QuoteDestination, Strategy, Submission};
 pub use traces::Traces;
 pub use upkeep::{Audit, Retention, SweepAction, Sweeper};
 pub use worker::Worker;
-
-pub(crate) use secret::secret_in;
-pub(crate) use servers::{Servers, Wanted};
 
 use fields::Fields;
 

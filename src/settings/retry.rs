@@ -3,32 +3,7 @@
 use std::time::Duration;
 
 use super::fields::Fields;
-
-/// When failed attempts are retried, and when an event is given up.
-#[derive(Clone, Debug)]
-pub struct Retry {
-    /// The wait after the first failed attempt.
-    pub initial_interval: Duration,
-    /// The factor by which each further wait grows: 1.0 to 10.0.
-    pub multiplier: f64,
-    /// The jitter of each wait, as a share of it: 0.0 to 1.0.
-    pub randomization_factor: f64,
-    /// The longest wait, without jitter; at least `initial_interval`.
-    pub max_interval: Duration,
-    /// Attempts after which an event is dead: 1 to 10000.
-    pub max_attempts: u32,
-    /// How long an event may fail before it is dead, while its destination can be called.
-    pub give_up_after: Duration,
-}
-
-/// When a failing destination is no longer called.
-#[derive(Clone, Debug)]
-pub struct Circuit {
-    /// Consecutive failures that open the circuit: 1 to 10000. Consecutive failures of one event count as one.
-    pub failures: u32,
-    /// How long an open circuit waits before it sends a probe.
-    pub cool_down: Duration,
-}
+pub use crate::outbox::{Circuit, Retry};
 
 impl Retry {
     pub(super) fn read(fields: &mut Fields) -> Self {

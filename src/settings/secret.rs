@@ -1,12 +1,11 @@
 //! Secrets: given inline or in a file, and never shown.
 
-use std::path::Path;
-
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::Origin;
 use super::fields::Fields;
+use crate::secret_file::secret_in;
 
 /// What is shown in place of a secret.
 pub(super) const MASK: &str = "***";
@@ -49,18 +48,6 @@ impl Fields {
             }
         }
     }
-}
-
-/// Reads the secret in the file at `path`.
-///
-/// # Errors
-/// The file cannot be read, or is empty.
-pub(crate) fn secret_in(path: &Path) -> Result<SecretString, String> {
-    let text = std::fs::read_to_string(path).map(SecretString::from);
-    let text = text.map_err(|error| format!("cannot be read: {error}"))?;
-    // Editors and `echo` add a line break that is not part of the secret.
-    let secret = text.expose_secret().trim_end_matches(['\r', '\n']);
-    if secret.is_empty() { Err("is empty".into()) } else { Ok(secret.into()) }
 }
 
 /// Parameters of database URLs that hold no secret, as far as they are worth showing.

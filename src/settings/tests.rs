@@ -27,6 +27,15 @@ fn from_env(env: &[(&str, &str)]) -> Sources {
 }
 
 #[test]
+fn the_engine_alone_has_the_same_defaults() {
+    let settings = load(&[]).expect("defaults");
+    assert_eq!(settings.retry, Retry::default());
+    assert_eq!(settings.circuit, Circuit::default());
+    assert_eq!(settings.fee_server.retry_after_max, crate::outbox::Policy::default().retry_after_max);
+    assert_eq!(crate::worker::Settings::from(settings.worker), crate::worker::Settings::default());
+}
+
+#[test]
 fn every_default_is_the_documented_one() {
     let settings = load(&[]).expect("defaults");
     let promised = "

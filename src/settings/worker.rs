@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::FeeServer;
 use super::fields::Fields;
+use crate::worker;
 
 /// How events are claimed and delivered.
 #[derive(Clone, Debug)]
@@ -25,6 +26,12 @@ pub struct Worker {
     pub shutdown_grace: Duration,
     /// Address of the health checks and metrics of `feebox worker`.
     pub bind: SocketAddr,
+}
+
+impl From<Worker> for worker::Settings {
+    fn from(Worker { batch_size, concurrency, lease, .. }: Worker) -> Self {
+        Self { batch_size, concurrency, lease }
+    }
 }
 
 impl Worker {

@@ -88,7 +88,7 @@ impl<D: Destination> Worker<D> {
             return;
         }
         let news = self.backlog.0.lock().add(head, Instant::now());
-        let destination = self.destination();
+        let destination = self.destination().as_str();
         let (limit, max, failure_share) =
             (self.limiter.limit(), self.settings.concurrency, self.limiter.failure_share());
         match news {
@@ -108,8 +108,8 @@ impl<D: Destination> Worker<D> {
 
     /// Sets the gauges.
     pub(super) fn set_gauges(&self, in_flight: usize) {
-        metrics::limit(self.destination(), self.limiter.limit());
-        metrics::in_flight(self.destination(), in_flight);
+        metrics::limit(self.destination().clone(), self.limiter.limit());
+        metrics::in_flight(self.destination().clone(), in_flight);
         self.vitals.delivers(self.destination(), in_flight, self.limiter.limit());
     }
 }

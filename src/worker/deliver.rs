@@ -51,7 +51,7 @@ pub(super) async fn deliver<D: Destination>(
     if let Some(error) = outcome.error() {
         span.failed(error);
     }
-    drop(span);
+    span.end();
     Delivered {
         attempt: Attempt { event, outcome: outcome.printable(), took: begun.elapsed(), is_overtaken: false },
         begun,

@@ -10,15 +10,17 @@ mod logging;
 mod pace;
 mod report;
 mod run;
+mod settings;
 mod settle;
 mod signals;
+mod vitals;
 
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
     sync::OnceCell,
-    time::{Instant, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -26,15 +28,15 @@ use crate::{
     crash,
     database::{self, Database},
     destination::Destination,
-    fleet::Vitals,
-    outbox::{Policy, Poll, Turn},
-    settings,
+    outbox::{DestinationName, Policy, Poll, Turn},
 };
 
 use pace::{BatchSize, Pauses};
 
 pub use report::Report;
+pub use settings::Settings;
 pub use signals::{Listening, Signal, Signals};
+pub use vitals::Vitals;
 
 /// Most attempts that one transaction settles: below what every database takes in one statement.
 const SETTLE_SIZE_MAX: usize = 1_000;
@@ -50,7 +52,7 @@ pub struct Worker<D: Destination> {
     db: Database,
     destination: Arc<D>,
     policy: Policy,
-    settings: settings::Worker,
+    settings: Settings,
     name: String,
     limiter: limiter::Limiter,
     backlog: backlog::Backlog,
@@ -76,11 +78,12 @@ impl<D: Destination> Worker<D> {
         db: Database,
         destination: Arc<D>,
         policy: Policy,
-        settings: settings::Worker,
+        settings: impl Into<Settings>,
         name: String,
         signals: Signals,
     ) -> Self {
-        let limiter = limiter::Limiter::new(destination.name().as_str(), settings.concurrency);
+        let settings = settings.into();
+        let limiter = limiter::Limiter::new(destination.name().clone(), settings.concurrency);
         let event_lease = settings.lease.max(destination.patience() * 3 / 2);
         Self {
             db,
@@ -121,8 +124,8 @@ impl<D: Destination> Worker<D> {
 
     /// Where its events go.
     #[must_use]
-    pub fn destination(&self) -> &'static str {
-        self.destination.name().as_str()
+    pub fn destination(&self) -> &DestinationName {
+        self.destination.name()
     }
 
     /// Ends the running deliveries. Their outcome is unknown, and is settled as that.
@@ -148,13 +151,13 @@ impl<D: Destination> Worker<D> {
                 Ok(report) => {
                     pauses.end();
                     if !report.is_idle() {
-                        tracing::debug!(destination = self.destination(), %report, "run ended");
+                        tracing::debug!(destination = self.destination().as_str(), %report, "run ended");
                     }
                     None
                 }
                 Err(error) => {
                     let (advice, error) = (database::advice(&error), logging::chain(&error));
-                    tracing::error!(destination = self.destination(), error, advice, "run failed");
+                    tracing::error!(destination = self.destination().as_str(), error, advice, "run failed");
                     Some(Instant::now() + pauses.next(RUN_PAUSE_MAX))
                 }
             };
@@ -164,6 +167,23 @@ impl<D: Destination> Worker<D> {
                 () = self.hold.ended() => false,
                 () = until(retry_at) => false,
             };
+        }
+    }
+
+    /// Works as [`work`](Self::work) does, and looks each `tick` whether something is due, also if nobody wakes it: then a retry's
+    /// time has come, another process has stored something, or a lease has run out.
+    pub async fn work_every(&self, tick: Duration) {
+        let ticks = async {
+            let mut ticks = interval(tick);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            loop {
+                ticks.tick().await;
+                self.signals.wake.send();
+            }
+        };
+        tokio::select! {
+            () = self.work() => {}
+            () = ticks => {}
         }
     }
 

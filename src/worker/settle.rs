@@ -8,9 +8,7 @@ use crate::{
     database::{self, Kind},
     destination::Destination,
     outbox::{self, Attempt, DestinationName, Disposition, Hold, Outcome, Receipt, SettleReport, Settled},
-    quotes::{FEE_SERVER, QUOTE_SUBMITTED},
     supervision::caught,
-    telemetry::metrics,
 };
 
 /// So many results that fail alone for an unknown reason, while none is stored, prove that nothing can be stored at present.
@@ -230,7 +228,7 @@ impl<D: Destination> Batches<'_, D> {
     }
 }
 
-/// The fee records, the events' `delivered` and the quotes' `confirmed` commit together.
+/// What the destination stores commits together with the settled events: fee records, and the `confirmed` of their quotes.
 async fn store<D: Destination>(worker: &Worker<D>, attempts: &[Attempt<D::Receipt>]) -> Result<Stored, DbErr> {
     let name = worker.destination.name();
     let (report, held) = worker
@@ -265,11 +263,7 @@ async fn store<D: Destination>(worker: &Worker<D>, attempts: &[Attempt<D::Receip
     }
     let SettleReport { dispositions: became, unblocks_others: unblocks, at, .. } = report;
     let became: Vec<_> = became.into_iter().map(Disposition::of_any_call).collect();
-    for (attempt, became) in attempts.iter().zip(&became) {
-        if *became == Disposition::Delivered && *name == FEE_SERVER && attempt.event.event_type == QUOTE_SUBMITTED {
-            let (lag, trace) = (at - attempt.event.created_at, attempt.event.trace_context.as_deref());
-            metrics::fee_lag_seconds(lag.as_seconds_f64(), trace);
-        }
-    }
+    let settled: Vec<Settled<'_, D::Receipt>> = attempts.iter().zip(&became).collect();
+    worker.destination.committed(&settled, at);
     Ok(Stored { became, held, unblocks })
 }

@@ -16,6 +16,7 @@ mod dashboard;
 mod database;
 mod deploy;
 mod destination;
+mod embed;
 mod harness;
 #[cfg(feature = "kafka")]
 mod kafka;

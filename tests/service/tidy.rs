@@ -9,10 +9,22 @@ const LINES_MAX: usize = 350;
 const LAYERS: &[(&str, &[&str])] = &[
     ("src/submission", &["crate::worker", "crate::destination"]),
     ("src/outbox", &["crate::quotes", "crate::submission", "crate::worker", "crate::destination"]),
-    ("src/outbox", &["crate::inspection", "crate::operator", "crate::http", "entity::quote", "entity::fee_record"]),
+    (
+        "src/outbox",
+        &[
+            "crate::settings",
+            "crate::inspection",
+            "crate::operator",
+            "crate::http",
+            "entity::quote",
+            "entity::fee_record",
+        ],
+    ),
     ("src/quotes", &["crate::submission", "crate::worker", "crate::destination", "crate::operator", "crate::http"]),
-    ("src/worker", &["crate::submission", "crate::http"]),
+    ("src/worker", &["crate::submission", "crate::http", "crate::quotes", "crate::settings", "crate::fleet"]),
     ("src/http", &["entity::", "SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM"]),
+    ("src/database", &["crate::outbox", "crate::settings", "crate::quotes"]),
+    ("src/embed", &["crate::quotes", "crate::submission", "crate::settings"]),
     ("migration", &["entity::"]),
 ];
 

@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 use reqwest::header::{HeaderValue, InvalidHeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::settings::{self, secret_in};
+use crate::{secret_file::secret_in, settings};
 
 /// The value of the header `Authorization`, and the file that it came from.
 #[derive(Debug)]

@@ -22,12 +22,13 @@ use sea_orm::DbErr;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{Delivery, Destination, pass_on};
+use super::{Delivery, Destination, pass_on::pass_on};
 use crate::{
     database::{Database, DatabaseTransaction},
-    outbox::{self, DestinationName, LeasedEvent, Outcome, Settled},
-    quotes::{FEE_SERVER, Fee, QuoteDestination, QuoteEvent, Relay},
+    outbox::{self, DestinationName, Disposition, LeasedEvent, Outcome, Settled},
+    quotes::{FEE_SERVER, Fee, QUOTE_SUBMITTED, QuoteDestination, QuoteEvent, Relay},
     settings,
+    telemetry::metrics,
 };
 use answer::{ANSWER_LENGTH_MAX, Answer, Kind};
 use expectation::Expectation;
@@ -288,5 +289,14 @@ impl Destination for FeeServer {
         now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
         pass_on(txn, self.relay, QuoteDestination::FeeServer, settled, FeeServerReceipt::fee, now).await
+    }
+
+    fn committed(&self, settled: &[Settled<'_, FeeServerReceipt>], at: DateTime<Utc>) {
+        for (attempt, became) in settled {
+            if **became == Disposition::Delivered && attempt.event.event_type == QUOTE_SUBMITTED {
+                let (lag, trace) = (at - attempt.event.created_at, attempt.event.trace_context.as_deref());
+                metrics::fee_lag_seconds(lag.as_seconds_f64(), trace);
+            }
+        }
     }
 }

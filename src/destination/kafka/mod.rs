@@ -25,7 +25,7 @@ use rdkafka::{ClientConfig, error::KafkaError, producer::FutureRecord};
 use sea_orm::DbErr;
 use serde_json::{Map, Value, json};
 
-use super::{Delivery, Destination, pass_on};
+use super::{Delivery, Destination, pass_on::pass_on};
 use crate::{
     database::DatabaseTransaction,
     outbox::{DestinationName, Lane, LeasedEvent, Outcome, Receipt, Settled},

@@ -14,7 +14,6 @@ use entity::{
 };
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::without_wrong_clocks;
 use crate::{
@@ -30,14 +29,15 @@ const GAP_MAX: Duration = Duration::from_secs(1);
 const MICROSECONDS: i64 = 1_000_000;
 
 /// What the whole fleet may do at most. Null: there is no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = DestinationLimits)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = DestinationLimits))]
 pub struct FleetLimits {
     /// Calls that begin a second.
-    #[schema(example = 50)]
+    #[cfg_attr(feature = "server", schema(example = 50))]
     pub per_second: Option<u32>,
     /// Calls in flight.
-    #[schema(example = 20)]
+    #[cfg_attr(feature = "server", schema(example = 20))]
     pub in_flight: Option<u32>,
 }
 

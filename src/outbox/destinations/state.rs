@@ -7,14 +7,14 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::{FleetLimits, without_wrong_clocks};
 use crate::database::DatabaseTransaction;
 
 /// A destination's shared state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = Destination)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = Destination))]
 pub struct DestinationState {
     /// `fee-server`, `kafka`.
     pub name: String,
@@ -31,7 +31,8 @@ pub struct DestinationState {
 }
 
 /// An operator's pause.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Pause {
     /// Who.
     pub by: String,
@@ -42,7 +43,8 @@ pub struct Pause {
 }
 
 /// An open circuit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct OpenCircuit {
     /// Since when.
     pub since: DateTime<Utc>,

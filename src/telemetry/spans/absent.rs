@@ -1,7 +1,5 @@
 //! A build without the cargo feature `otel` records no spans.
 
-use url::Url;
-
 use super::{Kind, TraceContext};
 
 /// There is nothing to start.
@@ -15,7 +13,8 @@ pub enum Span {}
 ///
 /// # Errors
 /// None.
-pub fn start(_: &Url, _: f64, _: &str) -> Result<(), StartError> {
+#[cfg(feature = "server")]
+pub fn start(_: &url::Url, _: f64, _: &str) -> Result<(), StartError> {
     Ok(())
 }
 

@@ -25,7 +25,7 @@ use control::Control;
 use parking_lot::{Mutex, MutexGuard};
 use sign::{Sign, as_f64};
 
-use crate::outbox::Outcome;
+use crate::outbox::{DestinationName, Outcome};
 
 /// Seconds between two regular experiments, at first. Counted on the wall clock, so that all workers of a fleet make them
 /// together: otherwise another worker takes the places that one gives up.
@@ -36,7 +36,7 @@ const LOW: (f64, f64) = (0.5, 0.9);
 /// The limit of one worker.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    destination: &'static str,
+    destination: DestinationName,
     max: usize,
     state: Mutex<State>,
 }
@@ -49,7 +49,7 @@ struct State {
 
 impl Limiter {
     /// Starts at `max`: there is no sign of trouble yet.
-    pub(super) fn new(destination: &'static str, max: usize) -> Self {
+    pub(super) fn new(destination: DestinationName, max: usize) -> Self {
         let max = max.max(1);
         let state = State { control: Control::new(as_f64(max)), is_low: false };
         Self { destination, max, state: Mutex::new(state) }
@@ -102,7 +102,7 @@ impl Limiter {
         state.control.call_ended(Sign::from(outcome), begun, Instant::now(), slot());
         let State { control, is_low } = &mut *state;
         let part = control.level() / as_f64(self.max);
-        let (destination, max) = (self.destination, self.max);
+        let (destination, max) = (self.destination.as_str(), self.max);
         let (limit, failure_share) = (floor(control.level()), control.failure_share());
         if !*is_low && part < LOW.0 && self.max > 1 {
             *is_low = true;

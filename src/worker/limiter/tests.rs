@@ -7,7 +7,7 @@ use super::{
     Limiter,
     simulated::{Server, Simulation},
 };
-use crate::outbox::Outcome;
+use crate::outbox::{DestinationName, Outcome};
 
 /// 503 at once, and time-outs after five times the latency.
 #[test]
@@ -127,7 +127,7 @@ fn the_limit_stays_between_one_and_its_maximum() {
 
 #[test]
 fn a_lack_of_our_own_lowers_the_limit_at_once_and_other_causes_never() {
-    let limiter = Limiter::new("fee-server", 100);
+    let limiter = Limiter::new(DestinationName::from_static("fee-server"), 100);
     let begun = Instant::now();
     (0..100).for_each(|_| limiter.begin(begun));
     for _ in 0..50 {
@@ -144,7 +144,7 @@ fn a_lack_of_our_own_lowers_the_limit_at_once_and_other_causes_never() {
 
 #[test]
 fn a_call_that_failed_at_once_keeps_its_place_for_as_long_as_a_success_would_have() {
-    let limiter = Limiter::new("fee-server", 2);
+    let limiter = Limiter::new(DestinationName::from_static("fee-server"), 2);
     let now = Instant::now();
     let long_ago = now.checked_sub(Duration::from_secs(2)).unwrap_or(now);
     (0..2).for_each(|_| limiter.begin(long_ago));

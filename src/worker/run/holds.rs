@@ -66,7 +66,7 @@ impl<D: Destination> Run<'_, D> {
 
     /// Logs that an operator's pause has begun or ended.
     pub(super) fn note_pause(&self, held: Option<&Hold>) {
-        let destination = self.worker.destination();
+        let destination = self.worker.destination().as_str();
         match self.worker.hold.pause_changed(held) {
             Some(true) => tracing::warn!(destination, "an operator paused the destination: nothing is delivered"),
             Some(false) => tracing::info!(destination, "the destination is not paused any more"),

@@ -103,7 +103,7 @@ fn the_image_is_built_from_all_that_it_needs() {
 
 #[test]
 fn the_bill_of_materials_has_what_is_built_and_nothing_else() {
-    let bill = succeed("deploy/sbom", &["--no-default-features", "--features", "kafka"]);
+    let bill = succeed("deploy/sbom", &["--no-default-features", "--features", "kafka,cli"]);
     let bill: serde_json::Value = serde_json::from_str(&bill).unwrap();
     let crates = bill["components"].as_array().unwrap();
     let has = |name: &str| crates.iter().any(|it| it["name"] == name);

@@ -135,7 +135,7 @@ async fn a_record_that_is_too_large_goes_dead_alone() {
         trace_context: None,
     };
     let txn = relayed.outbox.db.begin().await.unwrap();
-    outbox::record(&txn, relayed.outbox.now().await, vec![event]).await.unwrap();
+    outbox::record(&*txn, relayed.outbox.now().await, vec![event]).await.unwrap();
     txn.commit().await.unwrap();
     relayed.run_to_the_end().await;
     let dead = relayed.with_status(Status::Dead).await;

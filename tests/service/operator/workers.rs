@@ -5,6 +5,7 @@ use std::time::Duration;
 use entity::process;
 use feebox::fleet::{self, Member, Role};
 use feebox::inspection::{explain, stats};
+use feebox::quotes::{FEE_SERVER, KAFKA};
 use feebox::settings::{Settings, Sources};
 use sea_orm::EntityTrait;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +23,8 @@ async fn a_process_is_alive_until_it_has_been_silent_for_a_minute(desk: Desk) {
     nobody(&desk).await;
     let worker = member("host:7", Role::Worker, &[]);
     worker.vitals.ticked(desk.now().await);
-    worker.vitals.delivers("fee-server", 3, 256);
-    worker.vitals.delivers("kafka", 1, 16);
+    worker.vitals.delivers(&FEE_SERVER, 3, 256);
+    worker.vitals.delivers(&KAFKA, 1, 16);
     worker.beat(&desk.db, false).await.unwrap();
     member("host:8", Role::Serve, &[]).beat(&desk.db, false).await.unwrap();
     let seen = fleet::workers(&desk.db).await.unwrap();

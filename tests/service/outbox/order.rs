@@ -125,7 +125,7 @@ async fn two_events_cannot_share_a_place(outbox: TestOutbox) {
         trace_context: None,
     };
     // It may wait for the commit, which then fails in its place.
-    let error = match record(&txn, chrono::Utc::now(), vec![event]).await {
+    let error = match record(&*txn, chrono::Utc::now(), vec![event]).await {
         Ok(()) => txn.commit().await.unwrap_err(),
         Err(error) => error,
     };

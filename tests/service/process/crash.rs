@@ -12,7 +12,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, Pagin
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Engine, LIMIT, Stage, eventually, http_client};
+use crate::support::{Engine, LIMIT, Stage, at_each_moment, eventually, http_client};
 
 /// Leases are short, so that the other worker takes over soon.
 const SETTINGS: [(&str, &str); 2] = [("worker.lease", "1500ms"), ("fee_server.timeout", "1s")];
@@ -25,33 +25,6 @@ fn keys_alone() -> Faults {
 /// One that ignores keys, so that the look-up alone does.
 fn look_ups_alone() -> Faults {
     Faults { no_idempotency: true, ..Faults::default() }
-}
-
-/// Tests of each named moment on each engine; `moment` follows `what`, to make a sentence.
-macro_rules! at_each_moment {
-    ($what:ident: $($moment:ident),+) => {
-        mod $what {
-            $(mod $moment {
-                use super::super::$what as dies;
-                use crate::support::Engine;
-
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn on_sqlite() {
-                    dies(Engine::Sqlite, stringify!($moment)).await;
-                }
-
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn on_postgres() {
-                    dies(Engine::Postgres, stringify!($moment)).await;
-                }
-
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn on_mariadb() {
-                    dies(Engine::MariaDb, stringify!($moment)).await;
-                }
-            })+
-        }
-    };
 }
 
 at_each_moment!(nothing_is_lost_or_doubled_if_a_worker_dies: after_claim, after_delivery, before_settle_commit);

@@ -7,6 +7,7 @@ mod client;
 mod collector;
 mod database;
 mod desk;
+mod engines;
 mod eventually;
 mod filling;
 #[cfg(feature = "kafka")]
@@ -29,6 +30,7 @@ pub use collector::{Collector, attribute, hex};
 pub use database::{Engine, TestDatabase};
 pub(crate) use desk::desk_tests;
 pub use desk::{ANN, Desk};
+pub(crate) use engines::{at_each_moment, on_engines};
 pub use eventually::eventually;
 pub use filling::Filling;
 #[cfg(feature = "kafka")]

@@ -128,7 +128,7 @@ impl TestOutbox {
             payload,
             trace_context: None,
         };
-        outbox::record(&txn, now, vec![event]).await.unwrap();
+        outbox::record(&*txn, now, vec![event]).await.unwrap();
         txn.commit().await.unwrap();
         let stored = self.events().await.into_iter().find(|event| {
             (event.aggregate_id, event.destination.as_str(), event.sequence) == (quote_id, to.as_str(), sequence)

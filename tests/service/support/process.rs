@@ -37,7 +37,14 @@ impl Process {
         Process::start_by(Command::new(env!("CARGO_BIN_EXE_feebox")), args, env)
     }
 
-    /// The same where a file that reaches the process's limit of size is an error and not its end.
+    /// Starts the example `name`, which cargo builds with the tests.
+    pub fn start_example(name: &str, args: &[&str], env: &[(&str, &str)]) -> Process {
+        let program = Path::new(env!("CARGO_BIN_EXE_feebox")).with_file_name("examples").join(name);
+        assert!(program.exists(), "{} is built by `cargo build --examples`", program.display());
+        Process::start_by(Command::new(program), args, env)
+    }
+
+    /// Starts `feebox` where a file that reaches the process's limit of size is an error and not its end.
     pub fn start_with_limited_files(args: &[&str], env: &[(&str, &str)]) -> Process {
         let mut shell = Command::new("sh");
         shell.args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#, env!("CARGO_BIN_EXE_feebox")]);

@@ -177,7 +177,7 @@ async fn store(outbox: &TestOutbox, event_types: &[&EventType], payload: Value) 
         trace_context: None,
     });
     let txn = outbox.db.begin().await.unwrap();
-    outbox::record(&txn, outbox.db.now(&*txn).await.unwrap(), events.collect()).await.unwrap();
+    outbox::record(&*txn, outbox.db.now(&*txn).await.unwrap(), events.collect()).await.unwrap();
     txn.commit().await.unwrap();
     quote
 }

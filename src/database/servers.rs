@@ -65,7 +65,7 @@ impl Servers {
 }
 
 /// `url` with the hosts of `other`, which it was made of: the first of them stands in it.
-pub(super) fn with_all_hosts(shown: &str, of: &str) -> String {
+pub(crate) fn with_all_hosts(shown: &str, of: &str) -> String {
     let all = parts(of).hosts;
     let Parts { before, after, .. } = parts(shown);
     format!("{before}{all}{after}")

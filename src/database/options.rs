@@ -1,0 +1,18 @@
+//! How the database is reached.
+
+use std::{path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+
+/// How the database is reached.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `sqlite://…`, `postgres://…` or `mysql://…`.
+    pub url: SecretString,
+    /// The file that the URL was read from. It is read again when the server refuses the credentials.
+    pub url_file: Option<PathBuf>,
+    /// Most open connections of this process: 1 to 1000.
+    pub max_connections: u32,
+    /// How long to wait for a free connection.
+    pub acquire_timeout: Duration,
+}
