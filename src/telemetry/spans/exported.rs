@@ -50,10 +50,10 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`]. An unavailable collector is no error.
 pub fn start(endpoint: &Url, sample_ratio: f64, name: &str) -> Result<(), StartError> {
-    let client = reqwest::Client::builder().timeout(SEND_TIMEOUT).build()?;
+    let http = reqwest::Client::builder().timeout(SEND_TIMEOUT).build()?;
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Client { client, runtime: Handle::current(), failures: Sampled::new() })
+        .with_http_client(Client { http, runtime: Handle::current(), failures: Sampled::new() })
         .with_endpoint(format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/')))
         .with_timeout(SEND_TIMEOUT)
         .build()?;
@@ -135,7 +135,7 @@ impl Span {
 /// Sends batches on the process's runtime: the exporter's thread has none.
 #[derive(Debug)]
 struct Client {
-    client: reqwest::Client,
+    http: reqwest::Client,
     runtime: Handle,
     failures: Sampled,
 }
@@ -143,9 +143,9 @@ struct Client {
 #[async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let client = self.client.clone();
+        let http = self.http.clone();
         let sent = self.runtime.spawn(async move {
-            let answer = client.execute(request.try_into()?).await?;
+            let answer = http.execute(request.try_into()?).await?;
             let mut response = Response::builder().status(answer.status());
             if let Some(headers) = response.headers_mut() {
                 headers.clone_from(answer.headers());

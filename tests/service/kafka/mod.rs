@@ -4,6 +4,7 @@
 
 mod cluster;
 mod faults;
+mod inbox;
 mod outage;
 mod quotes;
 mod strategies;

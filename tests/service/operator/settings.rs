@@ -49,7 +49,7 @@ async fn printed(env: &[(&str, &str)]) -> Vec<String> {
     let mut lines = vec![];
     for line in config.lines() {
         match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            Some(name) => section = name.to_owned(),
+            Some(name) => name.clone_into(&mut section),
             None if line.contains(" # ") => lines.push(format!("{section}.{line}")),
             None => {}
         }

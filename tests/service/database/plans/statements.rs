@@ -56,13 +56,12 @@ pub async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
         ),
         built(
             "claim of two",
-            match backend {
-                // It has one statement for all: `claim_at_once`.
-                DbBackend::Postgres => statements::due(backend, &FEE_SERVER, "shop", now, 100).build(backend),
-                _ => {
-                    let of = |partner| statements::due(backend, &FEE_SERVER, partner, now, 50);
-                    statements::together(backend, ["shop", "shop-50"].map(of).into_iter())
-                }
+            // It has one statement for all: `claim_at_once`.
+            if backend == DbBackend::Postgres {
+                statements::due(backend, &FEE_SERVER, "shop", now, 100).build(backend)
+            } else {
+                let of = |partner| statements::due(backend, &FEE_SERVER, partner, now, 50);
+                statements::together(backend, ["shop", "shop-50"].map(of).into_iter())
             },
             asked,
         ),
