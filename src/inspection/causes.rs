@@ -27,7 +27,7 @@ use crate::{
 const CAUSES_MAX: usize = 200;
 /// The most events of a cause, destination and status that are counted; on `MariaDB`, which has no index of causes, of a destination
 /// and status. The newest ones are.
-pub const COUNTED_MAX: u64 = 10_000;
+pub const COUNTED_MAX: u64 = 5_000;
 /// Amounts are summed in two halves, each of which fits into 64 bits.
 const HALF: u32 = 20;
 

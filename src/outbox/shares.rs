@@ -15,6 +15,9 @@ use super::{
 };
 use crate::database::DatabaseTransaction;
 
+/// A part of a claim that is not worth statements of its own: what rounding leaves.
+const ROUNDED_OFF: usize = 10;
+
 /// What a claim takes.
 pub(super) struct Shares {
     /// Those whose turn it was.
@@ -51,6 +54,9 @@ pub(super) async fn shares(
     let is_hungry = |partner: &&String| unreadable > 0 || got.get(partner.as_str()).is_some_and(|got| *got >= each);
     let hungry: Vec<_> = found.names.iter().filter(is_hungry).collect();
     let mut room = limit.saturating_sub(all.len());
+    if room < limit / ROUNDED_OFF {
+        room = 0;
+    }
     let more = room.div_ceil(hungry.len().max(1));
     let rest = hungry.iter().map_while(|partner| {
         let more = more.min(room);

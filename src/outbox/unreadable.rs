@@ -28,34 +28,35 @@ pub(super) async fn readable(
     found(txn, read_rows(select.all(txn), ids, |id| Entity::find_by_id(id).one(txn)).await?, now).await
 }
 
-/// The same for several `selects`, in one statement. Not on `PostgreSQL`, which has numbers for values.
+/// The same for several `selects`: in one statement on `MariaDB`, where each costs a round trip. On `SQLite` a long statement takes
+/// more time than several short ones.
 pub(super) async fn readable_together(
     txn: &DatabaseTransaction,
-    mut selects: Vec<Select<Entity>>,
+    selects: Vec<Select<Entity>>,
     now: DateTime<Utc>,
 ) -> Result<Readable, DbErr> {
-    match selects.pop() {
-        None => return Ok(Readable { rows: Vec::new(), given_up: 0 }),
-        Some(only) if selects.is_empty() => return readable(txn, only, now).await,
-        Some(last) => selects.push(last),
-    }
     let backend = txn.get_database_backend();
-    let ids = together(backend, selects.iter().cloned().map(|select| select.select_only().column(Column::Id)));
+    if backend != DbBackend::MySql || selects.len() < 2 {
+        let mut all = Readable { rows: Vec::new(), given_up: 0 };
+        for select in selects {
+            let Readable { rows, given_up } = readable(txn, select, now).await?;
+            all.rows.extend(rows);
+            all.given_up += given_up;
+        }
+        return Ok(all);
+    }
+    let ids = together(selects.iter().cloned().map(|select| select.select_only().column(Column::Id)));
     let ids = async { txn.query_all_raw(ids).await?.iter().map(|row| row.try_get_by_index(0)).collect() };
-    let rows = Entity::find().from_raw_sql(together(backend, selects.into_iter()));
+    let rows = Entity::find().from_raw_sql(together(selects.into_iter()));
     found(txn, read_rows(rows.all(txn), ids, |id| Entity::find_by_id(id).one(txn)).await?, now).await
 }
 
-/// One statement for the rows of all `selects`, each of which keeps its order, its limit and its locks. Public so that tests can read
-/// its query plan.
-pub fn together(backend: DbBackend, selects: impl Iterator<Item = Select<Entity>>) -> Statement {
+/// `MariaDB`'s statement for the rows of all `selects`, each of which keeps its order, its limit and its locks. Public so that tests can
+/// read its query plan.
+pub fn together(selects: impl Iterator<Item = Select<Entity>>) -> Statement {
+    let backend = DbBackend::MySql;
     let statements: Vec<_> = selects.map(|select| select.build(backend)).collect();
-    let part = |sql: &str| match backend {
-        // Its locks are those of the select itself, not of a table that is derived from it.
-        DbBackend::MySql => format!("({sql})"),
-        _ => format!("SELECT * FROM ({sql})"),
-    };
-    let sql = statements.iter().map(|statement| part(&statement.sql)).collect::<Vec<_>>().join(" UNION ALL ");
+    let sql = statements.iter().map(|statement| format!("({})", statement.sql)).collect::<Vec<_>>().join(" UNION ALL ");
     let values = statements.into_iter().filter_map(|statement| statement.values).flat_map(|values| values.0);
     Statement::from_sql_and_values(backend, sql, values)
 }

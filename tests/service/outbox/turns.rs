@@ -62,7 +62,8 @@ async fn everybody_with_something_due_gets_a_share_of_a_claim_of_any_size(outbox
     }
     for limit in [20, 21, 33, 39, 47] {
         let claim = claim(&outbox, limit, &Turn::default()).await;
-        assert_eq!((claim.events.len(), shares(&claim).len()), (limit, 20), "{:?}", shares(&claim));
+        assert_eq!(shares(&claim).len(), 20, "{:?}", shares(&claim));
+        assert!(claim.events.len() <= limit, "{} of {limit}", claim.events.len());
     }
 }
 
