@@ -14,6 +14,7 @@ pub enum Span {}
 /// # Errors
 /// None.
 #[cfg(feature = "server")]
+#[must_use]
 pub fn start(_: &url::Url, _: f64, _: &str) -> Result<(), StartError> {
     Ok(())
 }
