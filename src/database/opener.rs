@@ -1,5 +1,7 @@
 //! Opens and configures sessions.
 
+mod choice;
+
 use std::{
     fs::OpenOptions,
     os::unix::fs::OpenOptionsExt,
@@ -12,7 +14,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use sea_orm::{
     DatabaseConnection, DbBackend,
@@ -31,10 +32,11 @@ use super::{
     address::Address,
     failure::{Kind, kind_of},
     peer::Peer,
-    servers::{Servers, Wanted},
+    servers::Servers,
     session::{Driver, Session},
 };
 use crate::secret_file::secret_in;
+use choice::not_as_wanted;
 
 /// How long a transaction may be idle before the server rolls it back. Longer than a call to a fee server, which one of the
 /// strategies makes inside a transaction. Much shorter than the hours that TCP needs to notice a dead or frozen host that
@@ -44,8 +46,6 @@ const IDLE_TRANSACTION_SECONDS: u32 = 15;
 pub(crate) const LOCK_SECONDS: u32 = 10;
 /// How long SQLite's busy handler waits for the writer of another process.
 const BUSY: Duration = Duration::from_secs(10);
-/// How long a server has before the next of the URL is tried beside it.
-const HEAD_START: Duration = Duration::from_millis(300);
 /// PostgreSQL and SQLite accept statements of at least this size, in bytes.
 const GIGABYTE: usize = 1_000_000_000;
 
@@ -117,47 +117,6 @@ impl Opener {
         }
     }
 
-    /// Opens a session with the server that was right last time. Where that fails, or takes longer than a moment, the others are
-    /// tried beside it: the first that is as wanted is taken.
-    async fn open_once(self: &Arc<Self>) -> Result<Session, sqlx::Error> {
-        let Servers { urls, wanted } = self.servers()?;
-        // Taken before, so that distrust during the opening covers this session too.
-        let opened = Instant::now();
-        let first = self.preferred.load(Ordering::Relaxed) % urls.len();
-        let mut untried = (0..urls.len()).map(|place| (first + place) % urls.len());
-        let mut openings = FuturesUnordered::new();
-        let (mut second_best, mut failed) = (None, None);
-        loop {
-            if let Some(server) = untried.next() {
-                let opening = self.open_at(server, &urls[server], opened);
-                openings.push(async move { (server, opening.await) });
-            }
-            let (server, result) = tokio::select! {
-                Some(ended) = openings.next() => ended,
-                () = tokio::time::sleep(HEAD_START), if untried.len() > 0 => continue,
-                else => break,
-            };
-            match result {
-                Ok((session, is_read_only)) if wanted.fits(is_read_only) => {
-                    self.prefer(server, &urls[server]);
-                    return Ok(session);
-                }
-                Ok((session, _)) => match wanted {
-                    Wanted::RatherReadOnly => second_best = second_best.or(Some((server, session))),
-                    Wanted::ReadOnly => failed = Some(not_as_wanted("no server of database.url is read-only")),
-                    _ => failed = Some(not_as_wanted("no server of database.url accepts writes")),
-                },
-                // What the wanted server says is told, if there is one.
-                Err(error) => failed = failed.or(Some(error)),
-            }
-        }
-        if let Some((server, session)) = second_best {
-            self.prefer(server, &urls[server]);
-            return Ok(session);
-        }
-        Err(failed.unwrap_or_else(|| not_as_wanted("database.url names no server")))
-    }
-
     /// A session with one server, and whether that refuses writes.
     async fn open_at(
         self: &Arc<Self>,
@@ -175,49 +134,8 @@ impl Opener {
         }
     }
 
-    /// Whether a server beside this one is as wanted. The next session is opened there first then.
-    pub async fn has_another(self: &Arc<Self>, server: usize) -> bool {
-        let Ok(Servers { urls, wanted }) = self.servers() else { return false };
-        let opened = Instant::now();
-        for (other, url) in urls.iter().enumerate().filter(|(other, _)| *other != server) {
-            if let Ok((_, is_read_only)) = self.open_at(other, url, opened).await
-                && wanted.fits(is_read_only)
-            {
-                self.prefer(other, url);
-                return true;
-            }
-        }
-        false
-    }
-
-    /// The next session is opened there first, and the other pool follows.
-    fn prefer(&self, server: usize, url: &SecretString) {
-        if self.preferred.swap(server, Ordering::Relaxed) == server {
-            return;
-        }
-        tracing::info!(server = server + 1, "another server of database.url is used now");
-        self.point_pool_at(url);
-    }
-
-    /// The other pool connects there from now on.
-    fn point_pool_at(&self, url: &SecretString) {
-        match Address::parse(self.backend, url.expose_secret()) {
-            Ok(Address::Postgres(options)) => {
-                self.pool.get_postgres_connection_pool().set_connect_options(options.disable_statement_logging());
-            }
-            Ok(Address::MariaDb(options)) => {
-                self.pool.get_mysql_connection_pool().set_connect_options(options.disable_statement_logging());
-            }
-            _ => {}
-        }
-    }
-
     fn address_of(&self, url: &SecretString) -> Result<Address, sqlx::Error> {
         self.address.clone().map_or_else(|| Address::parse(self.backend, url.expose_secret()), Ok)
-    }
-
-    fn servers(&self) -> Result<Servers, sqlx::Error> {
-        Servers::of(&self.url.lock()).map_err(|problem| sqlx::Error::Configuration(problem.into()))
     }
 
     /// Reads the file again, and returns whether the URL has changed.
@@ -374,11 +292,6 @@ impl Opener {
              set_config('idle_in_transaction_session_timeout', '{IDLE_TRANSACTION_SECONDS}s', true); {POSTGRES_NOW}"
         )
     }
-}
-
-/// A server may become what is wanted: it is tried again, as one that is starting.
-fn not_as_wanted(what: &str) -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::ConnectionRefused, what.to_owned()))
 }
 
 /// Opens a connection, whose statements are logged by nobody but us.

@@ -42,8 +42,10 @@ const CONFINED: &[(&str, &[&str])] = &[
             "src/lab/torture/",
             "src/lab/testbed/",
             "src/cli/",
+            "src/telemetry/spans/",
         ],
     ),
+    ("opentelemetry", &["src/telemetry/spans/"]),
     ("tokio_cron_scheduler", &["src/schedule.rs"]),
 ];
 
