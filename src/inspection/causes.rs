@@ -25,9 +25,12 @@ use crate::{
 
 /// The most causes for each destination and status.
 const CAUSES_MAX: usize = 200;
-/// The most events of a cause, destination and status that are counted; on `MariaDB`, which has no index of causes, of a destination
-/// and status. The newest ones are.
-pub const COUNTED_MAX: u64 = 5_000;
+/// The most events that are counted, the newest ones: of a cause, destination and status or, on `MariaDB`, which has no index of causes, of a
+/// destination and status.
+#[must_use]
+pub fn counted_max(backend: DbBackend) -> u64 {
+    if backend == DbBackend::MySql { 10_000 } else { 5_000 }
+}
 /// Amounts are summed in two halves, each of which fits into 64 bits.
 const HALF: u32 = 20;
 
@@ -138,7 +141,7 @@ impl Groups {
         for row in db.query_all(&counted_by_cause(db.get_database_backend(), status, name, cause)).await? {
             counted += self.add(&row, status)?;
         }
-        self.is_complete &= counted < COUNTED_MAX;
+        self.is_complete &= counted < counted_max(db.get_database_backend());
         Ok(())
     }
 
@@ -215,7 +218,7 @@ pub fn counted_by_cause(
             .order_by_desc(Column::Cause),
         None => with_value(rows.filter(status_in(&[status])), backend, Column::Destination, destination),
     };
-    let some = rows.order_by_desc(Column::Id).limit(COUNTED_MAX).into_query();
+    let some = rows.order_by_desc(Column::Id).limit(counted_max(backend)).into_query();
     let of = |column: Column| Expr::col(("some", column));
     let of_quote = |column: quote::Column| Expr::col((quote::Entity, column));
     let integer = match backend {

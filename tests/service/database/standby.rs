@@ -60,15 +60,20 @@ async fn fails_over(fault: &str, done: &str) {
     stage.books().await.assert_sound();
 }
 
-/// Submits until `ended`; returns the quotes that were accepted, and when.
+/// Submits until `ended`; returns the quotes that were accepted, and when. A call that is not answered with `201` may have been stored: it
+/// is repeated with its key until it is.
 async fn submit(base_url: String, ended: Arc<AtomicBool>) -> Vec<(Uuid, Instant)> {
     let (client, mut accepted) = (http_client(), Vec::new());
-    while !ended.load(Ordering::SeqCst) {
+    let mut key = Uuid::new_v4();
+    let mut is_answered = true;
+    while !is_answered || !ended.load(Ordering::SeqCst) {
         let call = client.post(format!("{base_url}/v1/quotes")).json(&a_quote()).timeout(LIMIT);
-        let Ok(answer) = call.send().await else { continue };
+        is_answered = false;
+        let Ok(answer) = call.header("idempotency-key", key.to_string()).send().await else { continue };
         if answer.status() == 201 {
             let quote: Value = answer.json().await.unwrap();
             accepted.push((quote["id"].as_str().unwrap().parse().unwrap(), Instant::now()));
+            (key, is_answered) = (Uuid::new_v4(), true);
         }
     }
     accepted
