@@ -38,6 +38,7 @@
 //!     }
 //! }
 //!
+//! # #[tokio::main]
 //! # async fn main() -> Result<(), sea_orm::DbErr> {
 //! let connection = Database::connect("postgres://…").await?;
 //! Migrator::up(&connection, None).await?;
