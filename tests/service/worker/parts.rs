@@ -101,8 +101,8 @@ async fn events_are_leased_for_half_as_long_again_as_a_delivery_may_wait(outbox:
     let token = answered.clone();
     let destination = in_parts(move |_| Cue::AnswerAfter(token.clone(), delivered()));
     let worker = outbox.worker("a", &destination, worker_settings());
+    let before = outbox.now().await;
     let watching = async {
-        let before = outbox.now().await;
         destination.0.begun(1).await;
         let until = outbox.event(event).await.leased_until.unwrap();
         assert!(until >= before + PATIENCE * 3 / 2 && until <= outbox.now().await + PATIENCE * 3 / 2, "{until}");
