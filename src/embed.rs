@@ -1,7 +1,7 @@
 //! The outbox in a service of your own, beside its own tables and in its own transactions.
 //!
 //! A change and the news of it are stored in one transaction, or neither is. A [`Worker`] delivers the news to a
-//! [`Destination`](crate::destination::Destination) of yours: with one idempotency key for all attempts, in the order in which the
+//! [`Destination`] of yours: with one idempotency key for all attempts, in the order in which the
 //! events of one thing were stored, with retries, a circuit breaker and leases, after each crash. `docs/embed.md` says what is
 //! promised and what is not, and `examples/own_events.rs` is a service with a table of its own.
 //!

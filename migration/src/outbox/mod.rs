@@ -1,6 +1,6 @@
 //! The tables of the outbox alone, for a service that embeds it beside tables of its own.
 //!
-//! They are made by those migrations of Feebox's history that concern the outbox and nothing else, and by [`rest`], which does
+//! They are made by those migrations of Feebox's history that concern the outbox and nothing else, and by `rest`, which does
 //! what the mixed ones do to it. A test compares the result with the tables of Feebox itself.
 
 mod m20261122_000000_none_of_others;
