@@ -6,7 +6,11 @@ use migration::{MigrationStatus, Migrator, MigratorTrait, seaql_migrations};
 use sea_orm::{DbErr, EntityTrait, QueryOrder};
 
 use super::Overrides;
-use crate::database::{Connection, Database};
+use crate::{
+    database::{Connection, Database},
+    http::ANONYMOUS,
+    submission::give_owners,
+};
 
 /// Subcommands of `feebox migrate`.
 #[derive(Debug, Subcommand)]
@@ -22,6 +26,10 @@ pub enum Migrate {
         #[arg(long)]
         yes: bool,
     },
+    /// Give quotes that an older version stored during an upgrade the owner that their Idempotency-Key names
+    ///
+    /// Run it when the last old process is gone. It may be run again, and while Feebox runs.
+    Owners,
     /// List all migrations and whether each is applied; exit code 1 if any is pending
     Status,
 }
@@ -39,6 +47,11 @@ impl Migrate {
             }
             Self::Down { steps, yes: true } => {
                 Migrator::down(connection, Some(steps)).await.context("the migrations could not be reverted")?;
+            }
+            Self::Owners => {
+                let given = give_owners(&db, ANONYMOUS).await.context("the owners could not be stored")?;
+                say!("{given} quotes got an owner.");
+                return Ok(());
             }
             Self::Status => {}
         }

@@ -26,7 +26,7 @@ use crate::{
 static REFUSALS: Sampled = Sampled::new();
 
 /// The caller's name when no tokens are configured.
-const ANONYMOUS: &str = "anonymous";
+pub(crate) const ANONYMOUS: &str = "anonymous";
 
 /// Who may call: the owners of the configured tokens or, when none is configured, everybody on this machine.
 #[derive(Clone, Debug)]

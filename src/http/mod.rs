@@ -52,6 +52,7 @@ use crate::{
     worker::{Signal, Signals},
 };
 
+pub(crate) use access::ANONYMOUS;
 use access::{Access, Permission};
 use admission::Admission;
 pub use connection::Timers;

@@ -25,7 +25,7 @@ class Load:
 
     def __init__(self):
         self.apis, self.of_old = [], set()
-        self.stored, self.cancelled, self.refused = {}, set(), []
+        self.stored, self.keyed, self.cancelled, self.refused = {}, set(), set(), []
         self.counts = collections.Counter()
         self.over = threading.Event()
         self.idle = threading.Condition()
@@ -80,6 +80,8 @@ class Load:
             quote_id = answer["id"]
             self.stored[quote_id] = answer
             self.counts["stored"] += 1
+            if key:
+                self.keyed.add(quote_id)
             dice = number.random()
             if dice < 0.2 and key:  # the same call again, whichever version it reaches
                 status, again, headers = self.at_any(number, "POST", "/v1/quotes", QUOTE, key)
@@ -138,6 +140,15 @@ def check(fleet, load, api, binary):
     print(f"   {len(load.stored)} quotes, each stored and settled once; {dict(load.counts)}; refused: none; audit: fine; fees: {fees}")
 
 
+def check_owners(fleet, load, api):
+    """Each quote that was submitted with a key is its submitter's again, whichever version stored it."""
+    print(f"   {fleet.run(NEW, 'migrate', 'owners').strip()}")
+    missing = [quote_id for quote_id in load.keyed if call(api, "GET", f"/v1/quotes/{quote_id}", role="submitter")[0] != 200]
+    if missing:
+        sys.exit(f"{len(missing)} of {len(load.keyed)} quotes are hidden from who submitted them with a key, for example {missing[0]}")
+    print(f"   {len(load.keyed)} quotes with a key are shown to their submitter")
+
+
 def upgrade(url, seconds):
     with tempfile.TemporaryDirectory(prefix="feebox-upgrade.") as work:
         fleet, load = Fleet(url, pathlib.Path(work)), Load()
@@ -187,6 +198,7 @@ def steps(fleet, load, seconds):
     fleet.stop(*old)
     new_api, new = fleet.start_pair(NEW)
     check(fleet, load, new_api, NEW)
+    check_owners(fleet, load, new_api)
     fleet.stop(*new)
 
 
