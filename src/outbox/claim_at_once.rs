@@ -3,15 +3,15 @@
 use std::{collections::HashMap, time::Instant};
 
 use chrono::{DateTime, Utc};
-use entity::outbox_event::{Column, Model};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Iterable, QueryResult, Statement};
+use entity::outbox_event::Model;
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Statement};
 use uuid::Uuid;
 
 use super::{
     Claim, ClaimRequest, Lane, LeasedEvent,
     destinations::{OPEN_GATE, is_open},
     turns::{PARTNERS_MAX, Turn, WALK},
-    unreadable,
+    unreadable::{self, columns},
 };
 use crate::{
     clock::Clock,
@@ -80,13 +80,10 @@ fn read(row: &QueryResult) -> Result<(Model, Option<DateTime<Utc>>), DbErr> {
 }
 
 /// The statement. The array is computed once, so that no more than `limit` rows are locked, and the planner looks up its ids
-/// in the primary key whatever it believes about the table. Columns are named: a migration may add some while this process
-/// keeps the statement prepared.
+/// in the primary key whatever it believes about the table.
 /// Public so that tests can read its query plan.
 #[must_use]
 pub fn statement(clock: &Clock, request: &ClaimRequest<'_>, lease_token: Uuid) -> Statement {
-    let columns = Column::iter().map(|column| format!("e.{}", sea_orm::Iden::unquoted(&column)));
-    let columns = columns.collect::<Vec<_>>().join(", ");
     let now = clock.postgres_now();
     let due = |partner: &str| {
         format!(
@@ -129,6 +126,7 @@ pub fn statement(clock: &Clock, request: &ClaimRequest<'_>, lease_token: Uuid) -
              SELECT due.id FROM (SELECT id FROM equal UNION ALL SELECT id FROM more) due LIMIT $6)) \
          RETURNING {columns}, gate.callable_since, (SELECT each FROM share) AS each, (SELECT count(*) FROM found) AS partners, \
              (SELECT max(partner) FROM turn) AS last_partner",
+        columns = columns(),
         open_lanes = all_closed(request.lanes),
         of_turn = due("turn.partner"),
         of_hungry = due("hungry.partner"),

@@ -37,6 +37,11 @@ impl HeldLanes {
         later.map(|held| (held.due_at - now).to_std().unwrap_or_default()).min()
     }
 
+    /// The event types that go to them.
+    pub(super) fn types(&self) -> Vec<&'static str> {
+        self.0.iter().flat_map(types).collect()
+    }
+
     /// Those of `events` that no open circuit holds back.
     pub(super) fn pass(&self, events: Select<Entity>) -> Select<Entity> {
         self.0.iter().fold(events, |events, held| events.filter(Column::EventType.is_not_in(types(held))))

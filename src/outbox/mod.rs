@@ -96,6 +96,7 @@ pub mod statements {
         record::last_sequences,
         rescue::expired,
         retention::prunable,
+        shares::equal_shares,
         turns::{heads as heads_of_partners, walk as walk_of_partners},
         unreadable::together,
     };

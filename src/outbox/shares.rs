@@ -4,14 +4,15 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use entity::outbox_event;
-use sea_orm::{ConnectionTrait, DbErr, QuerySelect};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QuerySelect, Statement};
+use serde_json::json;
 
 use super::{
     ClaimRequest,
     claim::due,
     held_lanes::HeldLanes,
     turns::{PARTNERS_MAX, Turn, partners},
-    unreadable::{Readable, readable_together},
+    unreadable::{Readable, readable_by, readable_together},
 };
 use crate::database::DatabaseTransaction;
 
@@ -44,8 +45,13 @@ pub(super) async fn shares(
         let rows = lanes.pass(due(backend, destination, partner, now, limit));
         if from > 0 { rows.offset(from as u64) } else { rows }
     };
-    let equal = found.names.iter().map(|partner| of_partner(partner, 0, each)).collect();
-    let Readable { rows: mut all, given_up: mut unreadable } = readable_together(txn, equal, now).await?;
+    let Readable { rows: mut all, given_up: mut unreadable } = if backend == DbBackend::Sqlite {
+        readable_by(txn, |columns| equal_shares(columns, destination, &lanes.types(), &found.names, now, each), now)
+            .await?
+    } else {
+        let equal = found.names.iter().map(|partner| of_partner(partner, 0, each)).collect();
+        readable_together(txn, equal, now).await?
+    };
     let mut got: HashMap<&str, usize> = HashMap::new();
     for event in &all {
         *got.entry(&event.partner).or_default() += 1;
@@ -71,4 +77,32 @@ pub(super) async fn shares(
     all.sort_unstable_by_key(|event| (event.due_at, event.id));
     let (is_full, next_turn) = request.turn.next(found.last.as_deref(), !all.is_empty(), is_hungry);
     Ok(Shares { partners: found.names, due: all, given_up: unreadable, is_full, next_turn })
+}
+
+/// `SQLite`'s statement for up to `each` due events of each of the `partners`, but for those of the types `held`. Its text is the same for
+/// any number of partners, so that it is prepared once. Public so that tests can read its query plan.
+#[must_use]
+pub fn equal_shares(
+    columns: &str,
+    destination: &str,
+    held: &[&str],
+    partners: &[String],
+    now: DateTime<Utc>,
+    each: usize,
+) -> Statement {
+    let held: String = held.iter().map(|event_type| format!(" AND due.event_type <> '{event_type}'")).collect();
+    let sql = format!(
+        "SELECT {columns} FROM json_each($1) turn CROSS JOIN outbox_event e WHERE e.rowid IN (\
+             SELECT due.rowid FROM outbox_event due \
+             WHERE due.destination = $2 AND due.status = 'pending' AND due.partner >= turn.value \
+                 AND (due.partner, due.due_at) <= (turn.value, $3){held} AND (due.sequence = 1 OR NOT EXISTS (\
+                     SELECT 1 FROM outbox_event earlier \
+                     WHERE earlier.aggregate_id = due.aggregate_id AND earlier.destination = due.destination \
+                         AND earlier.sequence < due.sequence AND earlier.status IN ('pending', 'leased', 'dead') \
+                     LIMIT 1 OFFSET 0)) \
+             ORDER BY due.partner, due.due_at LIMIT $4)"
+    );
+    let each = i64::try_from(each).unwrap_or(i64::MAX);
+    let values = [json!(partners).into(), destination.into(), now.into(), each.into()];
+    Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
 }

@@ -56,12 +56,17 @@ pub async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
         ),
         built(
             "claim of two",
-            // The others read the shares of partners by themselves, or have one statement for the whole claim.
-            if backend == DbBackend::MySql {
-                let of = |partner| statements::due(backend, &FEE_SERVER, partner, now, 50);
-                statements::together(["shop", "shop-50"].map(of).into_iter())
-            } else {
-                statements::due(backend, &FEE_SERVER, "shop", now, 100).build(backend)
+            match backend {
+                DbBackend::MySql => {
+                    let of = |partner| statements::due(backend, &FEE_SERVER, partner, now, 50);
+                    statements::together(["shop", "shop-50"].map(of).into_iter())
+                }
+                DbBackend::Sqlite => {
+                    let partners = ["shop", "shop-50"].map(str::to_owned);
+                    statements::equal_shares("e.*", &FEE_SERVER, &[], &partners, now, 50)
+                }
+                // It has one statement for the whole claim.
+                _ => statements::due(backend, &FEE_SERVER, "shop", now, 100).build(backend),
             },
             asked,
         ),
