@@ -18,7 +18,7 @@ mod submit;
 
 pub use handover::Handover;
 pub use listener::{Listener, ListenerError, Submitted};
-pub use owners::give_owners;
+pub use owners::{give_owner, give_owners};
 pub use recorder::{OutboxRecorder, fee_request};
 pub use retention::{ages, deletion, prune_keys};
 pub use submit::{ClientKey, StoredQuotes, Submission, SubmissionError};

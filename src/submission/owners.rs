@@ -1,10 +1,12 @@
 //! Owners of quotes that an older version stored.
 //!
 //! v0.1.0 does not write who submitted a quote, but its `Idempotency-Key` is scoped to the token's name. The migration gives all
-//! quotes that were stored before it an owner by that; what old processes store after it, while a fleet is replaced, gets one here.
+//! quotes that were stored before it an owner by that. What old processes store after it, while a fleet is replaced, gets one here:
+//! when its submitter asks for it, or all at once by `feebox migrate owners`.
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use entity::{
     idempotency_key::{Column as Key, Entity as Keys},
     outbox_event::{Column as Event, Entity as Events},
@@ -48,9 +50,7 @@ pub async fn give_owners(db: &Database, none: &str) -> Result<u64, DbErr> {
         last = Some((scope.clone(), key.clone()));
         let mut of_owner: HashMap<&str, Vec<Uuid>> = HashMap::new();
         for (scope, _, ids) in &keys {
-            // What is no id names no quote.
-            let ids = ids.as_array().into_iter().flatten().filter_map(|id| id.as_str()?.parse::<Uuid>().ok());
-            of_owner.entry(scope).or_default().extend(ids);
+            of_owner.entry(scope).or_default().extend(ids_in(ids));
         }
         for (owner, ids) in of_owner {
             for ids in ids.chunks(QUOTES_MAX) {
@@ -58,6 +58,32 @@ pub async fn give_owners(db: &Database, none: &str) -> Result<u64, DbErr> {
             }
         }
     }
+}
+
+/// Gives quote `id` its owner in the same way, if it has none. Returns whether it got one.
+///
+/// # Errors
+/// Any database error; nothing is changed.
+pub async fn give_owner(db: &Database, id: Uuid, none: &str) -> Result<bool, DbErr> {
+    let unowned = Quotes::find_by_id(id).select_only().column(Quote::SubmittedAt).filter(Quote::SubmittedBy.is_null());
+    let Some(stored_at) = unowned.into_tuple::<DateTime<Utc>>().one(db.connection()).await? else { return Ok(false) };
+    // A key has the time of its quotes: they were stored by one transaction.
+    let keys = Keys::find()
+        .select_only()
+        .columns([Key::Scope, Key::QuoteIds])
+        .filter(Key::CreatedAt.eq(stored_at))
+        .filter(Key::Scope.ne(none));
+    for (owner, ids) in keys.into_tuple::<(String, serde_json::Value)>().all(db.connection()).await? {
+        if ids_in(&ids).any(|found| found == id) {
+            return Ok(give(db, &owner, &[id]).await? > 0);
+        }
+    }
+    Ok(false)
+}
+
+/// The quotes that a key stands for. What is no id names none.
+fn ids_in(ids: &serde_json::Value) -> impl Iterator<Item = Uuid> {
+    ids.as_array().into_iter().flatten().filter_map(|id| id.as_str()?.parse().ok())
 }
 
 /// Those of these quotes that have no owner get this one.

@@ -2,7 +2,7 @@
 
 use axum::{Extension, Json, extract::State};
 
-use super::view;
+use super::{is_owned_now, view};
 use crate::{
     http::{
         AppState,
@@ -42,7 +42,11 @@ pub(super) async fn cancel(
     if acting.caller.is_operator() {
         operator::cancel_quote(&state.db, &state.submission, acting.operator(), id, trace).await?;
     } else {
-        state.submission.cancel_of(acting.caller.sees_only(), id, acting.reason.as_deref(), trace).await?;
+        let cancel = || state.submission.cancel_of(acting.caller.sees_only(), id, acting.reason.as_deref(), trace);
+        match cancel().await {
+            Err(CancelError::NotFound) if is_owned_now(&state, &acting.caller, id).await? => cancel().await?,
+            cancelled => cancelled?,
+        };
     }
     state.settled.send();
     let found = quotes::get(state.db.connection(), id).await?.ok_or(CancelError::NotFound)?;

@@ -12,9 +12,16 @@ mod wait;
 
 use std::time::Duration;
 
+use sea_orm::DbErr;
 use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
 
-use super::{AppState, TIME_LIMIT, access::Permission, guarded};
+use super::{
+    ANONYMOUS, AppState, TIME_LIMIT,
+    access::{Caller, Permission},
+    guarded,
+};
+use crate::submission::give_owner;
 
 /// The longest that `?wait=` waits, in seconds.
 const WAIT_SECONDS_MAX: u64 = 30;
@@ -32,4 +39,9 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .merge(guarded(list, Permission::ReadQuotes, TIME_LIMIT))
         .merge(guarded(show, Permission::ReadQuotes, wait_limit))
         .merge(guarded(timeline, Permission::ReadAll, TIME_LIMIT))
+}
+
+/// Whether quote `id`, which this caller may not see, got an owner only now: an older version of Feebox does not write whose it is.
+async fn is_owned_now(state: &AppState, caller: &Caller, id: Uuid) -> Result<bool, DbErr> {
+    Ok(caller.sees_only().is_some() && give_owner(&state.reads, id, ANONYMOUS).await?)
 }

@@ -7,7 +7,7 @@ use axum::{
     extract::{RawQuery, State},
 };
 
-use super::{WAIT_SECONDS_MAX, view, wait};
+use super::{WAIT_SECONDS_MAX, is_owned_now, view, wait};
 use crate::{
     http::{
         AppState,
@@ -42,10 +42,16 @@ pub(super) async fn show(
     let mut query = Query::read(raw.as_deref(), &["wait"]);
     let wait = query.number("wait", 0, WAIT_SECONDS_MAX).unwrap_or(0);
     query.finish()?;
-    if wait > 0 {
-        wait::until_not_pending(&state, id, caller.sees_only(), Duration::from_secs(wait)).await?;
+    let get = async || {
+        if wait > 0 {
+            wait::until_not_pending(&state, id, caller.sees_only(), Duration::from_secs(wait)).await?;
+        }
+        quotes::get_of(state.reads.connection(), id, caller.sees_only()).await
+    };
+    let mut found = get().await?;
+    if found.is_none() && is_owned_now(&state, &caller, id).await? {
+        found = get().await?;
     }
-    let found = quotes::get_of(state.reads.connection(), id, caller.sees_only()).await?;
     let found = found.ok_or_else(|| Problem::new(Kind::NotFound, format!("there is no quote {id}")))?;
     view::Quote::seen_by(&caller, found).map(Json)
 }

@@ -172,3 +172,33 @@ async fn an_older_quote_belongs_to_the_name_that_its_key_was_scoped_to() {
         }
     }
 }
+
+/// While a fleet is upgraded, v0.1.0 stores quotes without an owner beside this version.
+#[tokio::test]
+async fn a_quote_that_an_older_version_stores_meanwhile_is_its_submitters_as_soon_as_it_is_asked_for() {
+    for engine in Engine::ALL {
+        let database = TestDatabase::migrated(engine).await;
+        let api = Api::start_at(database.url(), &TOKENS).await;
+        let mut stored = vec![];
+        for number in 0..3 {
+            let call = api.request(Method::POST, "/v1/quotes").bearer_auth("shop-token").json(&a_quote());
+            let call = if number < 2 { call.header("Idempotency-Key", format!("key-{number}")) } else { call };
+            let quote: Value = call.send().await.unwrap().json().await.unwrap();
+            stored.push(format!("/v1/quotes/{}", quote["id"].as_str().unwrap()));
+        }
+        api.execute("UPDATE quote SET submitted_by = NULL").await;
+        for (path, token, status) in [
+            (&stored[0], "other-token", 404),
+            (&stored[0], "new-shop-token", 200),
+            (&stored[0], "other-token", 404),
+            // Without a key nobody knows whose it is.
+            (&stored[2], "shop-token", 404),
+        ] {
+            assert_eq!(call(&api, Method::GET, path, token).await.status(), status, "{engine:?} {path} by {token}");
+        }
+        for (token, status) in [("other-token", 404), ("shop-token", 200)] {
+            let cancelled = call(&api, Method::POST, &format!("{}/cancel", stored[1]), token).await;
+            assert_eq!(cancelled.status(), status, "{engine:?} by {token}");
+        }
+    }
+}
