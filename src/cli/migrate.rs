@@ -1,5 +1,7 @@
 //! `feebox migrate`
 
+use std::time::Duration;
+
 use anyhow::Context;
 use clap::Subcommand;
 use migration::{MigrationStatus, Migrator, MigratorTrait, seaql_migrations};
@@ -7,10 +9,14 @@ use sea_orm::{DbErr, EntityTrait, QueryOrder};
 
 use super::Overrides;
 use crate::{
-    database::{Connection, Database},
+    database::{Connection, Database, Kind, kind},
     http::ANONYMOUS,
     submission::give_owners,
 };
+
+/// How often migrations are tried while the tables are in use: each try waits for locks, too.
+const TRIES_MAX: u32 = 30;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Subcommands of `feebox migrate`.
 #[derive(Debug, Subcommand)]
@@ -41,7 +47,7 @@ impl Migrate {
         db.find().await?;
         let connection = db.connection();
         match self {
-            Self::Up => Migrator::up(connection, None).await.context("the database could not be migrated")?,
+            Self::Up => up(connection).await.context("the database could not be migrated")?,
             Self::Down { yes: false, .. } => {
                 anyhow::bail!("reverting migrations drops tables with their data; add --yes to confirm")
             }
@@ -67,6 +73,22 @@ impl Migrate {
         let may_be_pending = pending == 0 || matches!(self, Self::Down { .. });
         anyhow::ensure!(may_be_pending, "{pending} migrations are pending; run `feebox migrate up`");
         Ok(())
+    }
+}
+
+/// Applies what is pending. It takes locks that those who use the tables hold for a moment: what was applied stays, and the rest is
+/// tried again.
+async fn up(connection: &Connection) -> Result<(), DbErr> {
+    let mut tries = 1;
+    loop {
+        match Migrator::up(connection, None).await {
+            Err(error) if matches!(kind(&error), Kind::Conflict | Kind::Busy) && tries < TRIES_MAX => {
+                say!("The tables are in use, trying again: {error}");
+                tokio::time::sleep(PAUSE).await;
+                tries += 1;
+            }
+            done => return done,
+        }
     }
 }
 

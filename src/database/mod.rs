@@ -86,7 +86,11 @@ impl Database {
             .connect_lazy(true)
             .sqlx_logging(false)
             .record_stmt_in_spans(false)
-            .map_sqlx_sqlite_opts(opener::sqlite_options);
+            .map_sqlx_sqlite_opts(opener::sqlite_options)
+            .map_sqlx_mysql_pool_opts(opener::with_short_waits_on_mariadb);
+        if !opener::is_behind_pooler(first.expose_secret()) {
+            options.map_sqlx_postgres_pool_opts(opener::with_short_waits_on_postgres);
+        }
         // Before migrations, whose pool opens it first.
         opener::make_for_owner(settings.url.expose_secret());
         let pool = sea_orm::Database::connect(options).await?;

@@ -21,6 +21,7 @@ use sea_orm::{
         self, AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection, PgConnection, Row,
         SqliteConnection,
         mysql::MySqlConnectOptions,
+        pool::PoolOptions,
         postgres::PgConnectOptions,
         raw_sql,
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
@@ -44,6 +45,8 @@ use choice::not_as_wanted;
 const IDLE_TRANSACTION_SECONDS: u32 = 15;
 /// How long a statement waits for a lock.
 pub(crate) const LOCK_SECONDS: u32 = 10;
+/// How long a migration waits for a lock.
+const TABLE_SECONDS: u32 = 2;
 /// How long SQLite's busy handler waits for the writer of another process.
 const BUSY: Duration = Duration::from_secs(10);
 /// PostgreSQL and SQLite accept statements of at least this size, in bytes.
@@ -95,8 +98,7 @@ impl Opener {
     pub fn new(url: SecretString, file: Option<PathBuf>, pool: DatabaseConnection) -> Self {
         let backend = pool.get_database_backend();
         let shown = url.expose_secret();
-        // sqlx's parameter, which its documentation recommends for poolers.
-        let behind_pooler = backend == DbBackend::Postgres && shown.contains("statement-cache-capacity=0");
+        let behind_pooler = backend == DbBackend::Postgres && is_behind_pooler(shown);
         let questions = tokio::sync::Mutex::default();
         let (url, preferred) = (Mutex::new(url), AtomicUsize::new(0));
         Self { backend, behind_pooler, url, address: None, file, preferred, questions, pool }
@@ -313,6 +315,34 @@ pub(super) fn make_for_owner(url: &str) {
     {
         let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(options.get_filename());
     }
+}
+
+/// Whether a URL of `PostgreSQL` says so, by sqlx's parameter, which its documentation recommends for poolers.
+pub(super) fn is_behind_pooler(url: &str) -> bool {
+    url.contains("statement-cache-capacity=0")
+}
+
+/// A migration that waits for a table has all others wait behind it: it gives up soon, and is tried again by who migrates. Not behind
+/// a pooler, where a setting would stay for others.
+pub(super) fn with_short_waits_on_postgres(pool: PoolOptions<sqlx::Postgres>) -> PoolOptions<sqlx::Postgres> {
+    pool.after_connect(|connection, _| {
+        Box::pin(async move {
+            let sql = format!("SET lock_timeout = '{TABLE_SECONDS}s'");
+            connection.execute(AssertSqlSafe(sql)).await.map(drop)
+        })
+    })
+}
+
+/// The same on `MariaDB`.
+pub(super) fn with_short_waits_on_mariadb(pool: PoolOptions<sqlx::MySql>) -> PoolOptions<sqlx::MySql> {
+    pool.after_connect(|connection, _| {
+        Box::pin(async move {
+            let sql = format!(
+                "SET SESSION lock_wait_timeout = {TABLE_SECONDS}, SESSION innodb_lock_wait_timeout = {TABLE_SECONDS}"
+            );
+            connection.execute(AssertSqlSafe(sql)).await.map(drop)
+        })
+    })
 }
 
 /// The options of an SQLite connection.

@@ -8,10 +8,13 @@ use feebox::quotes::{self, Line, NewQuote, QuoteFilter};
 use feebox::submission::ClientKey;
 use migration::{Migrator, MigratorTrait};
 use sea_orm::sea_query::{ColumnType, StringLen};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn,
+    TransactionTrait,
+};
 use uuid::Uuid;
 
-use crate::support::{TestOutbox, on_each_engine};
+use crate::support::{Engine, LIMIT, Process, Server, TestDatabase, TestOutbox, on_each_engine};
 
 on_each_engine!(
     migrations_go_up_and_down_and_up_again_to_the_same_schema,
@@ -25,6 +28,9 @@ on_each_engine!(mariadb_failed, MariaDb: a_migration_that_failed_before_it_was_r
 
 /// The migration that has `MariaDB` compare text to the last blank.
 const EXACT_TEXT: &str = "m20261126_000011_exact_text";
+
+/// One that changes tables which exist before.
+const OWNERS: &str = "m20261126_000018_submitted_by";
 
 async fn migrations_go_up_and_down_and_up_again_to_the_same_schema(outbox: TestOutbox) {
     let before = schema(&outbox).await;
@@ -243,4 +249,23 @@ async fn columns(outbox: &TestOutbox) -> Vec<String> {
         }
     };
     outbox.texts(columns).await
+}
+
+/// Its tables are in use for longer than it waits for a lock: all others would wait behind it.
+#[tokio::test]
+async fn a_migration_goes_on_when_the_tables_are_free() {
+    for (server, engine) in [(Server::own_postgres(), Engine::Postgres), (Server::own_mariadb(), Engine::MariaDb)] {
+        let database = TestDatabase::create_on(&server, engine).await;
+        let (migrating, using) = (database.connect().await, database.connect().await);
+        let before_owners = Migrator::migrations().iter().position(|it| it.name() == OWNERS).unwrap();
+        Migrator::up(&migrating, Some(u32::try_from(before_owners).unwrap())).await.unwrap();
+
+        let user = using.begin().await.unwrap();
+        user.execute_unprepared("SELECT id FROM quote").await.unwrap();
+        let feebox = Process::start(&["migrate", "up"], &[("DATABASE_URL", database.url())]);
+        feebox.wait_for_line(LIMIT, |line| line.contains("in use, trying again")).await;
+        user.rollback().await.unwrap();
+        assert!(feebox.wait(LIMIT).await.success(), "{engine:?} {:#?}", feebox.lines());
+        assert!(Migrator::get_pending_migrations(&migrating).await.unwrap().is_empty(), "{engine:?}");
+    }
 }
