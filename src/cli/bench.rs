@@ -22,9 +22,9 @@ pub struct Bench {
     /// How often each measurement is repeated
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
     rounds: usize,
-    /// Concurrent callers
-    #[arg(long, value_name = "COUNT", default_value_t = 64)]
-    callers: usize,
+    /// Concurrent callers; with several numbers submissions are measured with each, and drawn
+    #[arg(long, value_name = "COUNT,…", default_value = "64", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    callers: Vec<u16>,
     /// How long submissions are counted
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     time: Duration,
@@ -40,9 +40,9 @@ pub struct Bench {
     /// Concurrent calls while a backlog is delivered
     #[arg(long, value_name = "COUNT", default_value_t = 256)]
     concurrency: usize,
-    /// Number of delivered events for --question tables and dashboards
-    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
-    rows: u64,
+    /// Number of delivered events for --question tables and dashboards; with several numbers each is measured, and drawn
+    #[arg(long, value_name = "COUNT,…", default_value = "1000000", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..))]
+    rows: Vec<u64>,
     /// How often each call of --question tables is made
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     calls: usize,
@@ -67,13 +67,13 @@ impl Bench {
             servers: self.servers,
             beside: self.beside,
             rounds: self.rounds.max(1),
-            callers: self.callers.max(1),
+            callers: self.callers.into_iter().map(usize::from).collect(),
             time: self.time,
             events: self.events,
             partners: self.partners,
             fee_time: self.fee_time,
             concurrency: self.concurrency,
-            rows: self.rows.max(1),
+            rows: self.rows,
             calls: self.calls.max(1),
             waiting: self.waiting.max(1),
             out: self.out,

@@ -28,11 +28,12 @@ const PER_SECOND: f64 = 200.0;
 /// Fills a database, and measures submissions without dashboards and with them, in turn, and what the dashboards ask.
 pub(super) async fn measure(
     bench: &Bench,
+    rows: u64,
     stage: &Stage,
     database: &'static str,
     progress: &impl Fn(&str),
 ) -> anyhow::Result<Vec<Call>> {
-    let quote_id = Fill { delivered: bench.rows, waiting: bench.waiting, dead: DEAD }.run(stage).await?;
+    let quote_id = Fill { delivered: rows, waiting: bench.waiting, dead: DEAD }.run(stage).await?;
     let event_id = stage.id_of_dead_event().await?;
     let serve = stage.start("serve", &[]).await?;
     caller::submit_steadily(serve.address, PER_SECOND, Duration::from_secs(2)).await?;
@@ -56,11 +57,11 @@ pub(super) async fn measure(
             asked.values().map(Vec::len).sum::<usize>()
         ));
     }
-    let call = |name: &str, took| Call::of(database, bench.rows, name.to_owned(), took);
+    let call = |name: &str, took| Call::of(database, rows, name.to_owned(), took);
     let without = call("POST /v1/quotes, no dashboard open", without);
     let with = call(&format!("POST /v1/quotes, {OPEN} dashboards open"), with);
     progress(&format!("submissions at p99 beside {OPEN} dashboards: {:.2} of without", with.p99_ms / without.p99_ms));
-    let asked = asked.into_iter().map(|(path, took)| Call::of(database, bench.rows, path, took));
+    let asked = asked.into_iter().map(|(path, took)| Call::of(database, rows, path, took));
     Ok([without, with].into_iter().chain(asked).collect())
 }
 

@@ -11,6 +11,7 @@ mod fairness;
 mod fill;
 mod overload;
 mod partners;
+mod picture;
 mod question;
 mod report;
 mod sample;
@@ -46,8 +47,8 @@ pub struct Bench {
     pub beside: Option<PathBuf>,
     /// How often each question is asked.
     pub rounds: usize,
-    /// Callers side by side.
-    pub callers: usize,
+    /// Callers side by side. Submissions are measured with each of these numbers, other questions are asked with the first one.
+    pub callers: Vec<usize>,
     /// For how long submissions are counted.
     pub time: Duration,
     /// Events of a backlog.
@@ -58,13 +59,13 @@ pub struct Bench {
     pub fee_time: Duration,
     /// Calls in flight while it is drained.
     pub concurrency: usize,
-    /// Delivered events beside which the calls of lists and statistics are measured.
-    pub rows: u64,
+    /// Delivered events beside which the calls of lists and statistics are measured, with each of these numbers.
+    pub rows: Vec<u64>,
     /// How often each of these calls is made.
     pub calls: usize,
     /// Waiting events beside these.
     pub waiting: u64,
-    /// Where `bench.json`, `bench.md` and the processes' logs go.
+    /// Where `bench.json`, `bench.md`, `bench.svg` and the processes' logs go.
     pub out: PathBuf,
 }
 
@@ -80,21 +81,24 @@ impl Bench {
         for server in &self.servers {
             for question in &self.questions {
                 if matches!(question, Question::Tables | Question::Dashboards) {
-                    calls.extend(self.beside_history(*question, server, &out, &progress).await?);
+                    for rows in &self.rows {
+                        calls.extend(self.beside_history(*question, *rows, server, &out, &progress).await?);
+                    }
                     continue;
                 }
                 for round in 1..=self.rounds {
-                    for (place, contestant) in self.contestants()?.iter().enumerate() {
-                        let stage =
-                            Stage::prepare(&format!("{place}_{round}"), server, &binary(contestant)?, &out).await?;
-                        let sample = question.ask(self, contestant, &stage).await;
-                        stage.clear().await?;
-                        let what = || format!("{question:?} by {} on {}", contestant.name(), kind(server));
-                        let Some(sample) = sample.with_context(what)? else { continue };
-                        let figures: Vec<_> =
-                            sample.0.iter().map(|(figure, value)| format!("{} {value:.3}", figure.title())).collect();
-                        progress(&format!("{}, round {round}: {}", what(), figures.join(", ")));
-                        samples.entry((kind(server), *question, place, contestant.name())).or_default().push(sample);
+                    for callers in self.callers_of(*question) {
+                        for (place, contestant) in self.contestants()?.iter().enumerate() {
+                            let stage =
+                                Stage::prepare(&format!("{place}_{round}"), server, &binary(contestant)?, &out).await?;
+                            let sample = question.ask(self, *callers, contestant, &stage).await;
+                            stage.clear().await?;
+                            let what = || format!("{question:?} by {} on {}", contestant.name(), kind(server));
+                            let Some(sample) = sample.with_context(what)? else { continue };
+                            progress(&format!("{}, {callers} callers, round {round}: {}", what(), sample.in_words()));
+                            let key = (kind(server), *question, *callers, place, contestant.name());
+                            samples.entry(key).or_default().push(sample);
+                        }
                     }
                 }
             }
@@ -102,6 +106,9 @@ impl Bench {
         let report = Report { calls, ..Report::of(&samples) };
         std::fs::write(out.join("bench.json"), serde_json::to_string_pretty(&report)?)?;
         std::fs::write(out.join("bench.md"), format!("{report}\n"))?;
+        if let Some(picture) = picture::draw(&report)? {
+            std::fs::write(out.join("bench.svg"), picture)?;
+        }
         Ok(report)
     }
 
@@ -109,6 +116,7 @@ impl Bench {
     async fn beside_history(
         &self,
         question: Question,
+        rows: u64,
         server: &str,
         out: &Path,
         progress: &impl Fn(&str),
@@ -117,13 +125,18 @@ impl Bench {
             return Ok(Vec::new());
         }
         let stage = Stage::prepare("history", server, &std::env::current_exe()?, out).await?;
-        progress(&format!("filling {} with {} delivered events", kind(server), self.rows));
+        progress(&format!("filling {} with {} delivered events", kind(server), rows));
         let calls = match question {
-            Question::Dashboards => dashboards::measure(self, &stage, kind(server), progress).await,
-            _ => tables::measure(self, &stage, kind(server)).await,
+            Question::Dashboards => dashboards::measure(self, rows, &stage, kind(server), progress).await,
+            _ => tables::measure(self, rows, &stage, kind(server)).await,
         };
         stage.clear().await?;
         calls
+    }
+
+    /// With how many callers `question` is asked.
+    fn callers_of(&self, question: Question) -> &[usize] {
+        if question == Question::Submissions { &self.callers } else { &self.callers[..1] }
     }
 
     /// Those that are measured, the measure of the others first.

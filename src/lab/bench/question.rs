@@ -68,6 +68,7 @@ impl Question {
     pub(super) async fn ask(
         self,
         bench: &Bench,
+        callers: usize,
         contestant: &Contestant,
         stage: &Stage,
     ) -> anyhow::Result<Option<Sample>> {
@@ -76,8 +77,8 @@ impl Question {
             return Ok(None);
         }
         match (self, by_hand) {
-            (Self::Submissions, false) => submissions(stage, bench.callers, bench.time).await.map(Some),
-            (Self::Submissions, true) => submissions_by_hand(stage, contestant, bench.callers, bench.time).await,
+            (Self::Submissions, false) => submissions(stage, callers, bench.time).await.map(Some),
+            (Self::Submissions, true) => submissions_by_hand(stage, contestant, callers, bench.time).await,
             (Self::LoneCaller, false) => lone_caller(stage, bench.time).await.map(Some),
             (Self::LoneCaller, true) => submissions_by_hand(stage, contestant, 1, bench.time).await,
             (Self::WakeUp, false) => wake_up(stage, bench.time).await.map(Some),
@@ -89,7 +90,7 @@ impl Question {
                 drain(stage, bench, fail_rate, by_hand).await.map(Some)
             }
             (Self::Idle, false) => idle(stage, bench.time).await,
-            (Self::Overload, false) => overload(stage, bench.callers, bench.time).await.map(Some),
+            (Self::Overload, false) => overload(stage, callers, bench.time).await.map(Some),
             (Self::Fairness, false) => fairness(stage, bench).await.map(Some),
             (Self::WakeUp, true) => wake_up_by_hand(stage, contestant, bench.time).await,
             // These are about the lists and statistics of this Feebox alone.

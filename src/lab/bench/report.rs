@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     question::Question,
-    sample::{Figure, Sample},
+    sample::{Figure, SHARES, Sample},
     tables::Call,
 };
 
@@ -27,10 +27,14 @@ pub struct Row {
     pub question: Question,
     /// `PostgreSQL`, `MariaDB` or `SQLite`.
     pub database: &'static str,
+    /// How many callers there were side by side, if that matters.
+    pub callers: usize,
     /// Who.
     pub contestant: &'static str,
     /// The figures.
     pub figures: BTreeMap<Figure, Spread>,
+    /// How long this share of the callers waited at most: percent and milliseconds, the medians of all rounds. Empty where nobody waited.
+    pub waits: Vec<(f64, f64)>,
     /// Each figure's median, divided by that of each other contestant that has it.
     pub ratios: BTreeMap<&'static str, BTreeMap<Figure, f64>>,
 }
@@ -46,24 +50,28 @@ pub struct Spread {
     pub max: f64,
 }
 
-type Key = (&'static str, Question, usize, &'static str);
+/// Database, question, callers, place and name of the contestant.
+type Key = (&'static str, Question, usize, usize, &'static str);
 
 impl Report {
     pub(super) fn of(samples: &BTreeMap<Key, Vec<Sample>>) -> Self {
         let mut rows: Vec<Row> = samples
             .iter()
-            .map(|((database, question, _, contestant), samples)| Row {
+            .map(|((database, question, callers, _, contestant), samples)| Row {
                 question: *question,
                 database,
+                callers: *callers,
                 contestant,
                 figures: spreads(samples),
+                waits: waits(samples),
                 ratios: BTreeMap::new(),
             })
             .collect();
         let measures = rows.clone();
         for row in &mut rows {
             let others = measures.iter().filter(|other| {
-                other.question == row.question && other.database == row.database && other.contestant != row.contestant
+                (other.question, other.database, other.callers) == (row.question, row.database, row.callers)
+                    && other.contestant != row.contestant
             });
             row.ratios = others.map(|other| (other.contestant, row.beside(other))).collect();
         }
@@ -83,10 +91,18 @@ impl Row {
 
 fn spreads(samples: &[Sample]) -> BTreeMap<Figure, Spread> {
     let mut values: BTreeMap<Figure, Vec<f64>> = BTreeMap::new();
-    for (figure, value) in samples.iter().flat_map(|sample| &sample.0) {
+    for (figure, value) in samples.iter().flat_map(|sample| &sample.figures) {
         values.entry(*figure).or_default().push(*value);
     }
     values.into_iter().map(|(figure, values)| (figure, Spread::of(values))).collect()
+}
+
+fn waits(samples: &[Sample]) -> Vec<(f64, f64)> {
+    let of_share = |(index, share): (usize, &f64)| {
+        let waits: Vec<_> = samples.iter().filter_map(|sample| sample.waits_ms.get(index).copied()).collect();
+        (!waits.is_empty()).then(|| (*share, Spread::of(waits).median))
+    };
+    SHARES.iter().enumerate().filter_map(of_share).collect()
 }
 
 impl Spread {
@@ -122,7 +138,10 @@ impl fmt::Display for Report {
         table.load_style(ASCII_MARKDOWN);
         table.set_header(["database", "question", "contestant", "figure", "median (min to max)", "ratios"]);
         for row in &self.rows {
-            let question = format!("{:?}", row.question);
+            let question = match row.question {
+                Question::Submissions => format!("{:?}, {} callers", row.question, row.callers),
+                _ => format!("{:?}", row.question),
+            };
             for (figure, spread) in &row.figures {
                 let ratios = row
                     .ratios

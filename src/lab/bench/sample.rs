@@ -68,27 +68,42 @@ impl Figure {
     }
 }
 
+/// The shares of callers for whom it is told how long they waited at most, in percent.
+pub(super) const SHARES: [f64; 12] = [1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.9];
+
 /// The figures of one round.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sample(pub(super) BTreeMap<Figure, f64>);
+pub(super) struct Sample {
+    pub(super) figures: BTreeMap<Figure, f64>,
+    /// How long each of [`SHARES`] waited at most, in milliseconds; empty where nobody waited.
+    pub(super) waits_ms: Vec<f64>,
+}
 
 impl Sample {
     /// Of how long callers waited.
     pub(super) fn of_durations(durations: impl Iterator<Item = Duration>) -> Self {
-        let durations: Vec<_> = durations.collect();
-        let mut sample = Self::default();
+        let mut durations: Vec<_> = durations.collect();
+        durations.sort_unstable();
+        let waits_ms = SHARES.iter().filter_map(|share| nearest_rank(&durations, *share)).collect();
+        let mut sample = Self { waits_ms, ..Self::default() };
         for (figure, percent) in [(Figure::P50Ms, 50), (Figure::P99Ms, 99)] {
             sample.note_if(figure, percentile_ms(durations.iter().copied(), percent));
         }
         sample
     }
 
+    /// All figures in a line.
+    pub(super) fn in_words(&self) -> String {
+        let figures = self.figures.iter().map(|(figure, value)| format!("{} {value:.3}", figure.title()));
+        figures.collect::<Vec<_>>().join(", ")
+    }
+
     pub(super) fn note(&mut self, figure: Figure, value: f64) {
-        self.0.insert(figure, value);
+        self.figures.insert(figure, value);
     }
 
     pub(super) fn note_if(&mut self, figure: Figure, value: Option<f64>) {
-        self.0.extend(value.map(|value| (figure, value)));
+        self.figures.extend(value.map(|value| (figure, value)));
     }
 
     pub(super) fn per_second(&mut self, count: usize, time: Duration) {
@@ -114,6 +129,13 @@ pub(super) fn percentile_ms(durations: impl Iterator<Item = Duration>, percent: 
     sorted.sort_unstable();
     let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(index).map(|it| it.as_secs_f64() * 1e3)
+}
+
+/// How long this share of the sorted `durations` took at most, in milliseconds.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shares of counts far below 2^52")]
+fn nearest_rank(durations: &[Duration], share_percent: f64) -> Option<f64> {
+    let rank = (count_as_f64(durations.len()) * share_percent / 100.0).ceil() as usize;
+    durations.get(rank.saturating_sub(1)).map(|it| it.as_secs_f64() * 1e3)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]

@@ -37,8 +37,13 @@ impl Call {
 }
 
 /// Fills a database, and measures all calls on it.
-pub(super) async fn measure(bench: &Bench, stage: &Stage, database: &'static str) -> anyhow::Result<Vec<Call>> {
-    let fill = Fill { delivered: bench.rows, waiting: bench.waiting, dead: DEAD };
+pub(super) async fn measure(
+    bench: &Bench,
+    rows: u64,
+    stage: &Stage,
+    database: &'static str,
+) -> anyhow::Result<Vec<Call>> {
+    let fill = Fill { delivered: rows, waiting: bench.waiting, dead: DEAD };
     let quote_id = fill.run(stage).await?;
     let serve = stage.start("serve", &[]).await?;
     let mut caller = Caller::connect(serve.address).await?;
@@ -53,7 +58,7 @@ pub(super) async fn measure(bench: &Bench, stage: &Stage, database: &'static str
                 took.push(begun.elapsed());
             }
         }
-        calls.push(Call::of(database, bench.rows, call, took));
+        calls.push(Call::of(database, rows, call, took));
     }
     Ok(calls)
 }

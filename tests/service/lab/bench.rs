@@ -14,7 +14,7 @@ async fn each_question_is_measured_beside_what_is_written_by_hand() {
     let postgres = Server::own_postgres();
     let questions = ["submissions", "lone-caller", "wake-up", "drain", "drain-with-failures"];
     let mut arguments = vec!["bench", "--rounds", "1", "--time", "500ms", "--events", "500", "--out", "out"];
-    arguments.extend(["--server", postgres.url(), "--server", "sqlite:"]);
+    arguments.extend(["--callers", "4,1", "--server", postgres.url(), "--server", "sqlite:"]);
     arguments.extend(questions.iter().flat_map(|question| ["--question", *question]));
     let bench = Process::start(&arguments, &[]);
     assert!(bench.wait(LIMIT).await.success(), "{:#?}", bench.lines());
@@ -30,6 +30,16 @@ async fn each_question_is_measured_beside_what_is_written_by_hand() {
             let figures = row["figures"].as_object().unwrap();
             assert!(figures.values().all(|figure| figure["median"].as_f64().unwrap() >= 0.0), "{row}");
         }
+    }
+    let by_callers =
+        |callers: u64| rows.iter().filter(|row| row["question"] == "submissions" && row["callers"] == callers).count();
+    // By Feebox on two databases, and by hand on one: transactions are shared by several callers alone, and made in steps for one.
+    assert_eq!([4, 1].map(by_callers), [4, 4], "{report:#}");
+    let picture = std::fs::read_to_string(bench.directory().join("out/bench.svg")).unwrap();
+    for part in
+        ["PostgreSQL: submissions a second", "SQLite: submissions a second", "callers side by side", "99.9", "by hand"]
+    {
+        assert!(picture.contains(part), "{part} in {picture}");
     }
     let ratio = rows.iter().find_map(|row| row["ratios"]["by hand, together"]["per_second"].as_f64());
     assert!(ratio.is_some_and(|ratio| ratio > 0.0), "{report:#}");
