@@ -68,16 +68,19 @@ fn caddy(listens: u16, servers: [u16; 2], authority: &Authority) -> Proxy {
         ("127.0.0.1:8080", format!("127.0.0.1:{}", servers[0])),
         ("127.0.0.1:8081", format!("127.0.0.1:{}", servers[1])),
     ];
-    let whole = format!(
-        "{{\n\tadmin off\n\tpersist_config off\n\tauto_https disable_redirects\n}}\n{}",
-        shipped("deploy/Caddyfile", &changes)
-    );
+    let whole =
+        format!("{{\n\tadmin off\n\tauto_https disable_redirects\n}}\n{}", shipped("deploy/Caddyfile", &changes));
     let file = directory.path().join("Caddyfile");
     fs::write(&file, whole).unwrap();
-    let mut caddy = Command::new("caddy");
-    caddy.args(["run", "--adapter", "caddyfile", "--config"]).arg(&file).env("HOME", directory.path());
-    let child = caddy.stdin(Stdio::null()).stderr(Stdio::null()).spawn();
-    Proxy { child: child.expect("caddy is not installed: run tests/servers/install caddy"), _directory: directory }
+    let caddy = |command: &str| {
+        let mut caddy = Command::new("caddy");
+        caddy.args([command, "--adapter", "caddyfile", "--config"]).arg(&file).env("HOME", directory.path());
+        caddy
+    };
+    let tested = caddy("validate").output().expect("caddy is not installed: run tests/servers/install caddy");
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
+    let child = caddy("run").stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    Proxy { child, _directory: directory }
 }
 
 /// The file that is shipped, with what is different here.
