@@ -138,7 +138,7 @@ async fn attempts(desk: &Desk, event: Uuid, now: DateTime<Utc>) {
 /// An hour of deliveries, and a day of failures.
 async fn charts(desk: &Desk, now: DateTime<Utc>) {
     let mut rows = vec![];
-    for ago in 0..60 {
+    for ago in 0..60_i64 {
         let wave = (ago * ago * 7 + ago * 3) % 9;
         let submitted = 26 - (ago - 30).abs() / 6 + wave;
         let failing = ago < INCIDENT;

@@ -102,6 +102,25 @@ async fn no_page_scrolls_sideways_on_a_phone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_times_of_a_page_are_in_one_zone_also_within_sentences() {
+    let (desk, _, event) = busy().await;
+    let console = Console::open(&desk).await;
+    console.browser.open(&console.base_url).await;
+    for (zone, mark) in [("local", "+00:00"), ("utc", " UTC")] {
+        for language in ["en", "ko"] {
+            speak(&console, language).await;
+            console.browser.run("localStorage.setItem('feebox.zone', arguments[0])", zone).await;
+            console.go(&format!("#/events/{event}")).await;
+            console.sees("#explain", mark).await;
+            console.waits_for("#neighbours tbody tr").await;
+            let written = "return /\\dT\\d/.test(document.querySelector('#explain').innerText + \
+                document.querySelector('#neighbours').innerText)";
+            assert_eq!(console.browser.run(written, "").await, false, "{zone}, {language}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn korean_pages_are_korean() {
     let (desk, quote, event) = busy().await;
     let console = Console::open(&desk).await;
