@@ -93,14 +93,14 @@ pub async fn causes(db: &Database, status: Option<EventStatus>, destination: Opt
         Some(name) => vec![name.to_owned()],
         None => known_names(destinations(connection).await?.iter()),
     };
-    let mut groups = Groups { groups: BTreeMap::new(), latest: BTreeMap::new(), is_complete: true };
+    let mut groups = Groups { by_cause: BTreeMap::new(), latest: BTreeMap::new(), is_complete: true };
     for name in &names {
         for status in &statuses {
             groups.read(connection, *status, name).await?;
         }
     }
     groups.read_samples(connection).await?;
-    let mut causes: Vec<_> = groups.groups.into_values().collect();
+    let mut causes: Vec<_> = groups.by_cause.into_values().collect();
     causes.sort_by_key(|cause| std::cmp::Reverse(cause.events));
     let trends = series::trends(db, destination).await?;
     for group in &mut causes {
@@ -111,7 +111,7 @@ pub async fn causes(db: &Database, status: Option<EventStatus>, destination: Opt
 }
 
 struct Groups {
-    groups: BTreeMap<String, CauseGroup>,
+    by_cause: BTreeMap<String, CauseGroup>,
     /// The event of each cause whose error is shown, where the count does not bring it.
     latest: BTreeMap<String, Uuid>,
     is_complete: bool,
@@ -154,7 +154,7 @@ impl Groups {
         let events = unsigned(row.try_get_by_index(2)?);
         let Some(cause) = row.try_get_by_index::<Option<String>>(0)? else { return Ok(events) };
         let (outcome, answer) = parts_of_cause(&cause);
-        let group = self.groups.entry(cause.clone()).or_insert_with(|| CauseGroup {
+        let group = self.by_cause.entry(cause.clone()).or_insert_with(|| CauseGroup {
             sample: None,
             outcome: outcome.to_owned(),
             status: answer,
@@ -208,7 +208,7 @@ impl Groups {
             .await?;
         let mut errors: HashMap<_, _> = errors.into_iter().collect();
         for (cause, id) in &self.latest {
-            if let Some(group) = self.groups.get_mut(cause) {
+            if let Some(group) = self.by_cause.get_mut(cause) {
                 group.sample = errors.remove(id).flatten();
             }
         }
@@ -273,7 +273,7 @@ pub fn counted_by_cause(
         .expr(of(Column::Cause))
         .expr(of_quote(quote::Column::Currency))
         .expr(all.clone())
-        .expr(if is_unsettled(status) { all.into() } else { Expr::from(of(Column::AggregateId).count_distinct()) })
+        .expr(if is_unsettled(status) { all.into() } else { of(Column::AggregateId).count_distinct() })
         .expr(sum(of_quote(quote::Column::AmountMinor).right_shift(Expr::cust(HALF.to_string()))))
         .expr(sum(of_quote(quote::Column::AmountMinor).modulo(1_u32 << HALF)))
         .expr(Func::min(of(Column::FailedAt)))

@@ -6,8 +6,8 @@ use feebox::operator;
 use feebox::outbox::Outcome;
 
 use super::Console;
-use super::console::{LIMIT, short};
-use crate::support::{ANN, Desk, Engine, eventually};
+use super::console::short;
+use crate::support::{ANN, Desk, Engine};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_quote_is_found_from_the_overview_and_seen_confirmed_without_reload() {
