@@ -1,7 +1,8 @@
 //! Named points at which a test kills the process, or makes a task panic: `before-commit` and `after-commit` of a
 //! submission, `after-record` and `before-wake` of an embedded outbox, `after-claim`, `after-unreadable-claim`,
 //! `after-delivery`, `before-settle-commit`, `before-rescue-commit`, `after-rescue-commit`, `after-prune-mark`,
-//! `after-prune-batch`, `after-bring-back`, `after-bulk-commit`, `worker-run`, `upkeep-run`.
+//! `after-prune-batch`, `after-bring-back`, `after-collect-commit`, `before-bulk-commit`, `after-bulk-commit`, `worker-run`,
+//! `upkeep-run`.
 //!
 //! The environment variable `FEEBOX_CRASH_AT` names one, `FEEBOX_PANIC_AT` one and how many times (`worker-run:2`). They are
 //! read once; unset, as in production, a point costs two loads from memory.

@@ -58,6 +58,11 @@ pub(super) fn promises() -> BTreeSet<u8> {
     all(DateTime::<Utc>::MIN_UTC).iter().map(|check| check.promise).collect()
 }
 
+/// The names of all of them.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    all(DateTime::<Utc>::MIN_UTC).into_iter().map(|check| check.name)
+}
+
 fn quotes(kept_since: DateTime<Utc>) -> Vec<Check> {
     let quote = |promise, violated, (name, wrong)| Check { promise, name, rows: Rows::Quotes, violated, wrong };
     vec![

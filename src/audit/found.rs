@@ -33,6 +33,8 @@ pub struct KnownViolation {
     pub check: String,
     /// Whose fee is at stake.
     pub quote_id: Uuid,
+    /// The event that it is about, if it is about one.
+    pub event_id: Option<Uuid>,
     /// What is wrong, in a sentence.
     pub detail: String,
     /// When it was first found.
@@ -129,6 +131,9 @@ impl From<Model> for KnownViolation {
     fn from(row: Model) -> Self {
         let check = row.check_name.unwrap_or_else(|| "unnamed".into());
         let promise = u8::try_from(row.promise).unwrap_or(0);
-        Self { promise, check, quote_id: row.quote_id, detail: row.sentence, found_at: row.found_at }
+        // Sentences are our own: those about an event begin with it.
+        let event_id =
+            row.sentence.strip_prefix("event ").and_then(|rest| Uuid::try_parse(rest.split(' ').next()?).ok());
+        Self { promise, check, quote_id: row.quote_id, event_id, detail: row.sentence, found_at: row.found_at }
     }
 }

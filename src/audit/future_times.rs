@@ -14,6 +14,9 @@ use uuid::Uuid;
 use super::Violation;
 use crate::clock::{LEASE_MAX, SKEW_MAX, WAIT_MAX, after, first_id, is_beyond};
 
+/// The name of the check for events that wait for such a time.
+pub(super) const CHECK: &str = "far_future";
+
 /// The most rows of a kind that are named.
 const NAMED_MAX: u64 = 20;
 
@@ -71,5 +74,5 @@ pub(super) fn delayed(event: Uuid, quote_id: Uuid) -> Violation {
         "event {event} of quote {quote_id} waits, or is leased, for longer than any setting permits: a clock ran ahead, and \
          no worker has repaired it yet"
     );
-    Violation { promise: 10, check: "far_future", quote_id, sentence }
+    Violation { promise: 10, check: CHECK, quote_id, sentence }
 }

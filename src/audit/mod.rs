@@ -59,6 +59,12 @@ pub struct Violation {
     pub sentence: String,
 }
 
+/// The names of the checks whose violations the fleet keeps.
+#[must_use]
+pub fn check_names() -> Vec<&'static str> {
+    checks::names().chain([future_times::CHECK]).collect()
+}
+
 /// What an audit found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {

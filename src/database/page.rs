@@ -52,8 +52,7 @@ impl Scan {
     /// Only the rows that match `kept` belong to the list. `kept` uses selected columns.
     #[must_use]
     pub fn keeping(self, kept: Condition) -> Self {
-        let kept = if kept.is_empty() { None } else { Some(kept) };
-        Self { kept, ..self }
+        if kept.is_empty() { self } else { Self { kept: Some(kept), ..self } }
     }
 
     /// A page scans at most `rows`, fewer than [`SCANNED_MAX`] because each of them costs more.
@@ -71,7 +70,7 @@ impl Scan {
     /// The query for up to `limit` ids. Public so that tests can ask databases for its plan.
     #[must_use]
     pub fn ids(&self, limit: u64) -> SelectStatement {
-        let mut rows = self.rows.clone();
+        let mut rows = self.rows();
         let Some(kept) = &self.kept else {
             return rows.limit(limit).take();
         };
@@ -87,7 +86,7 @@ impl Scan {
     /// plan.
     #[must_use]
     pub fn end(&self) -> SelectStatement {
-        self.rows.clone().limit(1).offset(self.scanned_max - 1).take()
+        self.rows().limit(1).offset(self.scanned_max - 1).take()
     }
 
     /// How many rows of the list there are, up to `limit`, and whether there are no others. No more than `limit` rows are scanned.
@@ -108,13 +107,22 @@ impl Scan {
     /// its plan.
     #[must_use]
     pub fn number(&self, limit: u64) -> SelectStatement {
-        let some = self.rows.clone().limit(self.counted_max(limit)).take();
+        let some = self.rows().limit(self.counted_max(limit)).take();
         let all = Func::count(Expr::col(Asterisk));
         let kept = match &self.kept {
             None => all.clone(),
             Some(kept) => Func::count(CaseStatement::new().case(kept.clone(), Expr::val(1))),
         };
         Query::select().expr(all).expr(kept).from_subquery(some, "scanned").take()
+    }
+
+    /// The rows with what `kept` needs. If all of them belong to the list, they are ids alone, which an index may answer without the table.
+    fn rows(&self) -> SelectStatement {
+        let mut rows = self.rows.clone();
+        if self.kept.is_none() {
+            rows.clear_selects().column("id");
+        }
+        rows
     }
 
     /// What costs more for a row than reading it is counted no further than a page goes.

@@ -19,16 +19,12 @@ pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
     if settings.kafka.brokers.is_none() {
         return vec![];
     }
-    let kafka_settings = settings.kafka.clone();
-    // librdkafka blocks.
-    let asked = tokio::task::spawn_blocking(move || kafka::topics(&kafka_settings)).await;
-    let topics = match asked {
-        Ok(Ok(topics)) => topics,
-        Ok(Err(error)) => {
+    let topics = match kafka::topics(&settings.kafka).await {
+        Ok(topics) => topics,
+        Err(error) => {
             let advice = "are they up, and are kafka.brokers and its credentials right? `feebox config` shows them";
             return vec![Finding::wrong(check, printable(&error, super::ERROR_LENGTH_MAX), advice)];
         }
-        Err(error) => return vec![Finding::note(check, format!("cannot be checked: {error}"))],
     };
     let mut found = Vec::new();
     for topic in topics {
@@ -44,6 +40,17 @@ pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
             let detail =
                 format!("topic {name}: {} of {} partitions have no leader", topic.without_leader, topic.partitions);
             found.push(Finding::wrong(check, detail, "start the brokers that hold them"));
+        } else if let Some(needed) = topic.in_sync_needed.filter(|needed| topic.in_sync_min < *needed) {
+            let detail = format!(
+                "topic {name}: a partition has {} replicas in sync, and min.insync.replicas is {needed}: it accepts nothing",
+                topic.in_sync_min
+            );
+            let advice = if topic.replicas_max < needed {
+                "give the topic more replicas, or lower its min.insync.replicas"
+            } else {
+                "start the brokers that lag"
+            };
+            found.push(Finding::wrong(check, detail, advice));
         } else if topic.in_sync_min < topic.replicas_max {
             let detail = format!(
                 "topic {name}: a partition has {} replicas in sync of {}",

@@ -1,6 +1,6 @@
 //! Failures by cause: how many events and quotes, and how much money, each of them holds up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use entity::{
@@ -8,16 +8,20 @@ use entity::{
     quote,
 };
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect,
-    QueryTrait, Select,
-    sea_query::{Alias, Asterisk, Expr, ExprTrait, Func, Query, SelectStatement},
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QueryResult,
+    QuerySelect, QueryTrait, Select,
+    sea_query::{
+        Alias, Asterisk, Expr, ExprTrait, Func, Query, SelectStatement,
+        extension::mysql::{IndexHintScope, MySqlSelectStatementExt},
+    },
 };
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::{list::has_cause, stats::known_names};
 use crate::{
-    database::{Database, with_value},
+    database::{Database, padded, with_value},
     outbox::{EventStatus, destinations, parts_of_cause, status_in},
     quotes::Money,
     series,
@@ -25,12 +29,9 @@ use crate::{
 
 /// The most causes for each destination and status.
 const CAUSES_MAX: usize = 200;
-/// The most events that are counted, the newest ones: of a cause, destination and status or, on `MariaDB`, which has no index of causes, of a
-/// destination and status.
-#[must_use]
-pub fn counted_max(backend: DbBackend) -> u64 {
-    if backend == DbBackend::MySql { 10_000 } else { 5_000 }
-}
+/// The most events that are counted: the newest ones of a cause, destination and status. `MariaDB` has no index of causes (ADR 38): there
+/// they are those of a destination and status, and of what waits the oldest, because these have been tried.
+pub const COUNTED_MAX: u64 = 5_000;
 /// Amounts are summed in two halves, each of which fits into 64 bits.
 const HALF: u32 = 20;
 
@@ -92,13 +93,14 @@ pub async fn causes(db: &Database, status: Option<EventStatus>, destination: Opt
         Some(name) => vec![name.to_owned()],
         None => known_names(destinations(connection).await?.iter()),
     };
-    let mut groups = Groups { groups: BTreeMap::new(), is_complete: true };
+    let mut groups = Groups { by_cause: BTreeMap::new(), latest: BTreeMap::new(), is_complete: true };
     for name in &names {
         for status in &statuses {
             groups.read(connection, *status, name).await?;
         }
     }
-    let mut causes: Vec<_> = groups.groups.into_values().collect();
+    groups.read_samples(connection).await?;
+    let mut causes: Vec<_> = groups.by_cause.into_values().collect();
     causes.sort_by_key(|cause| std::cmp::Reverse(cause.events));
     let trends = series::trends(db, destination).await?;
     for group in &mut causes {
@@ -109,15 +111,16 @@ pub async fn causes(db: &Database, status: Option<EventStatus>, destination: Opt
 }
 
 struct Groups {
-    groups: BTreeMap<String, CauseGroup>,
+    by_cause: BTreeMap<String, CauseGroup>,
+    /// The event of each cause whose error is shown, where the count does not bring it.
+    latest: BTreeMap<String, Uuid>,
     is_complete: bool,
 }
 
 impl Groups {
     async fn read(&mut self, db: &impl ConnectionTrait, status: EventStatus, name: &str) -> Result<(), DbErr> {
         let backend = db.get_database_backend();
-        let is_unsettled = matches!(status, EventStatus::Dead | EventStatus::Pending | EventStatus::Leased);
-        if backend == DbBackend::MySql || !is_unsettled {
+        if backend == DbBackend::MySql || !is_unsettled(status) {
             return self.count(db, status, name, None).await;
         }
         let mut cause = String::new();
@@ -138,19 +141,20 @@ impl Groups {
         cause: Option<&str>,
     ) -> Result<(), DbErr> {
         let mut counted = 0;
-        for row in db.query_all(&counted_by_cause(db.get_database_backend(), status, name, cause)).await? {
-            counted += self.add(&row, status)?;
+        let backend = db.get_database_backend();
+        for row in db.query_all(&counted_by_cause(backend, status, name, cause)).await? {
+            counted += self.add(backend, &row, status)?;
         }
-        self.is_complete &= counted < counted_max(db.get_database_backend());
+        self.is_complete &= counted < COUNTED_MAX;
         Ok(())
     }
 
     /// Adds a row of [`counted_by_cause`]; returns how many events it is about, with or without a cause.
-    fn add(&mut self, row: &QueryResult, status: EventStatus) -> Result<u64, DbErr> {
+    fn add(&mut self, backend: DbBackend, row: &QueryResult, status: EventStatus) -> Result<u64, DbErr> {
         let events = unsigned(row.try_get_by_index(2)?);
         let Some(cause) = row.try_get_by_index::<Option<String>>(0)? else { return Ok(events) };
         let (outcome, answer) = parts_of_cause(&cause);
-        let group = self.groups.entry(cause.clone()).or_insert_with(|| CauseGroup {
+        let group = self.by_cause.entry(cause.clone()).or_insert_with(|| CauseGroup {
             sample: None,
             outcome: outcome.to_owned(),
             status: answer,
@@ -180,11 +184,35 @@ impl Groups {
         let (first, last): (Option<DateTime<Utc>>, Option<DateTime<Utc>>) =
             (row.try_get_by_index(6)?, row.try_get_by_index(7)?);
         if last >= group.last_seen {
-            group.sample = row.try_get_by_index(8)?;
+            if backend == DbBackend::MySql {
+                self.latest.insert(cause, row.try_get_by_index(8)?);
+            } else {
+                group.sample = row.try_get_by_index(8)?;
+            }
         }
         group.first_seen = [group.first_seen, first].into_iter().flatten().min();
         group.last_seen = Ord::max(group.last_seen, last);
         Ok(events)
+    }
+
+    async fn read_samples(&mut self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
+        if self.latest.is_empty() {
+            return Ok(());
+        }
+        let errors: Vec<(Uuid, Option<String>)> = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::LastError])
+            .filter(Column::Id.is_in(padded(self.latest.values().copied())))
+            .into_tuple()
+            .all(db)
+            .await?;
+        let mut errors: HashMap<_, _> = errors.into_iter().collect();
+        for (cause, id) in &self.latest {
+            if let Some(group) = self.by_cause.get_mut(cause) {
+                group.sample = errors.remove(id).flatten();
+            }
+        }
+        Ok(())
     }
 }
 
@@ -200,8 +228,7 @@ pub fn next_cause(status: EventStatus, destination: &str, after: &str) -> Select
         .limit(1)
 }
 
-/// The query that counts the newest events of a destination and status, by cause and currency. Public so that tests can ask
-/// databases for its plan.
+/// The query that counts events of a destination and status, by cause and currency. Public so that tests can ask databases for its plan.
 #[must_use]
 pub fn counted_by_cause(
     backend: DbBackend,
@@ -209,8 +236,10 @@ pub fn counted_by_cause(
     destination: &str,
     cause: Option<&str>,
 ) -> SelectStatement {
-    let columns = [Column::Id, Column::AggregateId, Column::Cause, Column::FailedAt, Column::LastError];
-    let rows = Entity::find().select_only().columns(columns);
+    let is_mariadb = backend == DbBackend::MySql;
+    let columns = [Column::Id, Column::AggregateId, Column::Cause, Column::FailedAt];
+    // With texts of any length, MariaDB would write the rows to its disk.
+    let rows = Entity::find().select_only().columns(columns).columns((!is_mariadb).then_some(Column::LastError));
     let rows = match cause {
         Some(cause) => rows
             .filter(has_cause(status, destination))
@@ -218,7 +247,12 @@ pub fn counted_by_cause(
             .order_by_desc(Column::Cause),
         None => with_value(rows.filter(status_in(&[status])), backend, Column::Destination, destination),
     };
-    let some = rows.order_by_desc(Column::Id).limit(counted_max(backend)).into_query();
+    let waits = matches!(status, EventStatus::Pending | EventStatus::Leased);
+    let rows = if is_mariadb && waits { rows.order_by_asc(Column::Id) } else { rows.order_by_desc(Column::Id) };
+    let mut some = rows.limit(COUNTED_MAX).into_query();
+    if is_mariadb {
+        some.force_index("outbox_event_dead", IndexHintScope::All);
+    }
     let of = |column: Column| Expr::col(("some", column));
     let of_quote = |column: quote::Column| Expr::col((quote::Entity, column));
     let integer = match backend {
@@ -227,22 +261,34 @@ pub fn counted_by_cause(
         _ => "integer",
     };
     let sum = |half: Expr| Expr::expr(Func::sum(half)).cast_as(Alias::new(integer));
+    let mut its_quote = Condition::all().add(of_quote(quote::Column::Id).equals(("some", Column::AggregateId)));
+    if is_mariadb {
+        // Of what only waits no quote is looked up.
+        its_quote = its_quote.add(of(Column::Cause).is_not_null());
+    }
+    // An event that has failed holds back the later ones of its quote: until it is settled, no other of them has a cause.
+    let all = Func::count(Expr::col(Asterisk));
+    let sample = if is_mariadb { Column::Id } else { Column::LastError };
     Query::select()
         .expr(of(Column::Cause))
         .expr(of_quote(quote::Column::Currency))
-        .expr(Func::count(Expr::col(Asterisk)))
-        .expr(of(Column::AggregateId).count_distinct())
+        .expr(all.clone())
+        .expr(if is_unsettled(status) { all.into() } else { of(Column::AggregateId).count_distinct() })
         .expr(sum(of_quote(quote::Column::AmountMinor).right_shift(Expr::cust(HALF.to_string()))))
         .expr(sum(of_quote(quote::Column::AmountMinor).modulo(1_u32 << HALF)))
         .expr(Func::min(of(Column::FailedAt)))
         .expr(Func::max(of(Column::FailedAt)))
-        .expr(Func::max(of(Column::LastError)))
+        .expr(Func::max(of(sample)))
         .expr(of_quote(quote::Column::CustomerId).count_distinct())
         .from_subquery(some, "some")
-        .left_join(quote::Entity, of_quote(quote::Column::Id).equals(("some", Column::AggregateId)))
+        .left_join(quote::Entity, its_quote)
         .group_by_columns([("some", Column::Cause)])
         .add_group_by([of_quote(quote::Column::Currency)])
         .take()
+}
+
+fn is_unsettled(status: EventStatus) -> bool {
+    matches!(status, EventStatus::Dead | EventStatus::Pending | EventStatus::Leased)
 }
 
 fn unsigned(count: i64) -> u64 {

@@ -11,7 +11,7 @@ mod stats;
 mod view;
 mod why;
 
-pub use causes::{CauseGroup, Causes, causes, counted_max};
+pub use causes::{COUNTED_MAX, CauseGroup, Causes, causes};
 pub use explain::{Explanation, Lease, WaitingFor, explain};
 pub use filter::EventFilter;
 pub use list::{Total, list, matching, total};

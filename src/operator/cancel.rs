@@ -1,8 +1,7 @@
 //! Cancelling an event.
 
-use chrono::{DateTime, Utc};
 use sea_orm::ActiveEnum;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{Operator, OperatorError, actions, actions::NewAction};
@@ -32,23 +31,6 @@ async fn cancel_in(
     id: Uuid,
 ) -> Result<Event, OperatorError> {
     let now = db.now(txn).await?;
-    cancel_as(txn, relay, operator, id, now, "event.cancel", json!({})).await?;
-    outbox::get(txn, id).await?.ok_or_else(|| OperatorError::no_event(id))
-}
-
-/// Cancels event `id`, and logs it as `action` with these details and what was before.
-///
-/// # Errors
-/// As [`cancel`]; roll back.
-pub(super) async fn cancel_as(
-    txn: &DatabaseTransaction,
-    relay: Relay,
-    operator: Operator<'_>,
-    id: Uuid,
-    now: DateTime<Utc>,
-    action: &'static str,
-    mut details: Value,
-) -> Result<(), OperatorError> {
     let event = outbox::give_up(txn, id, now).await?.ok_or_else(|| OperatorError::no_event(id))?;
     match event.status {
         EventStatus::Pending | EventStatus::Leased | EventStatus::Dead => {}
@@ -71,12 +53,16 @@ pub(super) async fn cancel_as(
             Err(error) => return Err(OperatorError::Conflict(error.to_string())),
         }
     }
-    details["status_before"] = json!(event.status.to_value());
-    details["attempts_before"] = json!(event.attempts);
-    details["event_type"] = json!(event.event_type);
-    details["destination"] = json!(event.destination);
-    let action = NewAction { action, target: id.to_string(), quote_id: Some(event.aggregate_id), details };
-    Ok(actions::record(txn, operator, now, vec![action]).await?)
+    let details = json!({
+        "status_before": event.status.to_value(),
+        "attempts_before": event.attempts,
+        "event_type": event.event_type,
+        "destination": event.destination,
+    });
+    let target = id.to_string();
+    let action = NewAction { action: "event.cancel", target, quote_id: Some(event.aggregate_id), details };
+    actions::record(txn, operator, now, vec![action]).await?;
+    outbox::get(txn, id).await?.ok_or_else(|| OperatorError::no_event(id))
 }
 
 fn cancelled_already() -> OperatorError {

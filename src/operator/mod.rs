@@ -7,6 +7,7 @@ pub mod actions;
 mod audit;
 pub mod bulk;
 mod cancel;
+mod cancel_many;
 mod cancel_quote;
 mod destinations;
 mod retry;

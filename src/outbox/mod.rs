@@ -83,7 +83,7 @@ pub use revive::{revive, revive_one};
 pub use settle::{Attempt, Disposition, SettleReport, Settled, settle};
 pub(crate) use turns::{PARTNERS_MAX, partners};
 pub use turns::{Turn, waiting_of};
-pub use withdraw::{Withdrawn, give_up, withdraw};
+pub use withdraw::{Withdrawn, end_all, give_up, lock_to_give_up, unpark_after, withdraw};
 
 /// The hot statements as they are sent, for tests that read their query plans.
 pub mod statements {
@@ -99,5 +99,6 @@ pub mod statements {
         shares::equal_shares,
         turns::{heads as heads_of_partners, walk as walk_of_partners},
         unreadable::together,
+        withdraw::at_place,
     };
 }

@@ -112,12 +112,12 @@ pub async fn next_sequences(
 /// The query for the last `sequence` of each of `aggregate_ids`, which an index answers alone. Public so that tests can ask
 /// databases for their plans.
 #[must_use]
-pub fn last_sequences(destination: &DestinationName, aggregate_ids: Vec<Uuid>) -> Select<outbox_event::Entity> {
+pub fn last_sequences(destination: &str, aggregate_ids: Vec<Uuid>) -> Select<outbox_event::Entity> {
     outbox_event::Entity::find()
         .select_only()
         .column(outbox_event::Column::AggregateId)
         .column_as(outbox_event::Column::Sequence.max(), "last")
         .filter(outbox_event::Column::AggregateId.is_in(aggregate_ids))
-        .filter(outbox_event::Column::Destination.eq(destination.as_str()))
+        .filter(outbox_event::Column::Destination.eq(destination))
         .group_by(outbox_event::Column::AggregateId)
 }

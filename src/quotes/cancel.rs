@@ -142,7 +142,7 @@ pub(super) async fn void(
     take_back(txn, destination, id, News { change, partner, trace_context }, withdrawn.next_sequence, now).await
 }
 
-/// Stores the event for the quote's own destination. To the fee server it says: void the fee.
+/// Stores the event for the quote's own destination.
 async fn take_back(
     txn: &DatabaseTransaction,
     destination: QuoteDestination,
@@ -151,7 +151,18 @@ async fn take_back(
     sequence: i32,
     now: DateTime<Utc>,
 ) -> Result<(), DbErr> {
-    let event = match destination {
+    outbox::record(txn, now, vec![taking_back(destination, quote_id, news, sequence, now)]).await
+}
+
+/// The event that takes back what the quote's own destination did. To the fee server it says: void the fee.
+pub(super) fn taking_back(
+    destination: QuoteDestination,
+    quote_id: Uuid,
+    news: News<'_>,
+    sequence: i32,
+    now: DateTime<Utc>,
+) -> NewEvent {
+    match destination {
         QuoteDestination::Kafka => news.event(sequence, now),
         QuoteDestination::FeeServer => NewEvent {
             aggregate_type: QUOTE,
@@ -163,6 +174,5 @@ async fn take_back(
             payload: json!({ "quote_id": quote_id }),
             trace_context: news.trace_context.map(str::to_owned),
         },
-    };
-    outbox::record(txn, now, vec![event]).await
+    }
 }

@@ -11,6 +11,7 @@
 //! others learn of the change ([`Relay`]) in the same transaction. Nothing else changes a quote's status.
 
 mod cancel;
+mod cancel_all;
 mod confirm;
 mod fee_record;
 pub mod money;
@@ -25,6 +26,7 @@ mod summary;
 
 pub use crate::settings::QuoteDestination;
 pub use cancel::{CancelError, Cancellation, cancel, cancel_pending};
+pub use cancel_all::{LockedQuote, cancel_all, lock_all};
 pub use confirm::{Accepted, CallConfirmation, confirm, confirm_call};
 pub use entity::quote::{Model as Quote, Status};
 pub use fee_record::{Fee, FeeRecord};

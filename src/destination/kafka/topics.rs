@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use rdkafka::{
+    admin::{AdminClient, AdminOptions, ConfigResource, OwnedResourceSpecifier, ResourceSpecifier},
+    client::DefaultClientContext,
     config::FromClientConfig,
     consumer::{BaseConsumer, Consumer},
 };
@@ -28,15 +30,37 @@ pub struct Topic {
     pub in_sync_min: usize,
     /// The most replicas that one of them should have.
     pub replicas_max: usize,
+    /// How many replicas in sync a partition needs to accept records (`min.insync.replicas`), unless the brokers do not tell.
+    pub in_sync_needed: Option<usize>,
 }
 
-/// Asks the brokers for the topics that Feebox writes. Blocks for up to 10 s.
+/// Asks the brokers for the topics that Feebox writes.
 ///
 /// # Errors
 /// No broker answers, in words.
-pub fn topics(settings: &settings::Kafka) -> Result<Vec<Topic>, String> {
-    let client = BaseConsumer::from_config(&config(settings, ANSWER_WAIT)).map_err(|error| error.to_string())?;
-    record::TOPICS.iter().map(|name| topic(&client, name)).collect()
+pub async fn topics(settings: &settings::Kafka) -> Result<Vec<Topic>, String> {
+    let config = config(settings, ANSWER_WAIT);
+    let for_metadata = config.clone();
+    // librdkafka blocks, for up to 10 s.
+    let asked = tokio::task::spawn_blocking(move || {
+        let client = BaseConsumer::from_config(&for_metadata).map_err(|error| error.to_string())?;
+        record::TOPICS.iter().map(|name| topic(&client, name)).collect::<Result<Vec<_>, String>>()
+    });
+    let mut topics = asked.await.map_err(|error| error.to_string())??;
+    let admin = AdminClient::<DefaultClientContext>::from_config(&config).map_err(|error| error.to_string())?;
+    let named: Vec<_> = record::TOPICS.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_WAIT));
+    // It takes a right of its own, without which all else is still told.
+    for described in admin.describe_configs(&named, &options).await.unwrap_or_default().into_iter().flatten() {
+        for topic in topics.iter_mut().filter(|topic| is_of(&described, &topic.name)) {
+            topic.in_sync_needed = described.get("min.insync.replicas").and_then(|it| it.value.as_ref()?.parse().ok());
+        }
+    }
+    Ok(topics)
+}
+
+fn is_of(described: &ConfigResource, name: &str) -> bool {
+    matches!(&described.specifier, OwnedResourceSpecifier::Topic(topic) if topic == name)
 }
 
 fn topic(client: &BaseConsumer, name: &str) -> Result<Topic, String> {
@@ -53,5 +77,6 @@ fn topic(client: &BaseConsumer, name: &str) -> Result<Topic, String> {
         without_leader: partitions.iter().filter(|partition| partition.leader() < 0).count(),
         in_sync_min: partitions.iter().map(|partition| partition.isr().len()).min().unwrap_or_default(),
         replicas_max: partitions.iter().map(|partition| partition.replicas().len()).max().unwrap_or_default(),
+        in_sync_needed: None,
     })
 }

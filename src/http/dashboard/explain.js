@@ -1,11 +1,11 @@
 // Sentences that the API composes in English, composed here from its facts in other languages.
 
-import { duration, exact, number } from "./format.js";
+import { duration, exact, inZone, number } from "./format.js";
 import { language, t } from "./text.js";
 
 /// Why an event is not delivered yet.
 export function explanation(it) {
-  if (language() === "en") return it.sentence;
+  if (language() === "en") return inZone(it.sentence);
   const nobody = it.no_worker_alive ? [t("explain.no_worker")] : [];
   return [...sentences(it), ...nobody].join(" ");
 }
@@ -51,6 +51,7 @@ const WHY = [
   [/^paused by (.+)$/, "why.paused"],
   [/^held until (\S+) \(Retry-After\)$/, "why.held"],
   [/^the circuit is open$/, "why.circuit"],
+  [/^the circuit of (.+) is open$/, "why.lane"],
   [/^next attempt at (\S+); (.*)$/, "why.next"],
   [/^waits for an earlier event of its quote$/, "why.waits"],
   [/^due at (\S+)$/, "why.due_at"],
@@ -68,14 +69,15 @@ const GAVE_UP = [
 /// Why an event was given up.
 export const gaveUp = (text) => (text ? composed(GAVE_UP, text) ?? text : "");
 
-/// The message of the first pattern that fits.
+/// The message of the first pattern that fits, with times in the reader's zone.
 function composed(patterns, text) {
-  if (language() === "en") return text;
   for (const [pattern, key] of patterns) {
     const found = pattern.exec(text);
-    if (found) return t(key, { a: found[1] ?? "", b: found[2] ?? "" });
+    if (!found) continue;
+    const a = inZone(found[1] ?? "");
+    return language() === "en" ? text.replace(found[1] ?? "", () => a) : t(key, { a, b: found[2] ?? "" });
   }
-  return undefined;
+  return language() === "en" ? text : undefined;
 }
 
 /// The few words in a row. What the fee server wrote stays as it is.

@@ -37,6 +37,9 @@ export function exact(at) {
   return `${shifted} ${minutes < 0 ? "-" : "+"}${two(Math.abs(minutes) / 60)}:${two(Math.abs(minutes) % 60)}`;
 }
 
+/// Times of the API within a text, as exact() shows them: one page has one zone.
+export const inZone = (text) => text.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, (at) => exact(at));
+
 export function relative(at) {
   const seconds = (new Date(at) - Date.now()) / 1000;
   const size = Math.abs(seconds);

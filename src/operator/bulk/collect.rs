@@ -40,7 +40,7 @@ pub(super) async fn count(db: &Database, which: &Which) -> Result<u64, DbErr> {
 /// Collects a piece, newest first.
 pub(super) async fn step(db: &Database, id: Uuid) -> Result<Step, DbErr> {
     let step = db.transaction(|txn| Box::pin(async move { step_in(&txn, db, id).await })).await;
-    crash::point("after-bulk-commit");
+    crash::point("after-collect-commit");
     step
 }
 

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
-    bulk::{ActiveModel, Model, Status},
+    bulk::{ActiveModel, Entity, Model, Status},
     bulk_piece,
 };
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
@@ -15,14 +15,20 @@ use super::{Step, end, locked, save};
 use crate::{
     clock::after,
     crash,
-    database::{Database, DatabaseTransaction},
-    operator::{Operator, OperatorError, actions, actions::NewAction, cancel::cancel_as},
+    database::{self, Database, DatabaseTransaction, Kind},
+    operator::{Operator, actions, actions::NewAction, cancel_many::cancel_many},
     outbox,
     quotes::{self, Relay},
 };
 
-/// The most events of a transaction: locks are held for milliseconds.
+/// The most events of a transaction that retries: locks are held for milliseconds.
 const BATCH: usize = 500;
+/// The most events of a transaction that cancels, which locks the quotes and stores more.
+const CANCELLED_BATCH: usize = 256;
+/// The same where a database has one writer, and statements cost no round trip: others wait for tens of milliseconds.
+const ONE_WRITERS_BATCH: usize = 64;
+/// A cancellation at a pace is this far ahead of it, at most.
+const CANCELLED_AHEAD: Duration = Duration::from_secs(1);
 /// Events that are retried at a pace become due this long after they are revived, at most: then a bulk that is aborted stops.
 const AHEAD: Duration = Duration::from_secs(10);
 
@@ -56,22 +62,53 @@ async fn retry_in(txn: &DatabaseTransaction, db: &Database, id: Uuid) -> Result<
     note(txn, &row, &batch, revived.len(), now).await
 }
 
-/// Cancels one event, in a transaction of its own: what cannot be cancelled holds up no other, and an event and its quote are
-/// locked as in any other cancellation.
+/// Cancels a batch. If the database refuses it, smaller ones are tried down to one event, and an event that is to blame is passed over.
 pub(super) async fn cancel(db: &Database, relay: Relay, id: Uuid) -> Result<Step, DbErr> {
-    let cancelled = db.transaction(|txn| Box::pin(async move { cancel_in(&txn, db, relay, id, true).await })).await;
-    let step = match cancelled {
-        // Its state does not allow it: what the transaction had changed is rolled back, and the event is passed over.
-        Err(OperatorError::Conflict(_) | OperatorError::NotFound(_)) => {
-            db.transaction(|txn| Box::pin(async move { cancel_in(&txn, db, relay, id, false).await })).await
+    let mut most = if db.has_one_writer() { ONE_WRITERS_BATCH } else { CANCELLED_BATCH };
+    loop {
+        // A value that the driver cannot represent is its row's fault, and no more than an error.
+        let cancelled = database::reading(batch_of(db, relay, id, Take::Cancel(most))).await;
+        let Err(error) = cancelled else { return cancelled };
+        let kind = database::kind(&error);
+        let may_be_smaller = !matches!(kind, Kind::Unavailable | Kind::ReadOnly | Kind::Full | Kind::Denied);
+        if most > 1 && may_be_smaller {
+            tracing::warn!(bulk_id = %id, events = most, %error, "could not cancel together, trying fewer");
+            most /= 2;
+        } else if most == 1 && is_to_blame(db, id, &error).await? {
+            tracing::error!(bulk_id = %id, %error, "passed over an event that cannot be cancelled");
+            return batch_of(db, relay, id, Take::PassOver).await;
+        } else {
+            return Err(error);
         }
-        step => step,
-    };
+    }
+}
+
+/// Whether an event that failed alone with `error` is its cause. An error that we do not know says nothing about the event, unless
+/// others of the bulk were cancelled.
+async fn is_to_blame(db: &Database, id: Uuid, error: &DbErr) -> Result<bool, DbErr> {
+    if database::bad_data(error).is_some() {
+        return Ok(true);
+    }
+    if !matches!(database::kind(error), Kind::TooLarge | Kind::Internal) {
+        return Ok(false);
+    }
+    let row = Entity::find_by_id(id).one(db.connection()).await?;
+    Ok(row.is_some_and(|row| row.changed > 0))
+}
+
+/// What is done with the events that are next.
+#[derive(Clone, Copy)]
+enum Take {
+    /// So many are cancelled, at most.
+    Cancel(usize),
+    /// The first one is passed over.
+    PassOver,
+}
+
+async fn batch_of(db: &Database, relay: Relay, id: Uuid, take: Take) -> Result<Step, DbErr> {
+    let step = db.transaction(|txn| Box::pin(async move { cancel_in(&txn, db, relay, id, take).await })).await;
     crash::point("after-bulk-commit");
-    step.map_err(|error| match error {
-        OperatorError::Database(error) => error,
-        other => DbErr::Custom(other.to_string()),
-    })
+    step
 }
 
 async fn cancel_in(
@@ -79,22 +116,25 @@ async fn cancel_in(
     db: &Database,
     relay: Relay,
     id: Uuid,
-    is_possible: bool,
-) -> Result<Step, OperatorError> {
+    take: Take,
+) -> Result<Step, DbErr> {
     let now = db.now(txn).await?;
     let Some(row) = locked(txn, id).await?.filter(|row| row.status == Status::Running) else { return Ok(Step::Again) };
-    if let Some(wait) = Pace::of(&row).and_then(|pace| pace.wait(now, 1)) {
-        return Ok(pausing(txn, id, now, wait).await?);
+    let pace = Pace::of(&row);
+    let most = match take {
+        Take::Cancel(most) => pace.map_or(most, |pace| pace.in_time(CANCELLED_AHEAD).clamp(1, most)),
+        Take::PassOver => 1,
+    };
+    let Some(batch) = next(txn, &row, most).await? else { return ended(txn, id, now).await };
+    if let Some(wait) = pace.and_then(|pace| pace.wait(now, batch.ids.len())) {
+        return pausing(txn, id, now, wait).await;
     }
-    let Some(batch) = next(txn, &row, 1).await? else { return Ok(ended(txn, id, now).await?) };
     let operator = Operator { name: &row.actor, reason: row.reason.as_deref() };
-    if is_possible {
-        for event in &batch.ids {
-            cancel_as(txn, relay, operator, *event, now, actions::GIVE_UP, json!({ "bulk_id": id })).await?;
-        }
-    }
-    let changed = if is_possible { batch.ids.len() } else { 0 };
-    Ok(note(txn, &row, &batch, changed, now).await?)
+    let changed = match take {
+        Take::Cancel(_) => cancel_many(txn, relay, operator, &batch.ids, now, id).await?,
+        Take::PassOver => 0,
+    };
+    note(txn, &row, &batch, changed, now).await
 }
 
 /// Events that are done next.
@@ -137,10 +177,9 @@ async fn note(
         done.place = Set(row.place + i32::try_from(batch.ids.len()).unwrap_or(i32::MAX));
     }
     save(txn, row.id, done).await?;
-    if batch.ends_piece && row.pieces == 1 {
-        return ended(txn, row.id, now).await;
-    }
-    Ok(Step::Again)
+    let step = if batch.ends_piece && row.pieces == 1 { ended(txn, row.id, now).await? } else { Step::Again };
+    crash::point("before-bulk-commit");
+    Ok(step)
 }
 
 async fn ended(txn: &DatabaseTransaction, id: Uuid, now: DateTime<Utc>) -> Result<Step, DbErr> {

@@ -133,7 +133,7 @@ async fn violations_are_shown_with_their_quotes_until_they_are_repaired(desk: De
     assert_eq!((status, &shown["running"], &shown["total"]), (200, &json!(false), &json!(1)), "{shown}");
     let violation = &shown["violations"][0];
     assert_eq!((&violation["promise"], &violation["check"]), (&json!(2), &json!("lost")));
-    assert_eq!(violation["quote_id"], json!(lost));
+    assert_eq!((&violation["quote_id"], &violation["event_id"]), (&json!(lost), &json!(null)));
     assert!(violation["detail"].as_str().unwrap().contains("it is lost") && violation["found_at"].is_string());
     assert_eq!((&shown["promises"][1]["violations"], &shown["last_audit"]["violations"]), (&json!(1), &json!(1)));
     desk.sql(&is("pending")).await;

@@ -70,6 +70,11 @@ impl Console {
         eventually(selector, LIMIT, async || self.has(selector).await.then_some(())).await;
     }
 
+    /// Waits until no element fits.
+    pub async fn loses(&self, selector: &str) {
+        eventually(selector, LIMIT, async || (!self.has(selector).await).then_some(())).await;
+    }
+
     pub async fn has(&self, selector: &str) -> bool {
         let script = "return document.querySelector(arguments[0]) !== null";
         self.browser.run(script, selector).await.as_bool().unwrap()

@@ -48,6 +48,16 @@ fn each_message_that_is_used_exists_and_each_that_exists_is_used() {
     assert!(unused.is_empty(), "never used: {unused:?}");
 }
 
+#[test]
+fn each_violation_is_told_in_both_languages() {
+    let (english, korean) = (messages("en"), messages("ko"));
+    for check in feebox::audit::check_names() {
+        let key = format!("promises.check.{check}");
+        assert!(english.contains_key(&key) && korean.contains_key(&key), "{key}");
+        assert!(korean[&key].chars().any(|c| ('가'..='힣').contains(&c)), "{key} is not Korean");
+    }
+}
+
 /// Whether it looks like a key: words and dots, the first of which begins a message.
 fn is_key(text: &str, messages: &BTreeMap<String, String>) -> bool {
     let Some((first, rest)) = text.split_once('.') else { return false };

@@ -7,6 +7,7 @@ mod keys;
 mod messages;
 mod night;
 mod operate;
+mod pictures;
 mod screens;
 mod session;
 mod work;

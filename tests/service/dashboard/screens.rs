@@ -1,20 +1,17 @@
-//! Each page in both languages, both colour schemes and on a phone; and the pictures in the docs.
+//! Each page in both languages, both colour schemes and on a phone.
 
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
+use entity::audit_violation;
 use feebox::outbox::Outcome;
+use sea_orm::{ActiveModelTrait, ActiveValue::Set};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::Console;
 use super::console::LIMIT;
 use crate::support::{Desk, Engine, eventually};
-
-/// Set, it is where the pictures of the docs go.
-const PICTURES: &str = "FEEBOX_TEST_PICTURES";
 
 /// A desk on which everything is to be seen; a quote and its event.
 async fn busy() -> (Desk, Uuid, Uuid) {
@@ -49,7 +46,7 @@ fn addresses(quote: Uuid, event: Uuid) -> Vec<String> {
     pages.iter().map(|page| format!("#/{page}")).chain(details).collect()
 }
 
-async fn is_loaded(console: &Console) {
+pub async fn is_loaded(console: &Console) {
     eventually("the page is loaded", LIMIT, async || {
         let text = console.browser.text("main").await;
         (text.len() > 40 && !text.contains("Loading") && !text.contains("불러오는 중")).then_some(())
@@ -57,7 +54,7 @@ async fn is_loaded(console: &Console) {
     .await;
 }
 
-async fn speak(console: &Console, language: &str) {
+pub async fn speak(console: &Console, language: &str) {
     console.browser.run("localStorage.setItem('feebox.language', arguments[0])", language).await;
 }
 
@@ -105,6 +102,25 @@ async fn no_page_scrolls_sideways_on_a_phone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_times_of_a_page_are_in_one_zone_also_within_sentences() {
+    let (desk, _, event) = busy().await;
+    let console = Console::open(&desk).await;
+    console.browser.open(&console.base_url).await;
+    for (zone, mark) in [("local", "+00:00"), ("utc", " UTC")] {
+        for language in ["en", "ko"] {
+            speak(&console, language).await;
+            console.browser.run("localStorage.setItem('feebox.zone', arguments[0])", zone).await;
+            console.go(&format!("#/events/{event}")).await;
+            console.sees("#explain", mark).await;
+            console.waits_for("#neighbours tbody tr").await;
+            let written = "return /\\dT\\d/.test(document.querySelector('#explain').innerText + \
+                document.querySelector('#neighbours').innerText)";
+            assert_eq!(console.browser.run(written, "").await, false, "{zone}, {language}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn korean_pages_are_korean() {
     let (desk, quote, event) = busy().await;
     let console = Console::open(&desk).await;
@@ -119,38 +135,18 @@ async fn korean_pages_are_korean() {
     console.sees("#explain", "번째 시도 실패(결과 모름)").await;
     console.go(&format!("#/quotes/{quote}")).await;
     console.sees("#state", "수수료를 기다립니다").await;
-}
-
-/// `FEEBOX_TEST_PICTURES=docs/images cargo test --features kafka --test service pictures` takes them anew.
-#[tokio::test(flavor = "multi_thread")]
-async fn pictures_of_the_docs_are_taken() {
-    let (desk, _, event) = busy().await;
-    let console = Console::open(&desk).await;
-    console.browser.open(&console.base_url).await;
-    let wanted = std::env::var(PICTURES).ok().map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
-    let pictures = [
-        ("en", "dashboard", "#/overview".to_owned()),
-        ("en", "dashboard-causes", "#/causes".to_owned()),
-        ("en", "dashboard-event", format!("#/events/{event}")),
-    ];
-    for (language, name, address) in pictures {
-        speak(&console, language).await;
-        console.browser.show(1200, 760, "light").await;
-        console.go(&address).await;
-        is_loaded(&console).await;
-        let picture = console.browser.screenshot().await;
-        assert!(picture.len() > 10_000, "{name}");
-        if let Some(folder) = &wanted {
-            write_base64(&folder.join(format!("{name}.png")), &picture);
-        }
-    }
-}
-
-fn write_base64(path: &Path, text: &str) {
-    let file = fs::File::create(path).unwrap();
-    let mut decode = Command::new("base64").arg("-d").stdin(Stdio::piped()).stdout(file).spawn().unwrap();
-    decode.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    assert!(decode.wait().unwrap().success());
+    let violation = audit_violation::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        quote_id: Set(quote),
+        promise: Set(6),
+        sentence: Set(format!("event {event} of quote {quote} was delivered before an earlier event of its quote")),
+        found_at: Set(desk.now().await),
+        check_name: Set(Some("out_of_order".into())),
+    };
+    violation.insert(desk.db.connection()).await.unwrap();
+    console.go("#/promises").await;
+    console.sees("main", "앞선 이벤트보다 먼저 전달되었습니다").await;
+    console.waits_for(&format!("main a[href='#/events/{event}']")).await;
 }
 
 /// Where `tests/servers/install axe` puts it.

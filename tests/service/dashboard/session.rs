@@ -77,6 +77,10 @@ async fn a_viewer_sees_everything_and_no_button_that_changes_anything() {
     console.sees("header", "eye, viewer").await;
     let count = "return [...document.querySelectorAll('main button:not([type=submit])')].map((it) => it.innerText)";
     let pages = [
+        ("#/overview".to_owned(), vec![]),
+        ("#/quotes".to_owned(), vec![]),
+        ("#/workers".to_owned(), vec![]),
+        ("#/actions".to_owned(), vec![]),
         ("#/causes".to_owned(), vec![]),
         ("#/events?status=dead".to_owned(), vec![]),
         (format!("#/events/{event}"), vec!["Copy as curl"]),

@@ -6,8 +6,8 @@ use feebox::operator;
 use feebox::outbox::Outcome;
 
 use super::Console;
-use super::console::{LIMIT, short};
-use crate::support::{ANN, Desk, Engine, eventually};
+use super::console::short;
+use crate::support::{ANN, Desk, Engine};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_quote_is_found_from_the_overview_and_seen_confirmed_without_reload() {
@@ -56,7 +56,7 @@ async fn a_refused_action_stays_visible_until_it_is_dismissed() {
     console.waits_for("#headline").await;
     console.sees(".notice.bad", "Refused. Retry event").await;
     console.click(".notice.bad [aria-label=Dismiss]").await;
-    eventually("it is dismissed", LIMIT, async || (!console.has(".notice").await).then_some(())).await;
+    console.loses(".notice").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use entity::outbox_event::Status as EventStatus;
 use feebox::database::Listed;
-use feebox::inspection::{EventFilter, causes, list, total, views};
+use feebox::inspection::{COUNTED_MAX, EventFilter, causes, list, total, views};
 use feebox::outbox::Outcome;
 use feebox::quotes::{self, Line, Money, NewQuote, QuoteFilter, ids_with_prefix};
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use crate::support::{Desk, desk_tests};
 
 desk_tests!(
     failures_are_grouped_by_what_went_wrong,
+    failures_at_the_head_of_a_long_backlog_are_grouped,
     events_are_found_by_cause_customer_and_time,
     a_customer_with_many_quotes_is_found_in_what_a_page_reads,
     a_total_is_counted_whatever_the_page,
@@ -55,6 +56,18 @@ async fn failures_are_grouped_by_what_went_wrong(desk: Desk) {
     desk.advance(3600);
     desk.deliver().await;
     assert_eq!(causes(&desk.db, None, None).await.unwrap().causes.len(), 1);
+}
+
+async fn failures_at_the_head_of_a_long_backlog_are_grouped(desk: Desk) {
+    desk.submit_many(3).await;
+    desk.fail(Outcome::Retry("503 Service Unavailable: no".into())).await;
+    let quote = NewQuote::parse("crowd", "EUR", vec![Line::parse("a thing", 2, 1_250).unwrap()]).unwrap();
+    for _ in 0..COUNTED_MAX / 1_000 {
+        desk.submission.submit(&vec![quote.clone(); 1_000], None, None).await.unwrap();
+    }
+    let found = causes(&desk.db, None, None).await.unwrap();
+    assert_eq!(found.causes.iter().map(|cause| (cause.events, cause.quotes)).collect::<Vec<_>>(), [(3, 3)]);
+    assert!(found.causes[0].sample.as_ref().unwrap().starts_with("503"), "{found:#?}");
 }
 
 async fn events_are_found_by_cause_customer_and_time(desk: Desk) {

@@ -1,6 +1,7 @@
 //! What operators see and do.
 
 mod bulk;
+mod bulk_cancel;
 mod bulk_crash;
 mod cancel;
 mod causes;

@@ -208,6 +208,7 @@ export default {
   "why.due_at": "due at {a}",
   "why.due_for": "due for {a} s",
   "why.held": "held until {a} (Retry-After)",
+  "why.lane": "the circuit of {a} is open",
   "why.last_attempt": "attempt {a} was the last; {b}",
   "why.leased": "{a} delivers it",
   "why.left": "{a} left no result; it is taken back",

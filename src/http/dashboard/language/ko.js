@@ -208,6 +208,7 @@ export default {
   "why.due_at": "{a} 예정",
   "why.due_for": "{a}초째 전달할 차례",
   "why.held": "{a}까지 보류(Retry-After)",
+  "why.lane": "{a} 서킷 열림",
   "why.last_attempt": "{a}번째 시도가 마지막이었음; {b}",
   "why.leased": "{a} 전달 중",
   "why.left": "{a} 결과 없음, 곧 회수",

@@ -51,8 +51,7 @@ export function causesTable(page, found, rows) {
     { label: t("causes.money"), kind: "number", cell: (it) => it.money.map((sum) => h("div", { key: sum.currency }, money(sum))) },
     { label: t("causes.trend"), cell: (it) => it.trend && sparkline({ name: "refused", label: t("causes.failed"), from: found.trend_from,
       step: found.trend_step_seconds * 1000, values: it.trend }) },
-    { label: t("causes.first"), cell: (it) => time(it.first_seen) },
-    { label: t("causes.last"), cell: (it) => time(it.last_seen) },
+    { label: t("causes.last"), cell: (it) => [time(it.last_seen), h("small", {}, t("causes.first"), ": ", time(it.first_seen))] },
     { label: t("field.actions"), cell: (it) => h("div", { class: "buttons" },
       link("events", which(page, it, page.query.status ?? (it.dead === it.events ? "dead" : undefined)), t("causes.show")),
       page.mayOperate && statuses(it).length > 0 && [

@@ -3,7 +3,7 @@
 import { checkNow } from "../change.js";
 import { h } from "../dom.js";
 import { duration, exactTime, number, time } from "../format.js";
-import { instead, quoteLink } from "../link.js";
+import { eventLink, instead, quoteLink } from "../link.js";
 import { table } from "../list.js";
 import { t } from "../text.js";
 
@@ -24,7 +24,7 @@ export const promises = {
     const broken = [
       { label: t("promises.number"), kind: "number", cell: (it) => number(it.promise) },
       { label: t("field.quote"), cell: (it) => (it.quote_id ? quoteLink(it.quote_id) : "") },
-      { label: t("promises.detail"), kind: "wide", cell: (it) => [it.detail, h("small", {}, it.check)] },
+      { label: t("promises.detail"), kind: "wide", cell: (it) => [wrong(it), h("small", {}, it.check, " ", it.event_id && eventLink(it.event_id))] },
       { label: t("promises.found"), cell: (it) => exactTime(it.found_at) },
     ];
     return [head,
@@ -37,6 +37,13 @@ export const promises = {
       found.total > found.violations.length && h("p", { class: "empty" }, t("promises.more", { n: found.total - found.violations.length }))];
   },
 };
+
+// In the reader's language if this version knows the check, else in the words of the API.
+function wrong({ check, detail }) {
+  const key = `promises.check.${check}`;
+  const text = t(key);
+  return text === key ? detail : text;
+}
 
 function level({ last_audit: last }) {
   if (!last) return "wait";

@@ -1,7 +1,7 @@
 //! The pages of lists.
 
 use feebox::database::{SCANNED_MAX, Scan};
-use feebox::inspection::{EventFilter, counted_max, statements};
+use feebox::inspection::{COUNTED_MAX, EventFilter, statements};
 use feebox::operator::{ActionFilter, actions};
 use feebox::outbox::EventStatus;
 use feebox::quotes::{self, FEE_SERVER, QuoteFilter, Status};
@@ -106,7 +106,7 @@ fn of_failures(outbox: &TestOutbox, before: Option<Uuid>) -> Vec<Hot> {
         let name = |what: &str| format!("{what} {status:?} before {before:?}");
         if backend == DbBackend::MySql {
             let counted = statements::counted_by_cause(backend, status, FEE_SERVER.as_str(), None);
-            all.push(Hot::new(outbox, name("causes"), &counted, 6 * counted_max(backend) + PAGE));
+            all.push(Hot::new(outbox, name("causes"), &counted, 6 * COUNTED_MAX + PAGE));
             continue;
         }
         for (cause, rows) in [("refused 422: no", 2 * RARE), ("nothing", 0)] {

@@ -85,6 +85,11 @@ pub async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
         built("deletion of keys", submission::deletion(oldest, youngest).build(backend), asked),
         built("advance", advance.build(backend), named),
         built("last places", statements::last_sequences(&FEE_SERVER, of_quotes().collect()).build(backend), named),
+        built(
+            "events that end together",
+            statements::at_place(&FEE_SERVER, of_quotes().collect(), 1).build(backend),
+            named,
+        ),
         built("hand-overs", quotes::statements::handovers(&FEE_SERVER, of_quotes()).build(backend), named),
         built("stale", sweeper::oldest_stale(Band::Past, stale, None, LIMIT).build(backend), asked),
         built("stale behind", sweeper::oldest_stale(Band::Past, stale, behind, LIMIT).build(backend), asked),

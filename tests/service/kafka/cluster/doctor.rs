@@ -20,12 +20,14 @@ async fn a_topic_that_is_missing_and_replicas_that_lag_are_named() {
     cluster.create(QUOTES).await;
     assert!(!of_brokers(&found().await));
 
+    let is_told = async |text: &str| wrong(&found().await).iter().any(|told| told.contains(text)).then_some(());
+    cluster.set(QUOTES, "min.insync.replicas", "3").await;
     cluster.tell("crash 2", "crashed");
-    eventually("a replica lags", LIMIT, async || {
-        let findings = found().await;
-        wrong(&findings).iter().any(|text| text.contains("a partition has 2 replicas in sync of 3")).then_some(())
-    })
-    .await;
+    let too_few = "a partition has 2 replicas in sync, and min.insync.replicas is 3: it accepts nothing";
+    eventually("too few replicas are in sync", LIMIT, async || is_told(too_few).await).await;
+    cluster.set(QUOTES, "min.insync.replicas", "2").await;
+    let lagging = "a partition has 2 replicas in sync of 3";
+    eventually("a replica lags", LIMIT, async || is_told(lagging).await).await;
     cluster.tell("start 2", "started");
     eventually("it has caught up", LIMIT, async || (!of_brokers(&found().await)).then_some(())).await;
 }
