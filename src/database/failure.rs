@@ -244,10 +244,23 @@ fn of_mariadb(number: u16) -> Kind {
         1153 => Kind::TooLarge,
         1044 | 1045 | 1698 => Kind::Denied,
         // Too many connections (of all, of this user); Galera's "not ready"; shutdown; host blocked or not allowed; cut,
-        // killed, idle for too long.
-        1040 | 1203 | 1226 | 1047 | 1053 | 1129 | 1130 | 1152 | 1158..=1161 | 1184 | 1189 | 1190 | 1927 | 4031 => {
-            Kind::Unavailable
-        }
+        // killed, idle for too long. An error during the commit: a Galera node that loses its group cannot know whether the
+        // others have committed the transaction.
+        1040
+        | 1203
+        | 1226
+        | 1047
+        | 1053
+        | 1129
+        | 1130
+        | 1152
+        | 1158..=1161
+        | 1180
+        | 1184
+        | 1189
+        | 1190
+        | 1927
+        | 4031 => Kind::Unavailable,
         _ => Kind::Internal,
     }
 }
@@ -291,6 +304,12 @@ mod tests {
         let mariadb = [1020, 1205, 1213].map(of_mariadb);
         assert!(postgres.into_iter().chain(mariadb).chain([of_sqlite(517)]).all(|kind| kind == Kind::Conflict));
         assert_eq!(of_mariadb(1047), Kind::Unavailable, "a Galera node that is not ready");
+    }
+
+    #[test]
+    fn a_commit_that_ended_in_an_error_may_be_done() {
+        // "Error while appending streaming replication fragment(provider status: Not connected to Primary Component)".
+        assert_eq!(of_mariadb(1180), Kind::Unavailable);
     }
 
     #[test]
