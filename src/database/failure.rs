@@ -233,8 +233,9 @@ fn of_postgres(code: &str) -> Kind {
 /// By number, <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
 fn of_mariadb(number: u16) -> Kind {
     match number {
-        // Record changed since the last read, lock wait time-out, deadlock.
-        1020 | 1205 | 1213 => Kind::Conflict,
+        // Record changed since the last read, lock wait time-out, deadlock. The transaction is no longer the one that began
+        // (`session::GUARDED_COMMIT`).
+        1020 | 1205 | 1213 | 1305 => Kind::Conflict,
         // `read_only`, a read-only transaction, read-only mode.
         1290 | 1792 | 1836 => Kind::ReadOnly,
         // Disk full, error writing a file, table full.
@@ -301,7 +302,7 @@ mod tests {
     #[test]
     fn deadlocks_and_serialization_failures_are_conflicts() {
         let postgres = ["40001", "40P01"].map(of_postgres);
-        let mariadb = [1020, 1205, 1213].map(of_mariadb);
+        let mariadb = [1020, 1205, 1213, 1305].map(of_mariadb);
         assert!(postgres.into_iter().chain(mariadb).chain([of_sqlite(517)]).all(|kind| kind == Kind::Conflict));
         assert_eq!(of_mariadb(1047), Kind::Unavailable, "a Galera node that is not ready");
     }

@@ -33,7 +33,7 @@ use super::{
     failure::{Kind, kind_of},
     peer::Peer,
     servers::Servers,
-    session::{Driver, Session},
+    session::{Driver, GUARDED_BEGIN, Session},
 };
 use crate::secret_file::secret_in;
 use choice::not_as_wanted;
@@ -178,6 +178,7 @@ impl Opener {
                 let access = if session.asks_for_writes { " READ WRITE" } else { "" };
                 self.postgres_begin(&format!("READ COMMITTED{access}"))
             }
+            DbBackend::MySql if session.is_of_node => format!("{GUARDED_BEGIN}{MARIADB_NOW}"),
             // Fails at once on a read-only server.
             DbBackend::MySql => format!("START TRANSACTION READ WRITE; {MARIADB_NOW}"),
             // Takes the write lock now: a reader that becomes a writer fails if another process wrote in between.

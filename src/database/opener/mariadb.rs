@@ -47,8 +47,9 @@ impl Opener {
             connection.execute(WAIT_FOR_OTHERS).await?;
         }
         self.is_galera.store(is_node, Ordering::Relaxed);
-        let session =
+        let mut session =
             Session::new(Driver::MySql(Box::new(connection)), opened, usize::try_from(packet).unwrap_or(GIGABYTE));
+        session.is_of_node = is_node;
         let cannot_write = read_only != 0 || (is_node && !is_in_step);
         Ok((session.with_peer(Peer::new(Arc::clone(self), server, id)), cannot_write))
     }

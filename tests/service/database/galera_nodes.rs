@@ -1,7 +1,9 @@
 //! A Galera cluster all of whose nodes take writes: a process of Feebox at each.
 
+use feebox::database::{Kind, is_refused, kind};
 use feebox::lab::sample_fee_server::Faults;
 use reqwest::{Client, Response, StatusCode};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -88,6 +90,36 @@ async fn what_was_stored_through_one_node_is_found_through_another_at_once() {
     let _worker = stage.worker(&[]).await;
     stage.drained().await;
     stage.books().await.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_its_node_gave_up_stores_nothing_of_what_follows() {
+    let galera = Galera::turn().await;
+    let database = TestDatabase::create_on_all(&galera).await;
+    let db = galera.node(&database, 1).open().await;
+    let other = galera.node(&database, 2).open().await;
+    db.connection().execute_unprepared("CREATE TABLE t (id INT PRIMARY KEY)").await.unwrap();
+    let count = async || {
+        let row = Statement::from_string(DbBackend::MySql, "SELECT COUNT(*) AS count FROM t");
+        other.connection().query_one_raw(row).await.unwrap().unwrap().try_get::<i64>("", "count").unwrap()
+    };
+
+    let txn = db.begin().await.unwrap();
+    txn.execute_unprepared("INSERT INTO t VALUES (1)").await.unwrap();
+    // As for another node's transaction, but that no statement is answered with the error.
+    txn.execute_unprepared("ROLLBACK").await.unwrap();
+    txn.execute_unprepared("INSERT INTO t VALUES (2)").await.unwrap();
+    let refused = txn.commit().await.unwrap_err();
+    assert_eq!(kind(&refused), Kind::Conflict, "{refused}");
+    assert!(is_refused(&refused), "nothing is stored");
+    assert_eq!(count().await, 0);
+    // The session is used again, for single statements and for transactions.
+    db.connection().execute_unprepared("INSERT INTO t VALUES (3)").await.unwrap();
+    assert_eq!(count().await, 1);
+    let txn = db.begin().await.unwrap();
+    txn.execute_unprepared("INSERT INTO t VALUES (4)").await.unwrap();
+    txn.commit().await.unwrap();
+    assert_eq!(count().await, 2);
 }
 
 async fn post(client: &Client, base_url: &str, key: &str) -> Response {

@@ -1,8 +1,9 @@
-//! A PostgreSQL primary with a synchronous standby, which takes over: `database.url` names both.
+//! A PostgreSQL primary with a synchronous standby, which takes over: `database.url` names both, or HAProxy stands before them.
 
 use std::time::{Duration, Instant};
 
 use feebox::lab::sample_fee_server::Faults;
+use sea_orm::ConnectionTrait;
 
 use crate::support::{Load, Server, Stage, TestDatabase};
 
@@ -12,17 +13,35 @@ const QUOTES: usize = 200;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_when_a_primary_is_killed_and_its_standby_takes_over() {
-    fails_over("crash", "crashed").await;
+    fails_over("crash", "crashed", By::Url).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_when_a_primary_freezes_and_its_standby_takes_over() {
-    fails_over("freeze", "frozen").await;
+    fails_over("freeze", "frozen", By::Url).await;
 }
 
-async fn fails_over(fault: &str, done: &str) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_when_a_primary_behind_haproxy_is_killed_and_its_standby_takes_over() {
+    fails_over("crash", "crashed", By::Balancer).await;
+}
+
+/// How Feebox finds the primary.
+enum By {
+    Url,
+    Balancer,
+}
+
+async fn fails_over(fault: &str, done: &str, by: By) {
     let pair = Server::postgres_pair();
-    let stage = Stage::on(TestDatabase::create_on_all(&pair).await, Faults::default()).await;
+    let database = TestDatabase::create_on_all(&pair).await;
+    let primary = database.at(&pair.hosts()[0]).connect().await;
+    primary.execute_unprepared("CREATE ROLE haproxy LOGIN").await.unwrap();
+    let balancer = matches!(by, By::Balancer).then(|| Server::haproxy("postgres", &pair.hosts()));
+    let stage = match &balancer {
+        Some(balancer) => Stage::on(database.at(balancer.url()), Faults::default()).await,
+        None => Stage::on(database, Faults::default()).await,
+    };
     let (_serve, base_url) = stage.serve(&[], &[]).await;
     let _workers: [_; 2] = stage.workers(&[]).await;
     // Once there, and once back.
