@@ -1,12 +1,13 @@
 //! The clock that decides what is due and which leases are valid.
 //!
 //! Invariant: due times and leases are compared on one clock. Hosts that share `PostgreSQL` or `MariaDB` may disagree about
-//! the time, so there the database's clock decides. An `SQLite` file has one host, whose own clock stamps everything.
+//! the time, so there the database's clock decides. An `SQLite` file has one host, whose own clock stamps everything. In a Galera
+//! cluster the clock of the node decides that runs the statement: these may differ by [`Clock::skew`].
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -22,13 +23,30 @@ pub const WAIT_MAX: Duration = Duration::from_hours(7 * 24);
 /// The most that clocks which take over from each other may differ. What has happened lies no further ahead.
 pub const SKEW_MAX: Duration = Duration::from_mins(1);
 
+/// How far the clocks of a Galera cluster's nodes may differ.
+const NODES_SKEW: Duration = Duration::from_secs(2);
+
 /// The time, cut to microseconds: the precision that all three databases keep.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     ahead_microseconds: Arc<AtomicI64>,
+    /// Each node of a Galera cluster has a clock of its own, and statements go to any of them.
+    is_of_nodes: Arc<AtomicBool>,
 }
 
 impl Clock {
+    /// The clock of a database that is found to have several, or not.
+    pub(crate) fn of_nodes_if(is_of_nodes: Arc<AtomicBool>) -> Self {
+        Self { is_of_nodes, ..Self::default() }
+    }
+
+    /// How far a time that another process has stored may be ahead of this clock, or behind it, though nothing is wrong. Nobody's lease
+    /// is taken back so long after its end, for its holder's clock may be behind.
+    #[must_use]
+    pub fn skew(&self) -> Duration {
+        if self.is_of_nodes.load(Ordering::Relaxed) { NODES_SKEW } else { Duration::ZERO }
+    }
+
     /// The time now, by the database's clock where several hosts can share the database.
     ///
     /// # Errors

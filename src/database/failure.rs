@@ -233,8 +233,9 @@ fn of_postgres(code: &str) -> Kind {
 /// By number, <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
 fn of_mariadb(number: u16) -> Kind {
     match number {
-        // Record changed since the last read, lock wait time-out, deadlock.
-        1020 | 1205 | 1213 => Kind::Conflict,
+        // Record changed since the last read, lock wait time-out, deadlock. The transaction is no longer the one that began
+        // (`session::GUARDED_COMMIT`).
+        1020 | 1205 | 1213 | 1305 => Kind::Conflict,
         // `read_only`, a read-only transaction, read-only mode.
         1290 | 1792 | 1836 => Kind::ReadOnly,
         // Disk full, error writing a file, table full.
@@ -244,10 +245,23 @@ fn of_mariadb(number: u16) -> Kind {
         1153 => Kind::TooLarge,
         1044 | 1045 | 1698 => Kind::Denied,
         // Too many connections (of all, of this user); Galera's "not ready"; shutdown; host blocked or not allowed; cut,
-        // killed, idle for too long.
-        1040 | 1203 | 1226 | 1047 | 1053 | 1129 | 1130 | 1152 | 1158..=1161 | 1184 | 1189 | 1190 | 1927 | 4031 => {
-            Kind::Unavailable
-        }
+        // killed, idle for too long. An error during the commit: a Galera node that loses its group cannot know whether the
+        // others have committed the transaction.
+        1040
+        | 1203
+        | 1226
+        | 1047
+        | 1053
+        | 1129
+        | 1130
+        | 1152
+        | 1158..=1161
+        | 1180
+        | 1184
+        | 1189
+        | 1190
+        | 1927
+        | 4031 => Kind::Unavailable,
         _ => Kind::Internal,
     }
 }
@@ -288,9 +302,15 @@ mod tests {
     #[test]
     fn deadlocks_and_serialization_failures_are_conflicts() {
         let postgres = ["40001", "40P01"].map(of_postgres);
-        let mariadb = [1020, 1205, 1213].map(of_mariadb);
+        let mariadb = [1020, 1205, 1213, 1305].map(of_mariadb);
         assert!(postgres.into_iter().chain(mariadb).chain([of_sqlite(517)]).all(|kind| kind == Kind::Conflict));
         assert_eq!(of_mariadb(1047), Kind::Unavailable, "a Galera node that is not ready");
+    }
+
+    #[test]
+    fn a_commit_that_ended_in_an_error_may_be_done() {
+        // "Error while appending streaming replication fragment(provider status: Not connected to Primary Component)".
+        assert_eq!(of_mariadb(1180), Kind::Unavailable);
     }
 
     #[test]

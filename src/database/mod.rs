@@ -110,9 +110,10 @@ impl Database {
 
     fn with(opener: Arc<Opener>, pool: DatabaseConnection, sessions_max: u32, wait_max: Duration) -> Self {
         let writer = (opener.backend == DbBackend::Sqlite).then(Arc::default);
+        let clock = Clock::of_nodes_if(Arc::clone(&opener.is_galera));
         let connection = Connection { sessions: Sessions::new(opener, sessions_max, wait_max), pool };
         let sessions_max = usize::try_from(sessions_max).unwrap_or(1);
-        Self { connection, clock: Clock::default(), writes: Writes::default(), sessions_max, writer }
+        Self { connection, clock, writes: Writes::default(), sessions_max, writer }
     }
 
     /// Finds the server that is wanted, if the URL names several. For migrations, which have a pool of their own.

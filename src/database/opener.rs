@@ -1,6 +1,7 @@
 //! Opens and configures sessions.
 
 mod choice;
+mod mariadb;
 
 use std::{
     fs::OpenOptions,
@@ -9,7 +10,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -20,7 +21,6 @@ use sea_orm::{
     sqlx::{
         self, AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection, PgConnection, Row,
         SqliteConnection,
-        mysql::MySqlConnectOptions,
         pool::PoolOptions,
         postgres::PgConnectOptions,
         raw_sql,
@@ -34,7 +34,7 @@ use super::{
     failure::{Kind, kind_of},
     peer::Peer,
     servers::Servers,
-    session::{Driver, Session},
+    session::{Driver, GUARDED_BEGIN, Session},
 };
 use crate::secret_file::secret_in;
 use choice::not_as_wanted;
@@ -90,6 +90,8 @@ pub(super) struct Opener {
     preferred: AtomicUsize,
     /// Locked while the server is asked about a session.
     pub questions: tokio::sync::Mutex<()>,
+    /// The servers are nodes of a Galera cluster.
+    pub is_galera: Arc<AtomicBool>,
     /// `SeaORM`'s own pool, for `LISTEN` and migrations, which gets the same server and credentials.
     pool: DatabaseConnection,
 }
@@ -100,8 +102,8 @@ impl Opener {
         let shown = url.expose_secret();
         let behind_pooler = backend == DbBackend::Postgres && is_behind_pooler(shown);
         let questions = tokio::sync::Mutex::default();
-        let (url, preferred) = (Mutex::new(url), AtomicUsize::new(0));
-        Self { backend, behind_pooler, url, address: None, file, preferred, questions, pool }
+        let (url, preferred, is_galera) = (Mutex::new(url), AtomicUsize::new(0), Arc::default());
+        Self { backend, behind_pooler, url, address: None, file, preferred, questions, is_galera, pool }
     }
 
     /// Opens sessions at `address`, the one of `pool`.
@@ -178,6 +180,7 @@ impl Opener {
                 let access = if session.asks_for_writes { " READ WRITE" } else { "" };
                 self.postgres_begin(&format!("READ COMMITTED{access}"))
             }
+            DbBackend::MySql if session.is_of_node => format!("{GUARDED_BEGIN}{MARIADB_NOW}"),
             // Fails at once on a read-only server.
             DbBackend::MySql => format!("START TRANSACTION READ WRITE; {MARIADB_NOW}"),
             // Takes the write lock now: a reader that becomes a writer fails if another process wrote in between.
@@ -254,31 +257,6 @@ impl Opener {
              SELECT {asks_for_writes}, (SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'sqlx_s_%'), {id}, \
              {is_read_only}, {POSTGRES_GUARANTEES} false), {POSTGRES_LOOKS_FOR_CLIENT}"
         )
-    }
-
-    async fn mariadb(
-        self: &Arc<Self>,
-        server: usize,
-        options: &MySqlConnectOptions,
-        opened: Instant,
-    ) -> Result<(Session, bool), sqlx::Error> {
-        let mut connection = connect::<MySqlConnection>(options).await?;
-        // MariaDB's default isolation, repeatable read, locks gaps: claims and inserts would block each other. In strict mode
-        // an invalid value is an error, and is not stored as zero.
-        let session = format!(
-            "SET SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', SESSION tx_isolation = 'READ-COMMITTED', \
-             SESSION tx_read_only = 0, SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}, \
-             SESSION idle_transaction_timeout = {IDLE_TRANSACTION_SECONDS}, SESSION unique_checks = 1, \
-             SESSION foreign_key_checks = 1, SESSION sql_select_limit = DEFAULT, SESSION sql_mode = \
-             'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,PIPES_AS_CONCAT'"
-        );
-        connection.execute(AssertSqlSafe(session)).await?;
-        let question = "SELECT CAST(@@max_allowed_packet AS SIGNED), CAST(CONNECTION_ID() AS SIGNED), CAST(@@global.read_only AS SIGNED)";
-        let row = connection.fetch_one(raw_sql(question)).await?;
-        let (packet, id, read_only): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let session =
-            Session::new(Driver::MySql(Box::new(connection)), opened, usize::try_from(packet).unwrap_or(GIGABYTE));
-        Ok((session.with_peer(Peer::new(Arc::clone(self), server, id)), read_only != 0))
     }
 
     fn postgres_begin(&self, mode: &str) -> String {

@@ -43,6 +43,8 @@ pub(super) struct Session {
     pub statement_bytes_max: usize,
     /// This role's or database's default is read-only: each transaction must ask for writes.
     pub asks_for_writes: bool,
+    /// Its server is a node of a Galera cluster, see [`GUARDED_COMMIT`].
+    pub is_of_node: bool,
     prepared: Prepared,
     /// The server's end, if there is a network in between.
     peer: Option<Peer>,
@@ -58,7 +60,16 @@ struct State {
     in_transaction: bool,
     /// It failed, and its state is unknown.
     is_lost: bool,
+    /// Statements wait for a commit, also outside of a transaction.
+    commits_by_hand: bool,
 }
+
+/// Begins a transaction on a Galera node, which rolls one back that conflicts with another node's, whenever that arrives. It tells the client by the
+/// error of the next statement. What follows would else be stored without what came before, if that error were lost: so statements are not
+/// committed by themselves, and the commit needs the beginning's mark.
+pub(super) const GUARDED_BEGIN: &str = "SET SESSION autocommit = 0; START TRANSACTION READ WRITE; SAVEPOINT feebox; ";
+/// Commits what began with [`GUARDED_BEGIN`], and nothing else.
+pub(super) const GUARDED_COMMIT: &str = "RELEASE SAVEPOINT feebox; COMMIT";
 
 /// Runs an expression with the connection of any driver.
 macro_rules! on_driver {
@@ -88,9 +99,9 @@ macro_rules! on_driver {
 impl Session {
     pub fn new(driver: Driver, opened: Instant, statement_bytes_max: usize) -> Self {
         let used = Instant::now();
-        let (peer, asks_for_writes, prepared) = (None, false, Prepared::default());
+        let (peer, asks_for_writes, is_of_node, prepared) = (None, false, false, Prepared::default());
         let state = State::default();
-        Self { driver, opened, used, statement_bytes_max, asks_for_writes, prepared, peer, state }
+        Self { driver, opened, used, statement_bytes_max, asks_for_writes, is_of_node, prepared, peer, state }
     }
 
     /// The same, with the server's end.
@@ -114,12 +125,14 @@ impl Session {
 
     pub async fn execute(&mut self, statement: &Statement) -> Result<ExecResult, DbErr> {
         self.check(statement)?;
+        self.commit_each().await.map_err(failed)?;
         on_driver!(self, it => prepared(statement).execute(&mut **it).await.map(ExecResult::from)).map_err(failed)
     }
 
     /// Reads all rows, even if the caller wants one: an error may follow the first row, and belongs to this statement.
     pub async fn query(&mut self, statement: &Statement) -> Result<Vec<QueryResult>, DbErr> {
         self.check(statement)?;
+        self.commit_each().await.map_err(failed)?;
         on_driver!(self, it => {
             prepared(statement).fetch_all(&mut **it).await.map(|rows| rows.into_iter().map(QueryResult::from).collect())
         })
@@ -128,7 +141,17 @@ impl Session {
 
     /// Sends `sql` unprepared. It may hold several statements.
     pub async fn simple(&mut self, sql: &str) -> Result<ExecResult, sqlx::Error> {
+        self.commit_each().await?;
         on_driver!(self, it => it.execute(raw_sql(AssertSqlSafe(sql))).await.map(ExecResult::from))
+    }
+
+    /// Single statements are committed by themselves again, after transactions that are not.
+    async fn commit_each(&mut self) -> Result<(), sqlx::Error> {
+        if self.state.commits_by_hand && !self.state.in_transaction {
+            on_driver!(self, it => it.execute(raw_sql("SET SESSION autocommit = 1")).await.map(ExecResult::from))?;
+            self.state.commits_by_hand = false;
+        }
+        Ok(())
     }
 
     /// Begins a transaction with `sql`, within `limit`. Returns the server's time, which `sql` selects last in microseconds
@@ -136,6 +159,7 @@ impl Session {
     pub async fn begin(&mut self, sql: &str, limit: Duration) -> Result<DateTime<Utc>, sqlx::Error> {
         debug_assert!(self.is_clean(), "the pool handed out a session that is not clean");
         self.state.in_transaction = true;
+        self.state.commits_by_hand |= sql.starts_with(GUARDED_BEGIN);
         let begun = timeout(limit, self.begun(sql)).await.unwrap_or_else(|_| Err(too_long(limit)));
         begun.inspect_err(|_| self.state.is_lost = true)
     }
@@ -164,7 +188,11 @@ impl Session {
     pub async fn end(&mut self, statements: &[Statement], sql: &str, limit: Duration) -> Result<(), sqlx::Error> {
         let sent = timeout(limit, self.send(statements, sql)).await.unwrap_or_else(|_| Err(too_long(limit)));
         let refused = match sent {
-            Err(sqlx::Error::Database(error)) if !statements.is_empty() && self.can_end() => error,
+            Err(sqlx::Error::Database(error))
+                if self.can_end() && (!statements.is_empty() || sql == GUARDED_COMMIT) =>
+            {
+                error
+            }
             sent => {
                 sent.inspect_err(|_| self.state.is_lost = true)?;
                 self.state.in_transaction = false;

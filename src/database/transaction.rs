@@ -14,6 +14,7 @@ use tokio::{
 use super::{
     batch,
     failure::{cannot_connect, ends_session, failed, timed_out},
+    session::GUARDED_COMMIT,
     sessions::{PooledSession, Sessions},
 };
 
@@ -45,6 +46,8 @@ pub struct DatabaseTransaction {
     queue: StdMutex<Vec<Statement>>,
     /// Behind a pooler no session has prepared statements.
     sends_at_once: bool,
+    /// It is committed as a whole, though its server may have rolled it back.
+    is_guarded: bool,
     statement_bytes: usize,
     /// The error of the statement that failed.
     failure: StdMutex<Option<DbErr>>,
@@ -114,6 +117,7 @@ async fn begin_on(
             }
         };
         let statement_bytes = STATEMENT_BYTES.min(session.statement_bytes_max / 2);
+        let is_guarded = purpose == Purpose::Write && session.is_of_node;
         let (session, queue, failure) = (Mutex::new(session), StdMutex::default(), StdMutex::default());
         // If the caller is gone, this is dropped, and so rolled back.
         Ok(Transaction {
@@ -123,6 +127,7 @@ async fn begin_on(
                 session,
                 queue,
                 sends_at_once,
+                is_guarded,
                 statement_bytes,
                 failure,
             }),
@@ -174,9 +179,10 @@ async fn end(
     limit: Duration,
 ) -> Result<(), sqlx::Error> {
     let ended = tokio::spawn(async move {
-        let mut session = inner.session.into_inner();
+        let (mut session, is_guarded) = (inner.session.into_inner(), inner.is_guarded);
         let queue = inner.queue.into_inner();
         let queue = if sql == COMMIT { &queue[..] } else { &[] };
+        let sql = if sql == COMMIT && is_guarded { GUARDED_COMMIT } else { sql };
         // During a statement, or when it is lost, it can only be closed.
         let ended =
             if session.can_end() { session.end(queue, sql, limit).await } else { Err(sqlx::Error::WorkerCrashed) };

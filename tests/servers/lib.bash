@@ -27,6 +27,9 @@ kafka_broker() {
 apache_kafka_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/apache-kafka-4.3.1
 apache_kafka() { [[ ! -e $apache_kafka_directory/complete ]] || echo "$apache_kafka_directory"; }
 
+# Where MariaDB's replication in a cluster is.
+galera_provider() { ls /usr/lib/galera/libgalera_smm.so 2>/dev/null || true; }
+
 # Where axe-core is.
 axe_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/axe-core-4.14.1
 

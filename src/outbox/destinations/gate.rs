@@ -182,7 +182,9 @@ pub(in crate::outbox) async fn is_open(db: &Database, name: &str, lanes: &'stati
     }
     let state = read(db.connection(), db.clock(), name).await?;
     Ok(state.is_some_and(|State { row, now }| {
-        hold_of(&row, now).is_none() && FleetLimits::of(&row).is_none() && without_wrong_clocks(row.clone(), now) == row
+        hold_of(&row, now - db.clock().skew()).is_none()
+            && FleetLimits::of(&row).is_none()
+            && without_wrong_clocks(row.clone(), now) == row
     }))
 }
 
@@ -203,6 +205,8 @@ pub(in crate::outbox) async fn check(
     };
     let stored = row.probe_at;
     let row = without_wrong_clocks(row, now);
+    // Nor does a call begin early by a clock that is ahead of the one which the wait was stored by.
+    let row = destination::Model { not_before: row.not_before.map(|until| after(until, clock.skew())), ..row };
     let permit = match hold_of(&row, now) {
         None => Permit::All,
         Some(Hold::CircuitOpen(probe_at)) if probe_at <= now => {

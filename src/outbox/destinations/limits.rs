@@ -118,9 +118,9 @@ impl LimitChange {
 
 impl Rate {
     /// As it is stored in `row`, at `now`.
-    fn of(row: &Model, per_second: u32, now: DateTime<Utc>) -> Self {
+    fn of(row: &Model, per_second: u32, now: DateTime<Utc>, skew: Duration) -> Self {
         // A time further ahead was stored by a wrong clock.
-        let next = row.next_call_at.filter(|next| !is_beyond(now, *next, GAP_MAX));
+        let next = row.next_call_at.filter(|next| !is_beyond(now, *next, GAP_MAX + skew));
         let earliest = now - MADE_UP_FOR;
         Self { per_second: per_second.into(), next: next.map_or(earliest, |next| next.max(earliest)) }
     }
@@ -153,7 +153,7 @@ impl Room {
         }
         // After the wait for the lock.
         let now = clock.now(txn).await?;
-        let rate = limits.per_second.map(|per_second| Rate::of(&row, per_second, now));
+        let rate = limits.per_second.map(|per_second| Rate::of(&row, per_second, now, clock.skew()));
         let mut calls = rate.map_or(usize::MAX, |rate| rate.calls(now));
         if let Some(most) = limits.in_flight.filter(|_| calls > 0) {
             calls = calls
@@ -169,10 +169,11 @@ impl Room {
         name: &str,
         calls: usize,
     ) -> Result<(), DbErr> {
-        let Some(rate) = self.rate else { return Ok(()) };
-        let rate = rate.after(calls);
-        self.rate = Some(rate);
-        let next = ActiveModel { next_call_at: Set(Some(rate.next)), ..Default::default() };
+        self.rate = self.rate.map(|rate| rate.after(calls));
+        // Without a rate, too: the lock of the row is one of this server alone, and where there are several, of two claims that have
+        // counted the same calls in flight only one can change the row.
+        let next = self.rate.map_or(self.now, |rate| rate.next);
+        let next = ActiveModel { next_call_at: Set(Some(next)), ..Default::default() };
         Entity::update_many().set(next).filter(Column::Name.eq(name)).exec(txn).await.map(drop)
     }
 

@@ -2,6 +2,9 @@
 
 mod conflicts;
 mod failover;
+mod galera;
+mod galera_clocks;
+mod galera_nodes;
 mod lists;
 mod migrations;
 mod plans;

@@ -56,13 +56,23 @@ impl TestDatabase {
         TestDatabase { engine, url: url.into(), _directory: None }
     }
 
-    /// Creates one on a primary that others follow; their URL names it first.
-    pub async fn create_on_pair(pair: &Server) -> TestDatabase {
-        let (hosts, _) = pair.url().rsplit_once('/').unwrap();
-        let admin = Database::connect(format!("{}/postgres", hosts.split(',').next().unwrap())).await.unwrap();
-        admin.execute_unprepared("CREATE DATABASE fees").await.unwrap();
+    /// Creates one on several servers that follow the first of them; its URL names all.
+    pub async fn create_on_all(servers: &Server) -> TestDatabase {
+        let name = format!("test_{}", Uuid::now_v7().simple());
+        let (hosts, admin) = servers.url().rsplit_once('/').unwrap();
+        let engine = if hosts.starts_with("mysql") { Engine::MariaDb } else { Engine::Postgres };
+        let first = format!("{}/{admin}", hosts.split(',').next().unwrap());
+        let admin = Database::connect(first).await.unwrap();
+        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
         admin.close().await.unwrap();
-        TestDatabase { engine: Engine::Postgres, url: format!("{hosts}/fees"), _directory: None }
+        TestDatabase { engine, url: format!("{hosts}/{name}"), _directory: None }
+    }
+
+    /// The same database by `addr`, a server of several or what stands before them.
+    pub fn at(&self, addr: &str) -> TestDatabase {
+        let (user, hosts) = self.url.rsplit_once('@').unwrap();
+        let (_, name) = hosts.split_once('/').unwrap();
+        TestDatabase { engine: self.engine, url: format!("{user}@{addr}/{name}"), _directory: None }
     }
 
     /// Creates one with all tables.

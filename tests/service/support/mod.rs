@@ -10,8 +10,10 @@ mod desk;
 mod engines;
 mod eventually;
 mod filling;
+mod galera;
 #[cfg(feature = "kafka")]
 mod kafka_cluster;
+mod load;
 mod outbox;
 mod ports;
 mod process;
@@ -33,8 +35,10 @@ pub use desk::{ANN, Desk};
 pub(crate) use engines::{at_each_moment, on_engines};
 pub use eventually::eventually;
 pub use filling::Filling;
+pub use galera::Galera;
 #[cfg(feature = "kafka")]
 pub use kafka_cluster::KafkaCluster;
+pub use load::Load;
 pub use outbox::{
     Receipt, TestOutbox, attempt, delivered, fee_server, new_quote, refused, retry, unknown, with_fee, worker_settings,
 };

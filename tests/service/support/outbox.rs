@@ -74,7 +74,11 @@ impl TestOutbox {
     pub const LEASE: Duration = Duration::from_secs(30);
 
     pub async fn open(engine: Engine) -> TestOutbox {
-        let database = TestDatabase::migrated(engine).await;
+        TestOutbox::on(TestDatabase::migrated(engine).await).await
+    }
+
+    /// That of a database with all tables.
+    pub async fn on(database: TestDatabase) -> TestOutbox {
         let db = database.open().await;
         outbox::ensure_destinations(&db, &[&FEE_SERVER, &KAFKA]).await.unwrap();
         let submission = Submission::new(db.clone(), Arc::new(OutboxRecorder::default()), vec![]);

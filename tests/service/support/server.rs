@@ -42,6 +42,17 @@ impl Server {
         Server::own("postgres_pair", &[])
     }
 
+    /// Three nodes of `MariaDB`, whose clocks are so many seconds ahead.
+    pub(super) fn galera(seconds_ahead: &[&str]) -> Server {
+        Server::own("galera", seconds_ahead)
+    }
+
+    /// `HAProxy` before `servers`, as `deploy/haproxy` describes it.
+    pub fn haproxy(name: &str, servers: &[String]) -> Server {
+        let servers = servers.iter().map(String::as_str);
+        Server::own("haproxy", &[name].into_iter().chain(servers).collect::<Vec<_>>())
+    }
+
     /// A `MariaDB` for one test, which may stop, crash and start it.
     pub fn own_mariadb() -> Server {
         Server::own("mariadb", &[])
@@ -71,6 +82,13 @@ impl Server {
     /// The administrative database of the server; the address of a broker.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// `host:port` of each, if it is several.
+    pub fn hosts(&self) -> Vec<String> {
+        let (_, hosts) = self.url.rsplit_once('@').unwrap();
+        let (hosts, _) = hosts.split_once('/').unwrap();
+        hosts.split(',').map(str::to_owned).collect()
     }
 
     /// Where a broker listens, if it is one.
