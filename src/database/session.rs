@@ -45,6 +45,8 @@ pub(super) struct Session {
     pub asks_for_writes: bool,
     /// Its server is a node of a Galera cluster, see [`GUARDED_COMMIT`].
     pub is_of_node: bool,
+    /// Statements wait for a commit, also outside of a transaction.
+    commits_by_hand: bool,
     prepared: Prepared,
     /// The server's end, if there is a network in between.
     peer: Option<Peer>,
@@ -60,8 +62,6 @@ struct State {
     in_transaction: bool,
     /// It failed, and its state is unknown.
     is_lost: bool,
-    /// Statements wait for a commit, also outside of a transaction.
-    commits_by_hand: bool,
 }
 
 /// Begins a transaction on a Galera node, which rolls one back that conflicts with another node's, whenever that arrives. It tells the client by the
@@ -99,9 +99,21 @@ macro_rules! on_driver {
 impl Session {
     pub fn new(driver: Driver, opened: Instant, statement_bytes_max: usize) -> Self {
         let used = Instant::now();
-        let (peer, asks_for_writes, is_of_node, prepared) = (None, false, false, Prepared::default());
+        let (peer, prepared) = (None, Prepared::default());
+        let (asks_for_writes, is_of_node, commits_by_hand) = (false, false, false);
         let state = State::default();
-        Self { driver, opened, used, statement_bytes_max, asks_for_writes, is_of_node, prepared, peer, state }
+        Self {
+            driver,
+            opened,
+            used,
+            statement_bytes_max,
+            asks_for_writes,
+            is_of_node,
+            commits_by_hand,
+            prepared,
+            peer,
+            state,
+        }
     }
 
     /// The same, with the server's end.
@@ -147,9 +159,9 @@ impl Session {
 
     /// Single statements are committed by themselves again, after transactions that are not.
     async fn commit_each(&mut self) -> Result<(), sqlx::Error> {
-        if self.state.commits_by_hand && !self.state.in_transaction {
+        if self.commits_by_hand && !self.state.in_transaction {
             on_driver!(self, it => it.execute(raw_sql("SET SESSION autocommit = 1")).await.map(ExecResult::from))?;
-            self.state.commits_by_hand = false;
+            self.commits_by_hand = false;
         }
         Ok(())
     }
@@ -159,7 +171,7 @@ impl Session {
     pub async fn begin(&mut self, sql: &str, limit: Duration) -> Result<DateTime<Utc>, sqlx::Error> {
         debug_assert!(self.is_clean(), "the pool handed out a session that is not clean");
         self.state.in_transaction = true;
-        self.state.commits_by_hand |= sql.starts_with(GUARDED_BEGIN);
+        self.commits_by_hand |= sql.starts_with(GUARDED_BEGIN);
         let begun = timeout(limit, self.begun(sql)).await.unwrap_or_else(|_| Err(too_long(limit)));
         begun.inspect_err(|_| self.state.is_lost = true)
     }
