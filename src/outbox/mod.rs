@@ -63,6 +63,8 @@ pub use destinations::{
     OPENINGS_KEPT_FOR, OpenCircuit, Pause, circuit_openings, destination, destinations, ensure_destinations,
     has_look_ups, held_lanes, hold, hold_now, latest_openings, record_look_ups, set_limits, set_pause,
 };
+#[cfg(feature = "lab")]
+pub(crate) use destinations::{DestinationOnPaper, PermitOnPaper, leased_on_paper};
 pub use event::{Event, EventStatus, get, of_aggregate};
 pub use failure::Failure;
 pub use future_times::{Repaired, delayed_by_future_times, repair_future_times};
@@ -80,6 +82,8 @@ pub use retention::{prune, pruned_before};
 pub use retry::RetryPolicy;
 pub(crate) use revive::error_contains;
 pub use revive::{revive, revive_one};
+#[cfg(feature = "lab")]
+use settle::disposition;
 pub use settle::{Attempt, Disposition, SettleReport, Settled, settle};
 pub(crate) use turns::{PARTNERS_MAX, partners};
 pub use turns::{Turn, waiting_of};

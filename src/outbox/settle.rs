@@ -112,9 +112,10 @@ pub async fn settle<R: Receipt>(
         let row = rows.get(&attempt.event.id);
         let disposition = match row {
             Some(row) if row.is_held_for(attempt) => {
-                let blame = health.count(attempt);
-                lanes.count(attempt);
-                let disposition = next(attempt, row.withdrawn, blame, policy, now);
+                let in_time = row.lease_lasts(now);
+                let blame = health.count(attempt, in_time);
+                lanes.count(attempt, in_time);
+                let disposition = disposition(attempt, row.withdrawn, blame, policy, now);
                 match &disposition {
                     Disposition::Delivered => delivered.push(attempt),
                     disposition => failed.push(Ended::new(attempt, blame, disposition, worker, now)),
@@ -167,6 +168,10 @@ impl Row {
         self.lease_token == Some(attempt.event.lease_token) && self.leased_until.is_some()
     }
 
+    fn lease_lasts(&self, now: DateTime<Utc>) -> bool {
+        self.leased_until.is_some_and(|until| until > now)
+    }
+
     /// What its event became, if this attempt's own lease was settled before. The token tells: each claim writes a new
     /// one, a rescue clears it, and settling leaves it. An event that was handed back has none; only that sets `attempts`
     /// back to what they were before the claim.
@@ -210,7 +215,13 @@ async fn lock(
 }
 
 /// What follows an attempt. Pure: everything that decides is an argument.
-fn next<R>(attempt: &Attempt<R>, withdrawn: bool, blame: Blame, policy: &Policy, now: DateTime<Utc>) -> Disposition {
+pub(super) fn disposition<R>(
+    attempt: &Attempt<R>,
+    withdrawn: bool,
+    blame: Blame,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> Disposition {
     let (event, cool_down) = (&attempt.event, policy.circuit.cool_down);
     // A probe is due after all others: the next probe is another event, so a bad event does not keep the circuit open.
     let wait = |wait: Duration| Disposition::Pending(after(now, if event.probe { wait.max(cool_down) } else { wait }));

@@ -143,7 +143,7 @@ pub(in crate::outbox) fn without_wrong_clocks(row: destination::Model, now: Date
     destination::Model { not_before, probe_at, updated_at, failing_since, callable_since, ..row }
 }
 
-fn hold_of(row: &destination::Model, now: DateTime<Utc>) -> Option<Hold> {
+pub(super) fn hold_of(row: &destination::Model, now: DateTime<Utc>) -> Option<Hold> {
     if row.paused_at.is_some() {
         return Some(Hold::Paused);
     }

@@ -4,33 +4,31 @@
 //! cannot open the circuit for others by itself. The destination's row is read and locked only when an outcome may change
 //! it. As long as all is well nothing is written, so the row is no bottleneck.
 
+#[cfg(feature = "lab")]
+mod on_paper;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use entity::{
-    destination::{self, Circuit},
-    outbox_event::{Column, Entity, Status},
-};
+use entity::destination::{self, Circuit};
 use sea_orm::{
-    ActiveModelTrait,
-    ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait,
-    sea_query::{Alias, Expr, Query, SelectStatement},
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    QuerySelect,
 };
 use uuid::Uuid;
 
-use super::{DestinationChange, openings, streak::Streak, without_wrong_clocks};
+use super::{DestinationChange, delivered::delivered_lately, openings, streak::Streak, without_wrong_clocks};
 use crate::{
     clock::after,
     database::DatabaseTransaction,
-    outbox::{Attempt, Failure, LeasedEvent, Outcome, Policy, status_in},
+    outbox::{Attempt, Failure, LeasedEvent, Outcome, Policy},
 };
+
+#[cfg(feature = "lab")]
+pub(crate) use on_paper::{DestinationOnPaper, PermitOnPaper, leased_on_paper};
 
 /// After this many consecutive failures, of several events, a 403 is about our credentials.
 const FORBIDDEN_IN_A_ROW: i32 = 3;
-/// How many of the events that settled last are searched for a delivery.
-const SETTLED_SEARCHED_MAX: u64 = 1_000;
 
 /// What a failed attempt is blamed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +88,8 @@ impl<'a> DestinationHealth<'a> {
         if !may_change(attempts) {
             return Ok(health);
         }
-        let row = destination::Entity::find_by_id(name).lock_exclusive().one(txn).await?;
-        health.row = row.map(|row| without_wrong_clocks(row, now));
-        if let Some(row) = &health.row {
-            health.streak =
-                Streak { count: row.consecutive_failures, event: row.failing_event, since: row.failing_since };
+        if let Some(row) = destination::Entity::find_by_id(name).lock_exclusive().one(txn).await? {
+            health = health.with(row);
         }
         let in_doubt = |attempt: &Attempt<R>| match attempt.outcome {
             Outcome::Forbidden(_) => true,
@@ -124,8 +119,16 @@ impl<'a> DestinationHealth<'a> {
         }
     }
 
-    /// Counts the next outcome. Returns what it is blamed on if it failed.
-    pub(in crate::outbox) fn count<R>(&mut self, attempt: &Attempt<R>) -> Blame {
+    /// From here on it counts on what the fleet shares.
+    fn with(self, row: destination::Model) -> Self {
+        let row = without_wrong_clocks(row, self.now);
+        let streak = Streak { count: row.consecutive_failures, event: row.failing_event, since: row.failing_since };
+        Self { row: Some(row), streak, ..self }
+    }
+
+    /// Counts the next outcome. Returns what it is blamed on if it failed. `in_time`: its lease lasts. A probe that fails after
+    /// its lease does not move the next one, which may be under way.
+    pub(in crate::outbox) fn count<R>(&mut self, attempt: &Attempt<R>, in_time: bool) -> Blame {
         let (event, outcome) = (&attempt.event, &attempt.outcome);
         let (mut probe, mut blame) = (Probe::Failed, Blame::Event);
         match outcome {
@@ -178,7 +181,7 @@ impl<'a> DestinationHealth<'a> {
                 }
             }
         }
-        if event.probe {
+        if event.probe && (in_time || probe == Probe::Succeeded) {
             self.probe = Some((probe, outcome.error().map(str::to_owned)));
         }
         blame
@@ -283,7 +286,7 @@ impl<'a> DestinationHealth<'a> {
     }
 }
 
-/// Whether `attempts` may change anything about their destination but a count of failures that a success ends.
+/// Whether `attempts` may change more about their destination than a count of failures that a success ends.
 fn may_change<R>(attempts: &[Attempt<R>]) -> bool {
     let mut failed = false;
     for Attempt { event, outcome, .. } in attempts {
@@ -317,33 +320,4 @@ async fn forget_failures(txn: &DatabaseTransaction, name: &str) -> Result<(), Db
         .exec(txn)
         .await
         .map(drop)
-}
-
-/// The query for an event of `name` that was delivered after `since`, and not after `now`. It reads the events that settled
-/// last, and no more than a thousand of them. Public so that tests can ask databases for their plans.
-#[must_use]
-pub fn delivered_lately(backend: DbBackend, name: &str, since: DateTime<Utc>, now: DateTime<Utc>) -> SelectStatement {
-    // As the index is: partial over both where the database has that, and led by the status on MariaDB.
-    let statuses: &[Status] = match backend {
-        DbBackend::MySql => &[Status::Delivered],
-        _ => &[Status::Delivered, Status::Cancelled],
-    };
-    let last = Entity::find()
-        .select_only()
-        .columns([Column::Destination, Column::Status])
-        .filter(status_in(statuses))
-        .filter(Column::SettledAt.gt(since))
-        // Times in the future, by a clock that ran ahead, say nothing.
-        .filter(Column::SettledAt.lte(now))
-        .order_by_desc(Column::SettledAt)
-        .limit(SETTLED_SEARCHED_MAX)
-        .into_query();
-    let lately = Alias::new("lately");
-    Query::select()
-        .expr(Expr::val(1))
-        .from_subquery(last, lately.clone())
-        .and_where(Expr::col((lately.clone(), Column::Destination)).eq(name))
-        .and_where(Expr::col((lately, Column::Status)).eq(Status::Delivered))
-        .limit(1)
-        .take()
 }

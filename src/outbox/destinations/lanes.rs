@@ -103,10 +103,12 @@ enum Probe {
 }
 
 impl LaneHealth {
-    /// Counts an outcome.
-    pub(in crate::outbox) fn count<R>(&mut self, attempt: &Attempt<R>) {
+    /// Counts an outcome. `in_time`: its lease lasts. A probe that fails after its lease does not move the next one.
+    pub(in crate::outbox) fn count<R>(&mut self, attempt: &Attempt<R>, in_time: bool) {
         let Some(name) = attempt.event.lane else { return };
-        let (is_probe, outcome) = (attempt.event.probe, &attempt.outcome);
+        let outcome = &attempt.outcome;
+        let has_succeeded = matches!(outcome, Outcome::Delivered(_) | Outcome::Refused(_));
+        let is_probe = attempt.event.probe && (in_time || has_succeeded);
         let failure = match outcome {
             Outcome::LaneUnusable(error) => Some(error.clone()),
             _ => None,
@@ -117,7 +119,7 @@ impl LaneHealth {
         let news = self.0.entry(name.as_str()).or_insert(News { name, failure: None, probe: None });
         if is_probe {
             news.probe = Some(match outcome {
-                Outcome::Delivered(_) | Outcome::Refused(_) => Probe::Succeeded,
+                _ if has_succeeded => Probe::Succeeded,
                 outcome if outcome.is_unsent() => Probe::Inconclusive,
                 outcome => Probe::Failed(outcome.error().unwrap_or_default().to_owned()),
             });

@@ -25,6 +25,7 @@ on_each_engine!(
     a_probe_that_fails_spends_no_attempt,
     a_bad_event_as_probe_does_not_keep_the_circuit_open,
     a_probe_whose_worker_died_is_followed_by_another,
+    a_probe_that_fails_after_its_lease_does_not_let_two_others_out,
     stragglers_neither_close_an_open_circuit_nor_put_its_probe_off,
     a_retry_after_holds_the_destination_for_every_worker_until_then,
     a_shorter_retry_after_does_not_shorten_a_longer_one,
@@ -213,6 +214,23 @@ async fn a_probe_whose_worker_died_is_followed_by_another(outbox: TestOutbox) {
     let next = outbox.claim("b", 10).await;
     assert_eq!(next.len(), 1);
     assert!(next[0].probe);
+}
+
+async fn a_probe_that_fails_after_its_lease_does_not_let_two_others_out(outbox: TestOutbox) {
+    open_circuit(&outbox).await;
+    outbox.submit(3).await;
+    for failure in [Outcome::NotSent("its lease was nearly over".into()), retry()] {
+        let late = next_probe(&outbox).await;
+        outbox.advance(TestOutbox::LEASE + Duration::from_secs(1));
+        assert_eq!(outbox.claim("b", 10).await.len(), 1, "the next probe");
+        let probe_at = outbox.fee_server().await.probe_at;
+        outbox.settle_one("a", &late, failure).await;
+        assert_eq!(outbox.fee_server().await.probe_at, probe_at);
+        outbox.advance(COOL_DOWN);
+        assert!(outbox.claim("c", 10).await.is_empty(), "a probe is under way");
+        outbox.advance(TestOutbox::LEASE);
+        outbox.rescue("b").await;
+    }
 }
 
 async fn stragglers_neither_close_an_open_circuit_nor_put_its_probe_off(mut outbox: TestOutbox) {

@@ -173,8 +173,10 @@ impl Play {
             assert!(matches!(became[0], Disposition::LeaseLost(_)), "{}", self.story());
             return;
         };
+        let in_time = event.lease.is_some_and(|(_, until)| until > now);
         let forbidden_at = event.failed.last().filter(|(_, outcome)| outcome == "unauthorised").map(|(at, _)| *at);
-        let blames = self.gate.learn(&leased, &outcome, (forbidden_at, delivered_lately(&self.events, now)), now);
+        let others = (forbidden_at, delivered_lately(&self.events, now));
+        let blames = self.gate.learn(&leased, &outcome, in_time, others, now);
         let event = self.events.get_mut(&leased.id).unwrap();
         event.end_attempt(&outcome, leased.probe, blames, leased.live_since, now);
         let (status, due_at) = (event.status, event.due_at);

@@ -20,16 +20,19 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Answers whether a failure is held against its event. `others` tells when this event was last forbidden, and whether an
+    /// Answers whether a failure is held against its event. `in_time`: its lease lasts. `others` tells when this event was last forbidden, and whether an
     /// event was delivered within the last cool-down.
     pub fn learn(
         &mut self,
         leased: &LeasedEvent,
         outcome: &Outcome<()>,
+        in_time: bool,
         others: (Option<DateTime<Utc>>, bool),
         now: DateTime<Utc>,
     ) -> bool {
         let is_probe = self.open && leased.probe;
+        // Of one that is late another may be under way.
+        let moves_probe = is_probe && in_time;
         let cooled_down = Some(after(now, COOL_DOWN));
         match outcome {
             Outcome::Delivered(()) | Outcome::Refused(_) => {
@@ -42,12 +45,12 @@ impl Gate {
                 return true;
             }
             Outcome::NotSent(_) | Outcome::OutOfResources(_) => {
-                self.probe_at = if is_probe { Some(now) } else { self.probe_at };
+                self.probe_at = if moves_probe { Some(now) } else { self.probe_at };
                 return false;
             }
             Outcome::RetryAfter(_, wait) => {
                 self.not_before = self.not_before.max(Some(after(now, (*wait).min(RETRY_AFTER_MAX))));
-                self.probe_at = if is_probe { cooled_down } else { self.probe_at };
+                self.probe_at = if moves_probe { cooled_down } else { self.probe_at };
                 return false;
             }
             _ => {}
@@ -61,7 +64,7 @@ impl Gate {
         let refused = matches!(outcome, Outcome::Unauthorised(_)) || forbidden && !its_own;
         // As long as one event alone is forbidden, another one may show at once what is to blame.
         let at_once = forbidden && self.alone().is_some();
-        if is_probe {
+        if moves_probe {
             self.probe_at = if at_once || its_own { Some(now) } else { cooled_down };
         } else if !self.open && (refused || self.failures >= CIRCUIT_FAILURES) {
             self.open = true;
