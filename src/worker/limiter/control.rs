@@ -32,6 +32,8 @@ const TRUST: u32 = 4;
 const WINDOW_MIN: Duration = Duration::from_millis(5);
 /// The least and the most that is kept of a limit that was too high.
 const KEEP: (f64, f64) = (0.3, 0.95);
+/// The limit after one probe has succeeded.
+const ONE_PROBE: f64 = 2.0;
 /// How often an unused limit comes back by itself, a step each time.
 const UNUSED_RISE: Duration = Duration::from_secs(1);
 
@@ -121,12 +123,18 @@ impl Control {
         self.in_flight = 0.0;
     }
 
-    /// The circuit was open: a destination that comes back must not be stampeded.
+    /// The circuit was open: a destination that comes back must not be stampeded. If it opened while the limit was coming back,
+    /// then what that had risen to was too much, and it comes back to half of it.
     pub(super) fn restart(&mut self, now: Instant) {
+        if self.doubling_to.is_none() {
+            self.ceiling = None;
+        } else if self.limit > ONE_PROBE {
+            self.ceiling = Some(Ceiling::found(self.ceiling, self.limit));
+            self.healthy = self.limit / 2.0;
+        }
         self.experiment = None;
         self.limit = 1.0;
         self.rest.end();
-        self.ceiling = None;
         self.doubling_to = Some(self.healthy);
         self.start_anew(now);
     }

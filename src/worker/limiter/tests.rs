@@ -113,6 +113,29 @@ fn after_an_outage_seven_tenths_of_full_speed_are_back_within_ten_round_trips() 
     }
 }
 
+/// The circuit opens while the limit is coming back: then it was not an outage, or not that alone, but what came back.
+#[test]
+fn a_limit_that_opens_the_circuit_again_comes_back_to_half_of_that() {
+    let (max, latency) = (64, 0.2);
+    let mut simulation = Simulation::new(Server::Chance { latency, share: 0.0, fails_after: 0.0 }, max, 1, 7);
+    simulation.run_for(latency * 30.0);
+    let restart = |simulation: &mut Simulation| {
+        let at = simulation.instant(simulation.now);
+        // A probe, and each look at the open circuit.
+        (0..5).for_each(|_| simulation.fleet[0].restart(at));
+    };
+    restart(&mut simulation);
+    simulation.run_for(latency * 4.5);
+    let risen = simulation.limit();
+    assert!((8.0..=32.0).contains(&risen), "{risen}");
+    restart(&mut simulation);
+    simulation.run_for(latency * 4.5);
+    let risen_again = simulation.limit();
+    assert!(risen_again <= risen * 0.8, "{risen_again} after {risen}");
+    simulation.run_for(latency * 60.0);
+    assert!(simulation.limit() > 0.9 * max as f64, "it comes back in the end: {}", simulation.limit());
+}
+
 #[test]
 fn the_limit_stays_between_one_and_its_maximum() {
     for max in [1, 4, 10_000] {
