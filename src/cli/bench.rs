@@ -10,7 +10,7 @@ use crate::lab::bench::{self, PARTNERS_MAX, Question};
 /// Options of `feebox bench`.
 #[derive(Args, Debug)]
 pub struct Bench {
-    /// What to measure (may be repeated) [default: everything but dashboards, fairness and tables]
+    /// What to measure (may be repeated) [default: everything but dashboards, fairness, fleet, tables and workers]
     #[arg(long = "question", value_name = "QUESTION", value_enum)]
     questions: Vec<Question>,
     /// A server on which databases may be created and dropped (may be repeated); sqlite: uses a file
@@ -49,6 +49,12 @@ pub struct Bench {
     /// Number of waiting events beside them
     #[arg(long, value_name = "COUNT", default_value_t = 300_000)]
     waiting: u64,
+    /// Number of workers for --question fleet
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
+    workers: usize,
+    /// Seed of the chance in --question fleet: the same seed gives the same figures
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
     /// Directory for files and the processes' logs
     #[arg(long, value_name = "DIR", default_value = "feebox-bench")]
     out: PathBuf,
@@ -76,6 +82,7 @@ impl Bench {
             rows: self.rows,
             calls: self.calls.max(1),
             waiting: self.waiting.max(1),
+            fleet: (self.workers.max(1), self.seed),
             out: self.out,
         };
         let report = until_stopped(Box::pin(bench.run(|progress| eprintln!("{progress}")))).await?;

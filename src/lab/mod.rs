@@ -8,6 +8,9 @@ pub mod bench;
 // `feebox compare`: all designs, side by side.
 #[cfg(feature = "lab")]
 pub mod compare;
+// A fleet of a thousand workers on paper, for `feebox bench --question fleet`.
+#[cfg(feature = "lab")]
+pub mod fleet;
 // A port that can be shut and opened again.
 mod listener;
 // `feebox fee-server`: a remote fee server with all its faults.

@@ -33,7 +33,11 @@ use crate::{
 
 use pace::{BatchSize, Pauses};
 
+#[cfg(feature = "lab")]
+pub(crate) use limiter::LimitOnPaper;
 pub use report::Report;
+#[cfg(feature = "lab")]
+pub(crate) use run::StockOnPaper;
 pub use settings::Settings;
 pub use signals::{Listening, Signal, Signals};
 pub use vitals::Vitals;

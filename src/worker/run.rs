@@ -6,6 +6,8 @@ mod deliveries;
 mod flow;
 mod holds;
 mod limited;
+#[cfg(feature = "lab")]
+mod on_paper;
 mod rescues;
 mod results;
 mod supply;
@@ -36,6 +38,8 @@ use background::Background;
 use claims::Claimed;
 use flow::Flow;
 use limited::Limited;
+#[cfg(feature = "lab")]
+pub(crate) use on_paper::StockOnPaper;
 use supply::Supply;
 use waiting::Waiting;
 

@@ -18,6 +18,7 @@ mod sample;
 mod stage;
 mod tables;
 mod usage;
+mod workers;
 
 use std::{
     collections::BTreeMap,
@@ -27,6 +28,7 @@ use std::{
 
 use anyhow::Context;
 
+use super::fleet::{self, Scenario};
 use contestant::Contestant;
 use stage::Stage;
 
@@ -65,6 +67,8 @@ pub struct Bench {
     pub calls: usize,
     /// Waiting events beside these.
     pub waiting: u64,
+    /// Workers of a simulated fleet, and the seed of its chance.
+    pub fleet: (usize, u64),
     /// Where `bench.json`, `bench.md`, `bench.svg` and the processes' logs go.
     pub out: PathBuf,
 }
@@ -78,8 +82,9 @@ impl Bench {
         std::fs::create_dir_all(&self.out)?;
         let out = self.out.canonicalize()?;
         let (mut samples, mut calls): (BTreeMap<_, Vec<_>>, _) = (BTreeMap::new(), Vec::new());
+        let fleet = if self.questions.contains(&Question::Fleet) { self.simulate(&progress) } else { Vec::new() };
         for server in &self.servers {
-            for question in &self.questions {
+            for question in self.questions.iter().filter(|question| **question != Question::Fleet) {
                 if matches!(question, Question::Tables | Question::Dashboards) {
                     for rows in &self.rows {
                         calls.extend(self.beside_history(*question, *rows, server, &out, &progress).await?);
@@ -103,13 +108,24 @@ impl Bench {
                 }
             }
         }
-        let report = Report { calls, ..Report::of(&samples) };
+        let report = Report { calls, fleet, ..Report::of(&samples) };
         std::fs::write(out.join("bench.json"), serde_json::to_string_pretty(&report)?)?;
         std::fs::write(out.join("bench.md"), format!("{report}\n"))?;
         if let Some(picture) = picture::draw(&report)? {
             std::fs::write(out.join("bench.svg"), picture)?;
         }
         Ok(report)
+    }
+
+    fn simulate(&self, progress: &impl Fn(&str)) -> Vec<fleet::Row> {
+        let (workers, seed) = self.fleet;
+        let scenarios = Scenario::all(workers.max(1)).into_iter();
+        scenarios
+            .map(|scenario| {
+                progress(&format!("simulating {workers} workers: {}", scenario.name));
+                scenario.play(seed)
+            })
+            .collect()
     }
 
     /// How long calls take beside a long history. `SQLite` is left out: its tables are one host's.

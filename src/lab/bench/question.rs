@@ -19,6 +19,7 @@ use super::{
     partners::{name_of, tokens},
     sample::{Figure, Sample},
     stage::Stage,
+    workers,
 };
 use crate::lab::sample_fee_server::{Faults, SampleFeeServer};
 
@@ -47,13 +48,17 @@ pub enum Question {
     Fairness,
     /// How long each call of the lists and statistics takes beside a long history (not on SQLite)
     Tables,
+    /// Fees a second that 1, 2, 4 and 8 workers make of a backlog, where a fee takes 200 ms (only PostgreSQL)
+    Workers,
+    /// Whether a fleet of --workers stampedes a fee server that comes back: a simulation, without database and network
+    Fleet,
     /// How long the calls of 20 open dashboards take beside a long history with 50,000 dead events, and what submissions beside them
     /// take (not on SQLite)
     Dashboards,
 }
 
 impl Question {
-    /// Those that are asked if none is named, in this order. A backlog that waits and tables that are filled take long: these are asked only if they are named.
+    /// Those that are asked if none is named, in this order. What takes long, and what is simulated, is asked only if it is named.
     pub const ALL: [Self; 7] = [
         Self::Submissions,
         Self::LoneCaller,
@@ -93,8 +98,10 @@ impl Question {
             (Self::Overload, false) => overload(stage, callers, bench.time).await.map(Some),
             (Self::Fairness, false) => fairness(stage, bench).await.map(Some),
             (Self::WakeUp, true) => wake_up_by_hand(stage, contestant, bench.time).await,
-            // These are about the lists and statistics of this Feebox alone.
-            (Self::Tables | Self::Dashboards, _) | (Self::Idle | Self::Overload | Self::Fairness, true) => Ok(None),
+            (Self::Workers, false) => workers::workers(stage, bench).await,
+            // These are about this Feebox alone.
+            (Self::Tables | Self::Dashboards | Self::Fleet, _)
+            | (Self::Idle | Self::Overload | Self::Fairness | Self::Workers, true) => Ok(None),
         }
     }
 }
@@ -203,14 +210,14 @@ pub(super) async fn waits(fee_server: &SampleFeeServer, accepted: &[Accepted]) -
 }
 
 /// Stores the events, an equal share of each partner.
-async fn store_backlog(stage: &Stage, bench: &Bench) -> anyhow::Result<()> {
+pub(super) async fn store_backlog(stage: &Stage, bench: &Bench, events: usize) -> anyhow::Result<()> {
     const BATCH: usize = 500;
     let mut settings = vec!["worker.wakeup=false".to_owned()];
     if bench.partners > 1 {
         settings.push(tokens((0..bench.partners).map(name_of)));
     }
     let serve = stage.start("serve", &settings).await?;
-    let (partners, mut left) = (bench.partners.max(1), bench.events);
+    let (partners, mut left) = (bench.partners.max(1), events);
     for number in 0..partners {
         let mut caller = Caller::connect(serve.address).await?;
         if partners > 1 {
@@ -228,7 +235,7 @@ async fn store_backlog(stage: &Stage, bench: &Bench) -> anyhow::Result<()> {
 }
 
 async fn drain(stage: &Stage, bench: &Bench, fail_rate: f64, by_hand: bool) -> anyhow::Result<Sample> {
-    store_backlog(stage, bench).await?;
+    store_backlog(stage, bench, bench.events).await?;
     // `worker --once` audits at its end, if that is due.
     let now = stage.now_sql();
     stage

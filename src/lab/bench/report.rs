@@ -10,6 +10,7 @@ use super::{
     sample::{Figure, SHARES, Sample},
     tables::Call,
 };
+use crate::lab::fleet;
 
 /// All rows.
 #[derive(Clone, Debug, Serialize)]
@@ -18,6 +19,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// One a call of the lists and statistics.
     pub calls: Vec<Call>,
+    /// One a scenario of the simulated fleet.
+    pub fleet: Vec<fleet::Row>,
 }
 
 /// What one contestant came to.
@@ -75,7 +78,7 @@ impl Report {
             });
             row.ratios = others.map(|other| (other.contestant, row.beside(other))).collect();
         }
-        Self { rows, calls: Vec::new() }
+        Self { rows, calls: Vec::new(), fleet: Vec::new() }
     }
 }
 
@@ -128,6 +131,9 @@ impl fmt::Display for Spread {
 /// As Markdown, which terminals show as well.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in &self.fleet {
+            writeln!(f, "{row}\n")?;
+        }
         if !self.calls.is_empty() {
             writeln!(f, "{}", calls(&self.calls))?;
         }

@@ -42,6 +42,22 @@ pub enum Figure {
     GrowthMib,
     /// How long after the overload calls were still refused or slow, in seconds.
     RecoverySeconds,
+    /// Fees a second of one worker.
+    OneWorker,
+    /// Of two.
+    TwoWorkers,
+    /// Relative to twice one.
+    TwoOfLinear,
+    /// Of four.
+    FourWorkers,
+    /// Relative to four times one.
+    FourOfLinear,
+    /// Of eight.
+    EightWorkers,
+    /// Relative to eight times one.
+    EightOfLinear,
+    /// Relative to what all calls in flight allow.
+    OfPlaces,
 }
 
 impl Figure {
@@ -64,6 +80,14 @@ impl Figure {
             Self::NotReady => "health: not 200",
             Self::GrowthMib => "MiB more",
             Self::RecoverySeconds => "recovery s",
+            Self::OneWorker => "a second, 1 worker",
+            Self::TwoWorkers => "a second, 2 workers",
+            Self::TwoOfLinear => "2 workers, of twice one",
+            Self::FourWorkers => "a second, 4 workers",
+            Self::FourOfLinear => "4 workers, of four times one",
+            Self::EightWorkers => "a second, 8 workers",
+            Self::EightOfLinear => "8 workers, of eight times one",
+            Self::OfPlaces => "8 workers, of what their calls in flight allow",
         }
     }
 }

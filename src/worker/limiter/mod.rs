@@ -9,6 +9,8 @@ mod ceiling;
 mod chance;
 mod control;
 mod experiment;
+#[cfg(feature = "lab")]
+mod on_paper;
 mod rest;
 mod sign;
 mod slots;
@@ -22,6 +24,8 @@ mod tests;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use control::Control;
+#[cfg(feature = "lab")]
+pub(crate) use on_paper::LimitOnPaper;
 use parking_lot::{Mutex, MutexGuard};
 use sign::{Sign, as_f64};
 

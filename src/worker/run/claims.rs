@@ -18,6 +18,14 @@ pub(super) struct Claimed {
     pub claim: Result<Claim, DbErr>,
 }
 
+/// How many events to claim if `startable` can be started within a moment, at most `most` are to wait, and so many are `waiting`;
+/// `None` while enough wait.
+pub(super) fn wanted(startable: usize, most: usize, waiting: usize) -> Option<usize> {
+    // At least one: where all places rest, it waits for the first.
+    let stock = startable.max(1).min(most);
+    Some(stock.saturating_sub(waiting)).filter(|wanted| *wanted > 0 && waiting <= stock / 4)
+}
+
 impl<D: Destination> Run<'_, D> {
     /// Claims when fewer events wait than can be started within a moment, and no more than that: a lease runs from its claim, and
     /// what another partner stores meanwhile waits behind them.
@@ -25,15 +33,13 @@ impl<D: Destination> Run<'_, D> {
         let worker = self.worker;
         let limit = worker.limiter.limit();
         let places = self.places();
-        // At least one: where all places rest, it waits for the first.
         // Under limits of the fleet a call begins as soon as it is claimed: nothing is claimed ahead.
         let ahead = if self.limited.is_in_force() { 0 } else { self.flow.of_a_moment(Instant::now()) };
-        let stock = (places + ahead).max(1);
-        let stock = stock.min(worker.settings.batch_size).min(limit.saturating_mul(2));
-        let wanted = stock.saturating_sub(self.waiting.len()).min(self.claims.size());
-        let enough = wanted == 0 || self.waiting.len() > stock / 4 || self.is_full_of_results();
+        let most = worker.settings.batch_size.min(limit.saturating_mul(2));
+        let Some(wanted) = wanted(places + ahead, most, self.waiting.len()) else { return };
+        let wanted = wanted.min(self.claims.size());
         let may_claim = !self.supply.is_exhausted() && !self.is_held() && !worker.signals.drain.is_cancelled();
-        if enough || !may_claim || self.claiming.is_running() || !self.claims.is_due() {
+        if self.is_full_of_results() || !may_claim || self.claiming.is_running() || !self.claims.is_due() {
             return;
         }
         self.supply.claim_began();
