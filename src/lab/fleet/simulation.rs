@@ -212,12 +212,12 @@ impl Simulation {
     }
 
     fn call_ended(&mut self, number: usize, held: Held, begun: Micros, outcome: Outcome<()>) {
-        let (now, began) = (self.instant(), self.zero + Duration::from_micros(begun));
+        let (now, since) = (self.instant(), self.zero + Duration::from_micros(begun));
         let worker = &mut self.workers[number];
         if worker.is_dead {
             return;
         }
-        worker.limit.ended(&outcome, began, now);
+        worker.limit.ended(&outcome, since, now);
         worker.keep(held, outcome, begun, self.policy.circuit.failures);
         self.advance(number);
     }

@@ -33,6 +33,7 @@ pub(super) struct Ended {
 
 /// A worker process.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a process")]
 pub(super) struct Worker {
     pub limit: LimitOnPaper,
     pub stock: StockOnPaper,

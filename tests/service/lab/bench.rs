@@ -139,3 +139,21 @@ async fn what_open_dashboards_ask_is_measured_beside_submissions() {
         assert!(measured["p50_ms"].as_f64() <= measured["p99_ms"].as_f64(), "{measured}");
     }
 }
+
+#[tokio::test]
+async fn fleets_of_several_workers_are_measured_and_one_of_many_is_simulated() {
+    let postgres = Server::own_postgres();
+    let mut arguments = vec!["bench", "--question", "workers", "--question", "fleet", "--workers", "20"];
+    arguments.extend(["--rounds", "1", "--time", "1s", "--out", "out", "--server", postgres.url()]);
+    let bench = Process::start(&arguments, &[]);
+    assert!(bench.wait(LIMIT).await.success(), "{:#?}", bench.lines());
+    let report = std::fs::read_to_string(bench.directory().join("out/bench.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let row = report["rows"].as_array().unwrap().iter().find(|row| row["question"] == "workers");
+    let figures = &row.unwrap_or_else(|| panic!("{report:#}"))["figures"];
+    for figure in ["one_worker", "two_workers", "four_workers", "eight_workers", "eight_of_linear"] {
+        assert!(figures[figure]["median"].as_f64().unwrap() > 0.0, "{figure}: {figures}");
+    }
+    let fleet = report["fleet"].as_array().unwrap();
+    assert!(fleet.len() == 7 && fleet.iter().all(|row| row["phases"].as_array().unwrap().len() > 4), "{report:#}");
+}
