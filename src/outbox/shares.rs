@@ -90,7 +90,7 @@ pub fn equal_shares(
     now: DateTime<Utc>,
     each: usize,
 ) -> Statement {
-    let held: String = held.iter().map(|event_type| format!(" AND due.event_type <> '{event_type}'")).collect();
+    let held = held.iter().fold(String::new(), |held, event_type| held + " AND due.event_type <> '" + event_type + "'");
     let sql = format!(
         "SELECT {columns} FROM json_each($1) turn CROSS JOIN outbox_event e WHERE e.rowid IN (\
              SELECT due.rowid FROM outbox_event due \
