@@ -1,4 +1,4 @@
-//! A Galera cluster with one writer at a time, which fails: behind HAProxy, and by a URL that names all nodes.
+//! A Galera cluster with one writer at a time, which fails: behind `HAProxy`, and by a URL that names all nodes.
 
 use std::time::{Duration, Instant};
 

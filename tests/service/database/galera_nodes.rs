@@ -1,7 +1,10 @@
 //! A Galera cluster all of whose nodes take writes: a process of Feebox at each.
 
+use std::slice::from_ref;
+
 use feebox::database::{Kind, is_refused, kind};
 use feebox::lab::sample_fee_server::Faults;
+use reqwest::header::HeaderValue;
 use reqwest::{Client, Response, StatusCode};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::Value;
@@ -73,7 +76,7 @@ async fn what_was_stored_through_one_node_is_found_through_another_at_once() {
     let (_one, first) = stage.serve(&[("database.url", &nodes[0])], &[]).await;
     let (_two, second) = stage.serve(&[("database.url", &nodes[1])], &[]).await;
     // Whoever reads meets a node that has others' writes to apply.
-    let load = Load::start(CLIENTS, &[first.clone()]);
+    let load = Load::start(CLIENTS, from_ref(&first));
     let client = http_client();
     let mut stored = vec![];
     for _ in 0..200 {
@@ -82,7 +85,7 @@ async fn what_was_stored_through_one_node_is_found_through_another_at_once() {
         let found = client.get(format!("{second}/v1/quotes/{id}")).send().await.unwrap();
         assert_eq!(found.status(), StatusCode::OK, "quote {id}");
         let again = post(&client, &second, &key).await;
-        assert_eq!(again.headers().get("idempotency-replayed").map(|it| it.as_bytes()), Some(&b"true"[..]));
+        assert_eq!(again.headers().get("idempotency-replayed").map(HeaderValue::as_bytes), Some(&b"true"[..]));
         stored.push(id);
     }
     stored.extend(load.end().await.into_iter().map(|(id, _)| id));

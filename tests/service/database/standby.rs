@@ -1,5 +1,6 @@
-//! A PostgreSQL primary with a synchronous standby, which takes over: `database.url` names both, or HAProxy stands before them.
+//! A PostgreSQL primary with a synchronous standby, which takes over: `database.url` names both, or `HAProxy` stands before them.
 
+use std::slice::from_ref;
 use std::time::{Duration, Instant};
 
 use feebox::lab::sample_fee_server::Faults;
@@ -46,7 +47,7 @@ async fn fails_over(fault: &str, done: &str, by: By) {
     let _workers: [_; 2] = stage.workers(&[]).await;
     // Once there, and once back.
     for (old, new) in [(1, 2), (2, 1)] {
-        let load = Load::start(CLIENTS, &[base_url.clone()]);
+        let load = Load::start(CLIENTS, from_ref(&base_url));
         load.accepts(QUOTES).await;
         pair.command(&format!("{fault} {old}"), done);
         pair.command(&format!("promote {new}"), "promoted");
