@@ -38,21 +38,25 @@ pub enum LookUps {
     None,
 }
 
-impl Default for Delivery {
+impl Delivery {
     /// A quote, two workers, and a fee server as the contract wants it, at its worst: it may be late.
+    pub const BASE: Self = Self {
+        quotes: 1,
+        workers: 2,
+        misfortunes: 2,
+        max_attempts: 2,
+        circuit_failures: 2,
+        may_cancel: true,
+        honours_keys: true,
+        look_ups: LookUps::List,
+        may_be_late: true,
+        without: None,
+    };
+}
+
+impl Default for Delivery {
     fn default() -> Self {
-        Self {
-            quotes: 1,
-            workers: 2,
-            misfortunes: 2,
-            max_attempts: 2,
-            circuit_failures: 2,
-            may_cancel: true,
-            honours_keys: true,
-            look_ups: LookUps::List,
-            may_be_late: true,
-            without: None,
-        }
+        Self::BASE
     }
 }
 

@@ -9,18 +9,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 /// A fee server that ignores keys, has look-ups, and has done its work by the time at which the worker hangs up.
 const IGNORES_KEYS: Delivery = Delivery { honours_keys: false, may_be_late: false, ..BASE };
-const BASE: Delivery = Delivery {
-    quotes: 1,
-    workers: 2,
-    misfortunes: 2,
-    max_attempts: 2,
-    circuit_failures: 2,
-    may_cancel: true,
-    honours_keys: true,
-    look_ups: LookUps::List,
-    may_be_late: true,
-    without: None,
-};
+const BASE: Delivery = Delivery::BASE;
 
 #[test]
 fn the_default_is_what_is_checked() {
