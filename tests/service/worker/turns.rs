@@ -18,9 +18,10 @@ on_each_engine!(
 const PLACES: usize = 4;
 const BACKLOG: usize = 400;
 
-/// Delivers one after the other of those that were begun, until `count` more were.
+/// Delivers one after the other of those that were begun, until `count` more have begun.
 async fn deliver(scripted: &Scripted, answered: &mut usize, answers: &[CancellationToken], count: usize) {
-    for _ in 0..count {
+    let enough = scripted.calls().len() + count;
+    while scripted.calls().len() < enough {
         answers[*answered].cancel();
         *answered += 1;
         scripted.begun(*answered + 1).await;
