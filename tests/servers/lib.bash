@@ -33,8 +33,9 @@ galera_provider() { ls /usr/lib/galera/libgalera_smm.so 2>/dev/null || true; }
 # Where axe-core is.
 axe_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/axe-core-4.14.1
 
-# Where the generators of clients are, with what their clients import; where the schemas of manifests are; and
-# where schemathesis is.
+# Where cargo-deny is; the generators of clients, with what their clients import; the schemas of manifests; and
+# schemathesis.
+cargo_deny_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/cargo-deny-0.20.2
 clients_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/clients-1
 manifests_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/manifests-1
 schemathesis_directory=${XDG_CACHE_HOME:-$HOME/.cache}/feebox/schemathesis-4.32.5
