@@ -11,7 +11,7 @@ use super::{
     ClaimRequest,
     claim::due,
     held_lanes::HeldLanes,
-    turns::{PARTNERS_MAX, Turn, partners},
+    turns::{Turn, partners, partners_max},
     unreadable::{Readable, readable_by, readable_together},
 };
 use crate::database::DatabaseTransaction;
@@ -30,7 +30,7 @@ pub(super) struct Shares {
     pub(super) next_turn: Turn,
 }
 
-/// Up to `limit` due events of the partners whose turn it is.
+/// Up to `limit` due events of the partners whose turn it is, and a few more where that does not divide.
 pub(super) async fn shares(
     txn: &DatabaseTransaction,
     request: &ClaimRequest<'_>,
@@ -39,48 +39,49 @@ pub(super) async fn shares(
     limit: usize,
 ) -> Result<Shares, DbErr> {
     let (backend, destination) = (txn.get_database_backend(), request.destination.as_str());
-    let found = partners(txn, destination, now, &request.turn, limit.min(PARTNERS_MAX)).await?;
-    let each = request.turn.share(limit, found.names.len());
-    let of_partner = |partner: &str, from: usize, limit: usize| {
-        let rows = lanes.pass(due(backend, destination, partner, now, limit));
-        if from > 0 { rows.offset(from as u64) } else { rows }
+    let found = partners(txn, destination, now, &request.turn, limit.min(partners_max(backend))).await?;
+    let each = request.turn.share(backend, limit, found.names.len());
+    // So many of each, behind the first `from`.
+    let of_each = async |partners: &[String], from: usize, each: usize| {
+        if backend == DbBackend::Sqlite {
+            let held = lanes.types();
+            return readable_by(
+                txn,
+                |columns| equal_shares(columns, destination, &held, partners, now, from, each),
+                now,
+            )
+            .await;
+        }
+        let of_partner = |partner: &String| {
+            let rows = lanes.pass(due(backend, destination, partner, now, each));
+            if from > 0 { rows.offset(from as u64) } else { rows }
+        };
+        readable_together(txn, partners.iter().map(of_partner).collect(), now).await
     };
-    let Readable { rows: mut all, given_up: mut unreadable } = if backend == DbBackend::Sqlite {
-        readable_by(txn, |columns| equal_shares(columns, destination, &lanes.types(), &found.names, now, each), now)
-            .await?
-    } else {
-        let equal = found.names.iter().map(|partner| of_partner(partner, 0, each)).collect();
-        readable_together(txn, equal, now).await?
-    };
+    let Readable { rows: mut all, given_up } = of_each(&found.names, 0, each).await?;
     let mut got: HashMap<&str, usize> = HashMap::new();
     for event in &all {
         *got.entry(&event.partner).or_default() += 1;
     }
     // One that cannot be read may be anybody's.
-    let is_hungry = |partner: &&String| unreadable > 0 || got.get(partner.as_str()).is_some_and(|got| *got >= each);
-    let hungry: Vec<_> = found.names.iter().filter(is_hungry).collect();
-    let mut room = limit.saturating_sub(all.len());
-    if room < limit / ROUNDED_OFF {
-        room = 0;
+    let is_hungry = |partner: &&String| given_up > 0 || got.get(partner.as_str()).is_some_and(|got| *got >= each);
+    let mut hungry: Vec<_> = found.names.iter().filter(is_hungry).cloned().collect();
+    let is_hungry = !hungry.is_empty();
+    let room = limit.saturating_sub(all.len());
+    // What was given up is no longer in front of the others: the next claim finds them.
+    if is_hungry && given_up == 0 && found.names.len() > 1 && room >= (limit / ROUNDED_OFF).max(1) {
+        let more = room.div_ceil(hungry.len());
+        hungry.truncate(room.div_ceil(more));
+        let rest = of_each(&hungry, each, more).await?;
+        all.extend(rest.rows);
     }
-    let more = room.div_ceil(hungry.len().max(1));
-    let rest = hungry.iter().map_while(|partner| {
-        let more = more.min(room);
-        room -= more;
-        (more > 0 && found.names.len() > 1)
-            .then(|| of_partner(partner, got.get(partner.as_str()).copied().unwrap_or(0), more))
-    });
-    let (rest, is_hungry) = (rest.collect(), !hungry.is_empty());
-    let Readable { rows: rest, given_up } = readable_together(txn, rest, now).await?;
-    unreadable += given_up;
-    all.extend(rest);
     all.sort_unstable_by_key(|event| (event.due_at, event.id));
     let (is_full, next_turn) = request.turn.next(found.last.as_deref(), !all.is_empty(), is_hungry);
-    Ok(Shares { partners: found.names, due: all, given_up: unreadable, is_full, next_turn })
+    Ok(Shares { partners: found.names, due: all, given_up, is_full, next_turn })
 }
 
-/// `SQLite`'s statement for up to `each` due events of each of the `partners`, but for those of the types `held`. Its text is the same for
-/// any number of partners, so that it is prepared once. Public so that tests can read its query plan.
+/// `SQLite`'s statement for up to `each` due events of each of the `partners`, behind the first `from`, but for those of the types `held`.
+/// Its text is the same for any number of partners, so that it is prepared once. Public so that tests can read its query plan.
 #[must_use]
 pub fn equal_shares(
     columns: &str,
@@ -88,6 +89,7 @@ pub fn equal_shares(
     held: &[&str],
     partners: &[String],
     now: DateTime<Utc>,
+    from: usize,
     each: usize,
 ) -> Statement {
     let held = held.iter().fold(String::new(), |held, event_type| held + " AND due.event_type <> '" + event_type + "'");
@@ -100,9 +102,9 @@ pub fn equal_shares(
                      WHERE earlier.aggregate_id = due.aggregate_id AND earlier.destination = due.destination \
                          AND earlier.sequence < due.sequence AND earlier.status IN ('pending', 'leased', 'dead') \
                      LIMIT 1 OFFSET 0)) \
-             ORDER BY due.partner, due.due_at LIMIT $4)"
+             ORDER BY due.partner, due.due_at LIMIT $4 OFFSET $5)"
     );
-    let each = i64::try_from(each).unwrap_or(i64::MAX);
-    let values = [json!(partners).into(), destination.into(), now.into(), each.into()];
+    let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let values = [json!(partners).into(), destination.into(), now.into(), number(each).into(), number(from).into()];
     Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
 }

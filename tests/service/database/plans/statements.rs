@@ -63,7 +63,7 @@ pub async fn hot_statements(outbox: &TestOutbox, last: u64) -> Vec<Hot> {
                 }
                 DbBackend::Sqlite => {
                     let partners = ["shop", "shop-50"].map(str::to_owned);
-                    statements::equal_shares("e.*", &FEE_SERVER, &[], &partners, now, 50)
+                    statements::equal_shares("e.*", &FEE_SERVER, &[], &partners, now, 0, 50)
                 }
                 // It has one statement for the whole claim.
                 _ => statements::due(backend, &FEE_SERVER, "shop", now, 100).build(backend),
