@@ -1,6 +1,6 @@
 //! A result that cannot be stored costs its own event, and nobody else's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use feebox::outbox::{DestinationName, Disposition, LeasedEvent, Outcome, Settled
 use feebox::quotes::FEE_SERVER;
 use feebox::settings;
 use feebox::worker::Report;
+use parking_lot::Mutex;
 use sea_orm::{ConnectionTrait, DbErr};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -112,8 +113,7 @@ async fn a_panic_while_one_result_is_applied_is_found_among_others(outbox: TestO
 async fn one_among_many(outbox: TestOutbox, trouble: Trouble, text: &str) {
     let stored = outbox.submit(EVENTS).await;
     let bad = stored[123];
-    let troubled = Arc::new(Troubled { trouble, bad: vec![bad], failing: vec![], in_the_air: None });
-    let report = outbox.worker("a", &troubled, worker_settings()).run_once().await.unwrap();
+    let report = troubled(&outbox, trouble, vec![bad]).await;
     assert_eq!(report, Report { claimed: EVENTS, delivered: EVENTS - 1, dead: 1, ..Report::default() });
     let row = outbox.event(bad).await;
     assert_eq!((row.status, row.attempts, row.outcome_unknown), (Status::Dead, 1, true));
@@ -123,19 +123,36 @@ async fn one_among_many(outbox: TestOutbox, trouble: Trouble, text: &str) {
 
 async fn several_culprits_in_a_row_are_all_found(outbox: TestOutbox) {
     let stored = outbox.submit(40).await;
-    let bad = stored[..7].to_vec();
-    let troubled = Arc::new(Troubled { trouble: Trouble::Unknown, bad, failing: vec![], in_the_air: None });
-    // Time for each of them on a busy machine.
-    let settings = settings::Worker { lease: LIMIT, ..worker_settings() };
-    let report = outbox.worker("a", &troubled, settings).run_once().await.unwrap();
+    let report = troubled(&outbox, Trouble::Unknown, stored[..7].to_vec()).await;
     assert_eq!(report, Report { claimed: 40, delivered: 33, dead: 7, ..Report::default() });
+}
+
+/// What a worker reports that has trouble with `bad`. The others are answered when these were tried in vain: a result that fails when all
+/// others are stored proves nothing, and is tried until its lease ends.
+async fn troubled(outbox: &TestOutbox, trouble: Trouble, bad: Vec<Uuid>) -> Report {
+    let (told, culprits) = (CancellationToken::new(), bad.len());
+    let troubled = Troubled { trouble, bad, failing: vec![], in_the_air: Some(told.clone()), tried: Mutex::default() };
+    let troubled = Arc::new(troubled);
+    // Time for each of them on a busy machine.
+    let worker = outbox.worker("a", &troubled, settings::Worker { lease: LIMIT, ..worker_settings() });
+    let meanwhile = async {
+        let all_tried = async || (troubled.tried.lock().len() == culprits).then_some(());
+        eventually("all culprits were tried", LIMIT, all_tried).await;
+        told.cancel();
+    };
+    tokio::join!(worker.run_once(), meanwhile).0.unwrap()
 }
 
 /// A table that is missing, a right that was withdrawn: true for each event, and no event's fault.
 async fn an_error_that_fails_all_kills_nobody(outbox: TestOutbox) {
     let stored = outbox.submit(40).await;
-    let troubled =
-        Arc::new(Troubled { trouble: Trouble::Unknown, bad: stored.clone(), failing: vec![], in_the_air: None });
+    let troubled = Arc::new(Troubled {
+        trouble: Trouble::Unknown,
+        bad: stored.clone(),
+        failing: vec![],
+        in_the_air: None,
+        tried: Mutex::default(),
+    });
     let settings = settings::Worker { lease: Duration::from_secs(2), ..worker_settings() };
     let report = outbox.worker("a", &troubled, settings).run_once().await.unwrap();
     assert_eq!((report.dead, report.delivered), (0, 0), "{report}");
@@ -147,7 +164,8 @@ async fn an_error_that_fails_all_deliveries_kills_none_of_them(outbox: TestOutbo
     let stored = outbox.submit(40).await;
     let (bad, failing) = stored.split_at(30);
     let (trouble, failing) = (Trouble::Unknown, failing.to_vec());
-    let troubled = Arc::new(Troubled { trouble, bad: bad.to_vec(), failing, in_the_air: None });
+    let troubled =
+        Arc::new(Troubled { trouble, bad: bad.to_vec(), failing, in_the_air: None, tried: Mutex::default() });
     let settings = settings::Worker { lease: Duration::from_secs(4), ..worker_settings() };
     let report = outbox.worker("a", &troubled, settings).run_once().await.unwrap();
     assert_eq!((report.dead, report.delivered, report.retried), (0, 0, 10), "{report}");
@@ -157,7 +175,7 @@ async fn a_result_that_cannot_be_stored_drops_no_delivery_in_the_air(outbox: Tes
     let bad = outbox.submit(1).await[0];
     let told = CancellationToken::new();
     let (trouble, in_the_air) = (Trouble::Unknown, Some(told.clone()));
-    let troubled = Arc::new(Troubled { trouble, bad: vec![bad], failing: vec![], in_the_air });
+    let troubled = Arc::new(Troubled { trouble, bad: vec![bad], failing: vec![], in_the_air, tried: Mutex::default() });
     let signals = feebox::worker::Signals::default();
     let settings = settings::Worker { lease: Duration::from_secs(10), ..worker_settings() };
     let worker = outbox.worker_told("a", &troubled, settings, signals.clone());
@@ -296,6 +314,8 @@ struct Troubled {
     failing: Vec<Uuid>,
     /// All but `bad` are answered when this is cancelled.
     in_the_air: Option<CancellationToken>,
+    /// Those of `bad` whose results were to be stored.
+    tried: Mutex<HashSet<Uuid>>,
 }
 
 #[async_trait::async_trait]
@@ -322,9 +342,11 @@ impl Destination for Troubled {
         let bad = |(attempt, became): &Settled<'_, ()>| {
             **became == Disposition::Delivered && self.bad.contains(&attempt.event.id)
         };
-        if !settled.iter().any(bad) {
+        let bad: Vec<_> = settled.iter().filter(|settled| bad(settled)).map(|(attempt, _)| attempt.event.id).collect();
+        if bad.is_empty() {
             return Ok(());
         }
+        self.tried.lock().extend(bad);
         let sql = match self.trouble {
             Trouble::Constraint => "INSERT INTO destination SELECT * FROM destination",
             Trouble::Unknown => "SELECT * FROM no_such_table",
