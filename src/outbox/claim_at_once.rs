@@ -133,7 +133,7 @@ pub fn statement(clock: &Clock, request: &ClaimRequest<'_>, lease_token: Uuid) -
     );
     let lease_microseconds = i64::try_from(request.lease.as_micros()).unwrap_or(i64::MAX);
     let limit = i64::try_from(request.limit).unwrap_or(i64::MAX);
-    let partners_min = i64::try_from(request.turn.partners_min(DbBackend::Postgres)).unwrap_or(i64::MAX);
+    let partners_min = i64::try_from(request.turn.partners_min()).unwrap_or(i64::MAX);
     let values = [
         request.destination.as_str().into(),
         request.turn.from().into(),

@@ -11,7 +11,7 @@ use super::{
     ClaimRequest,
     claim::due,
     held_lanes::HeldLanes,
-    turns::{Turn, partners, partners_max},
+    turns::{PARTNERS_MAX, Turn, partners},
     unreadable::{Readable, readable_by, readable_together},
 };
 use crate::database::DatabaseTransaction;
@@ -39,8 +39,8 @@ pub(super) async fn shares(
     limit: usize,
 ) -> Result<Shares, DbErr> {
     let (backend, destination) = (txn.get_database_backend(), request.destination.as_str());
-    let found = partners(txn, destination, now, &request.turn, limit.min(partners_max(backend))).await?;
-    let each = request.turn.share(backend, limit, found.names.len());
+    let found = partners(txn, destination, now, &request.turn, limit.min(PARTNERS_MAX)).await?;
+    let each = request.turn.share(limit, found.names.len());
     // So many of each, behind the first `from`.
     let of_each = async |partners: &[String], from: usize, each: usize| {
         if backend == DbBackend::Sqlite {

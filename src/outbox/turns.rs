@@ -19,11 +19,8 @@ use super::{DestinationName, EventStatus, EventType, claim::status_in};
 
 const INDEX: &str = "outbox_event_turn";
 
-/// The most partners that one claim serves on a server. The next claim goes on with those behind them.
+/// The most partners that one claim serves. The next claim goes on with those behind them.
 pub(crate) const PARTNERS_MAX: usize = 32;
-/// The same on `SQLite`, where a partner costs no round trip and no lock: with one event of each instead of many of a few a claim
-/// takes neighbours in time, which lie on the same pages of the file.
-const PARTNERS_MAX_SQLITE: usize = 512;
 /// The most partners that one claim looks at on `MariaDB`, where one with a backlog costs a statement.
 const LOOKED_AT_MAX: usize = 4 * PARTNERS_MAX;
 /// The entries of the index that such a statement reads: a thousand partners with a few events each cost a few statements.
@@ -50,8 +47,8 @@ impl Turn {
     }
 
     /// So many partners share a claim at least.
-    pub(super) fn partners_min(&self, backend: DbBackend) -> usize {
-        if self.from.is_empty() { 1 } else { partners_max(backend) }
+    pub(super) fn partners_min(&self) -> usize {
+        if self.from.is_empty() { 1 } else { PARTNERS_MAX }
     }
 
     /// Where it begins, for a statement.
@@ -72,14 +69,9 @@ impl Turn {
 
     /// How many of `limit` events each of so many `partners`, at most `limit`, gets at least: all of these shares fit into it, so
     /// that nobody's turn passes without one. At the end of a circle few partners are left: they get no more than the others.
-    pub(super) fn share(&self, backend: DbBackend, limit: usize, partners: usize) -> usize {
-        (limit / partners.max(self.partners_min(backend))).max(1)
+    pub(super) fn share(&self, limit: usize, partners: usize) -> usize {
+        (limit / partners.max(self.partners_min())).max(1)
     }
-}
-
-/// The most partners that one claim serves.
-pub(super) fn partners_max(backend: DbBackend) -> usize {
-    if backend == DbBackend::Sqlite { PARTNERS_MAX_SQLITE } else { PARTNERS_MAX }
 }
 
 /// Partners that have something due, in their order.
@@ -241,8 +233,7 @@ mod tests {
     #[test]
     fn shares_are_equal_also_at_the_end_of_a_circle() {
         let (first, behind) = (Turn::default(), Turn { from: "m".into(), has_brought: true });
-        let share = |turn: &Turn, limit, partners| turn.share(DbBackend::Postgres, limit, partners);
-        assert_eq!((share(&first, 500, 1), share(&first, 500, 3), share(&first, 33, 32)), (500, 166, 1));
-        assert_eq!((share(&behind, 500, 1), share(&behind, 5, 3)), (500 / PARTNERS_MAX, 1));
+        assert_eq!((first.share(500, 1), first.share(500, 3), first.share(33, 32)), (500, 166, 1));
+        assert_eq!((behind.share(500, 1), behind.share(5, 3)), (500 / PARTNERS_MAX, 1));
     }
 }

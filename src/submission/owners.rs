@@ -16,6 +16,7 @@ use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrde
 use uuid::Uuid;
 
 use crate::{
+    crash,
     database::Database,
     outbox::{EventStatus, status_in},
 };
@@ -109,8 +110,11 @@ async fn give(db: &Database, owner: &str, ids: &[Uuid]) -> Result<u64, DbErr> {
                 .filter(status_in(&[EventStatus::Pending, EventStatus::Leased, EventStatus::Dead]))
                 .filter(Event::Partner.eq(""));
             waiting.exec(&*txn).await?;
+            crash::point("before-owners-commit");
             Ok::<_, DbErr>(given)
         })
     });
-    given.await
+    let given = given.await?;
+    crash::point("after-owners-commit");
+    Ok(given)
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use entity::{outbox_event, quote};
+use entity::outbox_event::{self, Status};
+use entity::quote;
 use feebox::outbox::{Disposition, LeasedEvent, Outcome};
 use feebox::quotes::FEE_SERVER;
 
@@ -27,6 +28,7 @@ on_each_engine!(
     a_refusal_rejects_the_quote,
     a_quote_keeps_the_fee_that_it_has,
     a_settle_of_many_settles_all,
+    many_failures_of_many_kinds_are_each_written_down,
 );
 
 async fn an_answer_after_another_worker_took_over_changes_nothing(outbox: TestOutbox) {
@@ -299,4 +301,44 @@ async fn taken_over(outbox: &TestOutbox) -> (LeasedEvent, LeasedEvent) {
     assert_eq!(late.id, current.id);
     assert_ne!(late.lease_token, current.lease_token);
     (late, current)
+}
+
+/// More than fits into one statement, with 20 failures each.
+async fn many_failures_of_many_kinds_are_each_written_down(mut outbox: TestOutbox) {
+    outbox.policy.retry_after_max = Duration::from_secs(1);
+    let stored = outbox.submit(200).await;
+    let long = "💥 \"quoted\" \\ ".repeat(40);
+    let mut due = Vec::new();
+    for round in 0..21 {
+        outbox.advance(Duration::from_mins(2));
+        let claimed = outbox.claim("a", 200).await;
+        assert_eq!(claimed.len(), 200);
+        let wait = Duration::from_secs(1);
+        let attempts: Vec<_> = claimed
+            .iter()
+            .map(|event| attempt(event, Outcome::<()>::RetryAfter(format!("{round} {} {long}", event.id), wait)))
+            .collect();
+        due = outbox.settle("a", &attempts).await;
+    }
+    for (id, became) in stored.iter().zip(&due) {
+        let row = outbox.event(*id).await;
+        let failures = row.failures.as_array().unwrap();
+        assert_eq!((row.status, row.attempts, failures.len()), (Status::Pending, 0, 20));
+        assert_eq!(*became, Disposition::Pending(row.due_at));
+        assert!(
+            failures[19]["error"].as_str().unwrap().starts_with(&format!("20 {id} 💥 \"quoted\" \\ ")),
+            "{failures:?}"
+        );
+    }
+    outbox.advance(Duration::from_mins(2));
+    let claimed = outbox.claim("a", 200).await;
+    let kinds = [delivered(), retry(), refused(), Outcome::NotSent("drained".into())];
+    let attempts: Vec<_> = claimed.iter().zip(kinds.iter().cycle()).map(|(e, o)| attempt(e, o.clone())).collect();
+    outbox.settle("a", &attempts).await;
+    let statuses = [Status::Delivered, Status::Pending, Status::Dead, Status::Pending];
+    for (event, (status, attempts)) in claimed.iter().zip(statuses.into_iter().zip([1, 1, 1, 0]).cycle()) {
+        let row = outbox.event(event.id).await;
+        assert_eq!((row.status, row.attempts), (status, attempts));
+        assert_eq!(row.receipt.is_some(), status == Status::Delivered);
+    }
 }

@@ -19,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::support::{
-    LIMIT, Receipt, TestOutbox, attempt, delivered, eventually, fee_server, on_each_engine, refused, retry, with_fee,
-    worker_settings,
+    LIMIT, Receipt, TestOutbox, delivered, eventually, fee_server, on_each_engine, retry, with_fee, worker_settings,
 };
 
 const EVENTS: usize = 300;
@@ -36,7 +35,6 @@ on_each_engine!(
     an_error_that_fails_all_deliveries_kills_none_of_them,
     a_result_that_cannot_be_stored_drops_no_delivery_in_the_air,
     foreign_text_is_stored_as_what_can_be_printed,
-    many_failures_of_many_kinds_are_each_written_down,
 );
 
 /// What the checks at the door would have caught, had they not been forgotten.
@@ -127,12 +125,11 @@ async fn several_culprits_in_a_row_are_all_found(outbox: TestOutbox) {
     assert_eq!(report, Report { claimed: 40, delivered: 33, dead: 7, ..Report::default() });
 }
 
-/// What a worker reports that has trouble with `bad`. The others are answered when these were tried in vain: a result that fails when all
+/// What a worker reports that has trouble with `bad`. The others are answered when these were tried in vain: one that fails when all
 /// others are stored proves nothing, and is tried until its lease ends.
 async fn troubled(outbox: &TestOutbox, trouble: Trouble, bad: Vec<Uuid>) -> Report {
     let (told, culprits) = (CancellationToken::new(), bad.len());
-    let troubled = Troubled { trouble, bad, failing: vec![], in_the_air: Some(told.clone()), tried: Mutex::default() };
-    let troubled = Arc::new(troubled);
+    let troubled = Arc::new(Troubled { in_the_air: Some(told.clone()), ..Troubled::by(trouble, bad) });
     // Time for each of them on a busy machine.
     let worker = outbox.worker("a", &troubled, settings::Worker { lease: LIMIT, ..worker_settings() });
     let meanwhile = async {
@@ -146,13 +143,7 @@ async fn troubled(outbox: &TestOutbox, trouble: Trouble, bad: Vec<Uuid>) -> Repo
 /// A table that is missing, a right that was withdrawn: true for each event, and no event's fault.
 async fn an_error_that_fails_all_kills_nobody(outbox: TestOutbox) {
     let stored = outbox.submit(40).await;
-    let troubled = Arc::new(Troubled {
-        trouble: Trouble::Unknown,
-        bad: stored.clone(),
-        failing: vec![],
-        in_the_air: None,
-        tried: Mutex::default(),
-    });
+    let troubled = Arc::new(Troubled::by(Trouble::Unknown, stored.clone()));
     let settings = settings::Worker { lease: Duration::from_secs(2), ..worker_settings() };
     let report = outbox.worker("a", &troubled, settings).run_once().await.unwrap();
     assert_eq!((report.dead, report.delivered), (0, 0), "{report}");
@@ -163,9 +154,8 @@ async fn an_error_that_fails_all_kills_nobody(outbox: TestOutbox) {
 async fn an_error_that_fails_all_deliveries_kills_none_of_them(outbox: TestOutbox) {
     let stored = outbox.submit(40).await;
     let (bad, failing) = stored.split_at(30);
-    let (trouble, failing) = (Trouble::Unknown, failing.to_vec());
-    let troubled =
-        Arc::new(Troubled { trouble, bad: bad.to_vec(), failing, in_the_air: None, tried: Mutex::default() });
+    let troubled = Troubled { failing: failing.to_vec(), ..Troubled::by(Trouble::Unknown, bad.to_vec()) };
+    let troubled = Arc::new(troubled);
     let settings = settings::Worker { lease: Duration::from_secs(4), ..worker_settings() };
     let report = outbox.worker("a", &troubled, settings).run_once().await.unwrap();
     assert_eq!((report.dead, report.delivered, report.retried), (0, 0, 10), "{report}");
@@ -174,8 +164,8 @@ async fn an_error_that_fails_all_deliveries_kills_none_of_them(outbox: TestOutbo
 async fn a_result_that_cannot_be_stored_drops_no_delivery_in_the_air(outbox: TestOutbox) {
     let bad = outbox.submit(1).await[0];
     let told = CancellationToken::new();
-    let (trouble, in_the_air) = (Trouble::Unknown, Some(told.clone()));
-    let troubled = Arc::new(Troubled { trouble, bad: vec![bad], failing: vec![], in_the_air, tried: Mutex::default() });
+    let troubled = Troubled { in_the_air: Some(told.clone()), ..Troubled::by(Trouble::Unknown, vec![bad]) };
+    let troubled = Arc::new(troubled);
     let signals = feebox::worker::Signals::default();
     let settings = settings::Worker { lease: Duration::from_secs(10), ..worker_settings() };
     let worker = outbox.worker_told("a", &troubled, settings, signals.clone());
@@ -221,46 +211,6 @@ async fn foreign_text_is_stored_as_what_can_be_printed(mut outbox: TestOutbox) {
     }
     let quote = outbox.quote(outbox.event(refusal).await.aggregate_id).await;
     assert_eq!((quote.status, quote.status_reason.as_deref()), (quote::Status::Rejected, Some(printed)));
-}
-
-/// More than fits into one statement, with 20 failures each.
-async fn many_failures_of_many_kinds_are_each_written_down(mut outbox: TestOutbox) {
-    outbox.policy.retry_after_max = Duration::from_secs(1);
-    let stored = outbox.submit(200).await;
-    let long = "💥 \"quoted\" \\ ".repeat(40);
-    let mut due = Vec::new();
-    for round in 0..21 {
-        outbox.advance(Duration::from_mins(2));
-        let claimed = outbox.claim("a", 200).await;
-        assert_eq!(claimed.len(), 200);
-        let wait = Duration::from_secs(1);
-        let attempts: Vec<_> = claimed
-            .iter()
-            .map(|event| attempt(event, Outcome::<()>::RetryAfter(format!("{round} {} {long}", event.id), wait)))
-            .collect();
-        due = outbox.settle("a", &attempts).await;
-    }
-    for (id, became) in stored.iter().zip(&due) {
-        let row = outbox.event(*id).await;
-        let failures = row.failures.as_array().unwrap();
-        assert_eq!((row.status, row.attempts, failures.len()), (Status::Pending, 0, 20));
-        assert_eq!(*became, Disposition::Pending(row.due_at));
-        assert!(
-            failures[19]["error"].as_str().unwrap().starts_with(&format!("20 {id} 💥 \"quoted\" \\ ")),
-            "{failures:?}"
-        );
-    }
-    outbox.advance(Duration::from_mins(2));
-    let claimed = outbox.claim("a", 200).await;
-    let kinds = [delivered(), retry(), refused(), Outcome::NotSent("drained".into())];
-    let attempts: Vec<_> = claimed.iter().zip(kinds.iter().cycle()).map(|(e, o)| attempt(e, o.clone())).collect();
-    outbox.settle("a", &attempts).await;
-    let statuses = [Status::Delivered, Status::Pending, Status::Dead, Status::Pending];
-    for (event, (status, attempts)) in claimed.iter().zip(statuses.into_iter().zip([1, 1, 1, 0]).cycle()) {
-        let row = outbox.event(event.id).await;
-        assert_eq!((row.status, row.attempts), (status, attempts));
-        assert_eq!(row.receipt.is_some(), status == Status::Delivered);
-    }
 }
 
 type Script = Box<dyn Fn(&LeasedEvent) -> Outcome<Receipt> + Send + Sync>;
@@ -316,6 +266,12 @@ struct Troubled {
     in_the_air: Option<CancellationToken>,
     /// Those of `bad` whose results were to be stored.
     tried: Mutex<HashSet<Uuid>>,
+}
+
+impl Troubled {
+    fn by(trouble: Trouble, bad: Vec<Uuid>) -> Self {
+        Self { trouble, bad, failing: vec![], in_the_air: None, tried: Mutex::default() }
+    }
 }
 
 #[async_trait::async_trait]

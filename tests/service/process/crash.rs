@@ -3,16 +3,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use entity::outbox_event::{self, Status};
+use entity::{
+    outbox_event::{self, Status},
+    quote,
+};
 use feebox::lab::sample_fee_server::Faults;
 use feebox::outbox;
 use feebox::quotes::FEE_SERVER;
+use feebox::submission::ClientKey;
 use reqwest::{Response, StatusCode};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Engine, LIMIT, Stage, at_each_moment, eventually, http_client};
+use crate::support::{Engine, LIMIT, Stage, at_each_moment, eventually, http_client, new_quote};
 
 /// Leases are short, so that the other worker takes over soon.
 const SETTINGS: [(&str, &str); 2] = [("worker.lease", "1500ms"), ("fee_server.timeout", "1s")];
@@ -31,6 +35,7 @@ at_each_moment!(nothing_is_lost_or_doubled_if_a_worker_dies: after_claim, after_
 at_each_moment!(a_repeated_call_stores_one_quote_if_the_service_dies: before_commit, after_commit);
 at_each_moment!(each_attempt_is_written_down_once_if_a_rescuer_dies: before_rescue_commit, after_rescue_commit);
 at_each_moment!(no_audit_misses_anything_if_retention_dies: after_prune_mark, after_prune_batch);
+at_each_moment!(all_quotes_get_their_owners_in_the_end_if_giving_them_dies: before_owners_commit, after_owners_commit);
 at_each_moment!(the_rest_is_repaired_if_a_repair_of_times_dies: after_bring_back);
 
 async fn nothing_is_lost_or_doubled_if_a_worker_dies(engine: Engine, moment: &str) {
@@ -138,6 +143,40 @@ async fn no_audit_misses_anything_if_retention_dies(engine: Engine, moment: &str
     println!("retention killed at {moment}, {engine:?}: {books}");
     assert_eq!((books.confirmed, books.fee_records, books.true_records), (5, 5, 5));
     assert_eq!((books.lost, books.at_fee_server.fees, books.violations), (0, 5, vec![]));
+}
+
+/// Quotes of an older version, two owners' of two each: each owner's are given by a transaction.
+async fn all_quotes_get_their_owners_in_the_end_if_giving_them_dies(engine: Engine, moment: &str) {
+    let stage = Stage::new(engine, look_ups_alone()).await;
+    let submission = stage.submission();
+    for owner in ["ada", "ben"] {
+        let key = ClientKey { scope: owner.into(), key: "1".into() };
+        let stored = submission.submit(&[new_quote(), new_quote()], Some(&key), None).await.unwrap().quotes;
+        stage.accept(&stored.iter().map(|quote| quote.id).collect::<Vec<_>>());
+    }
+    let owners = async || {
+        let quotes = quote::Entity::find().all(stage.db.connection()).await.unwrap();
+        let owners: Vec<_> = quotes.into_iter().filter_map(|quote| quote.submitted_by).collect();
+        let partners =
+            stage.events().await.into_iter().map(|event| event.partner).filter(|partner| !partner.is_empty());
+        let mut both = (owners, partners.collect::<Vec<_>>());
+        both.0.sort_unstable();
+        both.1.sort_unstable();
+        both
+    };
+    let give = ["migrate", "owners"];
+    let dead = stage.process(&give, &[], &[("FEEBOX_CRASH_AT", &moment.replace('_', "-"))]);
+    assert_killed(dead.wait(LIMIT).await);
+    let (of_quotes, of_events) = owners().await;
+    assert_eq!(of_quotes, of_events, "quotes and their events have one owner");
+    assert_eq!(of_quotes.len(), if moment == "before_owners_commit" { 0 } else { 2 });
+    assert!(stage.process(&give, &[], &[]).wait(LIMIT).await.success());
+    let all = ["ada", "ada", "ben", "ben"].map(String::from).to_vec();
+    assert_eq!(owners().await, (all.clone(), all));
+
+    let _worker = stage.worker(&SETTINGS).await;
+    stage.drained().await;
+    stage.books().await.assert_sound();
 }
 
 /// One event is due in a month, another one leased until then.

@@ -56,14 +56,18 @@ impl Stage {
         Stage { database, db, fee_server, accepted: std::sync::Mutex::default() }
     }
 
-    /// Stores this many quotes as the submission service does, but for the wake-up; returns their ids.
+    /// Stores this many quotes; returns their ids.
     pub async fn submit(&self, count: usize) -> Vec<Uuid> {
-        let submission = Submission::new(self.db.clone(), Arc::new(OutboxRecorder::default()), vec![]);
         let quotes: Vec<_> = (0..count).map(|_| new_quote()).collect();
-        let receipt = submission.submit(&quotes, None, None).await.unwrap();
+        let receipt = self.submission().submit(&quotes, None, None).await.unwrap();
         let ids: Vec<_> = receipt.quotes.iter().map(|quote| quote.id).collect();
         self.accept(&ids);
         ids
+    }
+
+    /// The submission service, but for the wake-up.
+    pub fn submission(&self) -> Submission {
+        Submission::new(self.db.clone(), Arc::new(OutboxRecorder::default()), vec![])
     }
 
     /// Notes quotes that were accepted from a client by another way.
