@@ -49,7 +49,7 @@ async fn an_answer_after_another_worker_has_settled_changes_nothing(outbox: Test
 
     assert!(matches!(outbox.settle_one("a", &late, retry()).await, Disposition::LeaseLost(_)));
     assert_eq!(outbox.event(late.id).await, before);
-    assert_eq!(before.status, outbox_event::Status::Delivered);
+    assert_eq!(before.status, Status::Delivered);
 }
 
 async fn an_answer_after_a_rescue_changes_nothing(outbox: TestOutbox) {
@@ -174,7 +174,7 @@ async fn a_refused_event_and_a_broken_answer_are_dead_at_once(outbox: TestOutbox
         let error = outcome.error().unwrap().to_owned();
         assert_eq!(outbox.settle_one("a", event, outcome).await, Disposition::Dead(error.clone()));
         let row = outbox.event(event.id).await;
-        assert_eq!((row.status, row.last_error), (outbox_event::Status::Dead, Some(error)));
+        assert_eq!((row.status, row.last_error), (Status::Dead, Some(error)));
         assert!(row.settled_at.is_some() && row.leased_until.is_none());
     }
     outbox.advance(Duration::from_hours(1));
@@ -191,7 +191,7 @@ async fn what_may_have_left_a_trace_is_looked_up_until_it_is_settled(outbox: Tes
         outbox.settle_one("a", &claimed, outcome).await;
     }
     assert_eq!(looked_up, [false, false, true, true, true]);
-    assert_eq!(outbox.event(event).await.status, outbox_event::Status::Delivered);
+    assert_eq!(outbox.event(event).await.status, Status::Delivered);
 }
 
 async fn what_is_handed_back_unsent_stays_where_it_was(outbox: TestOutbox) {
@@ -246,7 +246,7 @@ async fn a_fee_record_and_the_confirmation_come_with_the_delivery(outbox: TestOu
     assert_eq!((records[0].amount_minor, records[0].rate_bps), (37, 150));
     assert_eq!(outbox.quote(claimed.aggregate_id).await.status, quote::Status::Confirmed);
     let row = outbox.event(claimed.id).await;
-    assert_eq!((row.status, row.attempts), (outbox_event::Status::Delivered, 1));
+    assert_eq!((row.status, row.attempts), (Status::Delivered, 1));
     assert_eq!(row.settled_at, Some(records[0].created_at));
     assert!(row.leased_until.is_none());
 }
