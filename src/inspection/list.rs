@@ -16,6 +16,8 @@ use crate::{
 
 /// The most events whose errors a page searches along one index.
 const SEARCHED_MAX: u64 = 1_000;
+/// The most events whose quotes are looked up, for their customer, along one index.
+const LOOKED_UP_MAX: u64 = 4_000;
 /// The most events that are counted.
 pub const TOTAL_MAX: u64 = 10_000;
 /// A customer's quotes whose events are looked up by their quotes. Of more than that a page finds some in whatever it reads.
@@ -71,10 +73,12 @@ pub async fn total(db: &impl ConnectionTrait, filter: &EventFilter) -> Result<To
 /// Ids begin with the time at which the event was stored, by the database's clock: their order is the order of time.
 async fn scans(db: &impl ConnectionTrait, filter: &EventFilter) -> Result<Vec<Scan>, DbErr> {
     let scans = scans_in_full(db, filter).await?;
-    if filter.error_contains.is_none() {
-        return Ok(scans);
-    }
-    Ok(scans.into_iter().map(|scan| scan.scanning(SEARCHED_MAX)).collect())
+    let most = match filter {
+        EventFilter { error_contains: Some(_), .. } => SEARCHED_MAX,
+        EventFilter { customer_id: Some(_), .. } => LOOKED_UP_MAX,
+        _ => return Ok(scans),
+    };
+    Ok(scans.into_iter().map(|scan| scan.scanning(most)).collect())
 }
 
 async fn scans_in_full(db: &impl ConnectionTrait, filter: &EventFilter) -> Result<Vec<Scan>, DbErr> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use entity::outbox_event::{self, Status};
+use entity::outbox_event::Status;
 use entity::quote;
 use feebox::outbox::{Disposition, LeasedEvent, Outcome};
 use feebox::quotes::FEE_SERVER;
