@@ -6,6 +6,7 @@
 
 mod client;
 mod failure;
+mod files;
 mod lines;
 mod producer;
 mod reader;
@@ -33,6 +34,7 @@ use crate::{
     settings,
     telemetry::Span,
 };
+use files::Files;
 use lines::{Lines, STILL_AFTER};
 use producer::Producers;
 
@@ -99,7 +101,7 @@ impl Kafka {
     /// As [`new`](Self::new).
     pub fn with_patience(settings: &settings::Kafka, patience: Duration) -> Result<Self, KafkaClientError> {
         let config = client::config(settings, patience);
-        let producers = Producers::new(config.clone())?;
+        let producers = Producers::new(config.clone(), Files::of(settings))?;
         Ok(Self {
             patience,
             producers,
@@ -151,7 +153,7 @@ impl Kafka {
         if let Some(alone) = &*alone {
             return Ok(Arc::clone(alone));
         }
-        let new = Arc::new(Producers::new(client::alone(self.config.clone()))?);
+        let new = Arc::new(Producers::new(client::alone(self.config.clone()), self.producers.files())?);
         *alone = Some(Arc::clone(&new));
         Ok(new)
     }
