@@ -7,6 +7,7 @@
 mod client;
 mod failure;
 mod files;
+mod ledger;
 mod lines;
 mod producer;
 mod reader;
@@ -38,6 +39,7 @@ use files::Files;
 use lines::{Lines, STILL_AFTER};
 use producer::Producers;
 
+pub use ledger::{Batch, Found, KafkaLedger, KafkaLedgerError, ListedRecord, Place, Reading, topic_called};
 pub use reader::{KafkaReadError, KafkaReader, QuoteRecord};
 pub use topics::{Topic, topics};
 
