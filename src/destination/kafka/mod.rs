@@ -4,6 +4,8 @@
 //! before an event's lease does, the client repeats what is safe to repeat, and the broker stores a repeated record once (idempotent
 //! producer). What fails after that is the outbox's to try again, as a new record with the same `ce_id`: Kafka has no look-up.
 
+#[cfg(feature = "lab")]
+mod bare;
 mod client;
 mod failure;
 mod files;
@@ -39,6 +41,8 @@ use files::Files;
 use lines::{Lines, STILL_AFTER};
 use producer::Producers;
 
+#[cfg(feature = "lab")]
+pub use bare::send_bare;
 pub use ledger::{Batch, Found, KafkaLedger, KafkaLedgerError, ListedRecord, Place, Reading, topic_called};
 pub use reader::{KafkaReadError, KafkaReader, QuoteRecord};
 pub use topics::{Topic, topics};
