@@ -1,5 +1,5 @@
 //! Checks whether the promises are kept. [`audit`] compares the tables with each other, [`audit_remote`] compares the fee
-//! records with the fee server's own list. [`watch`] is what the fleet does at each tick: it checks what has changed, and a
+//! records with the fee server's own list, `audit_kafka` compares the outbox with Kafka's topics. [`watch`] is what the fleet does at each tick: it checks what has changed, and a
 //! piece of all the rest.
 //!
 //! The tables are read in slices (`slice`), so that no snapshot stays open for long. A violation is looked for once more in
@@ -12,6 +12,9 @@
 mod checks;
 mod found;
 mod future_times;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod kafka_report;
 mod pages;
 mod place;
 mod remote;
@@ -32,6 +35,9 @@ use crate::{database::Database, outbox, settings::Strategy};
 
 pub use found::KnownViolation;
 pub use future_times::FutureTimes;
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaAuditError, audit_kafka};
+pub use kafka_report::{KafkaProgress, KafkaReport};
 pub use remote::{RemoteAuditError, audit_remote};
 pub(crate) use run::request;
 pub use run::{Occasion, is_requested, run};

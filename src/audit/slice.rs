@@ -115,15 +115,24 @@ impl Checker {
 
     async fn violations(&self, db: &impl ConnectionTrait, scope: &Scope) -> Result<Vec<Violation>, DbErr> {
         let at = self.db.now(db).await?;
-        let kept_since = TimeDelta::from_std(self.delivered_for).ok().and_then(|kept| at.checked_sub_signed(kept));
-        // What another setting or another process pruned is not missed either.
-        let kept_since = kept_since.max(outbox::pruned_before(db).await?.map(|pruned| pruned.min(at)));
         let mut violations = Vec::new();
-        for check in checks::all(kept_since.unwrap_or(DateTime::<Utc>::MIN_UTC)) {
+        for check in checks::all(kept_since(db, self.delivered_for, at).await?) {
             violations.extend(check.violations(db, scope).await?);
         }
         Ok(violations)
     }
+}
+
+/// Events that were settled before this time may have been deleted, as of `at`.
+pub(super) async fn kept_since(
+    db: &impl ConnectionTrait,
+    delivered_for: Duration,
+    at: DateTime<Utc>,
+) -> Result<DateTime<Utc>, DbErr> {
+    let kept_since = TimeDelta::from_std(delivered_for).ok().and_then(|kept| at.checked_sub_signed(kept));
+    // What another setting or another process pruned is not missed either.
+    let kept_since = kept_since.max(outbox::pruned_before(db).await?.map(|pruned| pruned.min(at)));
+    Ok(kept_since.unwrap_or(DateTime::<Utc>::MIN_UTC))
 }
 
 /// How many rows the next slice has, after one of `rows` took so long: it grows slowly and shrinks at once.

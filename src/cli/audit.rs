@@ -1,18 +1,20 @@
 //! `feebox audit`
 
+mod kafka;
+
 use std::{
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Overrides, PROMISE_BROKEN, print};
 use crate::{
-    audit::{self, NotPromised, Progress, Report, Violation},
+    audit::{self, KafkaReport, NotPromised, Progress, Report, Violation},
     database::Database,
     destination::FeeServer,
 };
@@ -24,12 +26,16 @@ const SHOWN_EVERY: Duration = Duration::from_secs(2);
 
 /// Options of `feebox audit`.
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("elsewhere").multiple(true))]
 pub struct Audit {
     /// Also compare with the fee server's list of fees
-    #[arg(long)]
+    #[arg(long, group = "elsewhere")]
     remote: bool,
-    /// Compare only fees created after this time (RFC 3339, the fee server's clock)
-    #[arg(long, value_name = "TIME", requires = "remote")]
+    /// Also compare with the records in Kafka's topics (takes the right to read them)
+    #[arg(long, group = "elsewhere")]
+    kafka: bool,
+    /// Compare only fees and events created after this time (RFC 3339; fees by the fee server's clock)
+    #[arg(long, value_name = "TIME", requires = "elsewhere")]
     created_after: Option<DateTime<Utc>>,
     /// Print JSON
     #[arg(long)]
@@ -40,6 +46,7 @@ pub struct Audit {
 struct Document {
     local: Report,
     remote: Option<Report>,
+    kafka: Option<KafkaReport>,
     not_promised: &'static [NotPromised],
     violations: Vec<Violation>,
 }
@@ -47,6 +54,9 @@ struct Document {
 impl Audit {
     pub(super) async fn run(self, overrides: Overrides) -> anyhow::Result<ExitCode> {
         let settings = overrides.settings()?;
+        if self.kafka {
+            kafka::refuse_without_brokers(&settings)?;
+        }
         let db = Database::connect(&settings.database).await?;
         let mut violations = Vec::new();
         let mut report = |violation: Violation| {
@@ -70,12 +80,18 @@ impl Audit {
         } else {
             None
         };
-        let broken = local.violations + remote.as_ref().map_or(0, |remote| remote.violations);
+        let kafka = match self.kafka {
+            true => Some(kafka::compare(&db, &settings, self.created_after, &mut report).await?),
+            false => None,
+        };
+        let elsewhere = remote.iter().chain(kafka.iter().map(|kafka| &kafka.report));
+        let broken = local.violations + elsewhere.map(|report| report.violations).sum::<u64>();
         let not_promised = audit::not_promised(settings.submission.strategy);
         if self.json {
-            print::json(&Document { local, remote, not_promised, violations })?;
+            print::json(&Document { local, remote, kafka, not_promised, violations })?;
         } else {
             print_summary(&local, remote.as_ref(), not_promised);
+            kafka.iter().for_each(kafka::print);
         }
         Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::from(PROMISE_BROKEN) })
     }

@@ -10,7 +10,7 @@ use crate::lab::bench::{self, PARTNERS_MAX, Question};
 /// Options of `feebox bench`.
 #[derive(Args, Debug)]
 pub struct Bench {
-    /// What to measure (may be repeated) [default: everything but dashboards, fairness, fleet, tables and workers]
+    /// What to measure (may be repeated) [default: everything but dashboards, fairness, fleet, kafka, kafka-stale, tables and workers]
     #[arg(long = "question", value_name = "QUESTION", value_enum)]
     questions: Vec<Question>,
     /// A server on which databases may be created and dropped (may be repeated); sqlite: uses a file
@@ -49,6 +49,9 @@ pub struct Bench {
     /// Number of waiting events beside them
     #[arg(long, value_name = "COUNT", default_value_t = 300_000)]
     waiting: u64,
+    /// Brokers for --question kafka and kafka-stale, where the topic feebox.quotes exists: its records stay
+    #[arg(long, value_name = "HOST:PORT,…")]
+    kafka_brokers: Option<String>,
     /// Number of workers for --question fleet
     #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
     workers: usize,
@@ -82,6 +85,7 @@ impl Bench {
             rows: self.rows,
             calls: self.calls.max(1),
             waiting: self.waiting.max(1),
+            kafka_brokers: self.kafka_brokers,
             fleet: (self.workers.max(1), self.seed),
             out: self.out,
         };

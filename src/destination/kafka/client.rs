@@ -16,7 +16,7 @@ const NEW_TOPIC_WAIT_MAX: Duration = Duration::from_secs(3);
 /// The producer's settings: a record that is not acknowledged within `patience` has failed. Names and meanings are those of
 /// librdkafka's `CONFIGURATION.md`.
 pub(super) fn config(settings: &settings::Kafka, patience: Duration) -> ClientConfig {
-    let mut config = ClientConfig::new();
+    let mut config = connection(settings);
     for (key, value) in [
         ("client.id", "feebox"),
         ("acks", "all"),
@@ -25,11 +25,6 @@ pub(super) fn config(settings: &settings::Kafka, patience: Duration) -> ClientCo
         ("partitioner", "murmur2_random"),
         // A batch is refused as a whole, and then sent again record by record.
         ("batch.size", "65536"),
-        ("socket.nagle.disable", "true"),
-        ("socket.keepalive.enable", "true"),
-        // The default, 10 s, would keep a broker waiting that is available again.
-        ("reconnect.backoff.max.ms", "1000"),
-        ("log.connection.close", "false"),
     ] {
         config.set(key, value);
     }
@@ -41,6 +36,21 @@ pub(super) fn config(settings: &settings::Kafka, patience: Duration) -> ClientCo
         ("linger.ms", (patience / 100).min(Duration::from_millis(5))),
     ] {
         config.set(key, time.as_millis().to_string());
+    }
+    config
+}
+
+/// What every client needs to reach the brokers.
+pub(super) fn connection(settings: &settings::Kafka) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    for (key, value) in [
+        ("socket.nagle.disable", "true"),
+        ("socket.keepalive.enable", "true"),
+        // The default, 10 s, would keep a broker waiting that is available again.
+        ("reconnect.backoff.max.ms", "1000"),
+        ("log.connection.close", "false"),
+    ] {
+        config.set(key, value);
     }
     config.set("bootstrap.servers", settings.brokers.as_deref().unwrap_or_default());
     config.set("security.protocol", &settings.security_protocol);

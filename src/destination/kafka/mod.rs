@@ -4,8 +4,12 @@
 //! before an event's lease does, the client repeats what is safe to repeat, and the broker stores a repeated record once (idempotent
 //! producer). What fails after that is the outbox's to try again, as a new record with the same `ce_id`: Kafka has no look-up.
 
+#[cfg(feature = "lab")]
+mod bare;
 mod client;
 mod failure;
+mod files;
+mod ledger;
 mod lines;
 mod producer;
 mod reader;
@@ -33,9 +37,13 @@ use crate::{
     settings,
     telemetry::Span,
 };
+use files::Files;
 use lines::{Lines, STILL_AFTER};
 use producer::Producers;
 
+#[cfg(feature = "lab")]
+pub use bare::send_bare;
+pub use ledger::{Batch, Found, KafkaLedger, KafkaLedgerError, ListedRecord, Place, Reading, topic_called};
 pub use reader::{KafkaReadError, KafkaReader, QuoteRecord};
 pub use topics::{Topic, topics};
 
@@ -99,7 +107,7 @@ impl Kafka {
     /// As [`new`](Self::new).
     pub fn with_patience(settings: &settings::Kafka, patience: Duration) -> Result<Self, KafkaClientError> {
         let config = client::config(settings, patience);
-        let producers = Producers::new(config.clone())?;
+        let producers = Producers::new(config.clone(), Files::of(settings))?;
         Ok(Self {
             patience,
             producers,
@@ -151,7 +159,7 @@ impl Kafka {
         if let Some(alone) = &*alone {
             return Ok(Arc::clone(alone));
         }
-        let new = Arc::new(Producers::new(client::alone(self.config.clone()))?);
+        let new = Arc::new(Producers::new(client::alone(self.config.clone()), self.producers.files())?);
         *alone = Some(Arc::clone(&new));
         Ok(new)
     }

@@ -1,7 +1,11 @@
 //! The producer, and its replacement: after a fatal error, such as an unexpected sequence number, a producer takes nothing
-//! more.
+//! more; and it knows only the certificates that its files held when it was made.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use rdkafka::{
@@ -10,12 +14,15 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord, Producer as _, future_producer::Delivery},
 };
 
+use super::files::Files;
+
 /// How long a broker may take to describe a topic.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 
 /// The producer of this process, whichever it is now.
 pub(super) struct Producers {
     config: ClientConfig,
+    files: Files,
     current: Mutex<Arc<Producer>>,
 }
 
@@ -33,13 +40,35 @@ pub(super) struct Heard(Arc<Mutex<Option<(RDKafkaErrorCode, String)>>>);
 struct Listening(Heard);
 
 impl Producers {
-    pub(super) fn new(config: ClientConfig) -> Result<Self, KafkaError> {
+    /// `files` are those that `config` names.
+    pub(super) fn new(config: ClientConfig, files: Files) -> Result<Self, KafkaError> {
         let current = Mutex::new(Arc::new(Producer::new(&config)?));
-        Ok(Self { config, current })
+        Ok(Self { config, files, current })
     }
 
+    /// The one to send with. If the files of certificates have changed, it is a new one. The one before lives until it has sent what
+    /// it was given: whoever waits for that holds it.
     pub(super) fn current(&self) -> Arc<Producer> {
-        Arc::clone(&self.current.lock())
+        let mut current = self.current.lock();
+        if let Some(texts) = self.files.changed(Instant::now()) {
+            match Producer::new(&self.config) {
+                Ok(producer) => {
+                    tracing::info!("kafka.ssl_* files have changed and were read again");
+                    self.files.accept(texts);
+                    *current = Arc::new(producer);
+                }
+                Err(error) => {
+                    // While they are being replaced, the certificate and the key may not match.
+                    tracing::warn!(%error, "kafka.ssl_* files could not be read again; the current ones are kept");
+                }
+            }
+        }
+        Arc::clone(&current)
+    }
+
+    /// The files that it watches, for another.
+    pub(super) fn files(&self) -> Files {
+        self.files.again()
     }
 
     /// Replaces `broken` by a new producer, unless another call has done so. Records that `broken` still holds fail.

@@ -17,7 +17,7 @@ const FEES: &str = "feebox.fees";
 /// All topics.
 pub(super) const TOPICS: [&str; 2] = [QUOTES, FEES];
 /// The attribute `source`.
-const SOURCE: &str = "feebox";
+pub(super) const SOURCE: &str = "feebox";
 
 /// The topic for events of `event_type`.
 pub(super) fn topic(event_type: &EventType) -> Option<&'static str> {

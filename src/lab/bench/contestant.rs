@@ -11,6 +11,8 @@ pub(super) enum Contestant {
     ByHandInSteps,
     /// Bare `sqlx`, callers share transactions.
     ByHandTogether,
+    /// A bare idempotent producer of Kafka, without an outbox.
+    Producer,
     /// A `feebox` binary.
     Feebox { name: &'static str, binary: PathBuf },
 }
@@ -21,6 +23,7 @@ impl Contestant {
             Self::ByHand => "by hand",
             Self::ByHandInSteps => "by hand, in steps",
             Self::ByHandTogether => "by hand, together",
+            Self::Producer => "bare producer",
             Self::Feebox { name, .. } => name,
         }
     }

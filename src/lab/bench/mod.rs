@@ -9,6 +9,7 @@ mod contestant;
 mod dashboards;
 mod fairness;
 mod fill;
+mod kafka;
 mod overload;
 mod partners;
 mod picture;
@@ -67,6 +68,8 @@ pub struct Bench {
     pub calls: usize,
     /// Waiting events beside these.
     pub waiting: u64,
+    /// Brokers that a backlog is told to.
+    pub kafka_brokers: Option<String>,
     /// Workers of a simulated fleet, and the seed of its chance.
     pub fleet: (usize, u64),
     /// Where `bench.json`, `bench.md`, `bench.svg` and the processes' logs go.
@@ -159,7 +162,7 @@ impl Bench {
     fn contestants(&self) -> anyhow::Result<Vec<Contestant>> {
         let own = Contestant::Feebox { name: "feebox", binary: std::env::current_exe()? };
         let beside = self.beside.clone().map(|binary| Contestant::Feebox { name: "beside", binary });
-        let by_hand = [Contestant::ByHand, Contestant::ByHandInSteps, Contestant::ByHandTogether];
+        let by_hand = [Contestant::ByHand, Contestant::ByHandInSteps, Contestant::ByHandTogether, Contestant::Producer];
         Ok(by_hand.into_iter().chain(beside).chain([own]).collect())
     }
 }

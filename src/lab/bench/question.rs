@@ -15,6 +15,7 @@ use super::{
     caller::{self, Accepted, Caller},
     contestant::Contestant,
     fairness::fairness,
+    kafka,
     overload::overload,
     partners::{name_of, tokens},
     sample::{Figure, Sample},
@@ -50,6 +51,10 @@ pub enum Question {
     Tables,
     /// Fees a second that 1, 2, 4 and 8 workers make of a backlog, where a fee takes 200 ms (only PostgreSQL)
     Workers,
+    /// Events a second that a cold worker tells the brokers of --kafka-brokers of a backlog, beside a bare idempotent producer
+    Kafka,
+    /// The same where the database's statistics are older than the backlog (only PostgreSQL)
+    KafkaStale,
     /// Whether a fleet of --workers stampedes a fee server that comes back: a simulation, without database and network
     Fleet,
     /// How long the calls of 20 open dashboards take beside a long history with 50,000 dead events, and what submissions beside them
@@ -77,6 +82,9 @@ impl Question {
         contestant: &Contestant,
         stage: &Stage,
     ) -> anyhow::Result<Option<Sample>> {
+        if matches!(self, Self::Kafka | Self::KafkaStale) {
+            return kafka::backlog(stage, bench, contestant, self == Self::KafkaStale).await;
+        }
         let by_hand = contestant.is_by_hand();
         if by_hand && !stage.is_postgres() {
             return Ok(None);
@@ -100,7 +108,7 @@ impl Question {
             (Self::WakeUp, true) => wake_up_by_hand(stage, contestant, bench.time).await,
             (Self::Workers, false) => workers::workers(stage, bench).await,
             // These are about this Feebox alone.
-            (Self::Tables | Self::Dashboards | Self::Fleet, _)
+            (Self::Tables | Self::Dashboards | Self::Fleet | Self::Kafka | Self::KafkaStale, _)
             | (Self::Idle | Self::Overload | Self::Fairness | Self::Workers, true) => Ok(None),
         }
     }
@@ -211,8 +219,18 @@ pub(super) async fn waits(fee_server: &SampleFeeServer, accepted: &[Accepted]) -
 
 /// Stores the events, an equal share of each partner.
 pub(super) async fn store_backlog(stage: &Stage, bench: &Bench, events: usize) -> anyhow::Result<()> {
+    store_backlog_with(stage, bench, events, &[]).await
+}
+
+/// The same by a process with these settings.
+pub(super) async fn store_backlog_with(
+    stage: &Stage,
+    bench: &Bench,
+    events: usize,
+    settings: &[String],
+) -> anyhow::Result<()> {
     const BATCH: usize = 500;
-    let mut settings = vec!["worker.wakeup=false".to_owned()];
+    let mut settings = [settings, &["worker.wakeup=false".to_owned()]].concat();
     if bench.partners > 1 {
         settings.push(tokens((0..bench.partners).map(name_of)));
     }
@@ -236,11 +254,7 @@ pub(super) async fn store_backlog(stage: &Stage, bench: &Bench, events: usize) -
 
 async fn drain(stage: &Stage, bench: &Bench, fail_rate: f64, by_hand: bool) -> anyhow::Result<Sample> {
     store_backlog(stage, bench, bench.events).await?;
-    // `worker --once` audits at its end, if that is due.
-    let now = stage.now_sql();
-    stage
-        .execute(&format!("INSERT INTO schedule (name, last_tick_at, taken_by) VALUES ('audit', {now}, 'bench')"))
-        .await?;
+    stage.put_off_audit().await?;
     stage.tidy().await?;
     let faults = Faults { latency: Duration::from_millis(20), fail_rate, ..Faults::default() };
     let fee_server = SampleFeeServer::start(([127, 0, 0, 1], 0).into(), faults).await?;

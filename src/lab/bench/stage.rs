@@ -106,6 +106,13 @@ impl Stage {
         }
     }
 
+    /// `worker --once` audits at its end, if that is due.
+    pub(super) async fn put_off_audit(&self) -> anyhow::Result<()> {
+        let now = self.now_sql();
+        self.execute(&format!("INSERT INTO schedule (name, last_tick_at, taken_by) VALUES ('audit', {now}, 'bench')"))
+            .await
+    }
+
     /// A number that the database answers.
     pub(super) async fn number(&self, question: &str) -> anyhow::Result<f64> {
         // A session of its own: one that asks twice for statistics sees what it saw before.

@@ -1,50 +1,101 @@
-//! A Kafka broker on this machine, behind a proxy.
+//! The Kafka brokers on this machine, each behind a proxy.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, process::Command, sync::Arc};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::broker_proxy;
 use crate::{destination::KafkaReader, lab::listener::Listener};
 
-/// The broker as one design sees it.
-pub(super) struct Broker {
-    address: String,
-    proxy: Listener,
+/// All brokers of a cluster, as one design sees them.
+pub(super) struct Brokers {
+    addresses: String,
+    proxies: Vec<Listener>,
+    outage: Option<Outage>,
     /// The end of the topic before the run.
     began_at: Arc<KafkaReader>,
 }
 
-impl Broker {
-    pub(super) async fn find(port: u16) -> anyhow::Result<Self> {
-        let (address, proxy) = (format!("127.0.0.1:{port}"), broker_proxy::before(port)?);
-        let (brokers, through_proxy) = (address.clone(), proxy.addr().to_string());
-        let expected = through_proxy.clone();
+/// Shell commands that begin and end an outage: without them, the way to all brokers is closed.
+#[derive(Clone, Debug)]
+pub(super) struct Outage {
+    pub(super) begin: String,
+    pub(super) end: String,
+}
+
+impl Brokers {
+    /// Those at `addresses`, each `host:port` on this machine.
+    pub(super) async fn find(addresses: &[String], outage: Option<Outage>) -> anyhow::Result<Self> {
+        let ports = addresses.iter().map(|address| port(address)).collect::<anyhow::Result<Vec<_>>>()?;
+        let proxies = broker_proxy::before(&ports)?;
+        let (brokers, through_proxies) = (addresses.join(","), listed(&proxies));
+        let expected: BTreeSet<_> = proxies.iter().map(|proxy| proxy.addr().to_string()).collect();
+        let of_reader = brokers.clone();
         let (names, began_at) = spawn_blocking(move || {
-            anyhow::Ok((KafkaReader::broker_names(&through_proxy)?, KafkaReader::begin(&brokers)?))
+            anyhow::Ok((KafkaReader::broker_names(&through_proxies)?, KafkaReader::begin(&of_reader)?))
         })
         .await?
-        .with_context(|| format!("no broker answers at {address}"))?;
-        // Otherwise clients would bypass the proxy, and the outage would not affect them.
+        .with_context(|| format!("no broker answers at {brokers}"))?;
+        // Otherwise clients would bypass the proxies, and the outage would not affect them.
         ensure!(
-            names == [expected],
-            "the broker must be the only one of its cluster and advertise itself as 127.0.0.1:{port} \
-             (advertised.listeners); it advertises {names:?}"
+            names.iter().cloned().collect::<BTreeSet<_>>() == expected,
+            "{brokers} must be all brokers of the cluster, and each must advertise itself as 127.0.0.1 and its port \
+             (advertised.listeners); through proxies at {expected:?} they advertise {names:?}"
         );
-        Ok(Self { address, proxy, began_at: Arc::new(began_at) })
+        Ok(Self { addresses: brokers, proxies, outage, began_at: Arc::new(began_at) })
     }
 
-    pub(super) fn proxy(&self) -> &Listener {
-        &self.proxy
+    /// Where clients reach them.
+    pub(super) fn addresses(&self) -> String {
+        listed(&self.proxies)
+    }
+
+    pub(super) async fn take_down(&self) -> anyhow::Result<()> {
+        if let Some(outage) = &self.outage {
+            return run(&outage.begin).await;
+        }
+        for proxy in &self.proxies {
+            proxy.shut().await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn bring_up(&self) -> anyhow::Result<()> {
+        if let Some(outage) = &self.outage {
+            return run(&outage.end).await;
+        }
+        for proxy in &self.proxies {
+            proxy.open().await?;
+        }
+        Ok(())
     }
 
     /// The records written since the start: quote id and event type of each.
     pub(super) async fn records(&self) -> anyhow::Result<Vec<(Uuid, String)>> {
         let reader = Arc::clone(&self.began_at);
         let records = spawn_blocking(move || reader.read()).await?;
-        let records = records.with_context(|| format!("the records at {} cannot be read", self.address))?;
+        let records = records.with_context(|| format!("the records at {} cannot be read", self.addresses))?;
         records.into_iter().map(|record| Ok((record.key.parse()?, record.event_type))).collect()
     }
+}
+
+fn listed(proxies: &[Listener]) -> String {
+    proxies.iter().map(|proxy| proxy.addr().to_string()).collect::<Vec<_>>().join(",")
+}
+
+fn port(address: &str) -> anyhow::Result<u16> {
+    match address.trim().rsplit_once(':') {
+        Some(("127.0.0.1" | "localhost", port)) => Ok(port.parse()?),
+        _ => bail!("{address} is no broker on this machine: write 127.0.0.1:PORT"),
+    }
+}
+
+async fn run(command: &str) -> anyhow::Result<()> {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]);
+    let status = spawn_blocking(move || shell.status()).await??;
+    ensure!(status.success(), "`{command}` failed: {status}");
+    Ok(())
 }

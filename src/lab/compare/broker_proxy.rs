@@ -1,6 +1,9 @@
-//! A proxy in front of a Kafka broker. Closing it simulates an outage of a broker that is not ours to stop.
+//! A proxy in front of each broker of a cluster. Closing them simulates an outage of brokers that are not ours to stop.
 
-use std::io;
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy},
@@ -14,23 +17,35 @@ const ANSWER_LENGTH_MAX: usize = 64 * 1024 * 1024;
 /// Names of a local broker. Both are as long as their replacement, so that answers keep their length.
 const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
 
-/// The broker's names in its answers, and the replacement: a client connects where answers send it.
-type Names = (Vec<Vec<u8>>, Vec<u8>);
+/// The brokers' names in their answers, and the replacement of each: a client connects where answers send it.
+type Names = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Forwards from a port of its own to the broker at `port`, until it is dropped.
-pub(super) fn before(port: u16) -> io::Result<Listener> {
-    let broker_at = |host: &str, port: u16| [host.as_bytes(), &u32::from(port).to_be_bytes()].concat();
-    let ours = HOSTS.map(|host| broker_at(host, port)).to_vec();
-    Listener::local(move |client| {
-        let ours = ours.clone();
-        async move {
-            let names = (ours, broker_at(HOSTS[0], client.local_addr()?.port()));
-            forward(client, port, &names).await
-        }
-    })
+/// Forwards from a port of its own to the broker at each of `ports`, until it is dropped.
+pub(super) fn before(ports: &[u16]) -> io::Result<Vec<Listener>> {
+    // Known when all of them listen; before that nobody knows where.
+    let names = Arc::new(OnceLock::new());
+    let proxies = ports.iter().map(|port| {
+        let (port, names) = (*port, Arc::clone(&names));
+        Listener::local(move |client| {
+            let names = Arc::clone(&names);
+            async move { forward(client, port, names.get().map_or(&[], Vec::as_slice)).await }
+        })
+    });
+    let proxies = proxies.collect::<io::Result<Vec<_>>>()?;
+    let renamed = ports
+        .iter()
+        .zip(&proxies)
+        .flat_map(|(port, proxy)| HOSTS.map(|host| (broker_at(host, *port), broker_at(HOSTS[0], proxy.addr().port()))));
+    names.get_or_init(|| renamed.collect::<Names>());
+    Ok(proxies)
 }
 
-async fn forward(mut client: TcpStream, port: u16, names: &Names) -> io::Result<()> {
+/// As answers contain it: its host name, followed by its port in four bytes.
+fn broker_at(host: &str, port: u16) -> Vec<u8> {
+    [host.as_bytes(), &u32::from(port).to_be_bytes()].concat()
+}
+
+async fn forward(mut client: TcpStream, port: u16, names: &[(Vec<u8>, Vec<u8>)]) -> io::Result<()> {
     let mut broker = TcpStream::connect((HOSTS[0], port)).await?;
     client.set_nodelay(true)?;
     broker.set_nodelay(true)?;
@@ -42,11 +57,13 @@ async fn forward(mut client: TcpStream, port: u16, names: &Names) -> io::Result<
     }
 }
 
-/// Copies answers and replaces the broker's address. Each answer is a frame behind its length in four bytes (Kafka's
-/// protocol guide, "Common Request and Response Structure"). A frame contains a broker as its host name followed by its
-/// port in four bytes.
-async fn rename(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, names: &Names) -> io::Result<()> {
-    let (ours, theirs) = names;
+/// Copies answers and replaces the brokers' addresses. Each answer is a frame behind its length in four bytes (Kafka's
+/// protocol guide, "Common Request and Response Structure").
+async fn rename(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    names: &[(Vec<u8>, Vec<u8>)],
+) -> io::Result<()> {
     loop {
         let length = usize::try_from(from.read_u32().await?).map_err(io::Error::other)?;
         if length > ANSWER_LENGTH_MAX {
@@ -54,9 +71,9 @@ async fn rename(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpi
         }
         let mut frame = vec![0; length];
         from.read_exact(&mut frame).await?;
-        for name in ours {
+        for (name, replacement) in names {
             while let Some(at) = frame.windows(name.len()).position(|window| window == name) {
-                frame[at..at + name.len()].copy_from_slice(theirs);
+                frame[at..at + name.len()].copy_from_slice(replacement);
             }
         }
         to.write_u32(u32::try_from(length).map_err(io::Error::other)?).await?;
@@ -69,12 +86,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn answers_name_the_proxy_instead_of_the_broker() {
-        let name = |port: u16| [&b"127.0.0.1"[..], &u32::from(port).to_be_bytes()].concat();
-        let answer = [&b"\0\0\0\x1chead"[..], &name(9092), b"after it .."].concat();
+    async fn answers_name_the_proxies_instead_of_the_brokers() {
+        let name = |port| broker_at("127.0.0.1", port);
+        let answer = [&b"\0\0\0\x29head"[..], &name(9092), &name(9093), b"after it .."].concat();
         let mut read = vec![];
-        let end = rename(&answer[..], &mut read, &(vec![name(9092)], name(4711))).await;
+        let end = rename(&answer[..], &mut read, &[(name(9092), name(4711)), (name(9093), name(4712))]).await;
         assert_eq!(end.expect_err("an end").kind(), io::ErrorKind::UnexpectedEof, "it ends with the connection");
-        assert_eq!(read, [&b"\0\0\0\x1chead"[..], &name(4711), b"after it .."].concat());
+        assert_eq!(read, [&b"\0\0\0\x29head"[..], &name(4711), &name(4712), b"after it .."].concat());
     }
 }

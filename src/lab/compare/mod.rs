@@ -68,6 +68,22 @@ pub struct Comparison {
     #[cfg_attr(feature = "kafka", arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..)))]
     #[cfg_attr(not(feature = "kafka"), arg(skip))]
     pub kafka_port: Option<u16>,
+    /// The same with a cluster: all its test brokers on this machine, each 127.0.0.1:PORT as it advertises itself, where the
+    /// topic feebox.quotes exists
+    #[cfg_attr(
+        feature = "kafka",
+        arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', conflicts_with = "kafka_port")
+    )]
+    #[cfg_attr(not(feature = "kafka"), arg(skip))]
+    pub kafka_brokers: Vec<String>,
+    /// A shell command that begins Kafka's outage, for example the crash of a broker; without it the way to all brokers is closed
+    #[cfg_attr(feature = "kafka", arg(long, value_name = "COMMAND", requires = "kafka_up"))]
+    #[cfg_attr(not(feature = "kafka"), arg(skip))]
+    pub kafka_down: Option<String>,
+    /// A shell command that ends it
+    #[cfg_attr(feature = "kafka", arg(long, value_name = "COMMAND", requires = "kafka_down"))]
+    #[cfg_attr(not(feature = "kafka"), arg(skip))]
+    pub kafka_up: Option<String>,
     /// Seed of the random crashes and rollbacks
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
@@ -93,7 +109,8 @@ impl Comparison {
         self.out = testbed::directory(&self.out)?;
         let designs = if self.designs.is_empty() { Design::value_variants() } else { &self.designs };
         let mut rows = Vec::new();
-        let destinations = [Some(Destination::FeeServer), self.kafka_port.map(|_| Destination::Kafka)];
+        let kafka = (!self.brokers().is_empty()).then_some(Destination::Kafka);
+        let destinations = [Some(Destination::FeeServer), kafka];
         let runs: Vec<_> = destinations
             .into_iter()
             .flatten()
@@ -111,6 +128,11 @@ impl Comparison {
         write("compare.md", table::page(&report))?;
         write("compare.svg", picture::draw(&report)?)?;
         Ok(report)
+    }
+
+    /// The brokers that are given.
+    fn brokers(&self) -> Vec<String> {
+        self.kafka_port.map_or_else(|| self.kafka_brokers.clone(), |port| vec![format!("127.0.0.1:{port}")])
     }
 
     fn load(&self) -> Duration {

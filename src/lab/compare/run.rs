@@ -1,6 +1,6 @@
 //! The run of one design, as a list of steps.
 
-use std::{collections::HashSet, io, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::ensure;
 use reqwest::Client;
@@ -140,7 +140,7 @@ impl Experiment<'_> {
             sleep_until(begun + schedule.outage_to).await;
             progress("the destination is available again");
             destination.bring_up().await?;
-            io::Result::Ok(())
+            anyhow::Ok(())
         };
         let (samples, killed, outage) = tokio::join!(load, crashes, outage);
         killed?;

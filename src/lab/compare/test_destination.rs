@@ -2,10 +2,8 @@
 
 #[cfg(any(feature = "kafka", test))]
 use std::collections::HashMap;
-use std::{collections::HashSet, io};
+use std::collections::HashSet;
 
-#[cfg(feature = "kafka")]
-use anyhow::Context;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -26,7 +24,7 @@ pub enum Destination {
 pub(super) enum TestDestination {
     FeeServer(SampleFeeServer),
     #[cfg(feature = "kafka")]
-    Broker(super::broker::Broker),
+    Brokers(super::broker::Brokers),
 }
 
 /// What a destination's own books say.
@@ -58,8 +56,9 @@ impl TestDestination {
             }
             #[cfg(feature = "kafka")]
             Destination::Kafka => {
-                let port = plan.kafka_port.context("no broker is given")?;
-                Ok(Self::Broker(super::broker::Broker::find(port).await?))
+                let outage = plan.kafka_down.clone().zip(plan.kafka_up.clone());
+                let outage = outage.map(|(begin, end)| super::broker::Outage { begin, end });
+                Ok(Self::Brokers(super::broker::Brokers::find(&plan.brokers(), outage).await?))
             }
             #[cfg(not(feature = "kafka"))]
             Destination::Kafka => anyhow::bail!("this feebox was built without Kafka: cargo build --features kafka"),
@@ -71,28 +70,25 @@ impl TestDestination {
         match self {
             Self::FeeServer(fee_server) => vec![("fee_server.base_url", fee_server.base_url())],
             #[cfg(feature = "kafka")]
-            Self::Broker(broker) => {
-                vec![
-                    ("submission.destination", "kafka".to_owned()),
-                    ("kafka.brokers", broker.proxy().addr().to_string()),
-                ]
+            Self::Brokers(brokers) => {
+                vec![("submission.destination", "kafka".to_owned()), ("kafka.brokers", brokers.addresses())]
             }
         }
     }
 
-    pub(super) async fn take_down(&self) -> io::Result<()> {
+    pub(super) async fn take_down(&self) -> anyhow::Result<()> {
         match self {
-            Self::FeeServer(fee_server) => fee_server.down().await,
+            Self::FeeServer(fee_server) => Ok(fee_server.down().await?),
             #[cfg(feature = "kafka")]
-            Self::Broker(broker) => broker.proxy().shut().await,
+            Self::Brokers(brokers) => brokers.take_down().await,
         }
     }
 
-    pub(super) async fn bring_up(&self) -> io::Result<()> {
+    pub(super) async fn bring_up(&self) -> anyhow::Result<()> {
         match self {
-            Self::FeeServer(fee_server) => fee_server.up().await,
+            Self::FeeServer(fee_server) => Ok(fee_server.up().await?),
             #[cfg(feature = "kafka")]
-            Self::Broker(broker) => broker.proxy().open().await,
+            Self::Brokers(brokers) => brokers.bring_up().await,
         }
     }
 
@@ -104,7 +100,7 @@ impl TestDestination {
                 duplicates: fee_server.stats().double_fees,
             }),
             #[cfg(feature = "kafka")]
-            Self::Broker(broker) => Ok(Tally::of_records(broker.records().await?)),
+            Self::Brokers(brokers) => Ok(Tally::of_records(brokers.records().await?)),
         }
     }
 
@@ -112,7 +108,7 @@ impl TestDestination {
         match self {
             Self::FeeServer(fee_server) => fee_server.stop().await,
             #[cfg(feature = "kafka")]
-            Self::Broker(_) => {}
+            Self::Brokers(_) => {}
         }
     }
 }

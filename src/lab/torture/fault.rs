@@ -45,6 +45,8 @@ pub enum Fault {
     Conflict,
     /// Crashes the database and restarts it (needs --database-restart)
     DatabaseCrash,
+    /// Crashes a broker of Kafka and restarts it (needs --kafka-restart)
+    KafkaCrash,
     /// Lets no file of one process grow for a while, like a full disk (`SQLite`; needs prlimit)
     DiskFull,
 }

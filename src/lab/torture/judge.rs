@@ -6,15 +6,21 @@
 use std::{collections::HashMap, path::Path};
 
 use anyhow::Context;
+#[cfg(feature = "kafka")]
+use chrono::TimeDelta;
 use entity::{
     outbox_event::{self, Status as EventStatus},
     quote,
 };
+#[cfg(feature = "kafka")]
+use sea_orm::QueryOrder;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{clients::Submission, ingress::POISON};
+#[cfg(feature = "kafka")]
+use crate::destination::kafka::KafkaLedger;
 use crate::{
     audit::{self, Violation},
     database::Database,
@@ -28,6 +34,8 @@ use crate::{
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ClientBook {
     pub fee_server: String,
+    #[serde(default)]
+    pub kafka_brokers: Option<String>,
     pub rollback_rate: f64,
     pub submissions: Vec<Submission>,
 }
@@ -129,6 +137,20 @@ fn by_customer(known: &HashMap<Uuid, StoredQuote>) -> HashMap<&str, Vec<Uuid>> {
     by_customer
 }
 
+/// What the topics lack, or have and should not.
+#[cfg(feature = "kafka")]
+async fn in_topics(db: &Database, brokers: &str) -> anyhow::Result<Vec<Violation>> {
+    let settings = Settings::load(&Sources::overrides([("kafka.brokers", brokers)]))?;
+    // Other runs have left their records there.
+    let begun = quote::Entity::find().order_by_asc(quote::Column::Id).one(db.connection()).await?;
+    let begun = begun.map(|quote| quote.submitted_at - TimeDelta::seconds(1));
+    let ledger = KafkaLedger::open(&settings.kafka, begun).await?;
+    let mut found = Vec::new();
+    let tell = |violation| found.push(violation);
+    audit::audit_kafka(db, &ledger, settings.retention.delivered_for, begun, tell, |_| ()).await?;
+    Ok(found)
+}
+
 impl StoredQuote {
     fn is_poison(&self) -> bool {
         self.customer.starts_with(POISON)
@@ -155,6 +177,10 @@ impl Finding {
         let mut remote = Vec::new();
         audit::audit_remote(db, &client, None, |violation| remote.push(violation)).await?;
         found.extend(remote.into_iter().filter(innocent));
+        #[cfg(feature = "kafka")]
+        if let Some(brokers) = &book.kafka_brokers {
+            found.extend(in_topics(db, brokers).await?);
+        }
         for Violation { promise, quote_id, sentence, .. } in found {
             self.lost += usize::from(promise == 2);
             self.doubled += u64::from(promise == 3);

@@ -52,6 +52,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
 const FEE_LATENCY: Duration = Duration::from_millis(100);
 /// The share of submissions that is rolled back.
 const ROLLBACK_RATE: f64 = 0.05;
+/// How long a record may stay unacknowledged: longer than the election of a leader, and short for a lease of half as long again.
+const KAFKA_TIMEOUT: Duration = Duration::from_secs(12);
 /// The schedule of the workers: once a second.
 const TICK: Duration = Duration::from_secs(1);
 /// The longest that a client waits for an answer.
@@ -83,7 +85,16 @@ pub struct Torture {
     /// A shell command that crashes and restarts the database server; without it, this fault is not injected
     #[arg(long, value_name = "COMMAND")]
     pub database_restart: Option<String>,
-    /// How long the fleet may take to settle all events after the last fault [default: by its settings, 13.5s]
+    /// Also relay events to these brokers, where the topics feebox.quotes and feebox.fees exist: their records stay
+    #[cfg_attr(feature = "kafka", arg(long, value_name = "HOST:PORT,…"))]
+    #[cfg_attr(not(feature = "kafka"), arg(skip))]
+    pub kafka_brokers: Option<String>,
+    /// A shell command that crashes and restarts one of them; without it, this fault is not injected
+    #[cfg_attr(feature = "kafka", arg(long, value_name = "COMMAND", requires = "kafka_brokers"))]
+    #[cfg_attr(not(feature = "kafka"), arg(skip))]
+    pub kafka_restart: Option<String>,
+    /// How long the fleet may take to settle all events after the last fault [default: by its settings, 13.5s, and 43.5s with
+    /// Kafka]
     #[arg(long, value_name = "DURATION", value_parser = time)]
     pub rest_bound: Option<Duration>,
     /// Make the fee server ignore idempotency keys
@@ -132,7 +143,7 @@ impl Torture {
 
         // Kill everything, so that only what is really stored remains.
         setup.fleet.kill()?;
-        let finding = Self::judge(&database, &fee_server, submissions, &out)?;
+        let finding = self.judge(&database, &fee_server, submissions, &out)?;
         let verdict = verdict::reach(done, self.rest_bound(), ingress.tally(), fee_server.stats(), finding, unreadable);
         drop(setup);
         database.clear().await?;
@@ -170,7 +181,28 @@ impl Torture {
     fn rest_bound(&self) -> Duration {
         // The clock of a server stamps all times itself.
         let wrong_clocks = self.database_url.is_none() && self.injects(Fault::Clock);
-        self.rest_bound.unwrap_or_else(|| recovery::bound(wrong_clocks))
+        let kafka = if self.kafka_brokers.is_some() { recovery::of_kafka() } else { Duration::ZERO };
+        self.rest_bound.unwrap_or_else(|| recovery::bound(wrong_clocks) + kafka)
+    }
+
+    /// Short times, because a run is short. The number of attempts is the default, so that events that die for another's
+    /// fault show up.
+    fn settings(&self, ingress: &Ingress) -> Vec<(&'static str, String)> {
+        let time = |time: Duration| humantime::format_duration(time).to_string();
+        let mut settings = vec![
+            ("fee_server.base_url", ingress.base_url()),
+            ("fee_server.timeout", "1s".to_owned()),
+            ("worker.schedule", "* * * * * *".to_owned()),
+            ("worker.lease", time(LEASE)),
+            ("retry.initial_interval", "100ms".to_owned()),
+            ("retry.max_interval", time(RETRY_INTERVAL_MAX)),
+            ("circuit.cool_down", time(COOL_DOWN)),
+        ];
+        if let Some(brokers) = &self.kafka_brokers {
+            settings.push(("kafka.brokers", brokers.clone()));
+            settings.push(("kafka.delivery_timeout", time(KAFKA_TIMEOUT)));
+        }
+        settings
     }
 
     async fn setup<'a>(
@@ -186,7 +218,7 @@ impl Torture {
         let database_faults = DatabaseFaults::prepare(database.db(), engine, conflicts).await?;
         let (url, network) = through_a_network(database.url())?;
         let roles = [&[Role::Serve][..], &vec![Role::Worker; self.workers.into()]].concat();
-        let mut fleet = Fleet::new("torture", &roles, &settings(ingress), &url, out)?;
+        let mut fleet = Fleet::new("torture", &roles, &self.settings(ingress), &url, out)?;
         fleet.roll_back(ROLLBACK_RATE);
         if self.injects(Fault::DiskFull) {
             fleet.survive_full_disks();
@@ -211,12 +243,14 @@ impl Torture {
 
     /// Runs the judge in a separate process.
     fn judge(
+        &self,
         database: &TestDatabase,
         fee_server: &SampleFeeServer,
         submissions: Vec<Submission>,
         out: &Path,
     ) -> anyhow::Result<Finding> {
-        let book = ClientBook { fee_server: fee_server.base_url(), rollback_rate: ROLLBACK_RATE, submissions };
+        let (fee_server, kafka_brokers) = (fee_server.base_url(), self.kafka_brokers.clone());
+        let book = ClientBook { fee_server, kafka_brokers, rollback_rate: ROLLBACK_RATE, submissions };
         let path = out.join("clients.json");
         std::fs::write(&path, serde_json::to_vec(&book)?)?;
         let output = tokio::task::block_in_place(|| {
@@ -244,21 +278,6 @@ impl Torture {
 pub async fn judge(path: &Path, settings: &Settings) -> anyhow::Result<String> {
     let db = Database::connect(&settings.database).await?;
     Ok(serde_json::to_string(&judge::judge(path, &db).await?)?)
-}
-
-/// Short times, because a run is short. The number of attempts is the default, so that events that die for another's
-/// fault show up.
-fn settings(ingress: &Ingress) -> Vec<(&'static str, String)> {
-    let time = |time: Duration| humantime::format_duration(time).to_string();
-    vec![
-        ("fee_server.base_url", ingress.base_url()),
-        ("fee_server.timeout", "1s".to_owned()),
-        ("worker.schedule", "* * * * * *".to_owned()),
-        ("worker.lease", time(LEASE)),
-        ("retry.initial_interval", "100ms".to_owned()),
-        ("retry.max_interval", time(RETRY_INTERVAL_MAX)),
-        ("circuit.cool_down", time(COOL_DOWN)),
-    ]
 }
 
 /// The URL by way of a faulty network, if it names a host.

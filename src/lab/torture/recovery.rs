@@ -16,7 +16,9 @@ use sea_orm::{
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::{COOL_DOWN, LEASE, RETRY_AFTER_MAX, RETRY_INTERVAL_MAX, TICK, ingress::POISON, setup::Setup};
+use super::{
+    COOL_DOWN, KAFKA_TIMEOUT, LEASE, RETRY_AFTER_MAX, RETRY_INTERVAL_MAX, TICK, ingress::POISON, setup::Setup,
+};
 use crate::{database::Database, lab::testbed};
 
 /// Rescue, the fee, its void, and settling them: each may wait for a tick.
@@ -42,6 +44,12 @@ pub(super) struct Recovery {
 pub(super) fn bound(wrong_clocks: bool) -> Duration {
     let clock_tick = if wrong_clocks { CLOCK_TICK } else { Duration::ZERO };
     LEASE + COOL_DOWN + RETRY_INTERVAL_MAX * 3 / 2 + RETRY_AFTER_MAX + TICK * STAGES + clock_tick
+}
+
+/// What comes to it with Kafka: events are leased for longer, an unanswered record waits as long as it may, and its next attempt comes
+/// after a backoff.
+pub(super) fn of_kafka() -> Duration {
+    KAFKA_TIMEOUT * 3 / 2 - LEASE + KAFKA_TIMEOUT + TICK * STAGES
 }
 
 /// Waits until a submission is accepted and everything stored by now is settled, while clients go on submitting.

@@ -18,7 +18,7 @@ use crate::{
     lab::testbed::{Fleet, Network, Role},
 };
 
-/// The longest that restarting the database may take.
+/// The longest that restarting the database or a broker may take.
 const RESTART_LIMIT: Duration = Duration::from_mins(1);
 /// The shares of commits and answers that are cut.
 const COMMITS_CUT: f64 = 0.4;
@@ -123,8 +123,13 @@ impl Setup<'_> {
             }
             Fault::DatabaseCrash => {
                 let Some(command) = self.plan.database_restart.clone() else { return Ok(None) };
-                restart(command).await?;
+                restart(command, "--database-restart").await?;
                 ("crashed and restarted the database".to_owned(), None)
+            }
+            Fault::KafkaCrash => {
+                let Some(command) = self.plan.kafka_restart.clone() else { return Ok(None) };
+                restart(command, "--kafka-restart").await?;
+                ("crashed and restarted a broker".to_owned(), None)
             }
             _ => return self.begin_at_database(fault, rng).await,
         };
@@ -235,10 +240,11 @@ fn soon(rng: &mut impl Rng, range: Range<u64>) -> Instant {
     Instant::now() + Duration::from_millis(rng.random_range(range))
 }
 
-/// Runs the operator's command; it returns when the database is starting again.
-async fn restart(command: String) -> anyhow::Result<()> {
+/// Runs the operator's command, which `option` names; it returns when what it restarts is starting again.
+async fn restart(command: String, option: &str) -> anyhow::Result<()> {
     let run = tokio::task::spawn_blocking(move || Command::new("sh").args(["-c", &command]).status());
-    let status = timeout(RESTART_LIMIT, run).await.context("the --database-restart command did not end in time")??;
-    ensure!(status.is_ok_and(|status| status.success()), "the --database-restart command failed");
+    let status = timeout(RESTART_LIMIT, run).await;
+    let status = status.with_context(|| format!("the {option} command did not end in time"))??;
+    ensure!(status.is_ok_and(|status| status.success()), "the {option} command failed");
     Ok(())
 }

@@ -74,9 +74,9 @@ impl Server {
         Server::own("kafka", &[])
     }
 
-    /// Three brokers of Apache Kafka.
-    pub(super) fn kafka_cluster() -> Server {
-        Server::own("kafka_cluster", &[])
+    /// Three brokers of Apache Kafka, with the `certificates` of that directory.
+    pub(super) fn kafka_cluster(certificates: &str) -> Server {
+        Server::own("kafka_cluster", &[certificates])
     }
 
     /// The administrative database of the server; the address of a broker.

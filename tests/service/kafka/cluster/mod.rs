@@ -1,8 +1,12 @@
 //! Three brokers of Apache Kafka fail in the ways of a cluster, under load: nothing is lost, nothing is told twice, and each quote's
 //! events are told in their order.
 
+mod audit;
 mod doctor;
 mod leaders;
+mod leaving;
+mod others;
+mod security;
 mod topics;
 
 use std::collections::HashMap;
@@ -47,27 +51,28 @@ impl Telling {
 
     /// With these settings.
     async fn with(cluster: &KafkaCluster, settings: &[(&str, &str)]) -> Telling {
+        let mut telling = Telling::by_nobody(cluster).await;
+        telling.work("a", &settings_for(cluster.brokers(), settings));
+        telling
+    }
+
+    /// Without a worker.
+    async fn by_nobody(cluster: &KafkaCluster) -> Telling {
         let mut outbox = TestOutbox::open(Engine::Sqlite).await;
         outbox.policy.circuit.failures = 10;
         outbox.policy.circuit.cool_down = COOL_DOWN;
-        let settings: Settings = settings_for(cluster.brokers(), settings);
-        outbox.policy.retry = outbox::RetryPolicy::new(settings.retry.clone());
-        let signals = Signals::default();
-        let kafka = Arc::new(Kafka::new(&settings.kafka).unwrap());
-        let worker: Arc<Worker<Kafka>> = Arc::new(outbox.worker_told("a", &kafka, worker_settings(), signals.clone()));
-        let working = tokio::spawn(async move { worker.work().await });
-        let wake = signals.wake.clone();
-        let ticking = tokio::spawn(async move {
-            let mut ticks = interval(Duration::from_millis(500));
-            loop {
-                ticks.tick().await;
-                wake.send();
-            }
-        });
+        outbox.policy.retry = outbox::RetryPolicy::new(settings_for(cluster.brokers(), &[]).retry);
         let names = [&KAFKA, &TOPICS[0].name, &TOPICS[1].name];
         outbox::ensure_destinations(&outbox.db, &names).await.unwrap();
         let brokers = cluster.brokers().to_owned();
-        Telling { outbox: Arc::new(outbox), brokers, signals, tasks: vec![working, ticking] }
+        Telling { outbox: Arc::new(outbox), brokers, signals: Signals::default(), tasks: vec![] }
+    }
+
+    /// Adds a worker called `name` with a producer of its own.
+    fn work(&mut self, name: &str, settings: &Settings) {
+        let (kafka, signals) = (Arc::new(Kafka::new(&settings.kafka).unwrap()), self.signals.clone());
+        let worker: Arc<Worker<Kafka>> = Arc::new(self.outbox.worker_told(name, &kafka, worker_settings(), signals));
+        self.tasks.push(tokio::spawn(async move { worker.work_every(Duration::from_millis(500)).await }));
     }
 
     /// Stores three events of a new quote, all for the topic of quotes.

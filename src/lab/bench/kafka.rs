@@ -1,0 +1,81 @@
+//! How fast a backlog is told to Kafka.
+
+use super::{Bench, contestant::Contestant, sample::Sample, stage::Stage};
+
+#[cfg(not(feature = "kafka"))]
+pub(super) async fn backlog(_: &Stage, _: &Bench, _: &Contestant, _: bool) -> anyhow::Result<Option<Sample>> {
+    std::future::ready(()).await;
+    anyhow::bail!("this feebox was built without Kafka: cargo build --features kafka")
+}
+
+/// Events a second, from the start of the worker's process or the making of the bare producer until all are acknowledged. Where
+/// statistics `are_stale`, they are those of empty tables.
+#[cfg(feature = "kafka")]
+pub(super) async fn backlog(
+    stage: &Stage,
+    bench: &Bench,
+    contestant: &Contestant,
+    are_stale: bool,
+) -> anyhow::Result<Option<Sample>> {
+    use std::time::Instant;
+
+    use anyhow::Context;
+    use serde_json::json;
+
+    use super::{
+        question::store_backlog_with,
+        sample::{Figure, count_as_f64},
+    };
+    use crate::{
+        destination::kafka::send_bare,
+        settings::{Settings, Sources},
+    };
+
+    let brokers = bench.kafka_brokers.as_deref().context("--kafka-brokers names no brokers")?;
+    if are_stale && !stage.is_postgres() {
+        return Ok(None);
+    }
+    let (events, mut sample) = (bench.events, Sample::default());
+    match contestant {
+        Contestant::Producer => {
+            let settings = Settings::load(&Sources::overrides([("kafka.brokers", brokers)]))?;
+            // As large as those of the backlog.
+            let line = json!({ "description": "Consulting, one day", "quantity": 3, "unit_price_minor": 95_000 });
+            let payload = json!({
+                "quote_id": "01900000-0000-7000-8000-000000000000",
+                "customer_id": "customer-7",
+                "currency": "EUR",
+                "amount_minor": 285_000,
+                "lines": [line],
+                "submitted_at": "2026-01-01T00:00:00.000000Z",
+            });
+            let took = send_bare(&settings.kafka, events, &payload).await?;
+            sample.note(Figure::PerSecond, count_as_f64(events) / took.as_secs_f64());
+        }
+        Contestant::Feebox { .. } => {
+            let settings = ["submission.destination=kafka".to_owned(), format!("kafka.brokers={brokers}")];
+            if are_stale {
+                stage.tidy().await?;
+                for table in ["quote", "outbox_event"] {
+                    stage.execute(&format!("ALTER TABLE {table} SET (autovacuum_enabled = false)")).await?;
+                }
+            }
+            store_backlog_with(stage, bench, events, &settings).await?;
+            stage.put_off_audit().await?;
+            if !are_stale {
+                stage.tidy().await?;
+            }
+            let concurrency = format!("worker.concurrency={}", bench.concurrency);
+            let begun = Instant::now();
+            let (cpu, memory) = stage.drain(&[&settings[..], &[concurrency]].concat()).await?;
+            let took = begun.elapsed();
+            let told = stage.number("SELECT count(*) AS number FROM outbox_event WHERE status = 'delivered'").await?;
+            anyhow::ensure!(told >= count_as_f64(events), "{told} of {events} events were told");
+            sample.note(Figure::PerSecond, told / took.as_secs_f64());
+            sample.each(Figure::FeeboxCpuMs, cpu * 1e3, events);
+            sample.note_if(Figure::ResidentMib, memory);
+        }
+        Contestant::ByHand | Contestant::ByHandInSteps | Contestant::ByHandTogether => return Ok(None),
+    }
+    Ok(Some(sample))
+}
