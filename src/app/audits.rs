@@ -46,7 +46,7 @@ pub(super) async fn run_if_requested(parts: &Parts) -> Result<(), DbErr> {
 
 /// Checks the promises, a bounded piece of all quotes; returns how many violations are known.
 pub(super) async fn check(parts: &Parts, occasion: Occasion) -> Result<u64, DbErr> {
-    let Parts { db, settings, member, signals, .. } = parts;
+    let Parts { db, reads, settings, member, signals, .. } = parts;
     let mut logged = 0;
     let tell = |violation: &audit::Violation| {
         if logged < VIOLATIONS_LOGGED_MAX {
@@ -56,7 +56,7 @@ pub(super) async fn check(parts: &Parts, occasion: Occasion) -> Result<u64, DbEr
         logged += 1;
     };
     let delivered_for = settings.retention.delivered_for;
-    let ran = audit::run(db, &member.name, occasion, delivered_for, &signals.drain, tell).await?;
+    let ran = audit::run(reads.clone(), &member.name, occasion, delivered_for, &signals.drain, tell).await?;
     let Some(watched) = ran else { return audit::violations(db).await };
     for row in &watched.ahead.named {
         tracing::warn!(row, "a clock ran ahead");

@@ -42,6 +42,7 @@ pub(super) async fn open(
         let submission = Submission::new(db, Arc::clone(&strategy.handover), listeners(&wakeup));
         let state =
             http::AppState::new(submission, parts.db.clone(), &parts.settings.access, metrics.clone(), &parts.signals);
+        let state = state.with_stale_reads(parts.reads.clone());
         let state = state.with_wakeup(wakeup).with_stale_after(parts.settings.sweeper.stale_after);
         let state = state.with_health(parts.health.clone()).with_trace_link(parts.settings.traces.link.clone());
         let state = state.with_settings(&parts.member.name, &parts.settings);

@@ -22,7 +22,7 @@ use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    database::Database,
+    database::{Database, StaleReads},
     destination::ClientError,
     fleet::{self, Member, Role},
     schedule::{Pacemaker, Schedule, ScheduleError},
@@ -104,6 +104,8 @@ pub struct App {
 struct Parts {
     settings: Settings,
     db: Database,
+    /// For what may be stale.
+    reads: StaleReads,
     /// This process, as the fleet sees it.
     member: Member,
     signals: Signals,
@@ -117,7 +119,8 @@ impl Parts {
             telemetry::spans::start(collector, settings.traces.sample_ratio, &member.name)?;
         }
         let db = Database::connect(&settings.database).await?;
-        Ok(Self { db, member, signals: Signals::default(), health: Health::default(), settings })
+        let reads = StaleReads::connect(&db, settings.database.replica.as_ref()).await?;
+        Ok(Self { db, reads, member, signals: Signals::default(), health: Health::default(), settings })
     }
 }
 
@@ -129,7 +132,7 @@ impl App {
     pub async fn start(mut settings: Settings, roles: Roles) -> Result<Self, StartError> {
         let shares = descriptors::fit(&mut settings, roles);
         let parts = Parts::new(settings, roles.role()).await?;
-        let Parts { settings, db, member, signals, health } = &parts;
+        let Parts { settings, db, member, signals, health, .. } = &parts;
         let mut tasks = Tasks::new(health.clone(), signals.drain.clone());
         let workers = roles.worker.then(|| Workers::new(settings, db, member, signals)).transpose()?;
         let strategy = strategy::configured(settings, db, &signals.settled)?;
@@ -139,6 +142,7 @@ impl App {
         start_wakeup(&parts, roles, &mut tasks);
         start_heartbeat(&parts, &mut tasks);
         start_series(&parts, &mut tasks);
+        start_stale_reads(&parts, &mut tasks);
         // Last: a process that does not start claims nothing.
         if let Some(workers) = &workers {
             workers.start(&mut tasks);
@@ -217,7 +221,7 @@ impl App {
 
 /// Starts what cron drives: the worker's ticks, and the jobs of the fleet.
 fn start_ticks(parts: &Parts, tasks: &mut Tasks) -> Result<Vec<Arc<Pacemaker>>, CronError> {
-    let Parts { settings, signals, health, db, member } = parts;
+    let Parts { settings, signals, health, db, member, .. } = parts;
     let pacemaker = Arc::new(Pacemaker::new("worker", &settings.worker.schedule, health.clone())?);
     let mut pacemakers = vec![Arc::clone(&pacemaker)];
     let (wake, drain) = (signals.wake.clone(), signals.drain.clone());
@@ -284,6 +288,14 @@ fn start_heartbeat(parts: &Parts, tasks: &mut Tasks) {
 fn start_series(parts: &Parts, tasks: &mut Tasks) {
     let (db, drain) = (parts.db.clone(), parts.signals.drain.clone());
     tasks.spawn("series", move || series::keep(db.clone(), drain.clone()));
+}
+
+/// Keeps known how old the replica is, if there is one.
+fn start_stale_reads(parts: &Parts, tasks: &mut Tasks) {
+    if parts.settings.database.replica.is_some() {
+        let (reads, drain) = (parts.reads.clone(), parts.signals.drain.clone());
+        tasks.spawn("replica", move || reads.clone().keep(drain.clone()));
+    }
 }
 
 /// Host and process, as operators see it on leases: unique among the processes that live.

@@ -51,10 +51,18 @@ pub(super) fn of_times() -> Condition {
     Condition::all().add(Column::Promise.eq(BY_TIMES))
 }
 
-/// Keeps `found` instead of what `before` selects, and returns those that are new. All processes count them from then on.
+/// What becomes of violations that were known and are not found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    Go,
+    Stay,
+}
+
+/// Keeps `found` instead of what `before` selects, or beside it, and returns those that are new. All processes count them from then on.
 pub(super) async fn replace(
     txn: &DatabaseTransaction,
     before: Condition,
+    not_found: Known,
     found: &[Violation],
     now: DateTime<Utc>,
 ) -> Result<Vec<Violation>, DbErr> {
@@ -65,7 +73,8 @@ pub(super) async fn replace(
     for row in before {
         let key = (row.quote_id, row.sentence);
         // A second row of the same violation goes as well.
-        if !still.contains(&key) || !known.insert(key) {
+        let is_healed = not_found == Known::Go && !still.contains(&key);
+        if is_healed || !known.insert(key) {
             healed.push(row.id);
         }
     }

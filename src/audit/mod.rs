@@ -3,7 +3,7 @@
 //! piece of all the rest.
 //!
 //! The tables are read in slices (`slice`), so that no snapshot stays open for long. A violation is looked for once more in
-//! a later snapshot before anybody gets to know it.
+//! a later snapshot, at the primary, before anybody gets to know it.
 //!
 //! A dead event breaks no promise: an operator sees it and can retry it. What retention deletes is not missed: a delivered
 //! event is not needed once its fee record exists, and the event that voided the fee of a cancelled quote is required only
@@ -31,7 +31,11 @@ use sea_orm::{ConnectionTrait, DbErr, sea_query::SelectStatement};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{database::Database, outbox, settings::Strategy};
+use crate::{
+    database::{Database, StaleReads},
+    outbox,
+    settings::Strategy,
+};
 
 pub use found::KnownViolation;
 pub use future_times::FutureTimes;
@@ -84,6 +88,9 @@ pub struct Report {
     pub at: DateTime<Utc>,
     /// Rows with times in the future. They break no promise, but a clock is, or was, wrong.
     pub ahead: FutureTimes,
+    /// A replica was read: what was committed later than this, by the database's clock, may not have been checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<DateTime<Utc>>,
 }
 
 /// A promise that a strategy does not make.
@@ -105,24 +112,26 @@ pub struct Progress {
 }
 
 /// Looks for broken promises, slice by slice, and passes each violation to `found`: memory stays bounded by one slice of
-/// them. `delivered_for` is how long retention keeps settled events. It only reads, so it may be pointed at a replica.
+/// them. `delivered_for` is how long retention keeps settled events. It only reads.
 ///
 /// # Errors
 /// Any database error; then the audit has no result.
 pub async fn audit(db: &Database, delivered_for: Duration, found: impl FnMut(Violation)) -> Result<Report, DbErr> {
-    audit_showing(db, delivered_for, found, |_| ()).await
+    audit_showing(&StaleReads::of(db), delivered_for, found, |_| ()).await
 }
 
-/// The same, with a call of `progress` after each slice.
+/// The same of a replica, if there is one, with a call of `progress` after each slice. What a replica shows as a violation is looked
+/// for at the primary before it counts.
 ///
 /// # Errors
 /// Those of [`audit`].
 pub async fn audit_showing(
-    db: &Database,
+    reads: &StaleReads,
     delivered_for: Duration,
     mut found: impl FnMut(Violation),
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, DbErr> {
+    let db = reads.primary();
     let (ahead, delayed) = future(db).await?;
     let mut report = Report { ahead, ..Report::new(db.now(db.connection()).await?) };
     let mut tell = |report: &mut Report, violation: Violation| {
@@ -132,10 +141,11 @@ pub async fn audit_showing(
     for violation in delayed {
         tell(&mut report, violation);
     }
-    let (mut checker, mut after) = (Checker::new(db, delivered_for, slice::ROWS_MAX), Uuid::nil());
+    let (mut checker, mut after) = (Checker::new(reads.clone(), delivered_for, slice::ROWS_MAX), Uuid::nil());
     loop {
         let slice = checker.following(after).await?;
         report.checked += slice.quotes;
+        report.as_of = [report.as_of, slice.as_of].into_iter().flatten().min();
         let through = slice.scope.through();
         for violation in slice.violations {
             tell(&mut report, violation);
@@ -198,7 +208,7 @@ const WAITS: NotPromised =
 
 impl Report {
     fn new(at: DateTime<Utc>) -> Self {
-        Self { checked: 0, violations: 0, by_promise: BTreeMap::new(), at, ahead: FutureTimes::default() }
+        Self { checked: 0, violations: 0, by_promise: BTreeMap::new(), at, ahead: FutureTimes::default(), as_of: None }
     }
 
     fn count(&mut self, violation: &Violation) {

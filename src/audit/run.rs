@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{JOB, Limits, Violation, Watched, watch};
 use crate::{
     clock::{SKEW_MAX, after},
-    database::{Database, DatabaseTransaction},
+    database::{Database, DatabaseTransaction, StaleReads},
 };
 
 /// The only row.
@@ -69,18 +69,20 @@ pub async fn is_requested(db: &Database) -> Result<bool, DbErr> {
 /// # Errors
 /// Any database error. A request is answered a minute later then.
 pub async fn run(
-    db: &Database,
+    reads: impl Into<StaleReads>,
     process: &str,
     occasion: Occasion,
     delivered_for: Duration,
     drain: &CancellationToken,
     tell: impl FnMut(&Violation) + Send,
 ) -> Result<Option<Watched>, DbErr> {
+    let reads = reads.into();
+    let db = reads.primary();
     let Some((began_at, is_requested)) = begin(db, process, occasion).await? else { return Ok(None) };
     let begun = Instant::now();
     let limits = if is_requested { Limits::OF_A_REQUEST } else { Limits::default() };
     let watched = tokio::select! {
-        watched = watch(db, delivered_for, limits, tell) => watched?,
+        watched = watch(reads.clone(), delivered_for, limits, tell) => watched?,
         never = beat(db, process) => match never {},
         () = drain.cancelled() => {
             // A request stays.

@@ -13,8 +13,9 @@ use uuid::Uuid;
 
 use super::{Violation, checks, scope::Scope};
 use crate::{
-    database::{Database, Transaction},
+    database::{Database, StaleReads},
     outbox,
+    printable::chain,
 };
 
 /// How long a slice should take: well below the second that it may.
@@ -31,14 +32,30 @@ pub struct Slice {
     pub scope: Scope,
     /// How many quotes there were.
     pub quotes: u64,
-    /// What two reads found, one after the other.
+    /// What two reads found, one after the other, the second one at the primary.
     pub violations: Vec<Violation>,
+    /// The first read was of a replica, whose state has what was committed by then: a violation that it did not see may be newer.
+    pub as_of: Option<DateTime<Utc>>,
+}
+
+/// What one read found.
+struct Seen {
+    scope: Scope,
+    quotes: u64,
+    suspected: Vec<Violation>,
+}
+
+/// Quotes that are to be checked.
+enum Wanted {
+    /// After an id, up to another.
+    Following(Uuid, Option<Uuid>),
+    These(Vec<Uuid>),
 }
 
 /// Checks quotes, some at a time.
 #[derive(Clone, Debug)]
 pub struct Checker {
-    db: Database,
+    reads: StaleReads,
     /// How long retention keeps settled events.
     delivered_for: Duration,
     rows: u64,
@@ -48,9 +65,9 @@ pub struct Checker {
 impl Checker {
     /// At most `rows_max` quotes at a time. `delivered_for` is how long retention keeps settled events.
     #[must_use]
-    pub fn new(db: &Database, delivered_for: Duration, rows_max: u64) -> Self {
+    pub fn new(reads: impl Into<StaleReads>, delivered_for: Duration, rows_max: u64) -> Self {
         let rows_max = rows_max.clamp(1, ROWS_MAX);
-        Self { db: db.clone(), delivered_for, rows: ROWS_FIRST.min(rows_max), rows_max }
+        Self { reads: reads.into(), delivered_for, rows: ROWS_FIRST.min(rows_max), rows_max }
     }
 
     /// How many rows fit into a slice now.
@@ -68,9 +85,7 @@ impl Checker {
 
     /// The same, but none after the id `end`.
     pub(super) async fn following_up_to(&mut self, after: Uuid, end: Option<Uuid>) -> Result<Slice, DbErr> {
-        let (begun, txn) = (Instant::now(), self.db.snapshot().await?);
-        let scope = Scope::following(&*txn, after, self.rows, end).await?;
-        self.check(begun, txn, scope).await
+        self.check(Wanted::Following(after, end)).await
     }
 
     /// Checks these quotes.
@@ -78,29 +93,61 @@ impl Checker {
     /// # Errors
     /// Any database error.
     pub async fn these(&mut self, ids: Vec<Uuid>) -> Result<Slice, DbErr> {
-        let (begun, txn) = (Instant::now(), self.db.snapshot().await?);
-        self.check(begun, txn, Scope::These(ids)).await
+        self.check(Wanted::These(ids)).await
     }
 
-    async fn check(&mut self, begun: Instant, txn: Transaction, scope: Scope) -> Result<Slice, DbErr> {
+    /// Checks these quotes as the primary has them.
+    pub(super) async fn these_now(&mut self, ids: Vec<Uuid>) -> Result<Slice, DbErr> {
+        self.check_at_primary(&Wanted::These(ids)).await
+    }
+
+    async fn check(&mut self, wanted: Wanted) -> Result<Slice, DbErr> {
+        let reads = self.reads.clone();
+        let Some(replica) = reads.replica(Duration::MAX).await else { return self.check_at_primary(&wanted).await };
+        match self.see(&replica.db, &wanted).await {
+            Ok(seen) => self.slice(seen, Some(replica.as_of)).await,
+            Err(error) => {
+                reads.failed(&chain(&error));
+                self.check_at_primary(&wanted).await
+            }
+        }
+    }
+
+    async fn check_at_primary(&mut self, wanted: &Wanted) -> Result<Slice, DbErr> {
+        let primary = self.reads.primary().clone();
+        let seen = self.see(&primary, wanted).await?;
+        self.slice(seen, None).await
+    }
+
+    async fn see(&mut self, db: &Database, wanted: &Wanted) -> Result<Seen, DbErr> {
+        let (begun, txn) = (Instant::now(), db.snapshot().await?);
+        let scope = match wanted {
+            Wanted::Following(after, end) => Scope::following(&*txn, *after, self.rows, *end).await?,
+            Wanted::These(ids) => Scope::These(ids.clone()),
+        };
         let quotes = Quote::find().filter(scope.condition(QuoteColumn::Id)).count(&*txn).await?;
         let suspected = self.violations(&*txn, &scope).await?;
         drop(txn);
         self.rows = next_rows(self.rows, begun.elapsed()).min(self.rows_max);
-        let violations = self.confirmed(&scope, suspected).await?;
-        Ok(Slice { scope, quotes, violations })
+        Ok(Seen { scope, quotes, suspected })
     }
 
-    /// What one read of these quotes finds.
+    async fn slice(&self, seen: Seen, as_of: Option<DateTime<Utc>>) -> Result<Slice, DbErr> {
+        let Seen { scope, quotes, suspected } = seen;
+        let violations = self.confirmed(&scope, suspected).await?;
+        Ok(Slice { scope, quotes, violations, as_of })
+    }
+
+    /// What one read of these quotes finds at the primary.
     ///
     /// # Errors
     /// Any database error.
     pub async fn suspected(&self, scope: &Scope) -> Result<Vec<Violation>, DbErr> {
-        let txn = self.db.snapshot().await?;
+        let txn = self.reads.primary().snapshot().await?;
         self.violations(&*txn, scope).await
     }
 
-    /// Those of `suspected` that another read finds again.
+    /// Those of `suspected` that another read finds again, at the primary: a replica may not have yet what keeps a promise.
     ///
     /// # Errors
     /// Any database error.
@@ -114,7 +161,7 @@ impl Checker {
     }
 
     async fn violations(&self, db: &impl ConnectionTrait, scope: &Scope) -> Result<Vec<Violation>, DbErr> {
-        let at = self.db.now(db).await?;
+        let at = self.reads.primary().now(db).await?;
         let mut violations = Vec::new();
         for check in checks::all(kept_since(db, self.delivered_for, at).await?) {
             violations.extend(check.violations(db, scope).await?);

@@ -17,10 +17,10 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Checker, FutureTimes, Slice, Violation, delayed, found, future_times, place::Place, slice};
+use super::{Checker, FutureTimes, Slice, Violation, delayed, found, found::Known, future_times, place::Place, slice};
 use crate::{
     clock::first_id,
-    database::Database,
+    database::{Database, StaleReads},
     outbox::{settled_statuses, status_in},
 };
 
@@ -79,14 +79,18 @@ pub struct Watched {
 /// # Errors
 /// Any database error; what was stored until then stays, and the next tick goes on from there.
 pub async fn watch(
-    db: &Database,
+    reads: impl Into<StaleReads>,
     delivered_for: Duration,
     limits: Limits,
     tell: impl FnMut(&Violation) + Send,
 ) -> Result<Watched, DbErr> {
+    let reads = reads.into();
+    let db = reads.primary();
     let now = db.now(db.connection()).await?;
-    let checker = Checker::new(db, delivered_for, limits.rows);
-    let mut watch = Watch { db, checker, now, tell, quotes: 0, named: HashSet::new() };
+    let checker = Checker::new(reads.clone(), delivered_for, limits.rows);
+    // A replica that is read has what was committed so long ago.
+    let until = now - COMMITTED_WITHIN - reads.age_max();
+    let mut watch = Watch { db, checker, now, until, tell, quotes: 0, named: HashSet::new() };
     let deadline = Instant::now() + limits.changed;
     watch.times().await?;
     watch.violations(deadline).await?;
@@ -106,6 +110,8 @@ struct Watch<'a, F> {
     db: &'a Database,
     checker: Checker,
     now: DateTime<Utc>,
+    /// What is older is committed, and is seen wherever it is read.
+    until: DateTime<Utc>,
     tell: F,
     /// Quotes that were checked so far.
     quotes: u64,
@@ -119,7 +125,7 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
         let place = Place::of(self.db, "violations").await?;
         let violations = delayed(self.db.connection(), self.now).await?;
         let next = place.at_quote(place.quote_id());
-        if self.store(&place, &next, Some(found::of_times()), &violations).await?.is_some() {
+        if self.store(&place, &next, Some((found::of_times(), Known::Go)), &violations).await?.is_some() {
             violations.iter().for_each(&mut self.tell);
         }
         Ok(())
@@ -138,7 +144,9 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
             // At its end the next tick begins anew.
             let more = ids.last().copied().filter(|_| ids.len() as u64 == limit);
             let next = place.at_quote(more).completed_if(more.is_none(), self.now);
-            let slice = self.check_named(ids).await?;
+            // A replica may not have seen them yet.
+            let slice = self.checker.these_now(ids.clone()).await?;
+            self.remember(ids);
             let stored = self.keep(&place, &next, &slice, true).await?;
             if more.is_none() || !stored || Instant::now() >= deadline {
                 return Ok(());
@@ -150,16 +158,20 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
     /// Checks these quotes. What settles from now on is left to the next tick, so they need no second check in this one.
     async fn check_named(&mut self, ids: Vec<Uuid>) -> Result<Slice, DbErr> {
         let slice = self.checker.these(ids.clone()).await?;
+        self.remember(ids);
+        Ok(slice)
+    }
+
+    fn remember(&mut self, ids: Vec<Uuid>) {
         let room = REMEMBERED_MAX.saturating_sub(self.named.len());
         self.named.extend(ids.into_iter().take(room));
-        Ok(slice)
     }
 
     /// Quotes that were submitted since the last tick; whether all were checked, and which.
     async fn submitted(&mut self, deadline: Instant) -> Result<(bool, Checked), DbErr> {
         let mut place = Place::of(self.db, "submitted").await?;
         // Smaller ids may still be committed. A place ahead of it was stored by a wrong clock.
-        let end = first_id(self.now - COMMITTED_WITHIN);
+        let end = first_id(self.until);
         let begin = place.quote_id().unwrap_or(end).min(end);
         let mut after = begin;
         loop {
@@ -182,7 +194,7 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
     async fn settled(&mut self, deadline: Instant, checked: Checked) -> Result<bool, DbErr> {
         let mut place = Place::of(self.db, "settled").await?;
         // As with those that were submitted.
-        let until = self.now - COMMITTED_WITHIN;
+        let until = self.until;
         loop {
             let after = place.settled_at().unwrap_or(until).min(until);
             let end = end_of_settled(self.db.connection(), after, until, self.checker.rows()).await?;
@@ -231,7 +243,9 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
 
     /// Stores what a slice found, unless another process was faster, and tells what is new, or everything found `again`.
     async fn keep(&mut self, from: &Place, to: &Place, slice: &Slice, again: bool) -> Result<bool, DbErr> {
-        let before = Some(found::of_quotes(&slice.scope));
+        // What a replica does not show may be newer than its state: only the primary clears a violation.
+        let fate = if slice.as_of.is_some() { Known::Stay } else { Known::Go };
+        let before = Some((found::of_quotes(&slice.scope), fate));
         let Some(new) = self.store(from, to, before, &slice.violations).await? else {
             return Ok(false);
         };
@@ -246,7 +260,7 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
         &self,
         from: &Place,
         to: &Place,
-        before: Option<Condition>,
+        before: Option<(Condition, Known)>,
         violations: &[Violation],
     ) -> Result<Option<Vec<Violation>>, DbErr> {
         let (before, now) = (&before, self.now);
@@ -257,7 +271,9 @@ impl<F: FnMut(&Violation) + Send> Watch<'_, F> {
                 }
                 match before {
                     None => Ok(Some(Vec::new())),
-                    Some(before) => found::replace(&txn, before.clone(), violations, now).await.map(Some),
+                    Some((before, known)) => {
+                        found::replace(&txn, before.clone(), *known, violations, now).await.map(Some)
+                    }
                 }
             })
         });

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{Overrides, PROMISE_BROKEN, print};
 use crate::{
     audit::{self, KafkaReport, NotPromised, Progress, Report, Violation},
-    database::Database,
+    database::{Database, StaleReads},
     destination::FeeServer,
 };
 
@@ -58,6 +58,7 @@ impl Audit {
             kafka::refuse_without_brokers(&settings)?;
         }
         let db = Database::connect(&settings.database).await?;
+        let reads = StaleReads::connect(&db, settings.database.replica.as_ref()).await?;
         let mut violations = Vec::new();
         let mut report = |violation: Violation| {
             if !self.json {
@@ -73,7 +74,7 @@ impl Audit {
                 eprintln!("{checked} quotes checked, up to {through}{}", submitted_at(through));
             }
         };
-        let local = audit::audit_showing(&db, settings.retention.delivered_for, &mut report, show).await?;
+        let local = audit::audit_showing(&reads, settings.retention.delivered_for, &mut report, show).await?;
         let remote = if self.remote {
             let fee_server = FeeServer::new(&settings.fee_server, 1)?;
             Some(audit::audit_remote(&db, &fee_server, self.created_after, &mut report).await?)
@@ -117,6 +118,12 @@ fn print_summary(local: &Report, remote: Option<&Report>, not_promised: &[NotPro
         say!("{} rows have timestamps in the future", local.ahead.rows);
     }
     say!("{} quotes, {} broken promises", local.checked, local.violations);
+    if let Some(as_of) = local.as_of {
+        say!(
+            "read from the replica: what was stored after {} may not have been checked",
+            as_of.format("%Y-%m-%d %H:%M:%S UTC")
+        );
+    }
     if let Some(remote) = remote {
         say!("{} fees at the fee server, {} broken promises", remote.checked, remote.violations);
     }

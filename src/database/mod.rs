@@ -17,6 +17,7 @@ mod page;
 mod peer;
 pub(crate) mod prune_mark;
 mod readiness;
+mod replica;
 mod servers;
 mod session;
 mod sessions;
@@ -26,21 +27,22 @@ mod unit;
 mod unreadable;
 pub mod update_each;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::Mutex, time::timeout};
 
 pub use condition::found_status;
 pub use connection::Connection;
 pub use failure::{DatabaseFailure, Kind, TooLarge, bad_data, is_refused, is_too_slow, kind, lacks_table, too_large};
 pub use fit::{json_bytes, runs};
-pub use options::Options;
+pub use options::{Options, ReplicaOptions};
 pub use padded::padded;
 pub use page::{Page, SCANNED_MAX, Scan, page, with_value};
 pub use readiness::Unready;
+pub use replica::{Stale, StaleReads};
 pub(crate) use servers::{Servers, with_all_hosts};
 pub use storing::Storing;
 pub use transaction::{DatabaseTransaction, Transaction};
@@ -77,6 +79,20 @@ impl Database {
     /// # Errors
     /// An invalid URL, or one of an unsupported database.
     pub async fn connect(settings: &Options) -> Result<Self, DbErr> {
+        Self::open(settings, Opener::new).await
+    }
+
+    /// The same for a replica: of several servers one that accepts no writes is preferred.
+    async fn connect_to_replica(replica: &ReplicaOptions) -> Result<Self, DbErr> {
+        let ReplicaOptions { url, url_file, max_connections, acquire_timeout, .. } = replica.clone();
+        let options = Options { url, url_file, max_connections, acquire_timeout, replica: None };
+        Self::open(&options, Opener::of_replica).await
+    }
+
+    async fn open(
+        settings: &Options,
+        opener: impl FnOnce(SecretString, Option<PathBuf>, DatabaseConnection) -> Opener,
+    ) -> Result<Self, DbErr> {
         let servers = Servers::of(&settings.url).map_err(|problem| DbErr::Custom(problem.to_owned()))?;
         let first = servers.urls.first().unwrap_or(&settings.url);
         let mut options = ConnectOptions::new(first.expose_secret());
@@ -94,7 +110,7 @@ impl Database {
         // Before migrations, whose pool opens it first.
         opener::make_for_owner(settings.url.expose_secret());
         let pool = sea_orm::Database::connect(options).await?;
-        let opener = Arc::new(Opener::new(settings.url.clone(), settings.url_file.clone(), pool.clone()));
+        let opener = Arc::new(opener(settings.url.clone(), settings.url_file.clone(), pool.clone()));
         Ok(Self::with(opener, pool, settings.max_connections, settings.acquire_timeout))
     }
 

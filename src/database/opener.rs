@@ -88,6 +88,8 @@ pub(super) struct Opener {
     file: Option<PathBuf>,
     /// The place, in the URL, of the server that was right last time.
     preferred: AtomicUsize,
+    /// Reads only: a server that accepts no writes is preferred.
+    of_replica: bool,
     /// Locked while the server is asked about a session.
     pub questions: tokio::sync::Mutex<()>,
     /// The servers are nodes of a Galera cluster.
@@ -103,7 +105,13 @@ impl Opener {
         let behind_pooler = backend == DbBackend::Postgres && is_behind_pooler(shown);
         let questions = tokio::sync::Mutex::default();
         let (url, preferred, is_galera) = (Mutex::new(url), AtomicUsize::new(0), Arc::default());
-        Self { backend, behind_pooler, url, address: None, file, preferred, questions, is_galera, pool }
+        let (address, of_replica) = (None, false);
+        Self { backend, behind_pooler, url, address, file, preferred, of_replica, questions, is_galera, pool }
+    }
+
+    /// For reads only.
+    pub fn of_replica(url: SecretString, file: Option<PathBuf>, pool: DatabaseConnection) -> Self {
+        Self { of_replica: true, ..Self::new(url, file, pool) }
     }
 
     /// Opens sessions at `address`, the one of `pool`.

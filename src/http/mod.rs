@@ -28,6 +28,7 @@ mod reason;
 mod serve;
 mod session;
 mod settings;
+mod stale;
 mod upload;
 mod workers;
 
@@ -44,7 +45,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    database::Database,
+    database::{Database, StaleReads},
     settings::{Access as AccessSettings, Settings},
     submission::Submission,
     supervision::Health,
@@ -80,6 +81,8 @@ pub struct Parts {
     db: Database,
     /// For readers, however many there are.
     reads: Database,
+    /// For those whose answers may be stale.
+    stale_reads: StaleReads,
     /// For metrics: one scrape at a time.
     scrapes: Database,
     access: Access,
@@ -124,6 +127,7 @@ impl AppState {
         let reads = db.share((db.sessions_max() / 4).max(1));
         Self(Arc::new(Parts {
             submission,
+            stale_reads: StaleReads::of(&db),
             db,
             reads,
             scrapes,
@@ -164,6 +168,12 @@ impl AppState {
     #[must_use]
     pub fn with_trace_link(self, link: Option<String>) -> Self {
         self.with(|parts| parts.trace_link = link)
+    }
+
+    /// The same, with what may be stale read there.
+    #[must_use]
+    pub fn with_stale_reads(self, stale_reads: StaleReads) -> Self {
+        self.with(|parts| parts.stale_reads = stale_reads)
     }
 
     /// The same without a limit on submissions: for strategies whose submissions wait for more than the database.
@@ -225,7 +235,8 @@ pub fn router(state: AppState) -> Router {
         .merge(dashboard::routes())
         .merge(session::routes())
         .layer(from_fn_with_state(state.access.clone(), access::identify))
-        .layer(Extension(state.bodies.clone()));
+        .layer(Extension(state.bodies.clone()))
+        .layer(Extension(state.stale_reads.clone()));
     with_edge(routes.with_state(state))
 }
 
@@ -257,6 +268,11 @@ fn guarded(routes: OpenApiRouter<AppState>, permission: Permission, limit: Durat
     routes
         .route_layer(from_fn_with_state(permission, access::require))
         .route_layer(from_fn_with_state(limit, edge::limit))
+}
+
+/// The same of routes whose answers may be stale.
+fn guarded_stale(routes: OpenApiRouter<AppState>, permission: Permission) -> OpenApiRouter<AppState> {
+    guarded(routes.route_layer(from_fn(stale::may_be_stale)), permission, TIME_LIMIT)
 }
 
 /// Adds the fallbacks and the middleware of every request. The last layer is the outermost.

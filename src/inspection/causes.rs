@@ -46,6 +46,11 @@ pub struct Causes {
     pub trend_from: DateTime<Utc>,
     /// How long a number of a trend counts: 600 seconds.
     pub trend_step_seconds: i64,
+    /// Read from a replica whose state has what was committed by then; the header `Age` says how long ago that is. Left out if all was
+    /// read from the primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub as_of: Option<DateTime<Utc>>,
 }
 
 /// Events that failed for one cause.
@@ -107,7 +112,7 @@ pub async fn causes(db: &Database, status: Option<EventStatus>, destination: Opt
         group.trend = trends.of(&group.cause);
     }
     let (trend_from, trend_step_seconds) = (trends.from, series::TREND_STEP.num_seconds());
-    Ok(Causes { causes, is_complete: groups.is_complete, trend_from, trend_step_seconds })
+    Ok(Causes { causes, is_complete: groups.is_complete, trend_from, trend_step_seconds, as_of: None })
 }
 
 struct Groups {

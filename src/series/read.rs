@@ -25,6 +25,11 @@ pub struct Series {
     pub step_seconds: u32,
     /// A point for each step, the oldest first.
     pub points: Vec<Point>,
+    /// Read from a replica whose state has what was committed by then; the header `Age` says how long ago that is. Left out if all was
+    /// read from the primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub as_of: Option<DateTime<Utc>>,
 }
 
 /// A minute or an hour.
@@ -93,7 +98,7 @@ pub async fn read(db: &Database, from: DateTime<Utc>, to: DateTime<Utc>, step: S
         points.push(Point::of(at, &steps.remove(&at).unwrap_or_default()));
         at += step.length();
     }
-    Ok(Series { from, to, step_seconds: step.seconds().unsigned_abs(), points })
+    Ok(Series { from, to, step_seconds: step.seconds().unsigned_abs(), points, as_of: None })
 }
 
 impl Point {

@@ -6,29 +6,63 @@ use url::Url;
 use super::fields::{Fields, Invalid};
 use super::secret::without_secrets;
 pub use crate::database::Options as Database;
-use crate::database::{Servers, with_all_hosts};
+use crate::database::{ReplicaOptions, Servers, with_all_hosts};
+
+const URL: &str = "database.url";
+const FILE: &str = "database.url_file";
+const REPLICA_URL: &str = "database.replica_url";
+const REPLICA_FILE: &str = "database.replica_url_file";
 
 impl Database {
     pub(super) fn read(fields: &mut Fields) -> Self {
-        Self {
-            url: read_url(fields),
-            url_file: fields.optional_path("database.url_file"),
-            max_connections: fields.count("database.max_connections", 1..=1000),
-            acquire_timeout: fields.duration("database.acquire_timeout", ["10ms", "5m"]),
-        }
+        let (url, max_connections) = (read_url(fields), fields.count::<u32>("database.max_connections", 1..=1000));
+        let acquire_timeout = fields.duration("database.acquire_timeout", ["10ms", "5m"]);
+        let max_age = fields.duration("database.replica_max_age", ["1s", "1h"]);
+        let replica = read_replica_url(fields, &url).map(|url| ReplicaOptions {
+            url,
+            url_file: fields.optional_path(REPLICA_FILE),
+            // As many as readers have of the primary.
+            max_connections: (max_connections / 4).max(1),
+            acquire_timeout,
+            max_age,
+        });
+        Self { url, url_file: fields.optional_path(FILE), max_connections, acquire_timeout, replica }
     }
 }
 
 fn read_url(fields: &mut Fields) -> SecretString {
-    let key = "database.url";
-    let url = fields.secret(key, "database.url_file").unwrap_or_default();
-    if fields.are_valid(&[key, "database.url_file"]) {
-        match printable(&url) {
+    let url = fields.secret(URL, FILE).unwrap_or_default();
+    show(fields, URL, FILE, &url);
+    url
+}
+
+/// The replica's, if there is one.
+fn read_replica_url(fields: &mut Fields, primary: &SecretString) -> Option<SecretString> {
+    let url = fields.secret(REPLICA_URL, REPLICA_FILE)?;
+    show(fields, REPLICA_URL, REPLICA_FILE, &url);
+    if fields.are_valid(&[URL, FILE, REPLICA_URL, REPLICA_FILE]) {
+        if url.expose_secret().starts_with("sqlite:") || primary.expose_secret().starts_with("sqlite:") {
+            let advice = format!("remove {REPLICA_URL}, or use PostgreSQL or MariaDB");
+            fields.refuse(REPLICA_URL, "is set, and an SQLite file has no replica", advice);
+        } else if is_postgres(&url) != is_postgres(primary) {
+            fields.refuse(REPLICA_URL, format!("names another kind of database than {URL}"), "name a replica of it");
+        }
+    }
+    Some(url)
+}
+
+fn is_postgres(url: &SecretString) -> bool {
+    url.expose_secret().starts_with("postgres")
+}
+
+/// Checks the URL in `key`, and shows it without its secrets.
+fn show(fields: &mut Fields, key: &str, file_key: &str, url: &SecretString) {
+    if fields.are_valid(&[key, file_key]) {
+        match printable(url) {
             Ok(shown) => fields.show(key, shown, fields.origin(key)),
             Err((problem, advice)) => fields.refuse(key, problem, advice),
         }
     }
-    url
 }
 
 /// Checks `url` and returns it without its secrets. The error quotes nothing of it.

@@ -266,3 +266,26 @@ fn a_link_to_traces_is_an_address_with_a_place_for_the_id() {
         assert!(refused(&[("traces.link", text)]).contains("is no link to a trace"), "{text}");
     }
 }
+
+#[test]
+fn a_replica_is_one_of_the_same_kind_of_database_and_its_password_is_not_shown() {
+    let url = |key: &'static str, url: &'static str| (key, url);
+    let primary = url("database.url", "postgres://feebox@one/fees");
+    let settings =
+        load(&[primary, url("database.replica_url", "postgres://feebox:s3cret@two/fees")]).expect("settings");
+    let replica = settings.database.replica.as_ref().expect("a replica");
+    assert_eq!((replica.max_connections, replica.max_age), (4, Duration::from_mins(1)));
+    assert!(!settings.redacted().to_string().contains("s3cret"));
+    assert!(load(&[primary]).expect("settings").database.replica.is_none());
+    let refused = [
+        refused(&[url("database.replica_url", "sqlite://copy.db")]),
+        refused(&[url("database.replica_url", "postgres://feebox@two/fees")]),
+        refused(&[primary, url("database.replica_url", "mysql://feebox@two/fees")]),
+        refused(&[primary, url("database.replica_url", "postgres://")]),
+    ];
+    for (refused, why) in
+        refused.iter().zip(["an SQLite file", "an SQLite file", "another kind of database", "no host"])
+    {
+        assert!(refused.contains("database.replica_url") && refused.contains(why), "{refused}");
+    }
+}

@@ -173,6 +173,26 @@ pub fn task_panic(task: &'static str) {
     counter!("feebox_task_panics_total", "task" => task).increment(1);
 }
 
+/// Counts a read that the replica answers.
+pub fn read_by_replica() {
+    stale_reads("replica", "").increment(1);
+}
+
+/// Counts a read that may be stale and goes to the primary although there is a replica; `why` is `unavailable`, `foreign`,
+/// `unmeasured`, `behind` or `failed`.
+pub fn read_by_primary(why: &'static str) {
+    stale_reads("primary", why).increment(1);
+}
+
+/// Sets how old the replica's state is, if that is known.
+pub fn replica_age(age: Option<Duration>) {
+    gauge!("feebox_replica_age_seconds").set(age.map_or(f64::NAN, |age| age.as_secs_f64()));
+}
+
+fn stale_reads(server: &'static str, why: &'static str) -> Counter {
+    counter!("feebox_stale_reads_total", "server" => server, "why" => why)
+}
+
 fn deliveries(destination: SharedString, outcome: SharedString) -> Counter {
     counter!("feebox_deliveries_total", "destination" => destination, "outcome" => outcome)
 }

@@ -95,7 +95,12 @@ impl Opener {
     }
 
     pub(super) fn servers(&self) -> Result<Servers, sqlx::Error> {
-        Servers::of(&self.url.lock()).map_err(|problem| sqlx::Error::Configuration(problem.into()))
+        let mut servers =
+            Servers::of(&self.url.lock()).map_err(|problem| sqlx::Error::Configuration(problem.into()))?;
+        if self.of_replica && servers.wanted == Wanted::Writable {
+            servers.wanted = Wanted::RatherReadOnly;
+        }
+        Ok(servers)
     }
 }
 

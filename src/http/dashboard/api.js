@@ -10,8 +10,19 @@ export class Refusal extends Error {
   }
 }
 
+/// How old answers are that came from a replica, in milliseconds.
+const ages = new WeakMap();
+/// Until when answers must be fresh: something was changed here, and a replica does not know it yet.
+let freshUntil = 0;
+const FRESH_MS = 60_000;
+let ageMax = 0;
+
+/// How old an answer was when it came; 0 if it was fresh.
+export const ageOf = (value) => ages.get(value) ?? 0;
+
 export async function call(path, body) {
-  const options = { headers: { "Feebox-Dashboard": "1" }, cache: "no-store" };
+  const freshness = Date.now() < freshUntil ? "no-cache" : "max-age=86400";
+  const options = { headers: { "Feebox-Dashboard": "1", "Cache-Control": freshness }, cache: "no-store" };
   if (body !== undefined) {
     options.method = "POST";
     options.headers["Content-Type"] = "application/json";
@@ -34,6 +45,10 @@ export async function call(path, body) {
     const details = (json?.errors ?? []).map((it) => `${it.pointer} ${it.detail}`);
     throw new Refusal(answer.status, json?.title ?? `${answer.status}`, [json?.detail, ...details].filter(Boolean).join("; "), json?.type);
   }
+  const age = Number(answer.headers.get("Age") ?? 0) * 1000;
+  if (age && json) ages.set(json, age);
+  ageMax = Math.max(ageMax, age);
+  if (body !== undefined) freshUntil = Date.now() + Math.max(FRESH_MS, 2 * ageMax);
   return json;
 }
 

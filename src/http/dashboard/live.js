@@ -1,6 +1,6 @@
 // Keeps a page's data up to date: at most three calls in five seconds, and none while nobody looks.
 
-import { call } from "./api.js";
+import { ageOf, call } from "./api.js";
 
 const CYCLE_MS = 5000;
 const CALLS_MAX = 3;
@@ -49,7 +49,7 @@ export class Live {
     try {
       source.value = await call(source.path);
       source.error = undefined;
-      source.answered = Date.now();
+      source.answered = Date.now() - ageOf(source.value);
     } catch (error) {
       source.error = error;
     }
@@ -62,6 +62,11 @@ export class Live {
   age() {
     const answered = Object.values(this.data).filter((it) => it.answered).map((it) => it.answered);
     return answered.length ? Date.now() - Math.min(...answered) : 0;
+  }
+
+  /// Whether something came from a replica.
+  isStale() {
+    return Object.values(this.data).some((it) => it.value && ageOf(it.value));
   }
 
   /// Why something could not be loaded; a call that an older version of Feebox does not have is no failure.

@@ -94,7 +94,7 @@ function render() {
     noticesView(mayOperate()),
     session.caller && live.failure() && h("p", { class: "stalled", role: "alert" }, t("shell.stalled", { age: duration(live.age()), error: live.failure().message })),
     h("main", { id: "main", tabindex: -1 }, session.isOut ? logInView(begun) : h("div", { key: page.name + page.params }, content())),
-    h("footer", {}, h("a", { href: "/docs" }, t("shell.api")), h("a", { href: "/metrics" }, t("shell.metrics")),
+    h("footer", {}, session.caller && live.isStale() && h("span", { id: "replica" }, t("shell.replica", { age: duration(live.age()) })), h("a", { href: "/docs" }, t("shell.api")), h("a", { href: "/metrics" }, t("shell.metrics")),
       h("button", { class: "quiet", onclick: help }, t("keys.title"), " ", h("kbd", {}, "?")))]);
 }
 

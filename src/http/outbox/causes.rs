@@ -1,19 +1,17 @@
 //! Failures by cause.
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-};
+use axum::{Json, extract::RawQuery};
 
 use crate::{
-    http::{AppState, input::Query, problem::Problem},
+    http::{input::Query, problem::Problem, stale::Reads},
     inspection::{self, Causes},
     quotes::new_quote::parse_text,
 };
 
 /// Group failed events by cause
 ///
-/// A cause is outcome, HTTP status, and the error's text without ids and numbers.
+/// A cause is outcome, HTTP status, and the error's text without ids and numbers. The answer may come from a replica
+/// (`database.replica_url`) and is `Age` seconds old then; `Cache-Control: no-cache` asks for a fresh one.
 #[utoipa::path(
     get, path = "/v1/causes", operation_id = "list_causes", tag = "operations", security(("token" = [])),
     params(
@@ -27,10 +25,11 @@ use crate::{
         (status = 400, description = "Invalid parameter"),
     )
 )]
-pub(super) async fn causes(State(state): State<AppState>, RawQuery(raw): RawQuery) -> Result<Json<Causes>, Problem> {
+pub(super) async fn causes(Reads { db, as_of }: Reads, RawQuery(raw): RawQuery) -> Result<Json<Causes>, Problem> {
     let mut query = Query::read(raw.as_deref(), &["status", "destination"]);
     let status = query.status();
     let destination = query.optional("destination", |name| parse_text(name, 64));
     query.finish()?;
-    Ok(Json(inspection::causes(&state.reads, status, destination.as_deref()).await?))
+    let causes = inspection::causes(&db, status, destination.as_deref()).await?;
+    Ok(Json(Causes { as_of, ..causes }))
 }

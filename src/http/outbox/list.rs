@@ -1,9 +1,7 @@
 //! Listing events.
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-};
+use axum::{Json, extract::RawQuery};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -11,7 +9,7 @@ use uuid::Uuid;
 use super::filter::{FILTERS, from_query};
 use crate::{
     database::{Listed, Page},
-    http::{AppState, cursor, input::Query, problem::Problem},
+    http::{cursor, input::Query, problem::Problem, stale::Reads},
     inspection::{self, EventFilter, EventView, Total},
 };
 
@@ -31,9 +29,16 @@ pub(super) struct EventPage {
     total: u64,
     /// No more than `total` events match. Otherwise it is as far as the count went.
     total_is_complete: bool,
+    /// Read from a replica whose state has what was committed by then; the header `Age` says how long ago that is. Left out if all was
+    /// read from the primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    as_of: Option<DateTime<Utc>>,
 }
 
 /// List events, newest first
+///
+/// It may come from a replica (`database.replica_url`) and is `Age` seconds old then; `Cache-Control: no-cache` asks for a fresh answer.
 #[utoipa::path(
     get, path = "/v1/outbox", operation_id = "list_events", tag = "operations", security(("token" = [])),
     params(
@@ -64,13 +69,13 @@ pub(super) struct EventPage {
         (status = 400, description = "Invalid parameter"),
     )
 )]
-pub(super) async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery) -> Result<Json<EventPage>, Problem> {
+pub(super) async fn list(Reads { db, as_of }: Reads, RawQuery(raw): RawQuery) -> Result<Json<EventPage>, Problem> {
     let known = [&FILTERS[..], &["limit", "cursor"]].concat();
     let mut query = Query::read(raw.as_deref(), &known);
     let filter = EventFilter { before: query.cursor(), ..from_query(&mut query) };
     let limit = query.limit();
     query.finish()?;
-    let connection = state.reads.connection();
+    let connection = db.connection();
     let Page { rows, next } = inspection::list(connection, &filter, limit).await?;
     let Total { events: total, is_complete: total_is_complete } = if filter.before.is_none() && next.is_none() {
         // All of them are on this page.
@@ -85,6 +90,6 @@ pub(super) async fn list(State(state): State<AppState>, RawQuery(raw): RawQuery)
             Listed::Unreadable(id) => unreadable.push(id),
         }
     }
-    let events = inspection::views(&state.reads, events).await?;
-    Ok(Json(EventPage { events, unreadable, next: next.map(cursor::after), total, total_is_complete }))
+    let events = inspection::views(&db, events).await?;
+    Ok(Json(EventPage { events, unreadable, next: next.map(cursor::after), total, total_is_complete, as_of }))
 }

@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     AppState, TIME_LIMIT,
     access::Permission,
-    guarded,
+    guarded, guarded_stale,
     problem::{Kind, Problem},
 };
 use crate::operator::OperatorError;
@@ -26,18 +26,18 @@ use crate::operator::OperatorError;
 const BULK_TIME_LIMIT: Duration = Duration::from_mins(5);
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    let read = OpenApiRouter::new()
+    let stale = OpenApiRouter::new()
         .routes(routes!(list::list))
         .routes(routes!(causes::causes))
-        .routes(routes!(bulk::show))
-        .routes(routes!(show::show))
-        .routes(routes!(show::explain))
         .routes(routes!(stats::stats))
         .routes(routes!(series::series));
+    let read =
+        OpenApiRouter::new().routes(routes!(bulk::show)).routes(routes!(show::show)).routes(routes!(show::explain));
     let change = OpenApiRouter::new().routes(routes!(retry::retry)).routes(routes!(cancel::cancel));
     let bulk =
         OpenApiRouter::new().routes(routes!(bulk::retry)).routes(routes!(bulk::cancel)).routes(routes!(bulk::abort));
-    guarded(read, Permission::ReadAll, TIME_LIMIT)
+    guarded_stale(stale, Permission::ReadAll)
+        .merge(guarded(read, Permission::ReadAll, TIME_LIMIT))
         .merge(guarded(change, Permission::Operate, TIME_LIMIT))
         .merge(guarded(bulk, Permission::Operate, BULK_TIME_LIMIT))
 }

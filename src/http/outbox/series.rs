@@ -1,16 +1,13 @@
 //! How submissions and deliveries went.
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-};
+use axum::{Json, extract::RawQuery};
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 
 use crate::{
     http::{
-        AppState,
         input::Query,
         problem::{Kind, Problem},
+        stale::Reads,
     },
     series::{self, Series, Step},
 };
@@ -21,7 +18,8 @@ const SPAN_DEFAULT: TimeDelta = TimeDelta::hours(1);
 /// Show how submissions and deliveries went, by the minute or by the hour
 ///
 /// Minutes are kept for 48 hours, hours for 90 days. Numbers come up to ten seconds late, and may miss the last ten seconds of a
-/// process that died.
+/// process that died. They may come from a replica (`database.replica_url`) and are `Age` seconds older then; `Cache-Control:
+/// no-cache` asks for fresh ones.
 #[utoipa::path(
     get, path = "/v1/stats/series", operation_id = "stats_series", tag = "operations", security(("token" = [])),
     params(
@@ -35,13 +33,14 @@ const SPAN_DEFAULT: TimeDelta = TimeDelta::hours(1);
         (status = 400, description = "Invalid parameter, or a time that is longer than the numbers are kept"),
     )
 )]
-pub(super) async fn series(State(state): State<AppState>, RawQuery(raw): RawQuery) -> Result<Json<Series>, Problem> {
+pub(super) async fn series(Reads { db, as_of }: Reads, RawQuery(raw): RawQuery) -> Result<Json<Series>, Problem> {
     let mut query = Query::read(raw.as_deref(), &["from", "to", "step"]);
     let (from, to, step) = (query.time("from"), query.time("to"), query.optional("step", step));
     query.finish()?;
-    let now = state.reads.now(state.reads.connection()).await?;
+    let now = db.now(db.connection()).await?;
     let (from, to, step) = span(from, to, step, now)?;
-    Ok(Json(series::read(&state.reads, from, to, step).await?))
+    let series = series::read(&db, from, to, step).await?;
+    Ok(Json(Series { as_of, ..series }))
 }
 
 fn step(text: &str) -> Result<Step, String> {

@@ -1,14 +1,11 @@
 //! Listing quotes.
 
-use axum::{
-    Extension, Json,
-    extract::{RawQuery, State},
-};
+use axum::{Extension, Json, extract::RawQuery};
 
 use super::view;
 use crate::{
     database::Page,
-    http::{AppState, access::Caller, cursor, input::Query, problem::Problem},
+    http::{access::Caller, cursor, input::Query, problem::Problem, stale::Reads},
     quotes::{
         self, QuoteFilter, ids_with_prefix,
         new_quote::{CUSTOMER_ID_LENGTH_MAX, parse_text},
@@ -17,7 +14,8 @@ use crate::{
 
 /// List quotes, newest first
 ///
-/// Submitters see only their own quotes.
+/// Submitters see only their own quotes. Others may get a page of a replica (`database.replica_url`), which is `Age` seconds old;
+/// `Cache-Control: no-cache` asks for a fresh one.
 #[utoipa::path(
     get, path = "/v1/quotes", operation_id = "list_quotes", tag = "quotes", security(("token" = [])),
     params(
@@ -37,7 +35,7 @@ use crate::{
     )
 )]
 pub(super) async fn list(
-    State(state): State<AppState>,
+    Reads { db, as_of }: Reads,
     Extension(caller): Extension<Caller>,
     RawQuery(raw): RawQuery,
 ) -> Result<Json<view::QuotePage>, Problem> {
@@ -56,9 +54,9 @@ pub(super) async fn list(
     };
     let limit = query.limit();
     query.finish()?;
-    let Page { rows, next } = quotes::list(state.reads.connection(), &filter, limit).await?;
+    let Page { rows, next } = quotes::list(db.connection(), &filter, limit).await?;
     let next = next.map(cursor::after);
-    let mut page = view::QuotePage { quotes: Vec::with_capacity(rows.len()), unreadable: Vec::new(), next };
+    let mut page = view::QuotePage { quotes: Vec::with_capacity(rows.len()), unreadable: Vec::new(), next, as_of };
     for found in rows {
         let id = found.id(|found| found.quote.id);
         match found.read().map(|found| view::Quote::seen_by(&caller, found)) {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{
     ANONYMOUS, AppState, TIME_LIMIT,
     access::{Caller, Permission},
-    guarded,
+    guarded, guarded_stale,
 };
 use crate::submission::give_owner;
 
@@ -36,7 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     let show = OpenApiRouter::new().routes(routes!(show::show));
     let timeline = OpenApiRouter::new().routes(routes!(timeline::timeline));
     guarded(submit, Permission::Submit, TIME_LIMIT)
-        .merge(guarded(list, Permission::ReadQuotes, TIME_LIMIT))
+        .merge(guarded_stale(list, Permission::ReadQuotes))
         .merge(guarded(show, Permission::ReadQuotes, wait_limit))
         .merge(guarded(timeline, Permission::ReadAll, TIME_LIMIT))
 }

@@ -141,6 +141,11 @@ pub(super) struct QuotePage {
     /// The `cursor` of the next page; null on the last page. Other pages can have fewer rows than `limit`.
     #[schema(required)]
     pub next: Option<String>,
+    /// Read from a replica whose state has what was committed by then; the header `Age` says how long ago that is. Left out if all was
+    /// read from the primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub as_of: Option<DateTime<Utc>>,
 }
 
 impl Quote {

@@ -129,6 +129,7 @@ pub(crate) async fn connect(url: &str) -> anyhow::Result<Database> {
         url_file: None,
         max_connections: 4,
         acquire_timeout: Duration::from_secs(10),
+        replica: None,
     };
     Ok(Database::connect(&settings).await?)
 }

@@ -89,6 +89,16 @@ fn describe() {
     describe_counter!("feebox_connections_closed_total", Unit::Count, "Connections closed by the server, by reason");
     describe_counter!("feebox_http_requests_total", Unit::Count, "HTTP requests, by route and status");
     describe_counter!("feebox_events_died_total", Unit::Count, "Events that went dead, by destination");
+    describe_counter!(
+        "feebox_stale_reads_total",
+        Unit::Count,
+        "Reads that may be stale, by server; and why not by the replica"
+    );
+    describe_gauge!(
+        "feebox_replica_age_seconds",
+        Unit::Seconds,
+        "How old the replica's state is; NaN if that is unknown"
+    );
     describe_counter!("feebox_task_panics_total", Unit::Count, "Panics of background tasks, which are restarted");
 }
 

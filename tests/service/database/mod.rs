@@ -8,6 +8,7 @@ mod galera_nodes;
 mod lists;
 mod migrations;
 mod plans;
+mod replica;
 mod sessions;
 mod sqlite_files;
 mod sqlite_full;

@@ -133,6 +133,7 @@ pub async fn open(url: &str) -> Database {
         url_file: None,
         max_connections: 8,
         acquire_timeout: Duration::from_secs(5),
+        replica: None,
     };
     Database::connect(&settings).await.unwrap()
 }

@@ -42,6 +42,11 @@ impl Server {
         Server::own("postgres_pair", &[])
     }
 
+    /// A `MariaDB` and its asynchronous replica.
+    pub fn mariadb_pair() -> Server {
+        Server::own("mariadb_pair", &[])
+    }
+
     /// Three nodes of `MariaDB`, whose clocks are so many seconds ahead.
     pub(super) fn galera(seconds_ahead: &[&str]) -> Server {
         Server::own("galera", seconds_ahead)

@@ -194,6 +194,7 @@ export default {
   "shell.language": "Language",
   "shell.metrics": "Metrics",
   "shell.pages": "Pages",
+  "shell.replica": "Read from the replica: {age} old",
   "shell.search": "Id or customer",
   "shell.skip": "Skip to the content",
   "shell.stalled": "What is shown is {age} old: {error}",

@@ -194,6 +194,7 @@ export default {
   "shell.language": "언어",
   "shell.metrics": "메트릭",
   "shell.pages": "페이지",
+  "shell.replica": "복제본에서 읽음: {age} 전 상태",
   "shell.search": "ID 또는 고객",
   "shell.skip": "본문으로 건너뛰기",
   "shell.stalled": "{age} 전의 내용입니다: {error}",
