@@ -1,6 +1,11 @@
 //! Whose quotes and events they are, and who cancelled a quote.
 
-use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
+use std::collections::BTreeMap;
+
+use sea_orm_migration::{
+    prelude::*,
+    sea_orm::{ConnectionTrait, DbBackend, Statement},
+};
 
 use crate::columns::{add_column, partial_index};
 
@@ -34,8 +39,13 @@ impl MigrationTrait for Migration {
         let partner =
             format!("ALTER TABLE outbox_event ADD COLUMN{exists} partner varchar(64){exact} NOT NULL DEFAULT ''");
         connection.execute_unprepared(&partner).await?;
-        for known in known(manager.get_database_backend()) {
-            connection.execute_unprepared(&known).await?;
+        match manager.get_database_backend() {
+            DbBackend::MySql => fill_in_pieces(connection).await?,
+            backend => {
+                for known in known(backend) {
+                    connection.execute_unprepared(&known).await?;
+                }
+            }
         }
         // The list of a submitter's quotes, newest first. Where no tokens are configured nothing enters it.
         match manager.get_database_backend() {
@@ -69,11 +79,6 @@ fn known(backend: DbBackend) -> [String; 2] {
              FROM idempotency_key k CROSS JOIN jsonb_array_elements_text(k.quote_ids) AS of(id) \
              WHERE quote.id = of.id::uuid AND k.scope <> '{ANONYMOUS}'"
         ),
-        DbBackend::MySql => format!(
-            "UPDATE quote JOIN (SELECT k.scope, UNHEX(REPLACE(of.id, '-', '')) AS id FROM idempotency_key k, \
-             JSON_TABLE(k.quote_ids, '$[*]' COLUMNS(id CHAR(36) PATH '$')) AS of WHERE k.scope <> '{ANONYMOUS}') AS of \
-             ON quote.id = of.id SET quote.submitted_by = of.scope"
-        ),
         _ => format!(
             "UPDATE quote SET submitted_by = of.scope \
              FROM (SELECT k.scope AS scope, unhex(replace(of.value, '-', '')) AS id \
@@ -81,15 +86,46 @@ fn known(backend: DbBackend) -> [String; 2] {
              WHERE quote.id = of.id"
         ),
     };
-    let of_events = match backend {
-        DbBackend::MySql => {
-            "UPDATE outbox_event e JOIN quote q ON q.id = e.aggregate_id SET e.partner = q.submitted_by \
-             WHERE e.status IN ('pending', 'leased', 'dead') AND q.submitted_by IS NOT NULL"
-                .to_owned()
+    let of_events = "UPDATE outbox_event SET partner = q.submitted_by FROM quote q WHERE q.id = outbox_event.aggregate_id \
+                     AND outbox_event.status IN ('pending', 'leased', 'dead') AND q.submitted_by IS NOT NULL";
+    [of_quotes, of_events.to_owned()]
+}
+
+/// The same on `MariaDB`, where each statement commits by itself and old processes go on: one for all rows would hold their locks for
+/// seconds, and old versions answer a deadlock with an error. A crash leaves the rest to the next run.
+async fn fill_in_pieces(connection: &SchemaManagerConnection<'_>) -> Result<(), DbErr> {
+    const KEYS: &str = "SELECT k.scope, k.`key`, REPLACE(of.id, '-', '') AS id \
+         FROM (SELECT scope, `key`, quote_ids FROM idempotency_key \
+             WHERE scope <> 'anonymous' AND (scope > ? OR (scope = ? AND `key` > ?)) ORDER BY scope, `key` LIMIT 200) k \
+         LEFT JOIN JSON_TABLE(k.quote_ids, '$[*]' COLUMNS(id CHAR(36) PATH '$')) AS of ON TRUE ORDER BY k.scope, k.`key`";
+    let mut last = (String::new(), String::new());
+    loop {
+        let after = [last.0.as_str().into(), last.0.as_str().into(), last.1.as_str().into()];
+        let rows = connection.query_all_raw(Statement::from_sql_and_values(DbBackend::MySql, KEYS, after)).await?;
+        let mut of_owner: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for row in &rows {
+            let (owner, id): (String, Option<String>) = (row.try_get("", "scope")?, row.try_get("", "id")?);
+            last = (owner.clone(), row.try_get("", "key")?);
+            let is_id = |id: &String| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+            of_owner.entry(owner).or_default().extend(id.filter(is_id).map(|id| format!("x'{id}'")));
         }
-        _ => "UPDATE outbox_event SET partner = q.submitted_by FROM quote q WHERE q.id = outbox_event.aggregate_id \
-             AND outbox_event.status IN ('pending', 'leased', 'dead') AND q.submitted_by IS NOT NULL"
-            .to_owned(),
-    };
-    [of_quotes, of_events]
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for (owner, ids) in of_owner {
+            for ids in ids.chunks(100) {
+                let ids = ids.join(", ");
+                for sql in [
+                    format!("UPDATE quote SET submitted_by = ? WHERE id IN ({ids}) AND submitted_by IS NULL"),
+                    format!(
+                        "UPDATE outbox_event SET partner = ? WHERE aggregate_id IN ({ids}) \
+                             AND status IN ('pending', 'leased', 'dead') AND partner = ''"
+                    ),
+                ] {
+                    let values = [owner.as_str().into()];
+                    connection.execute_raw(Statement::from_sql_and_values(DbBackend::MySql, sql, values)).await?;
+                }
+            }
+        }
+    }
 }
