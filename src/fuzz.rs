@@ -70,10 +70,18 @@ pub(crate) fn fuzz(name: &str, run: impl Fn(&[u8]) -> String) {
     assert!(!kept.is_empty(), "{} is empty", directory.display());
     let mut seen = HashSet::new();
     let try_one = |input: &[u8]| {
-        let begun = Instant::now();
-        let answer = catch_unwind(AssertUnwindSafe(|| run(input)));
-        let (took, failed) = (begun.elapsed(), answer.is_err());
-        if failed || took > ONE_MAX {
+        let timed = || {
+            let begun = Instant::now();
+            (catch_unwind(AssertUnwindSafe(|| run(input))), begun.elapsed())
+        };
+        let (answer, mut took) = timed();
+        // Others may have the processor meanwhile: what is slow is slow each time.
+        for _ in 0..2 {
+            if answer.is_ok() && took > ONE_MAX {
+                took = took.min(timed().1);
+            }
+        }
+        if answer.is_err() || took > ONE_MAX {
             let file = directory.join(format!("failed-{}", uuid::Uuid::now_v7()));
             fs::write(&file, input).expect("the input that failed");
             panic!("{name}: {} after {took:?} on {:?}", file.display(), String::from_utf8_lossy(input));
