@@ -200,8 +200,12 @@ impl KafkaCluster {
         for partition in 0..self.partitions_of(topic) {
             all.add_partition_offset(topic, i32::try_from(partition).unwrap(), Offset::End).unwrap();
         }
-        let deleted = self.admin.delete_records(&all, &options()).await.unwrap();
-        deleted.elements().iter().for_each(|partition| partition.error().unwrap());
+        // Leaders move while the machine is busy.
+        eventually("the records are deleted", LIMIT, async || {
+            let deleted = self.admin.delete_records(&all, &options()).await.unwrap();
+            deleted.elements().iter().all(|partition| partition.error().is_ok()).then_some(())
+        })
+        .await;
     }
 
     /// Changes a setting of `topic`; all others have their defaults then.
