@@ -200,9 +200,10 @@ impl KafkaCluster {
         for partition in 0..self.partitions_of(topic) {
             all.add_partition_offset(topic, i32::try_from(partition).unwrap(), Offset::End).unwrap();
         }
-        // Leaders move while the machine is busy.
+        // A client remembers the leaders of a topic that has been made anew since; and leaders move while the machine is busy.
         eventually("the records are deleted", LIMIT, async || {
-            let deleted = self.admin.delete_records(&all, &options()).await.unwrap();
+            let admin: AdminClient<DefaultClientContext> = config(self.brokers()).create().unwrap();
+            let deleted = admin.delete_records(&all, &options()).await.unwrap();
             deleted.elements().iter().all(|partition| partition.error().is_ok()).then_some(())
         })
         .await;

@@ -13,6 +13,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, Headers},
+    metadata::MetadataTopic,
 };
 use tokio::sync::mpsc;
 
@@ -37,7 +38,7 @@ pub(super) fn reach(
     for topic in TOPICS {
         let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WAIT)?;
         let described = metadata.topics().iter().find(|described| described.name() == topic);
-        for partition in described.into_iter().flat_map(|described| described.partitions()) {
+        for partition in described.into_iter().flat_map(MetadataTopic::partitions) {
             let line = (topic, partition.id());
             reach.insert(line, offsets(consumer, line)?);
         }
