@@ -106,13 +106,11 @@ impl KafkaCluster {
             _ => None,
         };
         let mut remedies = self.remedies.lock().unwrap();
-        match remedy {
-            Some(remedy) => remedies.insert(command.to_owned(), remedy),
-            None => {
-                remedies.retain(|_, (remedy, _)| remedy != command);
-                None
-            }
-        };
+        if let Some(remedy) = remedy {
+            remedies.insert(command.to_owned(), remedy);
+        } else {
+            remedies.retain(|_, (remedy, _)| remedy != command);
+        }
         drop(remedies);
         self.server.command(command, answer);
     }
