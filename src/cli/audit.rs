@@ -81,9 +81,10 @@ impl Audit {
         } else {
             None
         };
-        let kafka = match self.kafka {
-            true => Some(kafka::compare(&db, &settings, self.created_after, &mut report).await?),
-            false => None,
+        let kafka = if self.kafka {
+            Some(kafka::compare(&db, &settings, self.created_after, &mut report).await?)
+        } else {
+            None
         };
         let elsewhere = remote.iter().chain(kafka.iter().map(|kafka| &kafka.report));
         let broken = local.violations + elsewhere.map(|report| report.violations).sum::<u64>();

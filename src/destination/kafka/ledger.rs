@@ -1,39 +1,34 @@
 //! Reading back what the topics hold, for the audit.
 
+mod consumer;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use rdkafka::{
-    ClientConfig, Message, Offset, TopicPartitionList,
+    ClientConfig,
     admin::{AdminClient, AdminOptions, ResourceSpecifier},
     client::DefaultClientContext,
     config::FromClientConfig,
-    consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedMessage, Headers},
+    consumer::BaseConsumer,
+    error::KafkaError,
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
 use uuid::Uuid;
 
-use super::{
-    client,
-    record::{SOURCE, TOPICS},
-};
+use super::{client, record::TOPICS};
 use crate::settings;
+use consumer::{at, offsets, reach, read_all};
 
 /// How long the brokers have to answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
-/// Records that are handed on together.
-const BATCH_SIZE: u64 = 500;
 /// Batches that are read ahead.
 const BATCHES_AHEAD: usize = 2;
-/// Records may have been written so long before the time that their events bear: hosts' clocks differ.
-const CLOCKS_DIFFER_BY: TimeDelta = TimeDelta::minutes(10);
 
 /// A place in a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,7 +166,7 @@ impl KafkaLedger {
         let (asker, lines) = (Arc::clone(&self.asker), self.reach.keys().copied().collect::<Vec<_>>());
         blocking(move || {
             let asker = asker.lock();
-            let first = |line: Line| Ok((line, asker.fetch_watermarks(line.0, line.1, ANSWER_WAIT)?.0));
+            let first = |line: Line| Ok((line, offsets(&asker, line)?.0));
             lines.into_iter().map(first).collect()
         })
         .await
@@ -223,36 +218,6 @@ async fn blocking<T: Send + 'static>(
     Ok(asked.unwrap_or(Err(KafkaError::Canceled))?)
 }
 
-fn reach(
-    consumer: &BaseConsumer,
-    created_after: Option<DateTime<Utc>>,
-) -> Result<BTreeMap<Line, (i64, i64)>, KafkaError> {
-    let mut reach = BTreeMap::new();
-    for topic in TOPICS {
-        let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WAIT)?;
-        let described = metadata.topics().iter().find(|described| described.name() == topic);
-        for partition in described.into_iter().flat_map(|described| described.partitions()) {
-            let (first, end) = consumer.fetch_watermarks(topic, partition.id(), ANSWER_WAIT)?;
-            reach.insert((topic, partition.id()), (first, end));
-        }
-    }
-    let Some(after) = created_after.and_then(|after| after.checked_sub_signed(CLOCKS_DIFFER_BY)) else {
-        return Ok(reach);
-    };
-    let mut times = TopicPartitionList::new();
-    for (topic, partition) in reach.keys() {
-        times.add_partition_offset(topic, *partition, Offset::Offset(after.timestamp_millis().max(0)))?;
-    }
-    for found in consumer.offsets_for_times(times, ANSWER_WAIT)?.elements() {
-        let line = topic_called(found.topic()).map(|topic| (topic, found.partition()));
-        if let Some((first, end)) = line.and_then(|line| reach.get_mut(&line)) {
-            // No record is as young: there is nothing to read.
-            *first = found.offset().to_raw().filter(|offset| *offset >= 0).unwrap_or(*end).max(*first);
-        }
-    }
-    Ok(reach)
-}
-
 /// Asking takes a right of its own. Without it nothing is known.
 async fn compacted(config: &ClientConfig) -> HashMap<&'static str, bool> {
     let Ok(admin) = AdminClient::<DefaultClientContext>::from_config(config) else { return HashMap::new() };
@@ -267,84 +232,4 @@ async fn compacted(config: &ClientConfig) -> HashMap<&'static str, bool> {
         }
     }
     compacted
-}
-
-fn read_all(
-    config: &ClientConfig,
-    reach: &BTreeMap<Line, (i64, i64)>,
-    sender: &mpsc::Sender<Result<Batch, KafkaLedgerError>>,
-) -> Result<(), KafkaError> {
-    let consumer = BaseConsumer::from_config(config)?;
-    let mut batch = Batch::default();
-    for ((topic, partition), (from, end)) in reach {
-        if from >= end {
-            continue;
-        }
-        seek(&consumer, Place { topic, partition: *partition, offset: *from })?;
-        while let Some(message) = next(&consumer)? {
-            match listed(&message, topic) {
-                Some(record) => batch.records.push(record),
-                None => batch.of_others += 1,
-            }
-            let is_last = message.offset() + 1 >= *end;
-            let is_full = batch.records.len() as u64 + batch.of_others >= BATCH_SIZE;
-            if is_full && sender.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
-                return Ok(());
-            }
-            if is_last {
-                break;
-            }
-        }
-    }
-    let _ = sender.blocking_send(Ok(batch));
-    Ok(())
-}
-
-fn at(consumer: &BaseConsumer, place: Place) -> Result<Found, KafkaError> {
-    let (first, end) = consumer.fetch_watermarks(place.topic, place.partition, ANSWER_WAIT)?;
-    if place.offset < first {
-        return Ok(Found::Deleted);
-    }
-    if place.offset >= end {
-        return Ok(Found::Nothing);
-    }
-    seek(consumer, place)?;
-    Ok(match next(consumer)? {
-        Some(message) if message.offset() == place.offset => {
-            listed(&message, place.topic).map_or(Found::Another, Found::Record)
-        }
-        _ => Found::Gap,
-    })
-}
-
-fn seek(consumer: &BaseConsumer, place: Place) -> Result<(), KafkaError> {
-    let mut from = TopicPartitionList::new();
-    from.add_partition_offset(place.topic, place.partition, Offset::Offset(place.offset))?;
-    consumer.assign(&from)
-}
-
-/// The next record; `None` at the partition's end.
-fn next(consumer: &BaseConsumer) -> Result<Option<BorrowedMessage<'_>>, KafkaError> {
-    match consumer.poll(ANSWER_WAIT) {
-        Some(Ok(message)) => Ok(Some(message)),
-        Some(Err(KafkaError::PartitionEOF(_))) => Ok(None),
-        Some(Err(error)) => Err(error),
-        None => Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),
-    }
-}
-
-/// The record, if it calls Feebox its source.
-fn listed(message: &impl Message, topic: &'static str) -> Option<ListedRecord> {
-    let headers = message.headers()?;
-    let header = |key: &str| {
-        let value = headers.iter().find(|header| header.key == key)?.value;
-        value.map(|value| String::from_utf8_lossy(value).into_owned())
-    };
-    (header("ce_source")? == SOURCE).then(|| ListedRecord {
-        place: Place { topic, partition: message.partition(), offset: message.offset() },
-        key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
-        event_id: header("ce_id").and_then(|id| id.parse().ok()),
-        event_type: header("ce_type").unwrap_or_default(),
-        created_at: header("ce_time").and_then(|time| Some(DateTime::parse_from_rfc3339(&time).ok()?.to_utc())),
-    })
 }

@@ -19,8 +19,8 @@ const CONNECTIONS: u32 = 64;
 
 /// The shortest lease that is accepted with `kafka.brokers`.
 const KAFKA_LEASE_MIN: Duration = Duration::from_secs(10);
-/// The time that a record has to be acknowledged.
-const KAFKA_DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time that a record has to be acknowledged: longer than the outage, and than the election of a leader.
+const KAFKA_DELIVERY_TIMEOUT: Duration = Duration::from_secs(12);
 
 impl Timing {
     pub(super) fn of(latency: Duration) -> Self {

@@ -49,7 +49,7 @@ pub(super) fn bound(wrong_clocks: bool) -> Duration {
 /// What comes to it with Kafka: events are leased for longer, an unanswered record waits as long as it may, and its next attempt comes
 /// after a backoff.
 pub(super) fn of_kafka() -> Duration {
-    KAFKA_TIMEOUT * 3 / 2 - LEASE + KAFKA_TIMEOUT + TICK * STAGES
+    (KAFKA_TIMEOUT * 3 / 2).saturating_sub(LEASE) + KAFKA_TIMEOUT + TICK * STAGES
 }
 
 /// Waits until a submission is accepted and everything stored by now is settled, while clients go on submitting.

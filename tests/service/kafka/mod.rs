@@ -51,9 +51,13 @@ impl Relayed {
 
     /// With these settings, too.
     async fn with(brokers: &str, patience: Duration, others: &[(&str, &str)]) -> Relayed {
+        Relayed::on(TestOutbox::open(Engine::Sqlite).await, brokers, patience, others)
+    }
+
+    fn on(outbox: TestOutbox, brokers: &str, patience: Duration, others: &[(&str, &str)]) -> Relayed {
         let settings = settings_for(brokers, others);
         let kafka = Arc::new(Kafka::with_patience(&settings.kafka, patience).unwrap());
-        Relayed { outbox: TestOutbox::open(Engine::Sqlite).await, settings, kafka }
+        Relayed { outbox, settings, kafka }
     }
 
     fn relay(&self) -> Relay {

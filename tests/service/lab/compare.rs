@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+#[cfg(feature = "kafka")]
+use crate::support::KafkaCluster;
 use crate::support::{Process, Server};
 
 const LIMIT: Duration = Duration::from_mins(5);
@@ -29,13 +31,29 @@ async fn every_design_is_measured_and_the_outbox_loses_invents_and_doubles_nothi
 async fn each_design_is_measured_again_with_kafka_if_a_broker_is_given() {
     let broker = Server::own_kafka();
     let port = broker.url().rsplit(':').next().unwrap();
-    let some = ["after-commit-compensated", "outbox-wakeup"];
-    let compared = Compared::with(&["--kafka-port", port, "--design", some[0], "--design", some[1]]).await;
+    with_kafka(&["--kafka-port", port], "after-commit-compensated").await;
+}
+
+/// Clients reach each broker by a proxy of its own.
+#[cfg(feature = "kafka")]
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_of_a_cluster_are_measured_and_commands_make_their_outage() {
+    let cluster = KafkaCluster::turn().await;
+    let marks = tempfile::tempdir().unwrap();
+    let [down, up] = ["down", "up"].map(|name| marks.path().join(name));
+    let [begin, end] = [&down, &up].map(|path| format!("touch {}", path.display()));
+    let outage = ["--kafka-down", &begin, "--kafka-up", &end];
+    with_kafka(&[&["--kafka-brokers", cluster.brokers()][..], &outage].concat(), "outbox-wakeup").await;
+    assert!(down.exists() && up.exists(), "the commands ran");
+}
+
+async fn with_kafka(options: &[&str], design: &str) {
+    let compared = Compared::with(&[options, &["--design", design]].concat()).await;
     let measured = |destination| {
         let rows = compared.rows.iter().filter(move |row| row["destination"] == destination);
         rows.map(|row| row["design"].as_str().unwrap()).collect::<Vec<_>>()
     };
-    assert_eq!([measured("fee-server"), measured("kafka")], [some; 2]);
+    assert_eq!([measured("fee-server"), measured("kafka")], [[design]; 2]);
     compared.has_the_promised_shape();
     assert!(compared.page.contains("## Quotes go to Kafka"), "{}", compared.page);
 }

@@ -14,12 +14,12 @@ use uuid::Uuid;
 
 use super::super::{PATIENT, Relayed, settings_for};
 use super::{LIMIT, QUOTES, Telling, store};
-use crate::support::{KafkaCluster, Process, eventually};
+use crate::support::{Engine, KafkaCluster, Process, TestOutbox, eventually};
 
 const WEEK: Duration = Duration::from_hours(7 * 24);
 
 impl Telling {
-    async fn audited(&self) -> (KafkaReport, Vec<Violation>) {
+    pub(super) async fn audited(&self) -> (KafkaReport, Vec<Violation>) {
         let settings = settings_for(&self.brokers, &[]);
         let ledger = KafkaLedger::open(&settings.kafka, None).await.unwrap();
         let mut found = vec![];
@@ -120,34 +120,37 @@ async fn what_was_delivered_and_what_the_topics_hold_are_compared_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_names_what_the_topic_has_and_the_outbox_denies() {
+async fn the_command_names_what_the_topic_has_and_the_outbox_denies_on_each_database() {
     let cluster = KafkaCluster::turn().await;
-    let relayed = Relayed::to(cluster.brokers(), PATIENT).await;
-    let quote = relayed.submit(1).await[0];
-    relayed.run_to_the_end().await;
-    let audit = async |arguments: &[&str]| {
-        let [database, brokers] =
-            [("database.url", relayed.outbox.database.url()), ("kafka.brokers", cluster.brokers())]
-                .map(|(key, value)| format!("--set={key}={value}"));
-        let all = [&["audit", &database, &brokers][..], arguments].concat();
-        let process = Process::start(&all, &[]);
-        let code = process.wait(LIMIT).await.code();
-        (code, process.lines().join("\n"))
-    };
-    let (code, said) = audit(&["--kafka"]).await;
-    assert!(code == Some(0) && said.contains("1 records in Kafka, 0 broken promises"), "{code:?} {said}");
-    let (code, said) = audit(&["--kafka", "--created-after", "2999-01-01T00:00:00Z"]).await;
-    assert!(code == Some(0) && said.contains("0 records in Kafka"), "{code:?} {said}");
+    for engine in [Engine::Sqlite, Engine::Postgres, Engine::MariaDb] {
+        let relayed = Relayed::on(TestOutbox::open(engine).await, cluster.brokers(), PATIENT, &[]);
+        relayed.submit(1).await;
+        relayed.run_to_the_end().await;
+        let ghost = Uuid::now_v7();
+        cluster.write(QUOTES, &ghost.to_string(), &ours(ghost, &Utc::now().to_rfc3339())).await;
+        let (code, said) = audit(&relayed, &["--kafka", "--json"]).await;
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((code, &said["kafka"]["checked"], &said["kafka"]["violations"]), (Some(3), &2.into(), &1.into()));
+        assert_eq!(said["violations"][0]["quote_id"], ghost.to_string());
+        assert_eq!((&said["local"]["checked"], &said["remote"]), (&1.into(), &Value::Null));
+        if engine == Engine::Sqlite {
+            let (code, said) = audit(&relayed, &["--kafka", "--created-after", "2999-01-01T00:00:00Z"]).await;
+            assert!(code == Some(0) && said.contains("\n0 records in Kafka, 0 broken promises"), "{code:?} {said}");
+            let (code, said) = audit(&relayed, &["--kafka", "--set=kafka.brokers="]).await;
+            assert!(code == Some(2) && said.contains("kafka.brokers") && said.contains("is empty"), "{code:?} {said}");
+        }
+        cluster.delete_records(QUOTES).await;
+    }
+}
 
-    let ghost = Uuid::now_v7();
-    cluster.write(QUOTES, &ghost.to_string(), &ours(ghost, &Utc::now().to_rfc3339())).await;
-    let (code, said) = audit(&["--kafka", "--json"]).await;
-    let said: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((code, &said["kafka"]["checked"], &said["kafka"]["violations"]), (Some(3), &2.into(), &1.into()));
-    assert_eq!(said["violations"][0]["quote_id"], ghost.to_string());
-    assert_eq!((&said["local"]["checked"], &said["remote"]), (&1.into(), &Value::Null), "{quote}");
-    let (code, said) = audit(&["--kafka", "--set=kafka.brokers="]).await;
-    assert!(code == Some(2) && said.contains("kafka.brokers") && said.contains("is empty"), "{code:?} {said}");
+/// Exit code and output of `feebox audit ARGUMENTS…`.
+async fn audit(relayed: &Relayed, arguments: &[&str]) -> (Option<i32>, String) {
+    let brokers = relayed.settings.kafka.brokers.as_deref().unwrap();
+    let [database, brokers] = [("database.url", relayed.outbox.database.url()), ("kafka.brokers", brokers)]
+        .map(|(key, value)| format!("--set={key}={value}"));
+    let process = Process::start(&[&["audit", &database, &brokers][..], arguments].concat(), &[]);
+    let code = process.wait(LIMIT).await.code();
+    (code, process.lines().join("\n"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

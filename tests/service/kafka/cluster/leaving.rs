@@ -91,6 +91,8 @@ async fn a_worker_that_is_asked_to_stop_while_a_leader_is_elected_waits_for_what
         telling.quote().await;
     }
     telling.stop(worker).await;
+    let (report, found) = telling.audited().await;
+    assert!(found.is_empty() && report.report.checked > 0, "a broker that is down hides nothing: {found:?}");
     let _next = telling.process().await;
     cluster.tell(&format!("start {leader}"), "started");
     telling.each_is_told_at_its_first_attempt().await;
