@@ -31,7 +31,7 @@ use question::{Primary, Standing, of_primary, of_replica};
 /// How often both are asked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What was found this long ago is looked up again before it is used.
-const KNOWN_FOR: Duration = Duration::from_secs(3);
+const KNOWN_FOR: Duration = Duration::from_secs(5);
 /// A server that takes longer to answer is unavailable.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// A replica is a round trip or two behind: it is asked again after these pauses whether it has come to the primary's place.
@@ -92,20 +92,30 @@ struct Known {
 
 /// Why reads go to the primary.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Unusable {
+pub enum Unusable {
+    /// No session, or no answer.
     #[error("it is unavailable: {0}")]
     Unavailable(String),
+    /// It is another database, or follows nobody.
     #[error("it is no replica of this database; correct database.replica_url")]
     Foreign,
+    /// How old it is cannot be known.
     #[error(
         "the primary does not say how far it has come; on MariaDB it needs log_bin, and a Galera cluster is not supported"
     )]
     Unmeasured,
+    /// It is too old, or has not reached yet what this process knows of the primary.
     #[error("its state is older than database.replica_max_age")]
     Behind,
 }
 
 impl Unusable {
+    /// Whether it may catch up.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        *self == Self::Behind
+    }
+
     /// In metrics.
     fn name(&self) -> &'static str {
         match self {
@@ -190,6 +200,14 @@ impl StaleReads {
                 None
             }
         }
+    }
+
+    /// How old the replica is, or why it cannot be read; none without a replica.
+    pub async fn look(&self) -> Option<Result<Duration, Unusable>> {
+        let replica = self.replica.as_ref()?;
+        let _one = replica.looking.lock().await;
+        replica.look().await;
+        Some(replica.known.lock().verdict(replica.age_max).map(|sample| sample.asked.elapsed()))
     }
 
     /// A read failed at the replica, and goes to the primary.
