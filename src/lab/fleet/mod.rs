@@ -74,18 +74,16 @@ impl Scenario {
         let defaults = Self { name: "places for a quarter of them", concurrency: 32, ..fits };
         let limit = Some(defaults.places);
         let limited = Self { name: "places for a quarter of them, and a limit of the fleet", limit, ..defaults };
-        let patient = Self {
-            name: "places for a quarter of them, and circuit.failures as many as workers",
-            circuit_failures: u32::try_from(workers).unwrap_or(u32::MAX).max(10),
-            ..defaults
-        };
         let hangs =
-            Self { name: "the same, and in the outage calls are not answered", outage: Outage::Hangs, ..patient };
+            Self { name: "the same, and in the outage calls are not answered", outage: Outage::Hangs, ..defaults };
         let small =
             Self { name: "half as many places as workers", places: workers / 2, per_second: workers, ..defaults };
         let limit = Some(small.places);
         let small_limited = Self { name: "half as many places as workers, and a limit of the fleet", limit, ..small };
-        vec![fits, limited, patient, hangs, small_limited, defaults, small]
+        let places = (workers / 10).max(4);
+        let tiny =
+            Self { name: "a tenth as many places as workers", places, per_second: (places * 5 / 3).max(10), ..small };
+        vec![fits, limited, defaults, hangs, small_limited, small, tiny]
     }
 
     /// Calls that the fee server answers a second.
