@@ -17,7 +17,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use sea_orm::DbErr;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Connection, Database, options::ReplicaOptions};
@@ -64,6 +67,8 @@ struct Replica {
     /// Locked while both are asked.
     looking: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
+    /// What the last look found: whether it can be read.
+    is_usable: watch::Sender<bool>,
     failures: Sampled,
 }
 
@@ -162,6 +167,7 @@ impl StaleReads {
             age_max: options.max_age,
             looking: tokio::sync::Mutex::default(),
             known: Mutex::default(),
+            is_usable: watch::Sender::new(false),
             failures: Sampled::new(),
         };
         Ok(Self { primary: primary.clone(), replica: Some(Arc::new(replica)) })
@@ -199,6 +205,14 @@ impl StaleReads {
                 metrics::read_by_primary(unusable.name());
                 None
             }
+        }
+    }
+
+    /// Returns when the replica is found to be unusable: what waits for it waits in vain.
+    pub async fn lost(&self) {
+        if let Some(replica) = &self.replica {
+            // The sender lives as long as `self`.
+            let _ = replica.is_usable.subscribe().wait_for(|is_usable| !is_usable).await;
         }
     }
 
@@ -252,6 +266,7 @@ impl Replica {
         known.forget(self.age_max);
         let verdict = known.verdict(self.age_max).map(drop);
         metrics::replica_age(known.reached.as_ref().map(|reached| reached.asked.elapsed()));
+        self.is_usable.send_replace(verdict.is_ok());
         let told = verdict.as_ref().err().map(Unusable::name);
         if std::mem::replace(&mut known.told, told) != told {
             match verdict {

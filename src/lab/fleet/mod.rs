@@ -109,19 +109,23 @@ mod tests {
 
     /// The claims of docs/scale.md, with fewer workers.
     #[test]
-    fn a_fleet_does_not_stampede_a_fee_server_that_comes_back() {
-        for scenario in &Scenario::all(60)[..5] {
+    fn a_fleet_works_its_backlog_off_after_an_outage_and_stampedes_no_fee_server_that_has_places_for_it() {
+        for scenario in &Scenario::all(60) {
             let row = scenario.play(7);
             // One probe in a cool-down of 15 s; calls of the first seconds that time out are known late.
             assert!(phase(&row, "outage, after that").calls_per_second < 3.0, "{row}");
+            assert!(row.closed_after.is_some_and(|after| after < 31.0), "{row}");
+            assert!(row.caught_up_after.is_some_and(|after| after < 120), "{row}");
+            assert_eq!(row.dead, 0, "{row}");
+            if scenario.limit.is_none() && scenario.places < scenario.workers {
+                // Each worker makes one call at a time at least.
+                continue;
+            }
             for name in ["circuit closed, first second", "circuit closed, 2nd to 5th", "working off"] {
                 let phase = phase(&row, name);
                 let may_refuse = if scenario.limit.is_some() || scenario.concurrency == 8 { 0.0 } else { 0.5 };
                 assert!(phase.of_capacity < 1.5 && phase.refused_a_fee <= may_refuse, "{row}");
             }
-            assert!(row.closed_after.is_some_and(|after| after < 31.0), "{row}");
-            assert!(row.caught_up_after.is_some_and(|after| after < 60), "{row}");
-            assert_eq!(row.dead, 0, "{row}");
         }
     }
 
