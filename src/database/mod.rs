@@ -42,7 +42,7 @@ pub use options::{Options, ReplicaOptions};
 pub use padded::padded;
 pub use page::{Page, SCANNED_MAX, Scan, page, with_value};
 pub use readiness::Unready;
-pub use replica::{Stale, StaleReads};
+pub use replica::{Stale, StaleReads, Unusable};
 pub(crate) use servers::{Servers, with_all_hosts};
 pub use storing::Storing;
 pub use transaction::{DatabaseTransaction, Transaction};

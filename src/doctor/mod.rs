@@ -8,6 +8,7 @@ mod fleet;
 mod machine;
 mod mariadb;
 mod postgres;
+mod replica;
 mod schema;
 
 use std::time::{Duration, Instant};
@@ -109,6 +110,7 @@ pub async fn examine(settings: &Settings, transaction_age: Duration, mut found: 
         }
         _ => {}
     }
+    bounded("replica", replica::examine(settings, &db)).await.into_iter().for_each(&mut found);
     bounded("clocks", clocks(&db)).await.into_iter().for_each(&mut found);
     bounded("fleet", fleet::examine(&db)).await.into_iter().for_each(&mut found);
     bounded("fee server", fee_server::examine(settings)).await.into_iter().for_each(&mut found);

@@ -15,7 +15,7 @@ use axum::{
     response::Response,
 };
 use chrono::{DateTime, Utc};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::{AppState, access::Caller, problem::Cause};
 use crate::database::{Database, Stale, StaleReads};
@@ -57,15 +57,19 @@ pub(super) async fn may_be_stale(
     let (mut parts, body) = request.into_parts();
     let again = Request::from_parts(parts.clone(), Body::empty());
     parts.extensions.insert(stale.clone());
-    let answer = timeout(REPLICA_TIME_MAX, next.clone().run(Request::from_parts(parts, body))).await;
+    let answer = tokio::select! {
+        answer = next.clone().run(Request::from_parts(parts, body)) => Some(answer),
+        () = reads.lost() => None,
+        () = sleep(REPLICA_TIME_MAX) => None,
+    };
     match answer {
-        Ok(mut answer) if !answer.status().is_server_error() => {
+        Some(mut answer) if !answer.status().is_server_error() => {
             // Rounded up: it is no older.
             answer.headers_mut().insert(header::AGE, (stale.age().as_secs() + 1).into());
             return answer;
         }
-        Ok(answer) => reads.failed(answer.extensions().get::<Cause>().map_or("an error", |Cause(cause)| cause)),
-        Err(_) => reads.failed("the replica did not answer in time"),
+        Some(answer) => reads.failed(answer.extensions().get::<Cause>().map_or("an error", |Cause(cause)| cause)),
+        None => reads.failed("the replica did not answer in time"),
     }
     next.run(again).await
 }

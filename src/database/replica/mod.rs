@@ -17,7 +17,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use sea_orm::DbErr;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Connection, Database, options::ReplicaOptions};
@@ -31,7 +34,7 @@ use question::{Primary, Standing, of_primary, of_replica};
 /// How often both are asked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What was found this long ago is looked up again before it is used.
-const KNOWN_FOR: Duration = Duration::from_secs(3);
+const KNOWN_FOR: Duration = Duration::from_secs(5);
 /// A server that takes longer to answer is unavailable.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// A replica is a round trip or two behind: it is asked again after these pauses whether it has come to the primary's place.
@@ -64,6 +67,8 @@ struct Replica {
     /// Locked while both are asked.
     looking: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
+    /// What the last look found: whether it can be read.
+    is_usable: watch::Sender<bool>,
     failures: Sampled,
 }
 
@@ -92,20 +97,30 @@ struct Known {
 
 /// Why reads go to the primary.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Unusable {
+pub enum Unusable {
+    /// No session, or no answer.
     #[error("it is unavailable: {0}")]
     Unavailable(String),
+    /// It is another database, or follows nobody.
     #[error("it is no replica of this database; correct database.replica_url")]
     Foreign,
+    /// How old it is cannot be known.
     #[error(
         "the primary does not say how far it has come; on MariaDB it needs log_bin, and a Galera cluster is not supported"
     )]
     Unmeasured,
+    /// It is too old, or has not reached yet what this process knows of the primary.
     #[error("its state is older than database.replica_max_age")]
     Behind,
 }
 
 impl Unusable {
+    /// Whether it may catch up.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        *self == Self::Behind
+    }
+
     /// In metrics.
     fn name(&self) -> &'static str {
         match self {
@@ -152,6 +167,7 @@ impl StaleReads {
             age_max: options.max_age,
             looking: tokio::sync::Mutex::default(),
             known: Mutex::default(),
+            is_usable: watch::Sender::new(false),
             failures: Sampled::new(),
         };
         Ok(Self { primary: primary.clone(), replica: Some(Arc::new(replica)) })
@@ -190,6 +206,22 @@ impl StaleReads {
                 None
             }
         }
+    }
+
+    /// Returns when the replica is found to be unusable: what waits for it waits in vain.
+    pub async fn lost(&self) {
+        if let Some(replica) = &self.replica {
+            // The sender lives as long as `self`.
+            let _ = replica.is_usable.subscribe().wait_for(|is_usable| !is_usable).await;
+        }
+    }
+
+    /// How old the replica is, or why it cannot be read; none without a replica.
+    pub async fn look(&self) -> Option<Result<Duration, Unusable>> {
+        let replica = self.replica.as_ref()?;
+        let _one = replica.looking.lock().await;
+        replica.look().await;
+        Some(replica.known.lock().verdict(replica.age_max).map(|sample| sample.asked.elapsed()))
     }
 
     /// A read failed at the replica, and goes to the primary.
@@ -234,6 +266,7 @@ impl Replica {
         known.forget(self.age_max);
         let verdict = known.verdict(self.age_max).map(drop);
         metrics::replica_age(known.reached.as_ref().map(|reached| reached.asked.elapsed()));
+        self.is_usable.send_replace(verdict.is_ok());
         let told = verdict.as_ref().err().map(Unusable::name);
         if std::mem::replace(&mut known.told, told) != told {
             match verdict {

@@ -229,7 +229,7 @@ impl Simulation {
         let (at, instant) = (self.utc(), self.instant());
         let attempts: Vec<_> = ended.iter().map(|it| it.attempt(instant)).collect();
         let was_open = self.destination.is_open();
-        let became = self.destination.settle(&attempts, at);
+        let became = self.destination.settle(&attempts, self.leased - ended.len(), at);
         self.tally.circuit(self.now, was_open, self.destination.is_open());
         let mut has_failed = false;
         self.leased -= ended.len();

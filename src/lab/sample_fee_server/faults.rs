@@ -69,6 +69,9 @@ pub struct Faults {
     /// Duration of a storm
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
     pub storm: Duration,
+    /// Fees that it works on at a time; a call beyond them is refused at once, with 503
+    #[arg(long, value_name = "NUMBER")]
+    pub places: Option<usize>,
     /// Makes the faults reproducible: the n-th call gets the same fault in every run
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
@@ -145,14 +148,14 @@ mod tests {
     fn flags_of_further_faults_are_understood() {
         let faults = parse(
             "x --commit-fail-rate 0.1 --commit-fail-status 504 --poison-rate 0.1 --page-rate 0.1 --forbid-rate 0.1 \
-             --cut-rate 0.1 --slow-body-rate 0.1 --slow-body 2s --storm-rate 0.1 --storm 3s",
+             --cut-rate 0.1 --slow-body-rate 0.1 --slow-body 2s --storm-rate 0.1 --storm 3s --places 4",
         )
         .expect("understood");
         assert_eq!(
             (faults.commit_fail_status, faults.slow_body),
             (StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(2))
         );
-        assert_eq!(faults.storm, Duration::from_secs(3));
+        assert_eq!((faults.storm, faults.places), (Duration::from_secs(3), Some(4)));
     }
 
     #[test]

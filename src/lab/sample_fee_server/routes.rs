@@ -35,7 +35,7 @@ pub(super) fn router() -> Router<Connection> {
 
 async fn make_fee(
     State(connection): State<Connection>,
-    _open: OpenCall,
+    open: OpenCall,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
@@ -44,6 +44,9 @@ async fn make_fee(
     server.book.lock().arrive(key);
     let faults = server.injector.faults();
     authorise(&headers, &faults)?;
+    if faults.places.is_some_and(|places| open.is_beyond(places)) {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "all places are taken".to_owned()));
+    }
     let request = FeeRequest::parse(&body).map_err(|detail| Problem::new(StatusCode::BAD_REQUEST, detail))?;
 
     let key = key.filter(|_| !faults.no_idempotency).map(str::to_owned);

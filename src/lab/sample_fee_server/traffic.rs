@@ -34,6 +34,13 @@ impl Traffic {
     }
 }
 
+impl OpenCall {
+    /// Whether more calls than these are open.
+    pub fn is_beyond(&self, places: usize) -> bool {
+        self.0.open.load(Ordering::Relaxed) > places
+    }
+}
+
 impl Drop for OpenCall {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);

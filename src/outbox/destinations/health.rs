@@ -1,11 +1,14 @@
 //! What a batch of outcomes says about the health of its destination, and what each failure is blamed on.
 //!
 //! A failure counts towards the circuit unless it is our own. Consecutive failures of one event count as one: a bad event
-//! cannot open the circuit for others by itself. The destination's row is read and locked only when an outcome may change
+//! cannot open the circuit for others by itself. Nor do failures in a row prove an outage while others are delivered: a fee server
+//! that takes half of the calls of a large fleet refuses any number of them in a row, at once, while the others take their time. There
+//! the circuit opens only when as many calls have failed in a row as are still in flight (`docs/adr/0044`). The destination's row is read and locked only when an outcome may change
 //! it. As long as all is well nothing is written, so the row is no bottleneck.
 
 #[cfg(feature = "lab")]
 mod on_paper;
+mod others;
 
 use std::time::Duration;
 
@@ -26,6 +29,7 @@ use crate::{
 
 #[cfg(feature = "lab")]
 pub(crate) use on_paper::{DestinationOnPaper, PermitOnPaper, leased_on_paper};
+use others::takes_others;
 
 /// After this many consecutive failures, of several events, a 403 is about our credentials.
 const FORBIDDEN_IN_A_ROW: i32 = 3;
@@ -73,6 +77,8 @@ pub(in crate::outbox) struct DestinationHealth<'a> {
     retry_after: Option<Duration>,
     /// What came of the probe, and its error.
     probe: Option<(Probe, Option<String>)>,
+    /// The destination takes other calls: failures in a row are too many for it, and no outage.
+    takes_others: bool,
 }
 
 impl<'a> DestinationHealth<'a> {
@@ -116,6 +122,7 @@ impl<'a> DestinationHealth<'a> {
             refusal: None,
             retry_after: None,
             probe: None,
+            takes_others: false,
         }
     }
 
@@ -225,7 +232,7 @@ impl<'a> DestinationHealth<'a> {
 
     /// Saves it for the fleet, if anything changed. `failures_counted`: whether a success ends a count of failures.
     pub(in crate::outbox) async fn save(
-        self,
+        mut self,
         txn: &DatabaseTransaction,
         name: &str,
         failures_counted: bool,
@@ -237,6 +244,9 @@ impl<'a> DestinationHealth<'a> {
             return Ok(None);
         };
         let now = self.now;
+        if before.circuit == Circuit::Closed && self.has_too_many() {
+            self.takes_others = takes_others(txn, name, self.streak.count, now).await?;
+        }
         let row = self.apply_to(before.clone());
         if row == before {
             return Ok(None);
@@ -249,6 +259,10 @@ impl<'a> DestinationHealth<'a> {
         Ok(change)
     }
 
+    fn has_too_many(&self) -> bool {
+        u32::try_from(self.streak.count).is_ok_and(|count| count >= self.policy.circuit.failures)
+    }
+
     /// The destination's row with these outcomes. Pure.
     fn apply_to(self, mut row: destination::Model) -> destination::Model {
         let Self { policy, now, .. } = self;
@@ -258,7 +272,7 @@ impl<'a> DestinationHealth<'a> {
         row.consecutive_failures = self.streak.count;
         row.failing_event = self.streak.event;
         row.failing_since = self.streak.since;
-        let too_many = u32::try_from(self.streak.count).is_ok_and(|count| count >= policy.circuit.failures);
+        let is_outage = self.has_too_many() && !self.takes_others;
         match (row.circuit, self.probe) {
             (Circuit::Open, Some((Probe::Succeeded, _))) => {
                 row.circuit = Circuit::Closed;
@@ -273,7 +287,7 @@ impl<'a> DestinationHealth<'a> {
                 row.circuit_reason = error.or(row.circuit_reason);
             }
             (Circuit::Open, Some((Probe::Inconclusive, _))) => row.probe_at = Some(now),
-            (Circuit::Closed, _) if self.refusal.is_some() || too_many => {
+            (Circuit::Closed, _) if self.refusal.is_some() || is_outage => {
                 let one_is_forbidden = self.refusal == Some(Refusal::Forbidden) && self.streak.only_event().is_some();
                 row.circuit = Circuit::Open;
                 row.circuit_opened_at = Some(now);

@@ -12,7 +12,7 @@ use entity::{
     destination::{ActiveModel, Column, Entity, Model},
     outbox_event,
 };
-use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, Select};
 use serde::Serialize;
 
 use super::without_wrong_clocks;
@@ -185,12 +185,25 @@ impl Room {
 
 /// Leases of events for `name` that have not ended.
 async fn in_flight(txn: &DatabaseTransaction, name: &str, now: DateTime<Utc>) -> Result<u64, DbErr> {
+    leased(name, now).count(txn).await
+}
+
+/// The same, counted up to `most`.
+pub(in crate::outbox) async fn in_flight_up_to(
+    txn: &DatabaseTransaction,
+    name: &str,
+    now: DateTime<Utc>,
+    most: u64,
+) -> Result<u64, DbErr> {
+    // The subquery of a limited count.
+    leased(name, now).limit(most).count(txn).await
+}
+
+fn leased(name: &str, now: DateTime<Utc>) -> Select<outbox_event::Entity> {
     outbox_event::Entity::find()
         .filter(status_in(&[EventStatus::Leased]))
         .filter(outbox_event::Column::LeasedUntil.gt(now))
         .filter(outbox_event::Column::Destination.eq(name))
-        .count(txn)
-        .await
 }
 
 /// Changes the limits of `name`. Returns those before and those that are in force now, if there is such a destination. The next claim

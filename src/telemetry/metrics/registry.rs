@@ -4,7 +4,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 
 use super::{
     UNLABELLED, Unlabelled, accesses_refused, circuit_open, compensations, deliveries, delivery_histogram,
-    outbox_events, outbox_oldest_due_seconds, submissions_refused,
+    outbox_events, outbox_oldest_due_seconds, stale_reads, submissions_refused,
 };
 use crate::telemetry::{gauges, process};
 
@@ -12,6 +12,7 @@ const OUTCOMES: [&str; 7] = ["delivered", "retry", "refused", "unknown", "broken
 const COMPENSATIONS: [&str; 3] = ["cancelled", "not_pending", "failed"];
 const SUBMISSION_REFUSALS: [&str; 3] = ["queue_full", "waited", "memory"];
 const ACCESS_REFUSALS: [&str; 4] = ["no_token", "unknown_token", "foreign_page", "role"];
+const NOT_BY_REPLICA: [&str; 5] = ["unavailable", "foreign", "unmeasured", "behind", "failed"];
 const STATUSES: [&str; 5] = ["pending", "leased", "delivered", "dead", "cancelled"];
 
 /// Describes every metric and starts those without labels and those of the fee server at zero. Rates are then right from
@@ -35,6 +36,10 @@ pub(crate) fn register() {
     }
     for why in ACCESS_REFUSALS {
         accesses_refused(why).increment(0);
+    }
+    stale_reads("replica", "").increment(0);
+    for why in NOT_BY_REPLICA {
+        stale_reads("primary", why).increment(0);
     }
     for result in COMPENSATIONS {
         compensations(result).increment(0);

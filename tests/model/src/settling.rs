@@ -113,7 +113,8 @@ impl Delivery {
         };
     }
 
-    /// `DestinationHealth::count` and `apply_to`. That others were delivered lately is left out: it only blames events more often.
+    /// `DestinationHealth::count` and `apply_to`. That others were delivered lately is left out: it only blames events more often, and
+    /// opens the circuit later, as more `circuit_failures` would.
     fn count(&self, state: &mut State, leased: &Leased, outcome: Outcome) -> Blame {
         let id = leased.id();
         let (mut failures, mut last, is_open) = match state.circuit {

@@ -184,6 +184,13 @@ async fn answers(pair: &Pair) {
             assert!(fresh.is_fresh() && fresh.has(list, &new), "{fresh:?}");
         }
     }
+    let what = "what the replica has is older than a second";
+    let newer = eventually(what, LIMIT, async || {
+        let list = served.get("eye-token", "/v1/quotes", "max-age=1").await;
+        list.is_fresh().then_some(list)
+    })
+    .await;
+    assert!(newer.has("quotes", &new), "{newer:?}");
     let stats = served.seen("/v1/stats").await;
     assert!(!stats.is_fresh() && stats.body["destinations"][0]["events"]["pending"] == 1, "{stats:?}");
     for path in ["/v1/causes", "/v1/stats/series"] {

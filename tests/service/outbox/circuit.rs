@@ -13,6 +13,7 @@ use crate::support::{TestOutbox, attempt, delivered, on_each_engine, refused, re
 on_each_engine!(
     the_circuit_opens_after_failures_in_a_row_of_the_whole_fleet,
     a_success_between_failures_keeps_the_circuit_closed,
+    failures_in_a_row_open_no_circuit_while_others_are_delivered_and_more_are_in_flight,
     the_circuit_opens_at_once_when_our_credentials_are_refused,
     what_says_nothing_about_the_destination_does_not_open_the_circuit,
     nothing_goes_out_while_the_circuit_is_open,
@@ -300,4 +301,29 @@ async fn next_probe(outbox: &TestOutbox) -> LeasedEvent {
     assert_eq!(claimed.len(), 1);
     assert!(claimed[0].probe);
     claimed.remove(0)
+}
+
+async fn failures_in_a_row_open_no_circuit_while_others_are_delivered_and_more_are_in_flight(mut outbox: TestOutbox) {
+    outbox.policy.circuit.failures = 2;
+    outbox.submit(20).await;
+    let claimed = outbox.claim("a", 8).await;
+    let fail = async |range: std::ops::Range<usize>| {
+        let failed: Vec<_> = claimed[range].iter().map(|event| attempt(event, retry())).collect();
+        outbox.settle("a", &failed).await;
+        outbox.fee_server().await.circuit
+    };
+    outbox.settle_one("a", &claimed[0], delivered()).await;
+    // Of seven others three have failed, and four may still succeed.
+    assert_eq!(fail(1..4).await, Circuit::Closed);
+    // Four have failed, and three are left: a whole generation of calls.
+    assert_eq!(fail(4..5).await, Circuit::Open);
+
+    outbox.advance(COOL_DOWN);
+    let probe = outbox.claim("a", 1).await;
+    outbox.settle_one("a", &probe[0], delivered()).await;
+    let claimed = outbox.claim("a", 8).await;
+    // Nothing was delivered for some seconds: that others are in flight, perhaps in the hands of a dead worker, says nothing.
+    outbox.advance(Duration::from_secs(6));
+    outbox.settle("a", &[attempt(&claimed[0], retry()), attempt(&claimed[1], unknown())]).await;
+    assert_eq!(outbox.fee_server().await.circuit, Circuit::Open);
 }

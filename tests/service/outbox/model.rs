@@ -16,7 +16,8 @@ use rand::RngExt;
 use uuid::Uuid;
 
 use crate::support::{TestOutbox, attempt, on_each_engine};
-use event::{Event, delay, delivered_lately, failed};
+use event::{Event, delay, delivered_after, failed};
+use gate::Others;
 use play::{Play, story};
 
 on_each_engine!(the_database_follows_the_model);
@@ -175,7 +176,15 @@ impl Play {
         };
         let in_time = event.lease.is_some_and(|(_, until)| until > now);
         let forbidden_at = event.failed.last().filter(|(_, outcome)| outcome == "unauthorised").map(|(at, _)| *at);
-        let others = (forbidden_at, delivered_lately(&self.events, now));
+        let is_in_flight = |(id, event): &(&Uuid, &Event)| {
+            **id != leased.id && event.lease.is_some_and(|(_, until)| event.status == Status::Leased && until > now)
+        };
+        let others = Others {
+            forbidden_at,
+            delivered_lately: delivered_after(&self.events, now - COOL_DOWN),
+            delivered_now: delivered_after(&self.events, now - Duration::from_secs(5)),
+            in_flight: self.events.iter().filter(is_in_flight).count(),
+        };
         let blames = self.gate.learn(&leased, &outcome, in_time, others, now);
         let event = self.events.get_mut(&leased.id).unwrap();
         event.end_attempt(&outcome, leased.probe, blames, leased.live_since, now);

@@ -8,6 +8,7 @@ mod limits;
 mod parts;
 mod process;
 mod run;
+mod small_server;
 mod turns;
 mod upkeep;
 mod wakeup;

@@ -7,7 +7,7 @@ use entity::destination::{Circuit, Model};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Blame, DestinationHealth};
+use super::{Blame, DestinationHealth, others::MOMENT};
 use crate::{
     clock::after,
     outbox::{
@@ -93,8 +93,14 @@ impl DestinationOnPaper {
         self.row.probe_at = Some(after(now, lease));
     }
 
-    /// What a transaction that settles `attempts` makes of their events, and whether each attempt is spent.
-    pub(crate) fn settle(&mut self, attempts: &[Attempt<()>], now: DateTime<Utc>) -> Vec<(Disposition, bool)> {
+    /// What a transaction that settles `attempts` makes of their events, and whether each attempt is spent. `in_flight` calls of the
+    /// fleet go on.
+    pub(crate) fn settle(
+        &mut self,
+        attempts: &[Attempt<()>],
+        in_flight: usize,
+        now: DateTime<Utc>,
+    ) -> Vec<(Disposition, bool)> {
         if attempts.iter().any(|attempt| matches!(attempt.outcome, Outcome::Delivered(()))) {
             self.delivered_at = Some(now);
         }
@@ -105,6 +111,8 @@ impl DestinationOnPaper {
             (disposition(attempt, false, blame, &self.policy, now), blame == Blame::Event)
         });
         let became = became.collect();
+        let failed = usize::try_from(health.streak.count).unwrap_or(0);
+        health.takes_others = in_flight > failed && self.delivered_at.is_some_and(|at| after(at, MOMENT) > now);
         self.row = Model { updated_at: now, ..health.apply_to(self.row.clone()) };
         became
     }

@@ -75,9 +75,9 @@ impl Event {
     }
 }
 
-pub fn delivered_lately(events: &BTreeMap<Uuid, Event>, now: DateTime<Utc>) -> bool {
+pub fn delivered_after(events: &BTreeMap<Uuid, Event>, after: DateTime<Utc>) -> bool {
     let mut delivered = events.values().filter(|event| event.status == Status::Delivered);
-    delivered.any(|event| event.settled_at.is_some_and(|at| at > now - COOL_DOWN))
+    delivered.any(|event| event.settled_at.is_some_and(|at| at > after))
 }
 
 /// What `row` remembers of its failures.

@@ -19,15 +19,34 @@ pub struct Gate {
     pub callable_since: Option<DateTime<Utc>>,
 }
 
+/// What else happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Others {
+    /// When this event was last forbidden.
+    pub forbidden_at: Option<DateTime<Utc>>,
+    /// An event was delivered within the last cool-down.
+    pub delivered_lately: bool,
+    /// An event was delivered within the last five seconds.
+    pub delivered_now: bool,
+    /// Leases that have not ended.
+    pub in_flight: usize,
+}
+
+impl Others {
+    /// The destination takes some, though so many have failed in a row.
+    fn are_taken(self, failures: i32) -> bool {
+        self.delivered_now && i32::try_from(self.in_flight).unwrap() > failures
+    }
+}
+
 impl Gate {
-    /// Answers whether a failure is held against its event. `in_time`: its lease lasts. `others` tells when this event was last forbidden, and whether an
-    /// event was delivered within the last cool-down.
+    /// Answers whether a failure is held against its event. `in_time`: its lease lasts.
     pub fn learn(
         &mut self,
         leased: &LeasedEvent,
         outcome: &Outcome<()>,
         in_time: bool,
-        others: (Option<DateTime<Utc>>, bool),
+        others: Others,
         now: DateTime<Utc>,
     ) -> bool {
         let is_probe = self.open && leased.probe;
@@ -55,7 +74,7 @@ impl Gate {
             }
             _ => {}
         }
-        let (forbidden_at, delivered_lately) = others;
+        let Others { forbidden_at, delivered_lately, .. } = others;
         let succeeded_since = |at| self.failures == 0 || self.failing_since.is_some_and(|since| at < since);
         let known = forbidden_at.is_some_and(succeeded_since);
         self.count((!matches!(outcome, Outcome::Unauthorised(_) | Outcome::Unreachable(_))).then_some(leased.id), now);
@@ -66,7 +85,7 @@ impl Gate {
         let at_once = forbidden && self.alone().is_some();
         if moves_probe {
             self.probe_at = if at_once || its_own { Some(now) } else { cooled_down };
-        } else if !self.open && (refused || self.failures >= CIRCUIT_FAILURES) {
+        } else if !self.open && (refused || self.failures >= CIRCUIT_FAILURES && !others.are_taken(self.failures)) {
             self.open = true;
             self.probe_at = if at_once && refused { Some(now) } else { cooled_down };
         }
