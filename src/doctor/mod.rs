@@ -110,7 +110,7 @@ pub async fn examine(settings: &Settings, transaction_age: Duration, mut found: 
         }
         _ => {}
     }
-    bounded("replica", replica::examine(settings, &db)).await.into_iter().for_each(&mut found);
+    bounded("replica", Box::pin(replica::examine(settings, &db))).await.into_iter().for_each(&mut found);
     bounded("clocks", clocks(&db)).await.into_iter().for_each(&mut found);
     bounded("fleet", fleet::examine(&db)).await.into_iter().for_each(&mut found);
     bounded("fee server", fee_server::examine(settings)).await.into_iter().for_each(&mut found);

@@ -35,7 +35,7 @@ impl FromRequestParts<AppState> for Reads {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
         Ok(match parts.extensions.get::<Stale>() {
-            Some(stale) => Self { db: stale.db.clone(), as_of: Some(stale.as_of) },
+            Some(replica) => Self { db: replica.db.clone(), as_of: Some(replica.as_of) },
             None => Self { db: state.reads.clone(), as_of: None },
         })
     }

@@ -270,7 +270,7 @@ impl Replica {
         let told = verdict.as_ref().err().map(Unusable::name);
         if std::mem::replace(&mut known.told, told) != told {
             match verdict {
-                Ok(_) => tracing::info!("reads that may be stale go to the replica again"),
+                Ok(()) => tracing::info!("reads that may be stale go to the replica again"),
                 Err(why) => tracing::warn!(%why, "the replica is not used; reads that may be stale go to the primary"),
             }
         }
