@@ -28,7 +28,7 @@ fn parts(criterion: &mut Criterion) {
     });
     let partners: Vec<_> = (0..32).map(|number| format!("partner-{number}")).collect();
     criterion.bench_function("the claim of 32 partners on SQLite is written", |bench| {
-        bench.iter(|| equal_shares("e.*", "fee-server", &[], black_box(&partners), DateTime::<Utc>::UNIX_EPOCH, 8));
+        bench.iter(|| equal_shares("e.*", "fee-server", &[], black_box(&partners), DateTime::<Utc>::UNIX_EPOCH, 0, 8));
     });
     let error = "503 the fee server is \u{1b}[31moverloaded\u{1b}[0m, please come back later";
     criterion.bench_function("an error is made printable", |bench| {
