@@ -218,7 +218,14 @@ impl KafkaCluster {
         for (key, value) in settings {
             change = change.set(key, value);
         }
-        self.admin.alter_configs([&change], &options()).await.unwrap()[0].as_ref().unwrap();
+        // A client may ask a broker that is down meanwhile.
+        eventually("the settings are changed", LIMIT, async || {
+            let admin: AdminClient<DefaultClientContext> = config(&self.up().join(",")).create().unwrap();
+            let patience = AdminOptions::new().request_timeout(Some(LIMIT / 12));
+            let changed = admin.alter_configs([&change], &patience).await.ok()?;
+            changed[0].is_ok().then_some(())
+        })
+        .await;
     }
 
     /// Who leads each partition; -1 where nobody does.
