@@ -74,8 +74,8 @@ async fn a_backlog_of_many_partners_is_drained_to_the_last_event() {
     arguments.extend(["--events", "130", "--partners", "40", "--server", "sqlite:"]);
     let bench = Process::start(&arguments, &[]);
     assert!(bench.wait(LIMIT).await.success(), "{:#?}", bench.lines());
-    // The database of the contestant behind the three that are written by hand.
-    let file = bench.directory().join("out/3_1.db");
+    // The database of the contestant behind the four that are written by hand.
+    let file = bench.directory().join("out/4_1.db");
     let db = sea_orm::Database::connect(format!("sqlite://{}", file.display())).await.unwrap();
     let counted = "SELECT count(*), count(DISTINCT partner), sum(status = 'delivered') FROM outbox_event";
     let row = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, counted)).await.unwrap().unwrap();
