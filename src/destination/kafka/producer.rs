@@ -47,7 +47,7 @@ impl Producers {
     }
 
     /// The one to send with. If the files of certificates have changed, it is a new one. The one before lives until it has sent what
-    /// it was given: whoever waits for that holds it.
+    /// it was given: who waits for that holds it.
     pub(super) fn current(&self) -> Arc<Producer> {
         let mut current = self.current.lock();
         if let Some(texts) = self.files.changed(Instant::now()) {

@@ -69,9 +69,9 @@ pub(super) async fn backlog(
             let begun = Instant::now();
             let (cpu, memory) = stage.drain(&[&settings[..], &[concurrency]].concat()).await?;
             let took = begun.elapsed();
-            let told = stage.number("SELECT count(*) AS number FROM outbox_event WHERE status = 'delivered'").await?;
-            anyhow::ensure!(told >= count_as_f64(events), "{told} of {events} events were told");
-            sample.note(Figure::PerSecond, told / took.as_secs_f64());
+            let all = stage.number("SELECT count(*) AS number FROM outbox_event WHERE status = 'delivered'").await?;
+            anyhow::ensure!(all >= count_as_f64(events), "{all} of {events} events were told");
+            sample.note(Figure::PerSecond, all / took.as_secs_f64());
             sample.each(Figure::FeeboxCpuMs, cpu * 1e3, events);
             sample.note_if(Figure::ResidentMib, memory);
         }
