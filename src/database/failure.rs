@@ -131,6 +131,19 @@ pub fn lacks_table(error: &DbErr) -> bool {
     matches!(cause.code().as_deref(), Some("42P01" | "42703"))
 }
 
+/// Whether the user of the session may not do what a statement does to a table.
+#[must_use]
+pub fn lacks_right(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) = error else {
+        return false;
+    };
+    let sqlx::Error::Database(cause) = cause.as_ref() else { return false };
+    // MariaDB: refused for a table, or for a column of it.
+    cause
+        .try_downcast_ref::<MySqlDatabaseError>()
+        .map_or_else(|| cause.code().as_deref() == Some("42501"), |cause| matches!(cause.number(), 1142 | 1143))
+}
+
 /// Whether the work exceeded a time limit of Feebox or of the server. A smaller batch may succeed.
 #[must_use]
 pub fn is_too_slow(error: &DbErr) -> bool {

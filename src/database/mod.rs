@@ -36,7 +36,9 @@ use tokio::{sync::Mutex, time::timeout};
 
 pub use condition::found_status;
 pub use connection::Connection;
-pub use failure::{DatabaseFailure, Kind, TooLarge, bad_data, is_refused, is_too_slow, kind, lacks_table, too_large};
+pub use failure::{
+    DatabaseFailure, Kind, TooLarge, bad_data, is_refused, is_too_slow, kind, lacks_right, lacks_table, too_large,
+};
 pub use fit::{json_bytes, runs};
 pub use options::{Options, ReplicaOptions};
 pub use padded::padded;

@@ -1,5 +1,5 @@
-//! What is wrong with this installation, each with what to do. It only reads, but for an empty transaction that shows whether
-//! the database can be written.
+//! What is wrong with this installation, each with what to do. It only reads, but for an empty transaction and
+//! statements that touch no row, which show whether the database can be written.
 
 mod brokers;
 mod durability;
@@ -9,6 +9,7 @@ mod machine;
 mod mariadb;
 mod postgres;
 mod replica;
+mod rights;
 mod schema;
 
 use std::time::{Duration, Instant};
@@ -100,6 +101,7 @@ pub async fn examine(settings: &Settings, transaction_age: Duration, mut found: 
     };
     bounded("database", reachable(&db)).await.into_iter().for_each(&mut found);
     bounded("schema", schema::examine(&db)).await.into_iter().for_each(&mut found);
+    bounded("rights", rights::examine(&db)).await.into_iter().for_each(&mut found);
     bounded("durability", durability::examine(&db)).await.into_iter().for_each(&mut found);
     match db.connection().get_database_backend() {
         DbBackend::Postgres => {
@@ -162,7 +164,7 @@ async fn reachable(db: &Database) -> Vec<Finding> {
                     "this is a standby, or a fenced primary: name the primary in database.url"
                 }
                 database::Unready::Full => "free space on the database's disk",
-                database::Unready::Unavailable(_) => "look at the database's own log; may the user write?",
+                database::Unready::Unavailable(_) => "look at the database's own log",
             };
             Finding::wrong("writing", printable(&chain(&error), ERROR_LENGTH_MAX), advice)
         }

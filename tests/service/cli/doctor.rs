@@ -6,12 +6,17 @@ use std::{
     time::Duration,
 };
 
+use feebox::lab::sample_fee_server::Faults;
 use feebox::{fleet, operator};
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectionTrait, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use serde_json::Value;
+use url::Url;
+use uuid::Uuid;
 
-use crate::support::{ANN, Desk, Engine, Process, TestDatabase, desk_tests, eventually, free_port};
+use crate::support::{
+    ANN, Desk, Engine, Process, Server, Stage, TestDatabase, a_quote, desk_tests, eventually, free_port, http_client,
+};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -116,6 +121,73 @@ async fn a_database_that_is_away_has_no_schema_or_an_old_one_is_named() {
         let (findings, _) = examine(database.url(), &[]).await;
         assert_named(&findings, "schema", "1 migrations are pending");
     }
+}
+
+/// A user who may do nothing but read and write Feebox's tables; the URL by which it logs in.
+async fn user_of_the_tables(stage: &Stage, user: &str) -> String {
+    let (engine, admin) = (stage.database.engine(), stage.database.connect().await);
+    let (create, name) = match engine {
+        Engine::Postgres => (format!("CREATE ROLE {user} LOGIN"), user.to_owned()),
+        _ => (format!("CREATE USER {user}"), format!("{user}@'%'")),
+    };
+    admin.execute_unprepared(&create).await.unwrap();
+    for table in tables_of(&admin).await {
+        let rights = if table == "seaql_migrations" { "SELECT" } else { "SELECT, INSERT, UPDATE, DELETE" };
+        let grant = format!("GRANT {rights} ON {table} TO {name}");
+        admin.execute_unprepared(&grant).await.unwrap();
+    }
+    let mut url = Url::parse(stage.database.url()).unwrap();
+    url.set_username(user).unwrap();
+    url.set_password(None).unwrap();
+    url.into()
+}
+
+async fn tables_of(admin: &DatabaseConnection) -> Vec<String> {
+    let schema = match admin.get_database_backend() {
+        DbBackend::Postgres => "current_schema()",
+        _ => "database()",
+    };
+    let question = format!("SELECT table_name AS name FROM information_schema.tables WHERE table_schema = {schema}");
+    let rows = admin.query_all_raw(Statement::from_string(admin.get_database_backend(), question)).await.unwrap();
+    rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rights_to_the_tables_are_enough_and_one_that_is_missing_is_named() {
+    for engine in [Engine::Postgres, Engine::MariaDb] {
+        let stage = Stage::new(engine, Faults::default()).await;
+        let user = format!("user_{}", &Uuid::new_v4().simple().to_string()[..12]);
+        let url = user_of_the_tables(&stage, &user).await;
+        let as_user = [("database.url", url.as_str())];
+        let worker = stage.worker(&as_user).await;
+        let (serve, base_url) = stage.serve(&as_user, &[]).await;
+        let answer = http_client().post(format!("{base_url}/v1/quotes")).json(&a_quote()).send().await.unwrap();
+        assert_eq!(answer.status(), 201);
+        stage.drained().await;
+        assert_eq!(stage.fee_server.stats().fees, 1);
+        drop((serve, worker));
+        let (findings, _) = examine(&url, &[]).await;
+        assert!(!wrong(&findings).iter().any(|text| text.starts_with("rights")), "{findings:#?}");
+        assert!(findings.iter().any(|finding| finding["check"] == "rights"), "{findings:#?}");
+
+        let name = if engine == Engine::Postgres { user } else { format!("{user}@'%'") };
+        let admin = stage.database.connect().await;
+        admin.execute_unprepared(&format!("REVOKE INSERT ON fee_record FROM {name}")).await.unwrap();
+        admin.execute_unprepared(&format!("REVOKE DELETE, UPDATE ON schedule FROM {name}")).await.unwrap();
+        let (findings, _) = examine(&url, &[]).await;
+        let missing = "the user may not INSERT on fee_record, UPDATE on schedule, DELETE on schedule";
+        assert_named(&findings, "rights", missing);
+    }
+}
+
+#[tokio::test]
+async fn a_mariadb_that_takes_no_writes_is_named() {
+    let server = Server::own_mariadb();
+    let stage = Stage::on(TestDatabase::create_on(&server, Engine::MariaDb).await, Faults::default()).await;
+    let url = user_of_the_tables(&stage, "reader").await;
+    stage.database.connect().await.execute_unprepared("SET GLOBAL read_only = 1").await.unwrap();
+    let (findings, _) = examine(&url, &[]).await;
+    assert_named(&findings, "writing", "read-only");
 }
 
 #[tokio::test]

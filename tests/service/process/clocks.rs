@@ -242,7 +242,8 @@ async fn processes_that_ran_a_year_ahead_hold_nothing_up() {
     // More jobs than these tick by the time they have, because some tick together.
     let jobs = ["audit", "clock", "parking", "retention"].map(String::from);
     let have_ticked = async || {
-        let ticked = schedule::Entity::find().filter(schedule::Column::Name.is_in(&jobs)).all(stage.db.connection()).await;
+        let ticked =
+            schedule::Entity::find().filter(schedule::Column::Name.is_in(&jobs)).all(stage.db.connection()).await;
         (ticked.unwrap().len() == jobs.len()).then_some(())
     };
     eventually("upkeep a year ahead", LIMIT, have_ticked).await;
