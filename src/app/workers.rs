@@ -11,7 +11,7 @@ use crate::{
     fleet::Member,
     outbox::{DestinationName, Policy, RetryPolicy},
     quotes::{FEE_SERVER, Relay},
-    settings::Settings,
+    settings::{self, Settings},
     supervision::Tasks,
     worker::{Report, Signals, Worker},
 };
@@ -53,16 +53,20 @@ impl Workers {
         let fee_server = FeeServer::new(&settings.fee_server, settings.worker.concurrency)?.sharing(db);
         let fee_server = fee_server.relaying(Relay::new(settings));
         let mut workers = Self { all: Vec::new() };
-        workers.all.push((&FEE_SERVER, Arc::new(worker_for(settings, db, process, fee_server, signals.clone()))));
+        workers.all.push((
+            &FEE_SERVER,
+            Arc::new(worker_for(settings, settings.worker.clone(), db, process, fee_server, signals.clone())),
+        ));
         #[cfg(feature = "kafka")]
         if settings.kafka.brokers.is_some() {
             let kafka = crate::destination::Kafka::new(&settings.kafka)?;
             // Clients wait for Kafka only where it is the destination of quotes.
-            let is_waited_for = settings.submission.destination == crate::settings::QuoteDestination::Kafka;
+            let is_waited_for = settings.submission.destination == settings::QuoteDestination::Kafka;
             let settled = if is_waited_for { signals.settled.clone() } else { crate::worker::Signal::default() };
             let own = Signals { settled, ..signals.clone() };
             // The fee server's answers are news for Kafka.
-            let worker = worker_for(settings, db, process, kafka, own).also_woken_by(signals.settled.clone());
+            let places = settings::Worker { concurrency: settings.kafka.in_flight, ..settings.worker.clone() };
+            let worker = worker_for(settings, places, db, process, kafka, own).also_woken_by(signals.settled.clone());
             workers.all.push((&crate::quotes::KAFKA, Arc::new(worker)));
         }
         Ok(workers)
@@ -101,6 +105,7 @@ impl Workers {
 
 fn worker_for<D: Destination>(
     settings: &Settings,
+    places: settings::Worker,
     db: &Database,
     process: &Member,
     destination: D,
@@ -112,6 +117,6 @@ fn worker_for<D: Destination>(
         retry_after_max: settings.fee_server.retry_after_max,
     };
     let name = process.name.clone();
-    let worker = Worker::new(db.clone(), Arc::new(destination), policy, settings.worker.clone(), name, signals);
+    let worker = Worker::new(db.clone(), Arc::new(destination), policy, places, name, signals);
     worker.reporting_to(process.vitals.clone())
 }

@@ -42,8 +42,14 @@ pub(crate) const DEAD_AFTER: Duration = Duration::from_hours(1);
 const SHARED_SETTINGS: [&str; 9] =
     ["audit.", "circuit.", "fee_server.", "kafka.", "retention.", "retry.", "submission.", "sweeper.", "worker."];
 /// Among these, those that belong to one process all the same.
-const OWN_SETTINGS: [&str; 5] =
-    ["worker.bind", "worker.wakeup_bind", "worker.concurrency", "worker.batch_size", "worker.shutdown_grace"];
+const OWN_SETTINGS: [&str; 6] = [
+    "worker.bind",
+    "worker.wakeup_bind",
+    "worker.concurrency",
+    "kafka.in_flight",
+    "worker.batch_size",
+    "worker.shutdown_grace",
+];
 
 /// A process, as it tells the fleet.
 #[derive(Clone, Debug)]

@@ -24,6 +24,8 @@ pub struct Kafka {
     pub sasl_password: Option<SecretString>,
     /// How long a record may stay unacknowledged before it has failed. Longer than the election of a leader.
     pub delivery_timeout: Duration,
+    /// Most records that one worker has in flight: 1 to 10000.
+    pub in_flight: usize,
     /// Trusted CA certificates, a PEM file; the system's by default.
     pub ssl_ca_location: Option<PathBuf>,
     /// The client certificate, a PEM file; present if its key is.
@@ -45,6 +47,7 @@ impl Kafka {
             sasl_username: fields.optional_text("kafka.sasl_username"),
             sasl_password: fields.secret("kafka.sasl_password", "kafka.sasl_password_file"),
             delivery_timeout: fields.duration("kafka.delivery_timeout", ["1s", "10m"]),
+            in_flight: fields.count("kafka.in_flight", 1..=10_000),
             ssl_ca_location: fields.optional_path("kafka.ssl_ca_location"),
             ssl_certificate_location: fields.optional_path("kafka.ssl_certificate_location"),
             ssl_key_location: fields.optional_path("kafka.ssl_key_location"),

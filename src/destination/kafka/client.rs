@@ -70,6 +70,14 @@ pub(super) fn connection(settings: &settings::Kafka) -> ClientConfig {
     config
 }
 
+/// The settings of a producer of many records. librdkafka has one batch of a partition under way at a time. While records that have
+/// lingered wait for it, its threads spin, and what they send next is small: so they linger for longer than brokers usually take.
+pub(super) fn bulk(mut config: ClientConfig, patience: Duration) -> ClientConfig {
+    let linger = (patience / 10).min(Duration::from_millis(100));
+    config.set("linger.ms", linger.as_millis().to_string());
+    config
+}
+
 /// The settings of a producer that sends each record in a batch of its own.
 pub(super) fn alone(mut config: ClientConfig) -> ClientConfig {
     config.set("client.id", "feebox-alone").set("batch.num.messages", "1").set("linger.ms", "0");

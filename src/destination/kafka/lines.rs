@@ -63,6 +63,11 @@ impl Lines {
         drop(state);
         Some(Place { lines: self.clone(), line, id })
     }
+
+    /// How many records have a place.
+    pub(super) fn under_way(&self) -> usize {
+        self.0.lock().lines.values().map(|waiting| waiting.since.len()).sum()
+    }
 }
 
 impl Place {
@@ -136,6 +141,7 @@ mod tests {
         let enter = |partition, ms| lines.enter(TOPIC, Some(partition), at(ms));
         let still = enter(1, 0).expect("a place");
         let moving = enter(2, 1_100).expect("a place");
+        assert_eq!(lines.under_way(), 2);
         assert!(enter(1, 1_200).is_some(), "nothing moves: the others would not profit");
         moving.moved(at(1_200));
         assert!(enter(1, 1_300).is_none());
@@ -143,6 +149,7 @@ mod tests {
         still.moved(at(1_400));
         assert!(enter(1, 1_500).is_some(), "it moves again");
         drop(still);
+        assert_eq!(lines.under_way(), 1);
         moving.moved(at(9_000));
         assert!(enter(1, 9_100).is_some(), "no record waits");
     }

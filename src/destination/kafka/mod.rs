@@ -25,7 +25,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
-use rdkafka::{ClientConfig, error::KafkaError, producer::FutureRecord};
+use rdkafka::{error::KafkaError, producer::FutureRecord};
 use sea_orm::DbErr;
 use serde_json::{Map, Value, json};
 
@@ -39,13 +39,16 @@ use crate::{
 };
 use files::Files;
 use lines::{Lines, STILL_AFTER};
-use producer::Producers;
+use producer::{MadeWhenNeeded, Producers};
 
 #[cfg(feature = "lab")]
 pub use bare::send_bare;
 pub use ledger::{Batch, Found, KafkaLedger, KafkaLedgerError, ListedRecord, Place, Reading, topic_called};
 pub use reader::{KafkaReadError, KafkaReader, QuoteRecord};
 pub use topics::{Topic, topics};
+
+/// So many records under way at once wait for larger batches: otherwise brokers and client spend their time on requests.
+const MANY: usize = 64;
 
 /// After this long the brokers are asked again how many partitions a topic has.
 const ASK_AGAIN_AFTER: Duration = Duration::from_mins(1);
@@ -54,9 +57,10 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 pub struct Kafka {
     patience: Duration,
     producers: Producers,
-    config: ClientConfig,
-    /// Sends each record in a batch of its own; made when it is needed.
-    alone: Mutex<Option<Arc<Producers>>>,
+    /// Sends what is many, in large batches.
+    bulk: MadeWhenNeeded,
+    /// Sends each record in a batch of its own.
+    alone: MadeWhenNeeded,
     lines: Lines,
     partitions: Arc<Mutex<HashMap<&'static str, Partitions>>>,
 }
@@ -107,12 +111,12 @@ impl Kafka {
     /// As [`new`](Self::new).
     pub fn with_patience(settings: &settings::Kafka, patience: Duration) -> Result<Self, KafkaClientError> {
         let config = client::config(settings, patience);
-        let producers = Producers::new(config.clone(), Files::of(settings))?;
+        let [bulk, alone] = [client::bulk(config.clone(), patience), client::alone(config.clone())];
         Ok(Self {
             patience,
-            producers,
-            config,
-            alone: Mutex::default(),
+            producers: Producers::new(config, Files::of(settings))?,
+            bulk: MadeWhenNeeded::new(bulk),
+            alone: MadeWhenNeeded::new(alone),
             lines: Lines::default(),
             partitions: Arc::default(),
         })
@@ -120,6 +124,10 @@ impl Kafka {
 
     /// Hands `delivery` over, once.
     pub async fn hand_over(&self, delivery: Delivery<'_>) -> Outcome<KafkaReceipt> {
+        self.hand_over_by(&self.producers, delivery).await
+    }
+
+    async fn hand_over_by(&self, producers: &Producers, delivery: Delivery<'_>) -> Outcome<KafkaReceipt> {
         let Some(topic) = record::topic(delivery.event_type) else {
             return Outcome::Broken(format!("no topic takes events of type {}", delivery.event_type));
         };
@@ -128,7 +136,7 @@ impl Kafka {
         span.note("messaging.system", || "kafka".to_owned());
         span.note("messaging.destination.name", || topic.to_owned());
         let record = || record::new(topic, &key, &value, delivery, trace.as_ref());
-        let outcome = self.send(topic, &record).await;
+        let outcome = self.send(producers, topic, &record).await;
         if let Some(error) = outcome.error() {
             span.failed(error);
         }
@@ -137,13 +145,14 @@ impl Kafka {
 
     async fn send<'a>(
         &self,
+        producers: &Producers,
         topic: &'static str,
         record: &(impl Fn() -> FutureRecord<'a, str, str> + Sync),
     ) -> Outcome<KafkaReceipt> {
-        match send(&self.producers, topic, record).await {
+        match send(producers, topic, record).await {
             // Brokers refuse a batch as a whole: by itself the record is stored, if it was another that they dislike.
             Err(Failure { refused_with_others: true, .. }) => {
-                let sent = match self.alone() {
+                let sent = match self.alone.beside(&self.producers) {
                     Ok(alone) => send(&alone, topic, record).await,
                     Err(error) => return Outcome::Retry(error.to_string()),
                 };
@@ -151,17 +160,6 @@ impl Kafka {
             }
             sent => sent.map_or_else(|failure| failure.outcome, Outcome::Delivered),
         }
-    }
-
-    /// The producer for records that were refused in a batch.
-    fn alone(&self) -> Result<Arc<Producers>, KafkaError> {
-        let mut alone = self.alone.lock();
-        if let Some(alone) = &*alone {
-            return Ok(Arc::clone(alone));
-        }
-        let new = Arc::new(Producers::new(client::alone(self.config.clone()), self.producers.files())?);
-        *alone = Some(Arc::clone(&new));
-        Ok(new)
     }
 
     /// The partition of `key`, if it is known how many the topic has. If not, or not lately, the brokers are asked meanwhile.
@@ -244,7 +242,9 @@ impl Destination for Kafka {
         let Some(place) = self.lines.enter(topic, partition, Instant::now()) else {
             return Outcome::PutOff("its partition does not acknowledge anything at present".into(), STILL_AFTER);
         };
-        let outcome = self.hand_over(event.into()).await;
+        let are_many = self.lines.under_way() >= MANY;
+        let bulk = if are_many { self.bulk.if_ready(&self.producers, topic) } else { None };
+        let outcome = self.hand_over_by(bulk.as_deref().unwrap_or(&self.producers), event.into()).await;
         if matches!(outcome, Outcome::Delivered(_)) {
             place.moved(Instant::now());
         }

@@ -3,7 +3,10 @@
 
 use std::{
     future::Future,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -24,6 +27,19 @@ pub(super) struct Producers {
     config: ClientConfig,
     files: Files,
     current: Mutex<Arc<Producer>>,
+}
+
+/// Producers of another kind, which most processes never need.
+pub(super) struct MadeWhenNeeded {
+    config: ClientConfig,
+    made: Mutex<Option<Made>>,
+}
+
+#[derive(Clone)]
+struct Made {
+    producers: Arc<Producers>,
+    /// The brokers have described what they write to, or have been asked for long enough.
+    is_ready: Arc<AtomicBool>,
 }
 
 /// One producer and what it heard of its brokers.
@@ -66,11 +82,6 @@ impl Producers {
         Arc::clone(&current)
     }
 
-    /// The files that it watches, for another.
-    pub(super) fn files(&self) -> Files {
-        self.files.again()
-    }
-
     /// Replaces `broken` by a new producer, unless another call has done so. Records that `broken` still holds fail.
     pub(super) fn replace(&self, broken: &Arc<Producer>, why: &str) {
         let mut current = self.current.lock();
@@ -84,6 +95,37 @@ impl Producers {
                 tracing::error!(%error, "could not create a new Kafka producer, the next delivery tries again");
             }
         }
+    }
+}
+
+impl MadeWhenNeeded {
+    pub(super) fn new(config: ClientConfig) -> Self {
+        Self { config, made: Mutex::default() }
+    }
+
+    /// Those, with the files that `others` watch.
+    pub(super) fn beside(&self, others: &Producers) -> Result<Arc<Producers>, KafkaError> {
+        let mut made = self.made.lock();
+        if let Some(made) = &*made {
+            return Ok(Arc::clone(&made.producers));
+        }
+        let producers = Arc::new(Producers::new(self.config.clone(), others.files.again())?);
+        *made = Some(Made { producers: Arc::clone(&producers), is_ready: Arc::default() });
+        Ok(producers)
+    }
+
+    /// Those, if they are ready to send to `topic`. If not, they will be, and until then others serve: connections take a second.
+    pub(super) fn if_ready(&self, others: &Producers, topic: &'static str) -> Option<Arc<Producers>> {
+        if let Some(Made { producers, is_ready }) = &*self.made.lock() {
+            return is_ready.load(Ordering::Relaxed).then(|| Arc::clone(producers));
+        }
+        let producer = self.beside(others).ok()?.current();
+        let is_ready = self.made.lock().as_ref().map(|made| Arc::clone(&made.is_ready))?;
+        tokio::spawn(async move {
+            producer.ask_about(topic).await;
+            is_ready.store(true, Ordering::Relaxed);
+        });
+        None
     }
 }
 

@@ -65,9 +65,8 @@ pub(super) async fn backlog(
             if !are_stale {
                 stage.tidy().await?;
             }
-            let concurrency = format!("worker.concurrency={}", bench.concurrency);
             let begun = Instant::now();
-            let (cpu, memory) = stage.drain(&[&settings[..], &[concurrency]].concat()).await?;
+            let (cpu, memory) = stage.drain(&settings).await?;
             let took = begun.elapsed();
             let all = stage.number("SELECT count(*) AS number FROM outbox_event WHERE status = 'delivered'").await?;
             anyhow::ensure!(all >= count_as_f64(events), "{all} of {events} events were told");
