@@ -19,10 +19,11 @@ use super::{DestinationName, EventStatus, EventType, claim::status_in};
 
 const INDEX: &str = "outbox_event_turn";
 
-/// The most partners that one claim serves. The next claim goes on with those behind them.
-pub(crate) const PARTNERS_MAX: usize = 32;
+/// The most partners that one claim serves. The next claim goes on with those behind them. The more there are, the fewer neighbours
+/// in the table a claim takes, and the more pages it touches.
+pub(crate) const PARTNERS_MAX: usize = 16;
 /// The most partners that one claim looks at on `MariaDB`, where one with a backlog costs a statement.
-const LOOKED_AT_MAX: usize = 4 * PARTNERS_MAX;
+const LOOKED_AT_MAX: usize = 8 * PARTNERS_MAX;
 /// The entries of the index that such a statement reads: a thousand partners with a few events each cost a few statements.
 const HEADS_READ: usize = 256;
 
