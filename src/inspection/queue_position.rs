@@ -10,12 +10,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::stats::delivered_last_minute;
-use crate::outbox::{Event, EventStatus, Turn, partners, status_in};
+use crate::outbox::{Event, EventStatus, PARTNERS_MAX, Turn, partners, status_in};
 
 /// The most events that are counted.
 const COUNTED_MAX: u64 = 10_000;
-/// The most partners that are counted.
-const PARTNERS_COUNTED_MAX: usize = 32;
 
 /// What goes before an event that has been due for long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -54,7 +52,7 @@ pub(super) async fn position(
         None => 0,
     };
     let delivered_last_minute = delivered_last_minute(db, &event.destination, now).await?;
-    let partners = partners(db, &event.destination, now, &Turn::default(), PARTNERS_COUNTED_MAX).await?.names.len();
+    let partners = partners(db, &event.destination, now, &Turn::default(), PARTNERS_MAX).await?.names.len();
     Ok(QueuePosition { before: before.try_into().unwrap_or(0), partners: partners as u64, delivered_last_minute })
 }
 

@@ -106,7 +106,7 @@ pub struct LeasedEvent {
 /// Claims up to `limit` due events of one destination.
 ///
 /// Partners take turns. Each of those that have something due gets an equal share of `limit`, the longest due first, and what they
-/// leave goes to those that have more. If there are more than 16, the next claim goes on with those behind them.
+/// leave goes to those that have more. If there are more than 32, the next claim goes on with those behind them.
 ///
 /// It writes: `leased`, a new token and `attempts + 1` are committed before the caller sees the events, so that a crash
 /// at any later line leaves a lease that runs out and an attempt that is counted. A transaction of several statements, because

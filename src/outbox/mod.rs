@@ -85,7 +85,7 @@ pub use revive::{revive, revive_one};
 #[cfg(feature = "lab")]
 use settle::disposition;
 pub use settle::{Attempt, Disposition, SettleReport, Settled, settle};
-pub(crate) use turns::partners;
+pub(crate) use turns::{PARTNERS_MAX, partners};
 pub use turns::{Turn, waiting_of};
 pub use withdraw::{Withdrawn, end_all, give_up, lock_to_give_up, unpark_after, withdraw};
 

@@ -39,7 +39,7 @@ pub(super) async fn shares(
     limit: usize,
 ) -> Result<Shares, DbErr> {
     let (backend, destination) = (txn.get_database_backend(), request.destination.as_str());
-    let found = partners(txn, destination, now, &request.turn, limit.min(PARTNERS_MAX)).await?;
+    let found = partners(txn, destination, now, &request.turn, limit.min(PARTNERS_MAX)).await?.served();
     let each = request.turn.share(limit, found.names.len());
     // So many of each, behind the first `from`.
     let of_each = async |partners: &[String], from: usize, each: usize| {

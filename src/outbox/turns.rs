@@ -19,11 +19,13 @@ use super::{DestinationName, EventStatus, EventType, claim::status_in};
 
 const INDEX: &str = "outbox_event_turn";
 
-/// The most partners that one claim serves. The next claim goes on with those behind them. The more there are, the fewer neighbours
-/// in the table a claim takes, and the more pages it touches.
-pub(crate) const PARTNERS_MAX: usize = 16;
+/// The most partners that one claim serves. The next claim goes on with those behind them.
+pub(crate) const PARTNERS_MAX: usize = 32;
+/// So many of them are served at once where others wait for their turn anyway, but on `PostgreSQL`: the fewer they are, the more
+/// neighbours in the table a claim takes, and the fewer pages it touches.
+const OF_MANY: usize = 16;
 /// The most partners that one claim looks at on `MariaDB`, where one with a backlog costs a statement.
-const LOOKED_AT_MAX: usize = 8 * PARTNERS_MAX;
+const LOOKED_AT_MAX: usize = 4 * PARTNERS_MAX;
 /// The entries of the index that such a statement reads: a thousand partners with a few events each cost a few statements.
 const HEADS_READ: usize = 256;
 
@@ -71,7 +73,7 @@ impl Turn {
     /// How many of `limit` events each of so many `partners`, at most `limit`, gets at least: all of these shares fit into it, so
     /// that nobody's turn passes without one. At the end of a circle few partners are left: they get no more than the others.
     pub(super) fn share(&self, limit: usize, partners: usize) -> usize {
-        (limit / partners.max(self.partners_min())).max(1)
+        (limit / partners.max(self.partners_min().min(OF_MANY))).max(1)
     }
 }
 
@@ -81,6 +83,17 @@ pub(crate) struct Partners {
     pub names: Vec<String>,
     /// The last one that was looked at, if others may follow.
     pub last: Option<String>,
+}
+
+impl Partners {
+    /// Those that one claim serves: all, or some of many.
+    pub(super) fn served(mut self) -> Self {
+        if self.last.is_some() && self.names.len() > OF_MANY {
+            self.names.truncate(OF_MANY);
+            self.last = self.names.last().cloned();
+        }
+        self
+    }
 }
 
 /// Up to `limit` partners, from `turn` on, that have events for `destination` that are due `now`.
@@ -235,6 +248,6 @@ mod tests {
     fn shares_are_equal_also_at_the_end_of_a_circle() {
         let (first, behind) = (Turn::default(), Turn { from: "m".into(), has_brought: true });
         assert_eq!((first.share(500, 1), first.share(500, 3), first.share(33, 32)), (500, 166, 1));
-        assert_eq!((behind.share(500, 1), behind.share(5, 3)), (500 / PARTNERS_MAX, 1));
+        assert_eq!((behind.share(500, 1), behind.share(5, 3)), (500 / OF_MANY, 1));
     }
 }
