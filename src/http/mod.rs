@@ -58,6 +58,7 @@ use access::{Access, Permission};
 use admission::Admission;
 pub use connection::Timers;
 pub use docs::openapi;
+use health::Scrapes;
 use input::Bodies;
 pub use readiness::Readiness;
 pub(crate) use serve::SPARE_MAX;
@@ -83,8 +84,8 @@ pub struct Parts {
     reads: Database,
     /// For those whose answers may be stale.
     stale_reads: StaleReads,
-    /// For metrics: one scrape at a time.
-    scrapes: Database,
+    /// For metrics.
+    scrapes: Scrapes,
     access: Access,
     metrics: PrometheusHandle,
     has_metrics: bool,
@@ -103,7 +104,7 @@ pub struct Parts {
 /// What the health routes need.
 #[derive(Clone)]
 struct HealthState {
-    scrapes: Database,
+    scrapes: Scrapes,
     health: Health,
     readiness: Readiness,
     /// `None` where metrics have a port of their own.
@@ -123,7 +124,7 @@ impl AppState {
     ) -> Self {
         let (settled, drain) = (signals.settled.clone(), signals.drain.clone());
         let readiness = Readiness::new(db.clone());
-        let scrapes = db.share(1);
+        let scrapes = Scrapes::of(&db);
         let reads = db.share((db.sessions_max() / 4).max(1));
         Self(Arc::new(Parts {
             submission,
@@ -245,7 +246,7 @@ pub fn worker_router(db: &Database, metrics: PrometheusHandle, health: Health) -
     let (routes, _) = health::routes().split_for_parts();
     let readiness = Readiness::new(db.clone());
     let metrics = Some(metrics);
-    let state = HealthState { scrapes: db.share(1), health, readiness: readiness.clone(), metrics };
+    let state = HealthState { scrapes: Scrapes::of(db), health, readiness: readiness.clone(), metrics };
     (with_edge(routes.with_state(state)), readiness)
 }
 

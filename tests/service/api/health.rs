@@ -122,15 +122,18 @@ async fn scrapes_share_one_session_however_many_come_and_show_the_last_counts_wi
         let row = watch.query_one_raw(Statement::from_string(DbBackend::Postgres, asked)).await.unwrap().unwrap();
         row.try_get_by_index::<i64>(0).unwrap()
     };
-    let (mut scrapes, mut most) = (pin!(join_all((0..40).map(|_| api.get("/metrics")))), 0);
-    let answers = loop {
-        tokio::select! {
-            answers = &mut scrapes => break answers,
-            waits = waiting() => most = most.max(waits),
-        }
-    };
-    assert!(answers.iter().all(|answer| answer.status() == 200));
-    assert_eq!(most, 1);
+    // Those that come when the first have given up find their question still waiting.
+    for _ in 0..2 {
+        let (mut scrapes, mut most) = (pin!(join_all((0..40).map(|_| api.get("/metrics")))), 0);
+        let answers = loop {
+            tokio::select! {
+                answers = &mut scrapes => break answers,
+                waits = waiting() => most = most.max(waits),
+            }
+        };
+        assert!(answers.iter().all(|answer| answer.status() == 200));
+        assert_eq!(most, 1);
+    }
     locked.rollback().await.unwrap();
 }
 
