@@ -9,12 +9,12 @@ use feebox::submission::ClientKey;
 use migration::{Migrator, MigratorTrait};
 use sea_orm::sea_query::{ColumnType, StringLen};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn, Statement,
     TransactionTrait,
 };
 use uuid::Uuid;
 
-use crate::support::{Engine, LIMIT, Process, Server, TestDatabase, TestOutbox, on_each_engine};
+use crate::support::{Engine, LIMIT, Process, Server, TestDatabase, TestOutbox, eventually, on_each_engine};
 
 on_each_engine!(
     migrations_go_up_and_down_and_up_again_to_the_same_schema,
@@ -268,4 +268,52 @@ async fn a_migration_goes_on_when_the_tables_are_free() {
         assert!(feebox.wait(LIMIT).await.success(), "{engine:?} {:#?}", feebox.lines());
         assert!(Migrator::get_pending_migrations(&migrating).await.unwrap().is_empty(), "{engine:?}");
     }
+}
+
+/// How many quotes have an older version's keys.
+const OLDER: u32 = 20_000;
+
+/// On `MariaDB` each statement of a migration commits by itself.
+#[tokio::test]
+async fn a_migration_that_is_killed_while_it_gives_owners_to_quotes_goes_on_where_it_was() {
+    let database = TestDatabase::create(Engine::MariaDb).await;
+    let db = database.connect().await;
+    let before_owners = Migrator::migrations().iter().position(|it| it.name() == OWNERS).unwrap();
+    Migrator::up(&db, Some(u32::try_from(before_owners).unwrap())).await.unwrap();
+    let (id, at) = ("UNHEX(LPAD(HEX(seq), 32, '0'))", "'2026-01-01 00:00:00'");
+    for insert in [
+        format!(
+            "INSERT INTO quote (id, customer_id, currency, amount_minor, `lines`, status, submitted_at, updated_at) \
+             SELECT {id}, 'ada', 'EUR', 1, '[]', 'pending', {at}, {at} FROM seq_1_to_{OLDER}"
+        ),
+        format!(
+            "INSERT INTO outbox_event (id, aggregate_type, aggregate_id, event_type, destination, sequence, payload, status, \
+             attempts, live_since, due_at, outcome_unknown, withdrawn, failures, created_at) \
+             SELECT {id}, 'quote', {id}, 'quote.submitted', 'fee-server', 1, '{{}}', 'pending', 0, {at}, {at}, 0, 0, '[]', {at} \
+             FROM seq_1_to_{OLDER}"
+        ),
+        format!(
+            "INSERT INTO idempotency_key (scope, `key`, request_sha256, quote_ids, created_at) \
+             SELECT CONCAT('owner-', seq MOD 3), seq, '', \
+             CONCAT('[\"00000000-0000-0000-0000-', LPAD(HEX(seq), 12, '0'), '\"]'), {at} FROM seq_1_to_{OLDER}"
+        ),
+    ] {
+        db.execute_unprepared(&insert).await.unwrap();
+    }
+    let number = async |question: &str| {
+        let row = db.query_one_raw(Statement::from_string(DbBackend::MySql, question)).await.ok()?;
+        row.unwrap().try_get_by_index::<i64>(0).ok()
+    };
+    let owned = "SELECT count(*) FROM quote WHERE submitted_by IS NOT NULL";
+
+    let killed = Process::start(&["migrate", "up"], &[("DATABASE_URL", database.url())]);
+    eventually("a quote has its owner", LIMIT, async || number(owned).await.filter(|owned| *owned > 0)).await;
+    drop(killed);
+    assert!(number(owned).await.unwrap() < i64::from(OLDER), "it was killed too late to show anything");
+
+    let again = Process::start(&["migrate", "up"], &[("DATABASE_URL", database.url())]);
+    assert!(again.wait(LIMIT).await.success(), "{:#?}", again.lines());
+    let right = "FROM quote q JOIN outbox_event e ON e.aggregate_id = q.id \
+                 WHERE q.submitted_by = CONCAT('owner-', CONV(HEX(q.id), 16, 10) MOD 3) AND e.partner = q.submitted_by";
+    assert_eq!(number(&format!("SELECT count(*) {right}")).await, Some(i64::from(OLDER)));
 }

@@ -11,6 +11,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::cli::doctor::{assert_named, result};
 use crate::support::{LIMIT, Process, Server, Stage, TestDatabase, a_quote, eventually, http_client};
 
 /// `shop-token` is a submitter's, `eye-token` a viewer's.
@@ -92,6 +93,12 @@ impl Pair {
         ];
         let (process, base_url) = self.stage.serve(&settings, &[]).await;
         Served { process, base_url }
+    }
+
+    /// What `feebox doctor` finds.
+    async fn doctor(&self) -> Vec<Value> {
+        let settings = [("database.replica_url", &*self.replica_url)];
+        result(self.stage.process(&["doctor", "--json"], &settings, &[])).await.0
     }
 
     async fn reads(&self, db: &Database, replica_url: &str) -> StaleReads {
@@ -259,6 +266,9 @@ async fn a_dead_replica_costs_nothing(pair: &Pair) {
     let served = pair.serve(HOUR).await;
     let quote = served.submit().await;
     served.replica_has(&quote).await;
+    let findings = pair.doctor().await;
+    let of_replica = findings.iter().find(|finding| finding["check"] == "replica").expect("the replica is looked at");
+    assert_eq!(of_replica["state"], "fine", "{of_replica}");
     pair.server.command("crash 2", "crashed");
     let list = served.seen("/v1/quotes").await;
     assert!(list.is_fresh() && list.has("quotes", &quote), "{list:?}");
@@ -266,4 +276,5 @@ async fn a_dead_replica_costs_nothing(pair: &Pair) {
     served.process.wait_for_line(LIMIT, told).await;
     let list = served.seen("/v1/quotes").await;
     assert!(list.is_fresh() && list.has("quotes", &quote), "{list:?}");
+    assert_named(&pair.doctor().await, "replica", "");
 }
