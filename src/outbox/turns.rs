@@ -86,9 +86,10 @@ pub(crate) struct Partners {
 }
 
 impl Partners {
-    /// Those that one claim serves: all, or some of many.
+    /// Those that one claim serves: all, or some of many. One that wants few events finds no more partners than that, and serves them
+    /// all, with an event each.
     pub(super) fn served(mut self) -> Self {
-        if self.last.is_some() && self.names.len() > OF_MANY {
+        if self.last.is_some() && self.names.len() >= PARTNERS_MAX {
             self.names.truncate(OF_MANY);
             self.last = self.names.last().cloned();
         }
@@ -242,6 +243,19 @@ mod tests {
         assert_eq!(second.next(None, false, false), (true, Turn::default()));
         let (_, second) = first.next(Some("m"), false, false);
         assert_eq!(second.next(None, false, false), (false, Turn::default()));
+    }
+
+    #[test]
+    fn some_of_many_partners_are_served_and_all_of_those_that_fit_into_one_claim() {
+        let served = |found: usize, others_follow: bool| {
+            let names: Vec<_> = (0..found).map(|number| format!("{number:02}")).collect();
+            let last = names.last().filter(|_| others_follow).cloned();
+            let served = Partners { names, last }.served();
+            (served.names.len(), served.last)
+        };
+        assert_eq!(served(PARTNERS_MAX, false), (PARTNERS_MAX, None));
+        assert_eq!(served(PARTNERS_MAX, true), (OF_MANY, Some("15".into())));
+        assert_eq!(served(PARTNERS_MAX - 1, true), (PARTNERS_MAX - 1, Some("30".into())), "a claim of as many events");
     }
 
     #[test]
