@@ -36,7 +36,7 @@ pub(super) struct Access {
 }
 
 /// An authenticated caller. Handlers find it in the request's extensions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Caller {
     /// The token's name.
     pub name: String,
@@ -59,7 +59,7 @@ pub(super) enum Permission {
 
 /// Why a caller was not authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
+pub(super) enum Refusal {
     NoToken,
     UnknownToken,
     ForeignPage,
@@ -73,7 +73,7 @@ impl Access {
         Self { tokens: settings.tokens.clone().into(), allowances: Allowances::of(&settings.tokens) }
     }
 
-    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
         if self.tokens.is_empty() {
             let caller = Caller { name: ANONYMOUS.to_owned(), role: Role::Operator, has_token: false };
             return if is_from_this_machine(headers) { Ok(caller) } else { Err(Refusal::ForeignPage) };

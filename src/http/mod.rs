@@ -230,15 +230,17 @@ impl FromRef<AppState> for HealthState {
 
 /// The routes of `feebox serve`.
 pub fn router(state: AppState) -> Router {
-    let (routes, _) = routes().split_for_parts();
-    let routes = routes
-        .merge(docs::routes())
-        .merge(dashboard::routes())
-        .merge(session::routes())
-        .layer(from_fn_with_state(state.access.clone(), access::identify))
-        .layer(Extension(state.bodies.clone()))
-        .layer(Extension(state.stale_reads.clone()));
-    with_edge(routes.with_state(state))
+    let identified = |routes: Router<AppState>| {
+        routes
+            .layer(from_fn_with_state(state.access.clone(), access::identify))
+            .layer(Extension(state.bodies.clone()))
+            .layer(Extension(state.stale_reads.clone()))
+            .with_state(state.clone())
+    };
+    let (api, _) = routes().split_for_parts();
+    let live = dashboard::Live::of(observed(identified(api.clone())));
+    let dashboard = dashboard::routes().layer(Extension(live));
+    with_edge(identified(api.merge(docs::routes()).merge(dashboard).merge(session::routes())))
 }
 
 /// The routes of `feebox worker`, health and metrics; and what `/readyz` answers, which the caller must have kept.
@@ -278,11 +280,14 @@ fn guarded_stale(routes: OpenApiRouter<AppState>, permission: Permission) -> Ope
 
 /// Adds the fallbacks and the middleware of every request. The last layer is the outermost.
 fn with_edge(routes: Router) -> Router {
+    observed(routes).layer(from_fn(edge::harden)).layer(from_fn(upload::receive))
+}
+
+/// Adds the fallbacks, and counts and logs what becomes of each call.
+fn observed(routes: Router) -> Router {
     routes
         .fallback(problem::unknown_route)
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(CatchPanicLayer::custom(edge::panicked))
         .layer(from_fn(edge::observe))
-        .layer(from_fn(edge::harden))
-        .layer(from_fn(upload::receive))
 }

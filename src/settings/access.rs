@@ -61,7 +61,7 @@ pub struct Limits {
 }
 
 /// What a caller may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Submit, read and cancel quotes; nothing else.
     Submitter,

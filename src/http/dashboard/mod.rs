@@ -3,6 +3,7 @@
 //! changes only what differs.
 
 mod files;
+mod live;
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -10,6 +11,7 @@ use axum::{
     Router,
     extract::Path,
     http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -17,8 +19,11 @@ use sha2::{Digest, Sha256};
 
 use super::{
     AppState,
+    access::{self, Permission},
     problem::{Kind, Problem},
 };
+
+pub(super) use live::Live;
 
 const PAGE_POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -29,7 +34,9 @@ static FILES: LazyLock<HashMap<&str, (&str, String)>> = LazyLock::new(|| {
 });
 
 pub(super) fn routes() -> Router<AppState> {
+    let viewers = from_fn_with_state(Permission::ReadAll, access::require);
     Router::new()
+        .route("/dashboard/live", get(live::listen).route_layer(viewers))
         .route("/", get(async |headers: HeaderMap| file("page.html", &headers)))
         .route("/dashboard/{*file}", get(async |Path(name): Path<String>, headers: HeaderMap| file(&name, &headers)))
 }

@@ -79,6 +79,21 @@ impl Caller {
         Ok(())
     }
 
+    /// Reads what `path` streams, for `time`, on a connection of its own.
+    pub(super) async fn listen(&self, path: &str, time: Duration) -> anyhow::Result<()> {
+        let mut stream = Self::connect(self.address).await?.stream;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address);
+        stream.write_all(request.as_bytes()).await?;
+        let (end, mut heard) = (tokio::time::Instant::now() + time, Vec::new());
+        while let Ok(read) = tokio::time::timeout_at(end, stream.read_buf(&mut heard)).await {
+            if read? == 0 {
+                bail!("{path} ended: {}", String::from_utf8_lossy(&heard));
+            }
+            heard.clear();
+        }
+        Ok(())
+    }
+
     async fn post(&mut self, path: &str, body: &str) -> anyhow::Result<()> {
         // What is refused because too much comes at once was not begun, and may be sent again.
         for _ in 0..REFUSALS_MAX {

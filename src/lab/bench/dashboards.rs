@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::task::JoinSet;
+use url::form_urlencoded;
 
 use super::{
     Bench,
@@ -18,8 +19,8 @@ use super::{
 
 /// Dashboards that are open.
 const OPEN: usize = 20;
-/// How often each of them asks again for what it shows, as its script does.
-const CYCLE: Duration = Duration::from_secs(5);
+/// For how long each of them stays on a page, and listens to what changes there.
+const STAY: Duration = Duration::from_secs(10);
 /// Dead events beside the delivered ones.
 const DEAD: u64 = 50_000;
 /// Submissions at a steady rate meanwhile.
@@ -69,7 +70,8 @@ async fn submissions(serve: &super::stage::Process, time: Duration) -> anyhow::R
     Ok(caller::submit_steadily(serve.address, PER_SECOND, time).await?.into_iter().map(|it| it.took).collect())
 }
 
-/// A dashboard until `end`: it goes from page to page, and stays on each for two cycles.
+/// A dashboard until `end`: it goes from page to page as its script does, asks for what each shows and listens to what changes. Hands back
+/// how long each answer took.
 async fn open(
     mut caller: Caller,
     pages: Vec<Vec<String>>,
@@ -78,18 +80,19 @@ async fn open(
 ) -> anyhow::Result<Vec<(String, Duration)>> {
     let mut answers = Vec::new();
     // Not all at the same moment.
-    tokio::time::sleep(CYCLE.mul_f64(f64::from(u32::try_from(number)?) / 20.0)).await;
+    tokio::time::sleep(STAY.mul_f64(f64::from(u32::try_from(number)?) / 40.0)).await;
     for page in pages.iter().cycle().skip(number % pages.len()) {
-        for _ in 0..2 {
-            for path in page {
-                let begun = Instant::now();
-                caller.get(path).await?;
-                answers.push((path.clone(), begun.elapsed()));
-            }
-            if Instant::now() + CYCLE >= end {
-                return Ok(answers);
-            }
-            tokio::time::sleep(CYCLE).await;
+        for path in page {
+            let begun = Instant::now();
+            caller.get(path).await?;
+            answers.push((path.clone(), begun.elapsed()));
+        }
+        let stay = STAY.min(end.saturating_duration_since(Instant::now()));
+        let calls =
+            form_urlencoded::Serializer::new(String::new()).extend_pairs(page.iter().map(|it| ("call", it))).finish();
+        caller.listen(&format!("/dashboard/live?{calls}"), stay).await?;
+        if stay < STAY {
+            return Ok(answers);
         }
     }
     Ok(answers)

@@ -11,6 +11,7 @@ mod early_refusals;
 mod health;
 mod idempotency;
 mod limits;
+mod live;
 mod operations;
 mod overload;
 mod owners;

@@ -4,6 +4,7 @@ use entity::outbox_event::Status as EventStatus;
 use entity::quote::Status;
 use feebox::operator;
 use feebox::outbox::Outcome;
+use serde_json::json;
 
 use super::Console;
 use super::console::short;
@@ -124,15 +125,36 @@ async fn a_refresh_keeps_what_is_typed_focused_and_selected_and_is_cheap() {
     let kept = "return [document.getElementById('search').value, document.activeElement.id, String(getSelection()), \
         window.shown === document.querySelector('#explain')]";
     let kept = console.browser.run(kept, "").await;
-    assert_eq!(kept, serde_json::json!(["half an i", "search", event.to_string(), true]));
+    assert_eq!(kept, json!(["half an i", "search", event.to_string(), true]));
 
-    // At most three calls in any five seconds.
-    let calls = "const done = arguments[1]; setTimeout(() => done(performance.getEntriesByType('resource') \
-        .filter((it) => it.name.includes('/v1/')).map((it) => it.startTime)), 11000)";
-    let starts: Vec<f64> = serde_json::from_value(console.browser.run_async(calls, "").await).unwrap();
+    // While the server tells what changes, nothing is asked.
+    let starts = calls_within_11_seconds(&console).await;
+    assert!(starts.is_empty(), "{starts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_streams_do_not_come_through_the_page_asks_but_seldom() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let (_, event) = desk.submit_refused().await;
+    let console = Console::open(&desk).await;
+    console.browser.devtools("Network.enable", json!({})).await;
+    console.browser.devtools("Network.setBlockedURLs", json!({ "urls": ["*/dashboard/live?*"] })).await;
+    console.go(&format!("#/events/{event}")).await;
+    console.sees("#explain", "dead").await;
+    operator::cancel(&desk.db, desk.submission.relay(), ANN, event).await.unwrap();
+    console.sees("#explain", "It was given up").await;
+    console.browser.run("performance.clearResourceTimings()", "").await;
+    let starts = calls_within_11_seconds(&console).await;
     assert!(starts.len() >= 6, "it refreshes: {starts:?}");
     for start in &starts {
         let within = starts.iter().filter(|it| (*start..start + 4900.0).contains(it)).count();
         assert!(within <= 3, "{within} calls within five seconds: {starts:?}");
     }
+}
+
+/// When the page's calls of the API began that were made by 11 s from now, in milliseconds.
+async fn calls_within_11_seconds(console: &Console) -> Vec<f64> {
+    let calls = "const done = arguments[1]; setTimeout(() => done(performance.getEntriesByType('resource') \
+        .filter((it) => it.name.includes('/v1/') && !it.name.includes('/dashboard/')).map((it) => it.startTime)), 11000)";
+    serde_json::from_value(console.browser.run_async(calls, "").await).unwrap()
 }
