@@ -28,6 +28,8 @@ pub struct QuoteRecord {
     pub key: String,
     /// For example `quote.submitted`.
     pub event_type: String,
+    /// JSON.
+    pub value: String,
 }
 
 /// The brokers do not answer, or not as expected.
@@ -90,7 +92,7 @@ impl KafkaReader {
 fn record(message: &impl Message) -> QuoteRecord {
     let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
     let event_type = message.headers().and_then(|headers| headers.iter().find(|header| header.key == "ce_type")?.value);
-    QuoteRecord { key: text(message.key()), event_type: text(event_type) }
+    QuoteRecord { key: text(message.key()), event_type: text(event_type), value: text(message.payload()) }
 }
 
 /// Where each partition ends; none of a topic that does not exist yet.

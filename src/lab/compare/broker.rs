@@ -1,13 +1,20 @@
 //! The Kafka brokers on this machine, each behind a proxy.
 
-use std::{collections::BTreeSet, process::Command, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    process::Command,
+    sync::Arc,
+};
 
 use anyhow::{Context, bail, ensure};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::broker_proxy;
-use crate::{destination::KafkaReader, lab::listener::Listener};
+use crate::{
+    destination::KafkaReader,
+    lab::{listener::Listener, testbed},
+};
 
 /// All brokers of a cluster, as one design sees them.
 pub(super) struct Brokers {
@@ -72,11 +79,16 @@ impl Brokers {
         Ok(())
     }
 
-    /// The records written since the start: quote id and event type of each.
-    pub(super) async fn records(&self) -> anyhow::Result<Vec<(Uuid, String)>> {
+    /// The records of quotes that came by `api` since the start: quote id and event type of each. Other designs write to the same
+    /// topic meanwhile, and a record of a quote that was rolled back has nothing else that says whose it is.
+    pub(super) async fn records(&self, api: &str) -> anyhow::Result<Vec<(Uuid, String)>> {
         let reader = Arc::clone(&self.began_at);
         let records = spawn_blocking(move || reader.read()).await?;
-        let records = records.with_context(|| format!("the records at {} cannot be read", self.addresses))?;
+        let mut records = records.with_context(|| format!("the records at {} cannot be read", self.addresses))?;
+        let mark = testbed::description(api);
+        let own: HashSet<_> =
+            records.iter().filter(|record| record.value.contains(&mark)).map(|record| record.key.clone()).collect();
+        records.retain(|record| own.contains(&record.key));
         records.into_iter().map(|record| Ok((record.key.parse()?, record.event_type))).collect()
     }
 }

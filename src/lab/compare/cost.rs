@@ -31,19 +31,31 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// `statements` are the counts before the quotes, after them, and after `idle`; `rows` and `wal_bytes` the server's
-    /// counters before and after the quotes.
-    pub(super) fn new(quotes: u32, idle: Duration, statements: [f64; 3], rows: Counted, wal_bytes: Counted) -> Self {
-        let [before, after, idled] = statements;
+    /// Of `quotes` that cost so many `statements`; `wal_bytes` are the server's counter before and after them.
+    pub(super) fn new(quotes: u32, statements: f64, wal_bytes: Counted) -> Self {
         let each = |total: f64| total / f64::from(quotes);
-        let counted = |[before, after]: Counted| Some(each(after? - before?));
         Self {
-            statements_per_quote: each(after - before),
-            rows_written_per_quote: counted(rows),
-            wal_bytes_per_quote: counted(wal_bytes),
-            idle_statements_per_minute: (idled - after) / idle.as_secs_f64().max(0.001) * 60.0,
+            statements_per_quote: each(statements),
+            rows_written_per_quote: None,
+            wal_bytes_per_quote: difference(wal_bytes).map(each),
+            idle_statements_per_minute: 0.0,
         }
     }
+
+    /// So many `statements` were executed in a time without quotes.
+    pub(super) fn idled(&mut self, time: Duration, statements: f64) {
+        self.idle_statements_per_minute = statements / time.as_secs_f64().max(0.001) * 60.0;
+    }
+
+    /// `rows` are the server's counter before and after so many `quotes`.
+    pub(super) fn wrote(&mut self, rows: Counted, quotes: usize) {
+        let quotes = u32::try_from(quotes).unwrap_or(u32::MAX).max(1);
+        self.rows_written_per_quote = difference(rows).map(|rows| rows / f64::from(quotes));
+    }
+}
+
+fn difference([before, after]: Counted) -> Option<f64> {
+    Some(after? - before?)
 }
 
 /// Counts statements by the processes' own metrics. Reading them costs statements too, which are subtracted.

@@ -25,8 +25,11 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future::try_join_all, stream};
+use tokio::sync::Mutex;
 
 use super::{sample_fee_server::parse_rate, testbed};
+use run::Experiment;
 use timing::Timing;
 
 pub use cost::Cost;
@@ -34,6 +37,8 @@ pub use design::Design;
 pub use report::{Calm, Percentiles, Plan, Report, Row, Rush};
 pub use test_destination::Destination;
 
+/// So many designs run at a time in their storms, all but one of which settle: their sessions fit into a server's default of 100.
+const SIDE_BY_SIDE: usize = 5;
 /// The most concurrent calls of one process to the fee server: the default of `worker.concurrency`.
 const CALLS_AT_ONCE: usize = 256;
 /// An API request ends after 10 s, even in a design that calls the fee server during it.
@@ -60,7 +65,7 @@ pub struct Comparison {
     /// How long each design is idle while its database statements are counted
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
     pub idle: Duration,
-    /// How long clients then submit as fast as possible, to measure the throughput
+    /// How long clients then submit as fast as possible, to measure the throughput; they end earlier after five times --quotes
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
     pub rush: Duration,
     /// Also measure each design with Kafka: the port of a single test broker on this machine that advertises 127.0.0.1
@@ -100,28 +105,39 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Measures all designs, one after the other, and writes `compare.json`, `compare.md` and `compare.svg`. `progress`
-    /// gets a line for each step.
+    /// Measures all designs and writes `compare.json`, `compare.md` and `compare.svg`. `progress` gets a line for each step.
     ///
     /// # Errors
     /// If a design cannot be run. Earlier measurements are then not written.
     pub async fn run(mut self, progress: impl Fn(&str)) -> anyhow::Result<Report> {
         self.out = testbed::directory(&self.out)?;
         let designs = if self.designs.is_empty() { Design::value_variants() } else { &self.designs };
-        let mut rows = Vec::new();
         let kafka = (!self.brokers().is_empty()).then_some(Destination::Kafka);
         let destinations = [Some(Destination::FeeServer), kafka];
-        let runs: Vec<_> = destinations
-            .into_iter()
-            .flatten()
-            .flat_map(|destination| designs.iter().map(move |design| (*design, destination)))
-            .collect();
-        for (index, (design, destination)) in runs.iter().enumerate() {
-            let name = format!("{}, {}", design.name(), destination.name());
-            let step = format!("[{}/{}] {name}", index + 1, runs.len());
-            let row = run::measure(&self, *design, *destination, |what| progress(&format!("{step}: {what}"))).await;
-            rows.push(row.with_context(|| format!("{name} could not be measured"))?);
+        let machine = Mutex::default();
+        let mut experiments = Vec::new();
+        for destination in destinations.into_iter().flatten() {
+            for design in designs {
+                let name = format!("{}, {}", design.name(), destination.name());
+                let prepared = Experiment::prepare(&self, *design, destination, &machine).await;
+                experiments.push((prepared.with_context(|| format!("{name} could not be prepared"))?, name));
+            }
         }
+        let progress = &|name: &str, what: &str| progress(&format!("{name}: {what}"));
+        // What one design does would show in what another one costs: each has the machine to itself, but to idle and to settle.
+        let mut measured = Vec::new();
+        for (experiment, name) in &mut experiments {
+            let in_order = experiment.in_order(|what| progress(name, what)).boxed_local();
+            measured.push(in_order.await.with_context(|| format!("{name} could not be measured"))?);
+        }
+        progress("all", "idle");
+        let idle = experiments.iter_mut().zip(&mut measured).map(|((it, _), measured)| it.idle(measured).boxed_local());
+        try_join_all(idle).await?;
+        let in_faults = stream::iter(experiments.into_iter().zip(measured)).map(|((experiment, name), measured)| {
+            let row = async move { experiment.in_faults(measured, |what| progress(&name, what)).await };
+            row.boxed_local()
+        });
+        let rows = in_faults.buffered(SIDE_BY_SIDE).try_collect().await?;
         let report = Report::new(&self, rows);
         let write = |name: &str, text: String| std::fs::write(self.out.join(name), text);
         write("compare.json", serde_json::to_string_pretty(&report)? + "\n")?;

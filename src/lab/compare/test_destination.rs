@@ -92,15 +92,19 @@ impl TestDestination {
         }
     }
 
-    #[cfg_attr(not(feature = "kafka"), expect(clippy::unused_async, reason = "it is Kafka that makes us wait"))]
-    pub(super) async fn tally(&self) -> anyhow::Result<Tally> {
+    /// Its books of the quotes that came by `api`. A fee server serves one design, but brokers are shared.
+    #[cfg_attr(
+        not(feature = "kafka"),
+        expect(clippy::unused_async, unused_variables, reason = "it is Kafka that makes us wait, and is shared")
+    )]
+    pub(super) async fn tally(&self, api: &str) -> anyhow::Result<Tally> {
         match self {
             Self::FeeServer(fee_server) => Ok(Tally {
                 in_force: fee_server.fees_in_force().into_iter().map(|fee| fee.quote_id).collect(),
                 duplicates: fee_server.stats().double_fees,
             }),
             #[cfg(feature = "kafka")]
-            Self::Brokers(brokers) => Ok(Tally::of_records(brokers.records().await?)),
+            Self::Brokers(brokers) => Ok(Tally::of_records(brokers.records(api).await?)),
         }
     }
 

@@ -1,6 +1,12 @@
 //! The load: submissions at a steady rate, whatever the answers to earlier ones.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
@@ -47,22 +53,24 @@ pub(crate) async fn submit(client: &Client, api: &str, name: &str, quotes: u32, 
     let mut samples = JoinSet::new();
     for number in 0..quotes {
         sleep_until(begun + Duration::from_secs_f64(f64::from(number) / per_second)).await;
-        let (client, url, body) = (client.clone(), url.clone(), quote(&format!("{name}-{number}")));
+        let (client, url) = (client.clone(), url.clone());
+        let body = quote_by(&format!("{name}-{number}"), &description(api));
         samples.spawn(async move { submit_once(&client, &url, &body).await });
     }
     samples.join_all().await
 }
 
-/// Sends as many submissions as `clients` can within `time`; each client submits again when it has its answer.
-pub(crate) async fn rush(client: &Client, api: &str, clients: u32, time: Duration) -> Vec<Sample> {
+/// Sends as many submissions as `clients` can within `time`, up to `quotes_max`; each client submits again when it has its answer.
+pub(crate) async fn rush(client: &Client, api: &str, clients: u32, time: Duration, quotes_max: u32) -> Vec<Sample> {
     let url = format!("{api}/v1/quotes");
     let end = Instant::now() + time;
-    let mut all = JoinSet::new();
+    let (sent, mut all) = (Arc::new(AtomicU32::new(0)), JoinSet::new());
     for number in 0..clients {
-        let (client, url, body) = (client.clone(), url.clone(), quote(&format!("rush-{number}")));
+        let (client, url, sent) = (client.clone(), url.clone(), Arc::clone(&sent));
+        let body = quote_by(&format!("rush-{number}"), &description(api));
         all.spawn(async move {
             let mut samples = Vec::new();
-            while Instant::now() < end {
+            while Instant::now() < end && sent.fetch_add(1, Ordering::Relaxed) < quotes_max {
                 samples.push(submit_once(&client, &url, &body).await);
             }
             samples
@@ -91,9 +99,18 @@ async fn ask(client: &Client, url: &str, body: &Value) -> reqwest::Result<Answer
 
 /// A body of `POST /v1/quotes`.
 pub(crate) fn quote(customer_id: &str) -> Value {
+    quote_by(customer_id, "a thing")
+}
+
+/// What the lines of quotes say that are submitted by `api`: each fleet has one of its own.
+pub(crate) fn description(api: &str) -> String {
+    format!("a thing ordered at {api}/")
+}
+
+fn quote_by(customer_id: &str, description: &str) -> Value {
     json!({
         "customer_id": customer_id,
         "currency": "EUR",
-        "lines": [{ "description": "a thing", "quantity": 3, "unit_price_minor": 1_999 }],
+        "lines": [{ "description": description, "quantity": 3, "unit_price_minor": 1_999 }],
     })
 }
