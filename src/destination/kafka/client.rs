@@ -75,6 +75,9 @@ pub(super) fn connection(settings: &settings::Kafka) -> ClientConfig {
 pub(super) fn bulk(mut config: ClientConfig, patience: Duration) -> ClientConfig {
     let linger = (patience / 10).min(Duration::from_millis(100));
     config.set("linger.ms", linger.as_millis().to_string());
+    // It connects to all brokers at once. Otherwise the first records for each wait for up to a second until the client looks whether
+    // somebody needs that broker (`rd_kafka_max_block_ms` in its source).
+    config.set("enable.sparse.connections", "false");
     config
 }
 
@@ -113,6 +116,15 @@ mod tests {
         };
         for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
             assert_eq!(built(&secured(mechanism)).err(), None, "{mechanism}");
+        }
+    }
+
+    #[test]
+    fn the_client_takes_the_settings_of_each_kind_of_producer() {
+        let settings = Settings::load(&Sources::overrides([("kafka.brokers", "127.0.0.1:9")])).expect("settings").kafka;
+        let patience = Duration::from_secs(30);
+        for of_kind in [bulk(config(&settings, patience), patience), alone(config(&settings, patience))] {
+            assert_eq!(of_kind.create::<FutureProducer>().err(), None, "{of_kind:?}");
         }
     }
 
