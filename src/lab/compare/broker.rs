@@ -4,10 +4,14 @@ use std::{
     collections::{BTreeSet, HashSet},
     process::Command,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
-use tokio::task::spawn_blocking;
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 use uuid::Uuid;
 
 use super::broker_proxy;
@@ -15,6 +19,10 @@ use crate::{
     destination::KafkaReader,
     lab::{listener::Listener, testbed},
 };
+
+/// The longest that a broker may be down and the cluster has not recovered.
+const OUTAGE_MAX: Duration = Duration::from_mins(1);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// All brokers of a cluster, as one design sees them.
 pub(super) struct Brokers {
@@ -82,9 +90,18 @@ impl Brokers {
     /// The records of quotes that came by `api` since the start: quote id and event type of each. Other designs write to the same
     /// topic meanwhile, and a record of a quote that was rolled back has nothing else that says whose it is.
     pub(super) async fn records(&self, api: &str) -> anyhow::Result<Vec<(Uuid, String)>> {
-        let reader = Arc::clone(&self.began_at);
-        let records = spawn_blocking(move || reader.read()).await?;
-        let mut records = records.with_context(|| format!("the records at {} cannot be read", self.addresses))?;
+        let begun = Instant::now();
+        let mut records = loop {
+            let reader = Arc::clone(&self.began_at);
+            match spawn_blocking(move || reader.read()).await? {
+                Ok(records) => break records,
+                // The storm of another design may have one of the brokers down.
+                Err(_) if begun.elapsed() < OUTAGE_MAX => sleep(PAUSE).await,
+                Err(error) => {
+                    return Err(error).with_context(|| format!("the records at {} cannot be read", self.addresses));
+                }
+            }
+        };
         let mark = testbed::description(api);
         let own: HashSet<_> =
             records.iter().filter(|record| record.value.contains(&mark)).map(|record| record.key.clone()).collect();

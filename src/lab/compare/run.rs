@@ -66,6 +66,7 @@ impl<'a> Experiment<'a> {
             Destination::Kafka => format!("kafka-{}", design.name()),
         };
         let database = TestDatabase::prepare(&run, plan.database_url.as_deref(), &plan.out).await?;
+        database.hush().await?;
         let timing = plan.timing(kind);
         let settings = [destination.settings(), timing.settings(), design.settings()].concat();
         let fleet = Fleet::new(&run, design.roles(), &settings, database.url(), &plan.out)?;

@@ -8,11 +8,13 @@ use feebox::lab::sample_fee_server::Faults;
 use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::read;
 use crate::support::{Authority, Engine, LIMIT, Stage, a_quote, eventually, free_port, http_client};
 
 const TOKEN: &str = "shop-token";
+const VIEWERS_TOKEN: &str = "eye-token";
 
 /// A proxy with the file that is shipped, but for ports and certificate.
 struct Proxy {
@@ -120,7 +122,11 @@ async fn behind_caddy_as_shipped_clients_are_served_and_known_by_their_address()
 
 async fn clients_are_served_and_known_by_their_address(start: Start) {
     let stage = Stage::new(Engine::Sqlite, Faults::default()).await;
-    let tokens = format!("[{{name = 'shop', sha256 = '{}', role = 'submitter'}}]", sha256(TOKEN));
+    let tokens = format!(
+        "[{{name = 'shop', sha256 = '{}', role = 'submitter'}}, {{name = 'eye', sha256 = '{}', role = 'viewer'}}]",
+        sha256(TOKEN),
+        sha256(VIEWERS_TOKEN)
+    );
     let settings = [("access.tokens", tokens.as_str()), ("server.trusted_proxies", "['127.0.0.1']")];
     let (serve, base_url) = stage.serve(&settings, &[]).await;
     let port = base_url.rsplit(':').next().unwrap().parse().unwrap();
@@ -141,6 +147,12 @@ async fn clients_are_served_and_known_by_their_address(start: Start) {
     assert_eq!(found.unwrap().status(), 200);
     assert_eq!(client.get(format!("{url}/v1/quotes")).send().await.unwrap().status(), 401, "nobody without a token");
     assert_eq!(client.get(format!("{url}/metrics")).send().await.unwrap().status(), 404, "metrics stay inside");
+
+    // What changes reaches an open page at once: the proxy does not collect the stream until it ends.
+    let live = client.get(format!("{url}/dashboard/live?call=/v1/stats")).bearer_auth(VIEWERS_TOKEN);
+    let mut stream = live.send().await.unwrap();
+    let told = timeout(LIMIT, stream.chunk()).await.expect("a part of the stream").unwrap().unwrap();
+    assert!(told.starts_with(b"event: answer"), "{told:?}");
 
     // A batch may have 8 MiB. The proxy lets that much through, so the answer is Feebox's own: it knows no such field.
     let batch = json!({ "quotes": [a_quote()], "padding": "x".repeat(8_000_000) });

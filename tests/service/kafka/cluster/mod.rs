@@ -2,6 +2,7 @@
 //! events are told in their order.
 
 mod audit;
+mod bare;
 mod doctor;
 mod leaders;
 mod leaving;
@@ -155,6 +156,15 @@ impl Telling {
         longest_gap(&events)
     }
 
+    /// The longest time in which nothing was told to one of the partitions of the topic of quotes.
+    async fn longest_gap_of_a_partition(&self) -> Duration {
+        let events = self.with_status(Status::Delivered).await;
+        longest_gap_of_a_partition(events.iter().filter_map(|event| {
+            let receipt = event.receipt.as_ref()?;
+            (receipt["topic"] == QUOTES).then_some((receipt["partition"].as_i64()?, event.settled_at?))
+        }))
+    }
+
     async fn read<'a>(&self, topic: &str, quotes: impl Iterator<Item = &'a Uuid>) -> HashMap<Uuid, Vec<Record>> {
         let (brokers, topic, quotes) = (self.brokers.clone(), topic.to_owned(), quotes.copied().collect::<Vec<_>>());
         tokio::task::spawn_blocking(move || read_of(&brokers, &topic, &quotes)).await.unwrap()
@@ -200,8 +210,20 @@ fn by_quote(events: &[Model]) -> HashMap<Uuid, Vec<Uuid>> {
 
 /// The longest time between two deliveries.
 fn longest_gap(events: &[Model]) -> Duration {
-    let mut settled: Vec<DateTime<Utc>> = events.iter().filter_map(|event| event.settled_at).collect();
-    settled.sort_unstable();
-    let gaps = settled.windows(2).map(|two| (two[1] - two[0]).to_std().unwrap_or_default());
+    longest_between(events.iter().filter_map(|event| event.settled_at).collect())
+}
+
+/// The longest time between two deliveries to the same partition.
+fn longest_gap_of_a_partition(stored: impl IntoIterator<Item = (i64, DateTime<Utc>)>) -> Duration {
+    let mut partitions: HashMap<_, Vec<_>> = HashMap::new();
+    for (partition, at) in stored {
+        partitions.entry(partition).or_default().push(at);
+    }
+    partitions.into_values().map(longest_between).max().unwrap_or_default()
+}
+
+fn longest_between(mut times: Vec<DateTime<Utc>>) -> Duration {
+    times.sort_unstable();
+    let gaps = times.windows(2).map(|two| (two[1] - two[0]).to_std().unwrap_or_default());
     gaps.max().unwrap_or_default()
 }
