@@ -230,7 +230,7 @@ impl FromRef<AppState> for HealthState {
 
 /// The routes of `feebox serve`.
 pub fn router(state: AppState) -> Router {
-    let identified = |routes: Router<AppState>| {
+    let identified = move |routes: Router<AppState>| {
         routes
             .layer(from_fn_with_state(state.access.clone(), access::identify))
             .layer(Extension(state.bodies.clone()))
