@@ -14,7 +14,9 @@ use anyhow::Context;
 
 pub(crate) use database::{TestDatabase, connect, execute};
 pub(crate) use fleet::{Fleet, Role, forget_settings};
-pub(crate) use load::{Answer, Sample, description, quote, rush, submit};
+#[cfg(feature = "kafka")]
+pub(crate) use load::description;
+pub(crate) use load::{Answer, Sample, quote, rush, submit};
 pub(crate) use network::Network;
 
 /// The directory `out`, created if it does not exist. Processes run in it, so that their paths must be absolute.
