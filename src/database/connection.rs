@@ -1,6 +1,9 @@
 //! Single statements.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use rand::RngExt;
@@ -8,7 +11,10 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseExecutor, DbBackend, DbErr, ExecResult, IntoDatabaseExecutor,
     QueryResult, RuntimeErr, Statement, sqlx::postgres::PgPool,
 };
-use tokio::time::sleep;
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::sleep,
+};
 
 use super::{
     failure::{Kind, failed, kind},
@@ -36,6 +42,10 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Connection {
     pub(super) sessions: Sessions,
+    /// SQLite has one writer at a time. Its busy handler polls with growing pauses, which starves some writers: a single statement
+    /// beside transactions that follow each other as well. This lock queues the writers of this process fairly; the busy handler is left for
+    /// other processes.
+    pub(super) writer: Option<Arc<Mutex<()>>>,
     /// `SeaORM`'s own pool, for migrations and, on PostgreSQL, for `LISTEN`. It connects when it is used.
     pub(super) pool: DatabaseConnection,
 }
@@ -76,6 +86,14 @@ impl Connection {
         self.pool.get_postgres_connection_pool()
     }
 
+    /// Waits for this process's other writers, on SQLite.
+    pub(super) async fn turn(&self) -> Option<OwnedMutexGuard<()>> {
+        match &self.writer {
+            Some(writer) => Some(Arc::clone(writer).lock_owned().await),
+            None => None,
+        }
+    }
+
     async fn send(&self, request: Request<'_>) -> Result<Answer, DbErr> {
         let begun = Instant::now();
         let mut sends = 1;
@@ -110,6 +128,7 @@ impl Connection {
             txn.commit().await?;
             return Ok(answer);
         }
+        let _turn = if matches!(request, Request::Execute(_)) { self.turn().await } else { None };
         let mut session = self.sessions.acquire().await?;
         let answer = match request {
             Request::Execute(statement) => session.execute(statement).await.map(Answer::Done),

@@ -32,7 +32,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::time::timeout;
 
 pub use condition::found_status;
 pub use connection::Connection;
@@ -70,9 +70,6 @@ pub struct Database {
     clock: Clock,
     writes: Writes,
     sessions_max: usize,
-    /// SQLite has one writer at a time. Its busy handler polls with growing pauses, which starves some writers. This lock
-    /// queues the writers of this process fairly; the busy handler is left for other processes.
-    writer: Option<Arc<Mutex<()>>>,
 }
 
 impl Database {
@@ -129,9 +126,9 @@ impl Database {
     fn with(opener: Arc<Opener>, pool: DatabaseConnection, sessions_max: u32, wait_max: Duration) -> Self {
         let writer = (opener.backend == DbBackend::Sqlite).then(Arc::default);
         let clock = Clock::of_nodes_if(Arc::clone(&opener.is_galera));
-        let connection = Connection { sessions: Sessions::new(opener, sessions_max, wait_max), pool };
+        let connection = Connection { sessions: Sessions::new(opener, sessions_max, wait_max), writer, pool };
         let sessions_max = usize::try_from(sessions_max).unwrap_or(1);
-        Self { connection, clock, writes: Writes::default(), sessions_max, writer }
+        Self { connection, clock, writes: Writes::default(), sessions_max }
     }
 
     /// Finds the server that is wanted, if the URL names several. For migrations, which have a pool of their own.
@@ -163,7 +160,7 @@ impl Database {
     /// Whether transactions that write wait for each other, as on SQLite.
     #[must_use]
     pub fn has_one_writer(&self) -> bool {
-        self.writer.is_some()
+        self.connection.writer.is_some()
     }
 
     /// The same database for callers of one kind, who use at most so many of the sessions at a time: whatever they do, the
@@ -201,10 +198,7 @@ impl Database {
     /// # Errors
     /// Any database error; no transaction is open then.
     pub async fn begin(&self) -> Result<Transaction, DbErr> {
-        let writer = match &self.writer {
-            Some(writer) => Some(Arc::clone(writer).lock_owned().await),
-            None => None,
-        };
+        let writer = self.connection.turn().await;
         self.connection.sessions.begin(Purpose::Write, writer).await
     }
 
