@@ -70,9 +70,17 @@ launch() {
     pid=$!
 }
 
-# Below the range for outgoing connections, so that nobody is given the port while the service is down.
+# Below the range for outgoing connections, and locked as long as this service lives: nobody is given the port while nothing
+# listens on it.
 choose_port() {
-    until port=$((20000 + RANDOM % 10000)) && ! port_answers; do :; done
+    until port=$((20000 + RANDOM % 10000)) && lock_port && ! port_answers; do :; done
+}
+
+lock_port() {
+    local locks=${TMPDIR:-/tmp}/ports-of-$EUID lock
+    mkdir -p "$locks"
+    exec {lock}>"$locks/$port"
+    flock --nonblock "$lock" || ! exec {lock}>&-
 }
 
 port_answers() { (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }

@@ -17,13 +17,20 @@ pub struct Galera {
 }
 
 impl Galera {
-    /// Waits for its turn. All nodes are up and in step then.
+    /// Waits for its turn. All nodes are up and in step then: where the last test's have failed for good, others are.
     pub async fn turn() -> MutexGuard<'static, Galera> {
         static CLUSTER: OnceLock<Mutex<Galera>> = OnceLock::new();
-        let cluster = CLUSTER.get_or_init(|| Mutex::new(Galera { server: Server::galera(&SECONDS_AHEAD) }));
-        let cluster = cluster.lock().await;
+        let cluster = CLUSTER.get_or_init(|| Mutex::new(Galera::start()));
+        let mut cluster = cluster.lock().await;
+        if cluster.server.has_ended() {
+            *cluster = Galera::start();
+        }
         cluster.tell("mend", "mended");
         cluster
+    }
+
+    fn start() -> Galera {
+        Galera { server: Server::galera(&SECONDS_AHEAD) }
     }
 
     /// `HAProxy` before the nodes, of which it uses one at a time.

@@ -37,15 +37,11 @@ impl KafkaCluster {
     /// Waits for its turn. All brokers are up then, and the topics are empty: also after a test that failed.
     pub async fn turn() -> MutexGuard<'static, KafkaCluster> {
         static CLUSTER: OnceLock<Mutex<KafkaCluster>> = OnceLock::new();
-        let cluster = CLUSTER.get_or_init(|| {
-            let authority = Authority::new("kafka");
-            let certificates = authority.certificate().parent().unwrap().to_owned();
-            show(&authority.vouch_for("127.0.0.1"), &certificates);
-            let server = Server::kafka_cluster(certificates.to_str().unwrap());
-            let admin = config(server.url().split(' ').next().unwrap()).create().unwrap();
-            Mutex::new(KafkaCluster { server, admin, authority, remedies: std::sync::Mutex::default() })
-        });
-        let cluster = cluster.lock().await;
+        let cluster = CLUSTER.get_or_init(|| Mutex::new(KafkaCluster::start()));
+        let mut cluster = cluster.lock().await;
+        if cluster.server.has_ended() {
+            *cluster = KafkaCluster::start();
+        }
         let remedies = std::mem::take(&mut *cluster.remedies.lock().unwrap());
         for (command, answer) in remedies.into_values() {
             cluster.tell(&command, answer);
@@ -55,6 +51,15 @@ impl KafkaCluster {
             cluster.create(topic).await;
         }
         cluster
+    }
+
+    fn start() -> KafkaCluster {
+        let authority = Authority::new("kafka");
+        let certificates = authority.certificate().parent().unwrap().to_owned();
+        show(&authority.vouch_for("127.0.0.1"), &certificates);
+        let server = Server::kafka_cluster(certificates.to_str().unwrap());
+        let admin = config(server.url().split(' ').next().unwrap()).create().unwrap();
+        KafkaCluster { server, admin, authority, remedies: std::sync::Mutex::default() }
     }
 
     /// `host:port,host:port,host:port`, where nobody logs in.

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -131,7 +131,14 @@ impl Server {
     pub fn command(&self, command: &str, answer: &str) {
         let script = self.script.as_ref();
         let script = script.expect("only a server of our own can be stopped or started");
-        script.lock().unwrap().command(command, answer);
+        // A test that failed while it held the script leaves it to the others, whose own command says what is wrong with it.
+        script.lock().unwrap_or_else(PoisonError::into_inner).command(command, answer);
+    }
+
+    /// Whether the script of a server of our own has ended, which it does when it fails.
+    pub fn has_ended(&self) -> bool {
+        let script = self.script.as_ref();
+        script.is_some_and(|script| script.lock().unwrap_or_else(PoisonError::into_inner).has_ended())
     }
 }
 
@@ -140,6 +147,8 @@ struct Script {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
+    /// What it wrote to its standard error.
+    complaints: Arc<Mutex<String>>,
 }
 
 impl Script {
@@ -149,6 +158,7 @@ impl Script {
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .process_group(0) // away from the terminal's Ctrl-C: the end of the pipe is what ends it
             .spawn()
             .unwrap_or_else(|error| panic!("tests/servers/{name} does not run: {error}"));
@@ -156,21 +166,37 @@ impl Script {
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Script { name, child, stdin, lines }
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let complaints = Arc::new(Mutex::new(String::new()));
+        let written = complaints.clone();
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                *written.lock().unwrap() += &format!("\n{name}: {line}");
+            }
+        });
+        Script { name, child, stdin, lines, complaints }
     }
 
     fn read_line(&self, what: &str) -> String {
         let name = self.name;
-        self.lines.recv_timeout(LIMIT).unwrap_or_else(|error| match error {
-            RecvTimeoutError::Timeout => panic!("{name} did not say {what} within {LIMIT:?}"),
-            RecvTimeoutError::Disconnected => {
-                panic!("{name} is not to be had here: run `tests/servers/install {name}`; its own words are on stderr")
+        self.lines.recv_timeout(LIMIT).unwrap_or_else(|error| {
+            let complaints = self.complaints.lock().unwrap().clone();
+            match error {
+                RecvTimeoutError::Timeout => panic!("{name} did not say {what} within {LIMIT:?}{complaints}"),
+                RecvTimeoutError::Disconnected => panic!(
+                    "{name} ended before it said {what}; where it is not to be had, run `tests/servers/install {name}`{complaints}"
+                ),
             }
         })
     }
 
+    fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     fn command(&mut self, command: &str, answer: &str) {
-        writeln!(self.stdin.as_ref().unwrap(), "{command}").unwrap();
+        // Where it has ended, the missing answer says so.
+        let _ = writeln!(self.stdin.as_ref().unwrap(), "{command}");
         assert_eq!(self.read_line(answer), answer);
     }
 }
