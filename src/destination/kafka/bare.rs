@@ -24,7 +24,9 @@ pub async fn send_bare(
     payload: &Value,
 ) -> Result<Duration, KafkaClientError> {
     let begun = Instant::now();
-    let config = client::config(settings, settings.delivery_timeout);
+    let mut config = client::config(settings, settings.delivery_timeout);
+    // Where connections are concerned it is as its library has it.
+    config.set("enable.sparse.connections", "true");
     let producer = Producers::new(config, Files::of(settings))?.current();
     let value = payload.to_string();
     let mut under_way = Vec::with_capacity(count);

@@ -25,6 +25,9 @@ pub(super) fn config(settings: &settings::Kafka, patience: Duration) -> ClientCo
         ("partitioner", "murmur2_random"),
         // A batch is refused as a whole, and then sent again record by record.
         ("batch.size", "65536"),
+        // It connects to all brokers at once. Otherwise the first records for each wait for up to a second until the client looks
+        // whether somebody needs that broker (`rd_kafka_max_block_ms` in its source).
+        ("enable.sparse.connections", "false"),
     ] {
         config.set(key, value);
     }
@@ -75,9 +78,6 @@ pub(super) fn connection(settings: &settings::Kafka) -> ClientConfig {
 pub(super) fn bulk(mut config: ClientConfig, patience: Duration) -> ClientConfig {
     let linger = (patience / 10).min(Duration::from_millis(100));
     config.set("linger.ms", linger.as_millis().to_string());
-    // It connects to all brokers at once. Otherwise the first records for each wait for up to a second until the client looks whether
-    // somebody needs that broker (`rd_kafka_max_block_ms` in its source).
-    config.set("enable.sparse.connections", "false");
     config
 }
 

@@ -8,8 +8,8 @@ pub(super) async fn backlog(_: &Stage, _: &Bench, _: &Contestant, _: bool) -> an
     anyhow::bail!("this feebox was built without Kafka: cargo build --features kafka")
 }
 
-/// Events a second, from the start of the worker's process or the making of the bare producer until all are acknowledged. Where
-/// statistics `are_stale`, they are those of empty tables.
+/// Events a second, from the start of the worker's process until the last event is settled, or from the making of the bare producer
+/// until all its records are acknowledged. Where statistics `are_stale`, they are those of empty tables.
 #[cfg(feature = "kafka")]
 pub(super) async fn backlog(
     stage: &Stage,
@@ -17,8 +17,6 @@ pub(super) async fn backlog(
     contestant: &Contestant,
     are_stale: bool,
 ) -> anyhow::Result<Option<Sample>> {
-    use std::time::Instant;
-
     use anyhow::Context;
     use serde_json::json;
 
@@ -65,9 +63,9 @@ pub(super) async fn backlog(
             if !are_stale {
                 stage.tidy().await?;
             }
-            let begun = Instant::now();
+            let begun = stage.now().await?;
             let (cpu, memory) = stage.drain(&settings).await?;
-            let took = begun.elapsed();
+            let took = (stage.last_settled_at().await? - begun).to_std()?;
             let all = stage.number("SELECT count(*) AS number FROM outbox_event WHERE status = 'delivered'").await?;
             anyhow::ensure!(all >= count_as_f64(events), "{all} of {events} events were told");
             sample.note(Figure::PerSecond, all / took.as_secs_f64());

@@ -7,7 +7,7 @@ use crate::{
     destination::Destination,
     outbox::{Attempt, Disposition, Outcome},
     worker::{
-        logging,
+        Settings, logging,
         settle::{Held, Settlement, settle},
     },
 };
@@ -16,9 +16,11 @@ use crate::{
 const OUT_OF_RESOURCES: Duration = Duration::from_secs(1);
 
 impl<D: Destination> Run<'_, D> {
-    /// Whether no more may be added, because the database does not take results as fast as they come.
+    /// Whether no more may be added, because the database does not take results as fast as they come. All that are under way may end
+    /// at once, as records of one batch do: that is no reason to stop claiming while they are settled.
     pub(super) fn is_full_of_results(&self) -> bool {
-        self.finished.len() >= self.worker.settings.batch_size
+        let Settings { batch_size, concurrency, .. } = self.worker.settings;
+        self.finished.len() >= batch_size.max(concurrency)
     }
 
     /// Keeps a result until it is settled: at once, past all that waits, if it may begin a hold.
