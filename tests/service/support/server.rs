@@ -170,8 +170,9 @@ impl Script {
         let complaints = Arc::new(Mutex::new(String::new()));
         let written = complaints.clone();
         thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                *written.lock().unwrap() += &format!("\n{name}: {line}");
+            for line in stderr.split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line);
+                written.lock().unwrap().extend(["\n", name, ": ", &line]);
             }
         });
         Script { name, child, stdin, lines, complaints }
