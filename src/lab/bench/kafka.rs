@@ -18,6 +18,9 @@ pub(super) async fn backlog(
     are_stale: bool,
 ) -> anyhow::Result<Option<Sample>> {
     use anyhow::Context;
+    use chrono::{DateTime, Utc};
+    use entity::outbox_event::{Column, Entity};
+    use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
     use serde_json::json;
 
     use super::{
@@ -26,6 +29,7 @@ pub(super) async fn backlog(
     };
     use crate::{
         destination::kafka::send_bare,
+        lab::testbed::connect,
         settings::{Settings, Sources},
     };
 
@@ -63,9 +67,15 @@ pub(super) async fn backlog(
             if !are_stale {
                 stage.tidy().await?;
             }
-            let begun = stage.now().await?;
+            let db = connect(stage.url()).await?;
+            let begun = db.clock().now(db.connection()).await?;
             let (cpu, memory) = stage.drain(&settings).await?;
-            let took = (stage.last_settled_at().await? - begun).to_std()?;
+            let settled_at =
+                Entity::find().select_only().column(Column::SettledAt).filter(Column::SettledAt.is_not_null());
+            let settled_at = settled_at.order_by_desc(Column::SettledAt).into_tuple::<DateTime<Utc>>();
+            let last = settled_at.one(db.connection()).await?.context("nothing was settled")?;
+            db.close().await?;
+            let took = (last - begun).to_std()?;
             let all = stage.number("SELECT count(*) AS number FROM outbox_event WHERE status = 'delivered'").await?;
             anyhow::ensure!(all >= count_as_f64(events), "{all} of {events} events were told");
             sample.note(Figure::PerSecond, all / took.as_secs_f64());

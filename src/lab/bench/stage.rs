@@ -9,9 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use chrono::{DateTime, Utc};
-use entity::outbox_event::{Column, Entity};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tokio::{net::TcpStream, time::Instant};
 use url::Url;
 
@@ -113,18 +111,6 @@ impl Stage {
         let now = self.now_sql();
         self.execute(&format!("INSERT INTO schedule (name, last_tick_at, taken_by) VALUES ('audit', {now}, 'bench')"))
             .await
-    }
-
-    /// The time by the database's clock.
-    pub(super) async fn now(&self) -> anyhow::Result<DateTime<Utc>> {
-        Ok(self.db.clock().now(self.db.connection()).await?)
-    }
-
-    /// When the last of its settled events was, by the same clock.
-    pub(super) async fn last_settled_at(&self) -> anyhow::Result<DateTime<Utc>> {
-        let settled_at = Entity::find().select_only().column(Column::SettledAt).filter(Column::SettledAt.is_not_null());
-        let last = settled_at.order_by_desc(Column::SettledAt).into_tuple().one(self.db.connection()).await?;
-        last.context("nothing was settled")
     }
 
     /// A number that the database answers.
