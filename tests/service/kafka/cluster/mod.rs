@@ -148,7 +148,14 @@ impl Telling {
         let read = self.read(topic, recorded.keys()).await;
         let lost = events.iter().filter(|event| !ids(&read[&event.aggregate_id]).contains(&event.id)).count();
         let told: usize = read.values().map(Vec::len).sum();
-        assert_eq!((lost, told), (0, events.len()), "lost, told");
+        let again = |event: &&Model| ids(&read[&event.aggregate_id]).iter().filter(|id| **id == event.id).count() > 1;
+        let twice = events.iter().filter(again).map(|event| (event.attempts, &event.failures, &event.receipt));
+        assert_eq!(
+            (lost, told),
+            (0, events.len()),
+            "lost, told; attempts of those told twice: {:?}",
+            twice.collect::<Vec<_>>()
+        );
         for (quote, expected) in &recorded {
             assert_eq!(ids(&read[quote]), *expected, "the order of {quote}");
         }
