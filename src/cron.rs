@@ -7,6 +7,9 @@ use croner::{
     parser::{CronParser, Seconds, Year},
 };
 
+/// The parser's mark of a value that the field names.
+const ANY_VALUE: u8 = 1;
+
 /// Reads a cron expression that fires at some time.
 ///
 /// # Errors
@@ -14,8 +17,21 @@ use croner::{
 pub fn parse(expression: &str) -> Result<Cron, CronError> {
     let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Disallowed).dom_and_dow(true).build();
     let cron = parser.parse(expression)?;
+    refuse_empty_fields(&cron)?;
     cron.find_next_occurrence(&Utc::now(), false)?;
     Ok(cron)
+}
+
+/// A list of no values, such as `,`, is a field to the parser. No time has such a second, and the search for one would look at
+/// each minute up to the year 5000, which takes a minute and more. A day that never comes, such as 30 February, is known sooner:
+/// days are few.
+fn refuse_empty_fields(cron: &Cron) -> Result<(), CronError> {
+    let fields = &cron.pattern;
+    let named = [("second", &fields.seconds), ("minute", &fields.minutes), ("hour", &fields.hours), ("month", &fields.months)];
+    match named.into_iter().find(|(_, field)| field.get_set_values(ANY_VALUE).is_empty()) {
+        Some((name, _)) => Err(CronError::InvalidPattern(format!("it names no {name}."))),
+        None => Ok(()),
+    }
 }
 
 /// The latest tick that is not after `now`: a whole second.
@@ -30,6 +46,16 @@ pub fn latest_tick(cron: &Cron, now: DateTime<Utc>) -> Result<DateTime<Utc>, Cro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_schedule_that_never_ticks_is_refused_at_once() {
+        for never in [", * * * * *", "0 , * * * *", "0 0 ,, * * *", "0 0 0 , * *", "0 0 0 * , *", "0 0 0 * * ,", "0 0 0 30 2 *"] {
+            let begun = std::time::Instant::now();
+            let refused = parse(never).map(|_| ()).unwrap_err();
+            println!("{never}: {refused} after {:.1?}", begun.elapsed());
+        }
+        assert_eq!(parse("0 , * * * *").unwrap_err().to_string(), "Invalid pattern: it names no minute.");
+    }
 
     #[test]
     fn whatever_is_configured_as_a_schedule_has_ticks_or_is_refused() {
