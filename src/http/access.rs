@@ -4,7 +4,7 @@ use std::{net::IpAddr, str::FromStr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, header, uri::Authority},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -197,10 +197,17 @@ impl Refusal {
             Self::NotFromDashboard => "not_from_dashboard",
         }
     }
-}
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
+    /// The status of the answer.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::NoToken | Self::UnknownToken => StatusCode::UNAUTHORIZED,
+            Self::ForeignPage | Self::NotFromDashboard => StatusCode::FORBIDDEN,
+        }
+    }
+
+    /// What the caller is told.
+    pub fn problem(self) -> Problem {
         let (kind, detail, challenge) = match self {
             Self::NoToken => (Kind::Unauthorized, "no token was sent; add Authorization: Bearer <token>", "Bearer"),
             Self::UnknownToken => {
@@ -209,16 +216,21 @@ impl IntoResponse for Refusal {
             Self::ForeignPage => {
                 let detail = "no tokens are configured, so only programs and pages on this machine may call, and not through a \
                               proxy; configure access.tokens to allow others";
-                return Problem::new(Kind::Forbidden, detail).into_response();
+                return Problem::new(Kind::Forbidden, detail);
             }
             Self::NotFromDashboard => {
                 let detail = "a session's cookie changes nothing but from the dashboard itself; programs send \
                               Authorization: Bearer <token>";
-                return Problem::new(Kind::Forbidden, detail).into_response();
+                return Problem::new(Kind::Forbidden, detail);
             }
         };
-        let challenge = HeaderValue::from_static(challenge);
-        Problem::new(kind, detail).header(header::WWW_AUTHENTICATE, challenge).into_response()
+        Problem::new(kind, detail).header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        self.problem().into_response()
     }
 }
 

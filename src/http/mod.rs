@@ -238,8 +238,8 @@ pub fn router(state: AppState) -> Router {
             .with_state(state.clone())
     };
     let (api, _) = routes().split_for_parts();
-    let live = dashboard::Live::of(observed(identified(api.clone())));
-    let dashboard = dashboard::routes().layer(Extension(live));
+    let questions = dashboard::Questions::of(observed(identified(api.clone())));
+    let dashboard = dashboard::routes().layer(Extension(questions));
     with_edge(identified(api.merge(docs::routes()).merge(dashboard).merge(session::routes())))
 }
 

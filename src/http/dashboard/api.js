@@ -10,16 +10,10 @@ export class Refusal extends Error {
   }
 }
 
-/// How old answers are that came from a replica, in milliseconds.
-const ages = new WeakMap();
 /// Until when answers must be fresh: something was changed here, and a replica does not know it yet.
 let freshUntil = 0;
 let changedAt = 0;
 const FRESH_MS = 60_000;
-let ageMax = 0;
-
-/// How old an answer was when it came; 0 if it was fresh.
-export const ageOf = (value) => ages.get(value) ?? 0;
 
 /// When something was changed here, as long as answers must be fresh because of it; else 0.
 export const freshSince = () => (Date.now() < freshUntil ? changedAt : 0);
@@ -45,22 +39,14 @@ export async function call(path, body) {
   } catch {
     throw new Refusal(answer.ok ? 0 : answer.status, `${answer.status} ${answer.statusText}`, t("error.not_json"));
   }
-  const value = answered(answer.status, Number(answer.headers.get("Age") ?? 0), json);
+  if (!answer.ok) {
+    const details = (json?.errors ?? []).map((it) => `${it.pointer} ${it.detail}`);
+    throw new Refusal(answer.status, json?.title ?? `${answer.status}`, [json?.detail, ...details].filter(Boolean).join("; "), json?.type);
+  }
   if (body !== undefined) {
     changedAt = Date.now();
-    freshUntil = changedAt + Math.max(FRESH_MS, 2 * ageMax);
+    freshUntil = changedAt + Math.max(FRESH_MS, 2000 * Number(document.body.dataset.age ?? 0));
   }
-  return value;
-}
-
-/// The value of an answer that is so many seconds old; a refusal is thrown.
-export function answered(status, age, json) {
-  if (status < 200 || status > 299) {
-    const details = (json?.errors ?? []).map((it) => `${it.pointer} ${it.detail}`);
-    throw new Refusal(status, json?.title ?? `${status}`, [json?.detail, ...details].filter(Boolean).join("; "), json?.type);
-  }
-  if (age && json) ages.set(json, age * 1000);
-  ageMax = Math.max(ageMax, age * 1000);
   return json;
 }
 

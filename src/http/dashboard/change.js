@@ -2,22 +2,22 @@
 
 import { call } from "./api.js";
 import { ask } from "./ask.js";
-import { tellBulk } from "./notices.js";
+import { tell, tellBulk } from "./notices.js";
 import { shortId } from "./format.js";
 import { t } from "./text.js";
 
 const reasonOf = (values) => values.reason.trim();
 
-export const retryEvent = (event, after) => ask({
-  title: t("change.retry_event"), text: t("change.retry_event.text", { id: shortId(event.id) }), verb: t("change.retry"),
-  done: t("change.retry_event.done", { id: shortId(event.id) }), after,
-  act: async (values) => { await call(`/v1/outbox/${event.id}/retry`, { reason: reasonOf(values) }); },
+export const retryEvent = (id, after) => ask({
+  title: t("change.retry_event"), text: t("change.retry_event.text", { id: shortId(id) }), verb: t("change.retry"),
+  done: t("change.retry_event.done", { id: shortId(id) }), after,
+  act: async (values) => { await call(`/v1/outbox/${id}/retry`, { reason: reasonOf(values) }); },
 });
 
-export const cancelEvent = (event, after) => ask({
-  title: t("change.cancel_event"), text: t("change.cancel_event.text", { id: shortId(event.id) }), verb: t("change.cancel_event"), danger: true,
-  done: t("change.cancel_event.done", { id: shortId(event.id) }), after,
-  act: async (values) => { await call(`/v1/outbox/${event.id}/cancel`, { reason: reasonOf(values) }); },
+export const cancelEvent = (id, after) => ask({
+  title: t("change.cancel_event"), text: t("change.cancel_event.text", { id: shortId(id) }), verb: t("change.cancel_event"), danger: true,
+  done: t("change.cancel_event.done", { id: shortId(id) }), after,
+  act: async (values) => { await call(`/v1/outbox/${id}/cancel`, { reason: reasonOf(values) }); },
 });
 
 export const cancelQuote = (id, after) => ask({
@@ -26,13 +26,13 @@ export const cancelQuote = (id, after) => ask({
   act: async (values) => { await call(`/v1/quotes/${id}/cancel`, { reason: reasonOf(values) }); },
 });
 
-/// Retries or cancels many: `which` are filters of the list, or `{ids}`. With `statuses`, `[[status, events]]`, the operator chooses one.
+/// Retries or cancels many: `which` are filters of the list, or `{ids}`. With `statuses` the operator chooses one of them.
 export function bulk(kind, which, { statuses, after } = {}) {
   const isRetry = kind === "retry";
   const fields = [];
   if (statuses) {
-    const options = statuses.map(([status]) => [status, t(`status.${status}`)]);
-    fields.push({ name: "status", label: t("change.bulk.status"), options, value: statuses[0][0], counts: true });
+    const options = statuses.map((status) => [status, t(`status.${status}`)]);
+    fields.push({ name: "status", label: t("change.bulk.status"), options, value: statuses[0], counts: true });
   }
   fields.push({ name: "per_second", label: t("change.pace"), type: "number", min: 1, max: 1_000_000, step: 1, hint: t("change.pace.hint") });
   const body = (values) => ({ ...which, ...(values.status ? { status: values.status } : {}),
@@ -81,3 +81,10 @@ export const checkNow = (after) => ask({
   title: t("change.check"), text: t("change.check.text"), verb: t("change.check"), done: t("change.check.done"), after,
   act: async (values) => (await call("/v1/audit", { reason: reasonOf(values) })).note ?? undefined,
 });
+
+/// The call that a worker makes, to be tried by hand.
+export function copy(written) {
+  const command = written.replace("$ORIGIN", () => location.origin);
+  const copied = navigator.clipboard?.writeText(command) ?? Promise.reject(new Error("no clipboard"));
+  copied.then(() => tell("good", t("event.copied"), { code: command }), () => tell("good", t("event.copy_by_hand"), { code: command }));
+}

@@ -3,6 +3,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/// An element; with a `key`, it is the same one as before that has it.
 export function h(tag, props, ...children) {
   return { tag, props: props ?? {}, children: children.flat(Infinity).filter((it) => it !== null && it !== undefined && it !== false && it !== "") };
 }
@@ -12,6 +13,24 @@ export function patch(parent, children) {
   const focused = document.activeElement;
   patchChildren(parent, [children].flat(Infinity).filter(Boolean));
   if (focused !== document.activeElement && focused?.isConnected && parent.contains(focused)) focused.focus({ preventScroll: true });
+}
+
+/// Takes over what is there, which the server wrote: it is patched from now on, not made anew.
+export function adopt(parent, children) {
+  const nodes = [...parent.childNodes];
+  let index = 0;
+  for (const node of nodes) {
+    const child = children[index];
+    if (child === undefined || !fits(node, child)) {
+      node.remove();
+      continue;
+    }
+    index += 1;
+    if (!child.tag) continue;
+    if (child.props.key !== undefined) node.key = String(child.props.key);
+    node.shown = Object.fromEntries([...node.attributes].map(({ name, value }) => [name, value]));
+    adopt(node, child.children);
+  }
 }
 
 function patchChildren(parent, children) {

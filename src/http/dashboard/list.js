@@ -1,41 +1,80 @@
-// Tables whose rows are walked by keys and stay where they are while somebody points at them.
+// Lists: rows are walked by keys, selected, and stay where they are while somebody points at them.
 
 import { h } from "./dom.js";
+import { within } from "./server.js";
 import { t } from "./text.js";
 
-/// A table: `columns` are `{label, cell(row), kind?}`, `key(row)` names a row, `selection` is a set of keys (or none).
-export function table({ name, columns, rows, key, nothing, selection, onselect, kind }) {
-  const heads = columns.map((it) => h("th", { scope: "col", class: it.kind }, it.label));
-  const keys = rows.map(key);
-  const some = selection && keys.filter((it) => selection.has(it)).length;
-  const all = selection && h("th", { scope: "col", class: "pick" }, h("input", { type: "checkbox", "aria-label": t("list.select_page"),
-    checked: keys.length > 0 && some === keys.length, indeterminate: some > 0 && some < keys.length,
-    onchange: (event) => { keys.forEach((it) => (event.target.checked ? selection.add(it) : selection.delete(it))); onselect(); } }));
-  const span = columns.length + (selection ? 1 : 0);
-  return h("div", { class: "scroll", tabindex: 0 }, h("table", { "data-list": name, "aria-label": t(`list.${name}`), class: "list" },
-    h("thead", {}, h("tr", {}, all, heads)),
-    h("tbody", {},
-      rows.map((row) => h("tr", { key: key(row), tabindex: -1, "data-row": key(row), class: kind?.(row) },
-        selection && h("td", { class: "pick" }, h("input", { type: "checkbox", "aria-label": t("list.select_row"), checked: selection.has(key(row)),
-          onchange: (event) => { if (event.target.checked) selection.add(key(row)); else selection.delete(key(row)); onselect(); } })),
-        columns.map((it) => h("td", { class: it.kind, "data-label": it.label }, it.cell(row))))),
-      !rows.length && h("tr", { key: "nothing" }, h("td", { colspan: span, class: "empty" }, nothing)))));
+/// The rows that are selected, by their keys, and the address of their list.
+const selection = { keys: new Set(), address: "" };
+/// What came and went while the list was held.
+let held = { added: 0, gone: new Set() };
+
+export const selected = () => [...selection.keys];
+
+export function selectNone() {
+  selection.keys.clear();
+  decorate();
 }
 
-/// The rows to show: while somebody points at the list or has focus in it, the rows that were shown stay in their places.
-export function steady(ui, rows, key, address) {
-  const list = document.querySelector("[data-list] tbody");
-  const isHeld = list && (list.matches(":hover") || list.contains(document.activeElement));
-  if (isHeld && ui.rows && ui.address === address) {
-    const fresh = new Map(rows.map((row) => [key(row), row]));
-    const known = new Set(ui.rows.map(key));
-    ui.added = rows.filter((row) => !known.has(key(row))).length;
-    ui.gone = new Set(ui.rows.map(key).filter((it) => !fresh.has(it)));
-    ui.rows = ui.rows.map((row) => fresh.get(key(row)) ?? row);
-    return ui.rows;
+/// A page is shown: another list has a selection of its own.
+export function begin(address) {
+  if (selection.address !== address) Object.assign(selection, { keys: new Set(), address });
+  held = { added: 0, gone: new Set() };
+}
+
+/// While somebody points at the list or has focus in it, the rows that are shown stay in their places; `children` describe the page anew.
+export function steady(main, children) {
+  const list = main.querySelector("[data-list] tbody");
+  held = { added: 0, gone: new Set() };
+  if (!list || !(list.matches(":hover") || list.contains(document.activeElement))) return children;
+  const fresh = find(children, (it) => it.tag === "tbody");
+  if (!fresh) return children;
+  const rows = new Map(fresh.children.map((row) => [row.props?.key, row]));
+  const before = [...list.children].filter((row) => row.dataset.row !== undefined);
+  const known = new Set(before.map((row) => row.dataset.row));
+  held.added = fresh.children.filter((row) => row.props?.["data-row"] !== undefined && !known.has(row.props.key)).length;
+  held.gone = new Set([...known].filter((key) => !rows.has(key)));
+  if (before.length) fresh.children = before.map((row) => rows.get(row.dataset.row) ?? asItIs(row));
+  return children;
+}
+
+const asItIs = (row) => h("tr", { ...row.shown, key: row.key, class: "gone" }, within(row));
+
+function find(children, fits) {
+  for (const child of children) {
+    const found = child.tag && (fits(child) ? child : find(child.children, fits));
+    if (found) return found;
   }
-  Object.assign(ui, { rows, address, added: 0, gone: new Set() });
-  return rows;
+  return undefined;
+}
+
+/// Shows what only this window knows: what is selected, and what came meanwhile.
+export function decorate() {
+  const boxes = [...document.querySelectorAll("[data-pick]")];
+  for (const box of boxes) box.checked = selection.keys.has(box.dataset.pick);
+  const some = boxes.filter((box) => box.checked).length;
+  for (const all of document.querySelectorAll("[data-pick-all]")) {
+    Object.assign(all, { checked: some > 0 && some === boxes.length, indeterminate: some > 0 && some < boxes.length });
+  }
+  const n = selection.keys.size;
+  for (const part of document.querySelectorAll("[data-selected]")) part.hidden = n === 0;
+  for (const part of document.querySelectorAll("[data-unselected]")) part.hidden = n > 0;
+  for (const part of document.querySelectorAll("[data-selected-count]")) say(part, t("events.selected", { n }));
+  for (const part of document.querySelectorAll("[data-added]")) {
+    if (!held.added) { part.replaceChildren(); continue; }
+    const button = part.querySelector("button") ?? part.appendChild(Object.assign(document.createElement("button"), { className: "quiet" }));
+    button.dataset.do = "show-added";
+    say(button, t("list.added", { n: held.added }));
+  }
+}
+
+const say = (node, text) => { if (node.textContent !== text) node.textContent = text; };
+
+/// A box was ticked.
+export function pick(box) {
+  const boxes = box.matches("[data-pick-all]") ? document.querySelectorAll("[data-pick]") : [box];
+  for (const { dataset } of boxes) if (box.checked) selection.keys.add(dataset.pick); else selection.keys.delete(dataset.pick);
+  decorate();
 }
 
 /// Walks the rows of the page's list: j and k, x to select.
@@ -59,8 +98,3 @@ export function openRow() {
   row?.querySelector("a")?.click();
   return Boolean(row);
 }
-
-/// The links to the first and to the next page; back is the browser's own.
-export const pager = (page, next) => h("nav", { class: "pager", "aria-label": t("list.pages") },
-  page.query.cursor && h("a", { href: page.with({ cursor: undefined }) }, t("list.first")),
-  next && h("a", { href: page.with({ cursor: next }), rel: "next" }, t("list.next")));

@@ -1,59 +1,45 @@
-// Keeps a page's data up to date: the server tells what changes, over one stream. Until that is open, and where something between here
-// and there keeps it back, the page asks: at most three calls in five seconds. While nobody looks there is neither.
+// Keeps a page up to date: the server sends it anew when it changes, over one stream. Until that is open, and where something between
+// here and there keeps it back, the page is asked for, every five seconds. While nobody looks there is neither.
 
-import { ageOf, answered, call, freshSince } from "./api.js";
+import { Refusal, freshSince } from "./api.js";
+import { t } from "./text.js";
 
 const CYCLE_MS = 5000;
-const CALLS_MAX = 3;
 /// A stream that says nothing for so long is none: the server says every few seconds that it is there.
 const SILENCE_MS = 10_000;
 /// One that said nothing is tried again after this.
 const AGAIN_MS = 60_000;
 
-export const pathOf = (source) => (typeof source === "string" ? { path: source } : source);
-
-/// By name: `{path, value, error, at}`. What was loaded stays while a later call fails.
+/// Shows the page at an address: `show(html, address)` gets what the server wrote, `failed(error)` why it wrote nothing.
 export class Live {
-  constructor(changed) {
-    this.changed = changed;
-    this.data = {};
-    this.extra = () => 0;
-    this.silentUntil = 0;
+  constructor({ show, failed }) {
+    Object.assign(this, { show, failed, silentUntil: 0, at: Date.now() });
     setInterval(() => { if (!document.hidden) this.cycle(); }, CYCLE_MS);
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) { this.close(); return; }
       this.listen();
-      if (this.age() > CYCLE_MS) this.ask();
+      if (this.age() > CYCLE_MS) this.load();
     });
   }
 
-  /// Loads these sources, by name, and goes on doing so: a path, or `{path, keeps}` if the answer of another path under this name is
-  /// shown until this one comes.
-  show(sources) {
-    const before = this.data;
-    this.data = {};
-    for (const [name, source] of Object.entries(sources)) {
-      const { path, keeps } = pathOf(source);
-      const value = keeps ? before[name]?.value : undefined;
-      this.data[name] = before[name]?.path === path ? before[name] : { path, at: 0, value };
-    }
-    const unloaded = Object.values(this.data).filter((it) => !it.at && !it.loading);
+  /// Follows the page at `address`; it is loaded first, unless it is there.
+  follow(address, isLoaded) {
+    this.address = address;
     this.listen();
-    return Promise.all(unloaded.map((it) => this.load(it)));
+    return isLoaded ? undefined : this.load();
   }
 
-  /// Loads all at once: an operator has changed something.
+  /// Loads the page now: something was changed.
   reload() {
     this.listen();
-    return Promise.all(Object.values(this.data).map((it) => this.load(it)));
+    return this.load();
   }
 
   /// Opens a stream of what is shown now.
   listen() {
     this.close();
-    const shown = Object.values(this.data).filter((it) => it.error?.status !== 404);
-    if (document.hidden || !shown.length || Date.now() < this.silentUntil) return;
-    const query = new URLSearchParams(shown.map((it) => ["call", it.path]));
+    if (document.hidden || !this.address || this.isOut || Date.now() < this.silentUntil) return;
+    const query = new URLSearchParams({ page: this.address });
     if (freshSince()) query.set("fresh", freshSince());
     const stream = new EventSource(`/dashboard/live?${query}`);
     const hears = (name, then) => stream.addEventListener(name, (event) => {
@@ -61,8 +47,8 @@ export class Live {
       this.heardAt = Date.now();
       then(event);
     });
-    hears("answer", (event) => this.told(JSON.parse(event.data)));
-    hears("beat", () => this.confirm());
+    hears("page", (event) => this.told(event.data, this.address));
+    hears("beat", () => { this.at = Date.now(); });
     // A stream has its time. One that ends at once is that of a server that leaves.
     hears("end", () => { if (Date.now() - this.openedAt > CYCLE_MS) this.listen(); else this.close(); });
     stream.addEventListener("error", () => {
@@ -78,72 +64,43 @@ export class Live {
     this.stream = undefined;
   }
 
-  told({ call: path, status, age, body }) {
-    const source = Object.values(this.data).find((it) => it.path === path);
-    if (!source) return;
-    try {
-      this.keep(source, answered(status, age, body));
-    } catch (error) {
-      source.error = error;
-    }
-    source.at = Date.now();
-    this.changed(source.error);
-  }
-
-  /// What was not told anew is as it was.
-  confirm() {
-    for (const it of Object.values(this.data)) if (it.value && !it.error && !ageOf(it.value)) it.answered = Date.now();
+  told(html, address) {
+    this.at = Date.now();
+    return this.show(html, address);
   }
 
   /// Asks, unless there is a stream that speaks.
   cycle() {
     const isSilent = this.stream && Date.now() - (this.heardAt || this.openedAt) >= SILENCE_MS;
-    if (this.stream && this.heardAt && !isSilent) return;
+    if (this.isOut || (this.stream && this.heardAt && !isSilent)) return;
     if (isSilent) {
       this.silentUntil = Date.now() + AGAIN_MS;
       this.close();
     }
-    this.ask();
+    this.load();
     if (!this.stream) this.listen();
   }
 
-  /// What was not loaded for longest comes first.
-  ask() {
-    const free = CALLS_MAX - this.extra();
-    const due = Object.values(this.data).filter((it) => !it.loading && it.error?.status !== 404);
-    due.sort((one, other) => one.at - other.at);
-    due.slice(0, free).forEach((it) => this.load(it));
-  }
-
-  async load(source) {
-    source.loading = true;
+  /// Asks for the page. An answer to an earlier question, and one for another page, comes too late.
+  async load() {
+    const [address, turn] = [this.address, (this.turn ?? 0) + 1];
+    this.turn = turn;
     try {
-      this.keep(source, await call(source.path));
+      const answer = await fetch(address, { headers: { Accept: "text/html", "Cache-Control": freshSince() ? "no-cache" : "max-age=86400" }, cache: "no-store" });
+      const html = await answer.text();
+      if (turn !== this.turn) return;
+      if (!answer.headers.get("Content-Type")?.startsWith("text/html")) throw new Refusal(answer.status, `${answer.status} ${answer.statusText}`);
+      const wasOut = this.isOut;
+      this.isOut = answer.status === 401 || answer.status === 403;
+      if (this.isOut) this.close(); else if (wasOut) this.listen();
+      await this.told(html, address);
     } catch (error) {
-      source.error = error;
+      if (turn === this.turn) this.failed(error instanceof Refusal ? error : new Refusal(0, t("error.unreachable"), error.message));
     }
-    source.at = Date.now();
-    source.loading = false;
-    if (Object.values(this.data).includes(source)) this.changed(source.error);
   }
 
-  keep(source, value) {
-    Object.assign(source, { value, error: undefined, answered: Date.now() - ageOf(value) });
-  }
-
-  /// How old the oldest of what is shown is, in milliseconds.
+  /// How old what is shown is, in milliseconds.
   age() {
-    const answered = Object.values(this.data).filter((it) => it.answered).map((it) => it.answered);
-    return answered.length ? Date.now() - Math.min(...answered) : 0;
-  }
-
-  /// Whether something came from a replica.
-  isStale() {
-    return Object.values(this.data).some((it) => it.value && ageOf(it.value));
-  }
-
-  /// Why something could not be loaded; a call that an older version of Feebox does not have is no failure.
-  failure() {
-    return Object.values(this.data).map((it) => it.error).find((error) => error && error.status !== 404);
+    return Date.now() - this.at;
   }
 }

@@ -1,145 +1,188 @@
-// The way in: the address says which page is shown, and with which filters.
+// The way in. The server writes the pages; this shows them anew without loading them again, and does what the reader asks for.
 
 import { withQuery } from "./api.js";
-import { h, patch } from "./dom.js";
-import { duration, setTimeZone, timeZone } from "./format.js";
+import { bulk, cancelEvent, cancelQuote, checkNow, copy, pause, resume, retryEvent, setLimits } from "./change.js";
+import { adopt, h, patch } from "./dom.js";
+import { duration, setTimeZone, timeZone, toUtc } from "./format.js";
 import { help, listen } from "./keys.js";
-import { address } from "./link.js";
-import { Live, pathOf } from "./live.js";
-import { follow, followed, noticesView, onNotice } from "./notices.js";
-import { identify, logInView, logOut, mayOperate, session } from "./session.js";
-import { language, setLanguage, t } from "./text.js";
-import { actions } from "./pages/actions.js";
-import { causes } from "./pages/causes.js";
-import { destinations } from "./pages/destinations.js";
-import { event } from "./pages/event.js";
-import { events } from "./pages/events.js";
-import { overview } from "./pages/overview.js";
-import { promises } from "./pages/promises.js";
-import { quote } from "./pages/quote.js";
-import { quotes } from "./pages/quotes.js";
-import { settings } from "./pages/settings.js";
-import { workers } from "./pages/workers.js";
+import { begin, decorate, pick, selectNone, selected, steady } from "./list.js";
+import { Live } from "./live.js";
+import { follow, noticesView, onNotice } from "./notices.js";
+import { isOut, logIn, logOut, mayOperate } from "./session.js";
+import { tick, within } from "./server.js";
+import { chooseLanguage, speak, t } from "./text.js";
 
-const PAGES = { overview, causes, events, quotes, destinations, workers, promises, actions, settings };
-const DETAILS = { events: event, quotes: quote };
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/// What the server writes; the rest is this window's own.
+const PARTS = ["header", "main", "footer"];
+const part = (of, name) => of.querySelector(`body > ${name}`);
 
-const app = document.getElementById("app");
-const live = new Live((error) => { if (error?.status === 401) expired(); else shown(); });
-live.extra = followed;
-let page;
+let failure;
+/// The document that the server wrote last, and the address that it belongs to.
+let written;
+let shownAt;
+const live = new Live({
+  show: (html, address) => {
+    failure = undefined;
+    stalled();
+    if (address === here()) return show(new DOMParser().parseFromString(html, "text/html"));
+    return undefined;
+  },
+  failed: (error) => { failure = error; stalled(); },
+});
 
-function read() {
-  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const [name, ...params] = (path || "overview").split("/").filter(Boolean).map(decodeURIComponent);
-  const view = params.length ? DETAILS[name] : PAGES[name];
-  const values = Object.fromEntries(new URLSearchParams(query ?? ""));
-  const at = [name, ...params].map(encodeURIComponent).join("/");
-  return {
-    name, view, params, query: values, address: location.hash, ui: {}, data: {}, render,
-    reload: () => live.reload(),
-    /// The address of this page with some filters changed.
-    with: (changes) => address(at, { ...values, ...changes }),
-    /// A call of the API with those filters of the address that it knows.
-    api: (call, names, more = {}) => withQuery(call, { ...Object.fromEntries(names.map((it) => [it, values[it]])), ...more }),
-  };
-}
+const here = () => location.pathname + location.search;
 
-/// Shows what the address says; the focus goes to the new page's heading.
-async function go() {
-  const before = page;
-  page = read();
-  const loading = load();
-  render();
-  if (before && before.name + before.params !== page.name + page.params) {
-    scrollTo(0, 0);
-    document.getElementById("main")?.focus({ preventScroll: true });
+/// Shows what the server wrote. What did not change is not touched.
+async function show(page) {
+  written = page;
+  const { lang } = page.documentElement;
+  if (lang !== document.documentElement.lang) {
+    document.documentElement.lang = lang;
+    await speak();
+    if (written !== page) return;
   }
-  await loading;
+  document.title = page.title;
+  Object.assign(document.body.dataset, { role: page.body.dataset.role ?? "", age: page.body.dataset.age });
+  const [wasOut, isSame] = [isOut(), shownAt === here()];
+  shownAt = here();
+  for (const name of PARTS) {
+    const children = within(part(page, name));
+    patch(part(document, name), name === "main" && isSame ? steady(part(document, name), children) : children);
+  }
+  if (wasOut !== isOut()) notices();
+  decorated();
 }
 
-function load() {
-  const loading = live.show(wanted());
-  page.data = live.data;
-  return loading;
+/// What only this window knows.
+function decorated() {
+  document.getElementById("zone").value = timeZone();
+  decorate();
 }
 
-/// What the page needs of the API; more may be asked for once some of it is known.
-function wanted() {
-  if (!page.view || !["viewer", "operator"].includes(session.caller?.role)) return {};
-  page.data = live.data;
-  return { ...page.view.sources(page), ...page.view.more?.(page) };
+/// Shows the page at another address, without loading the scripts again.
+async function go(address, { isBack } = {}) {
+  if (!isBack) history.pushState(null, "", address);
+  begin(here());
+  const before = document.querySelector("main > [data-key]")?.dataset.key;
+  await live.follow(here());
+  if (document.querySelector("main > [data-key]")?.dataset.key !== before) {
+    scrollTo(0, 0);
+    part(document, "main").focus({ preventScroll: true });
+  }
 }
 
-function shown() {
-  const isNew = Object.entries(wanted()).some(([name, source]) => live.data[name]?.path !== pathOf(source).path);
-  if (isNew) load();
-  render();
+const reload = () => live.reload();
+const many = (kind) => (button) => {
+  const { which, statuses } = button.dataset;
+  bulk(kind, set(JSON.parse(which)), { statuses: statuses?.split(" "), after: reload });
+};
+const some = (kind) => () => bulk(kind, { ids: selected() }, { after: () => { selectNone(); reload(); } });
+const set = (values) => Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ""));
+
+/// By the name that the server gives to a button.
+const DO = {
+  "retry-event": ({ dataset }) => retryEvent(dataset.id, reload),
+  "cancel-event": ({ dataset }) => cancelEvent(dataset.id, reload),
+  "cancel-quote": ({ dataset }) => cancelQuote(dataset.id, reload),
+  "retry-many": many("retry"), "cancel-many": many("cancel"), "retry-selected": some("retry"), "cancel-selected": some("cancel"),
+  "select-none": selectNone,
+  "show-added": () => { begin(here()); document.activeElement?.blur(); show(written); },
+  pause: ({ dataset }) => pause(dataset.name, Number(dataset.waiting), reload),
+  resume: ({ dataset }) => resume(dataset.name, Number(dataset.waiting), reload),
+  "set-limits": ({ dataset }) => setLimits(dataset.name, JSON.parse(dataset.limits), reload),
+  "check-now": () => checkNow(reload),
+  copy: ({ dataset }) => copy(dataset.command),
+  help,
+  "log-out": async () => { await logOut(); reload(); },
+};
+
+function clicked(event) {
+  const button = event.target.closest("[data-do]");
+  if (button) { DO[button.dataset.do]?.(button); return; }
+  const box = event.target.closest("[data-pick], [data-pick-all]");
+  if (box) { pick(box); return; }
+  const a = event.target.closest("a[href]");
+  const isPlain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
+  if (!a || !isPlain || a.origin !== location.origin) return;
+  if (a.matches(".skip")) { event.preventDefault(); part(document, "main").focus(); return; }
+  // The API's page, the metrics and whatever has no page here are documents of their own.
+  if (a.closest("footer")) return;
+  event.preventDefault();
+  go(a.pathname + a.search);
 }
 
-function expired() {
-  session.isOut = true;
-  session.caller = undefined;
-  live.show({});
-  render();
+function submitted(event) {
+  const form = event.target;
+  if (form.closest("dialog")) return;
+  event.preventDefault();
+  if (form.matches(".login")) logIn(form, reload);
+  else if (form.matches(".filters")) filter(form);
+  else search(form.elements.customer_id.value.trim());
 }
 
-function render() {
-  page.mayOperate = mayOperate();
-  document.title = `${page.view?.title(page) ?? t("page.unknown")} · Feebox`;
-  patch(app, [
-    h("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); document.getElementById("main").focus(); } }, t("shell.skip")),
-    header(),
-    noticesView(mayOperate()),
-    session.caller && live.failure() && h("p", { class: "stalled", role: "alert" }, t("shell.stalled", { age: duration(live.age()), error: live.failure().message })),
-    h("main", { id: "main", tabindex: -1 }, session.isOut ? logInView(begun) : h("div", { key: page.name + page.params }, content())),
-    h("footer", {}, session.caller && live.isStale() && h("span", { id: "replica" }, t("shell.replica", { age: duration(live.age()) })), h("a", { href: "/docs" }, t("shell.api")), h("a", { href: "/metrics" }, t("shell.metrics")),
-      h("button", { class: "quiet", onclick: help }, t("keys.title"), " ", h("kbd", {}, "?")))]);
+function filter(form) {
+  const value = (it) => (it.type === "datetime-local" ? toUtc(it.value) : it.value.trim());
+  const values = [...form.elements].filter((it) => it.name).map((it) => [it.name, value(it)]);
+  const { pathname, searchParams } = new URL(location);
+  go(withQuery(pathname, { ...Object.fromEntries(searchParams), ...Object.fromEntries(values), cursor: undefined }));
 }
-
-function content() {
-  if (!page.view) return [h("h1", {}, t("page.unknown")), h("p", {}, h("a", { href: address("overview") }, t("nav.overview")))];
-  if (session.caller?.role === "submitter") return [h("h1", {}, t("session.submitter"))];
-  return page.view.view(page);
-}
-
-function header() {
-  return h("header", {},
-    h("a", { class: "name", href: address("overview") }, "Feebox"),
-    session.caller && h("nav", { "aria-label": t("shell.pages") }, Object.keys(PAGES).map((name) => h("a", { href: address(name),
-      "aria-current": name === page.name ? (page.params.length ? "true" : "page") : null }, t(`nav.${name}`)))),
-    session.caller && h("form", { role: "search", "aria-label": t("shell.search"), onsubmit: search }, h("input", { id: "search", type: "search", name: "text", placeholder: t("shell.search"),
-      "aria-label": t("shell.search") })),
-    h("div", { class: "choices" },
-      choice("zone", t("shell.zone"), timeZone(), [["local", t("zone.local")], ["utc", "UTC"]], setTimeZone),
-      choice("language", t("shell.language"), language(), [["en", "English"], ["ko", "한국어"]], setLanguage),
-      session.caller?.has_token && h("span", { class: "who" }, t(`role.${session.caller.role}`, { name: session.caller.name })),
-      session.caller?.has_token && h("button", { class: "quiet", onclick: async () => { await logOut(); expired(); } }, t("session.log_out"))));
-}
-
-const choice = (name, label, value, options, choose) => h("select", { id: name, "aria-label": label, value,
-  onchange: (event) => { choose(event.target.value); render(); } }, options.map(([option, text]) => h("option", { value: option }, text)));
 
 /// An id leads to its quote or event, the beginning of one to its quotes; else it is a customer.
-async function search(event) {
-  event.preventDefault();
-  const text = event.target.closest("form").elements.text.value.trim();
+async function search(text) {
   if (!text) return;
   if (ID.test(text)) {
     const answer = await fetch(`/v1/outbox/${text}`, { method: "GET" });
-    location.hash = address(`${answer.ok ? "events" : "quotes"}/${text.toLowerCase()}`);
+    go(`/${answer.ok ? "events" : "quotes"}/${text.toLowerCase()}`);
   } else {
-    location.hash = address("quotes", /^[0-9a-f][0-9a-f-]{5,35}$/i.test(text) ? { id_prefix: text } : { customer_id: text });
+    go(withQuery("/quotes", /^[0-9a-f][0-9a-f-]{5,35}$/i.test(text) ? { id_prefix: text } : { customer_id: text }));
   }
 }
 
-const begun = () => (session.isOut ? render() : go());
+function changed({ target }) {
+  if (target.id === "zone") {
+    setTimeZone(target.value);
+    show(written);
+  } else if (target.id === "language") {
+    chooseLanguage(target.value);
+    reload();
+  } else if (target.matches(".filters select")) {
+    filter(target.form);
+  }
+}
 
-onNotice(render);
+const notices = () => patch(document.getElementById("notices"), noticesView(mayOperate()));
+
+/// Says that what is shown is old, and why.
+function stalled() {
+  const text = failure && t("shell.stalled", { age: duration(live.age()), error: failure.message });
+  patch(document.getElementById("stalled"), text ? [h("p", { class: "stalled", role: "alert" }, text)] : []);
+}
+
+/// Addresses that an earlier version made.
+function moved() {
+  const found = /^#\/(.+)$/.exec(location.hash);
+  if (found) history.replaceState(null, "", found[1] === "overview" ? "/" : `/${found[1].replace(/^overview\?/, "?")}`);
+  return Boolean(found);
+}
+
+await speak();
+const isMoved = moved();
+[written, shownAt] = [document.cloneNode(true), here()];
+begin(here());
+onNotice(notices);
+notices();
 listen();
-page = read();
-await identify();
-addEventListener("hashchange", go);
-setInterval(() => { if (!document.hidden && !session.isOut) { follow(); render(); } }, 5000);
-await go();
+document.addEventListener("click", clicked);
+document.addEventListener("submit", submitted);
+document.addEventListener("change", changed);
+addEventListener("popstate", () => go(here(), { isBack: true }));
+setInterval(() => { if (!document.hidden && !isOut()) { follow(); tick(); stalled(); } }, 5000);
+for (const name of PARTS) {
+  const children = within(part(document, name));
+  adopt(part(document, name), children);
+  patch(part(document, name), children);
+}
+decorated();
+live.isOut = isOut();
+await live.follow(here(), !isMoved);

@@ -1,44 +1,123 @@
-//! The dashboard at `/`: static files, embedded, which call the public API. They load nothing from other hosts, and no script or
-//! style is inline. `main.js` is the way in: a page's address says what it shows, `live.js` keeps it up to date, `dom.js`
-//! changes only what differs.
+//! The dashboard at `/`: pages that are rendered here from the answers of the public API, and told anew while they are open. They load
+//! nothing from other hosts, and no script or style is inline.
+//!
+//! A page's address says what it shows ([`address`]), `pages/` what that is; [`live`] tells an open page when it changes, and
+//! `main.js` changes only what differs.
 
+mod address;
+mod chart;
+mod explain;
 mod files;
+mod format;
+mod layout;
+mod list;
 mod live;
+mod pages;
+mod questions;
+mod text;
+mod view;
 
 use std::{collections::HashMap, sync::LazyLock};
 
 use axum::{
-    Router,
-    extract::Path,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    Extension, Router,
+    extract::{Path, Request},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::get,
 };
+use chrono::Utc;
+use futures_util::future::join_all;
+use maud::Markup;
 use sha2::{Digest, Sha256};
 
+use self::{
+    address::{Address, DETAILS, PAGES},
+    layout::Instead,
+    text::Language,
+    view::{Answers, Reader, View, calls},
+};
 use super::{
     AppState,
-    access::{self, Permission},
+    access::{self, Caller, Permission, Refusal},
     problem::{Kind, Problem},
 };
+use crate::settings::Role;
 
-pub(super) use live::Live;
+pub(super) use questions::Questions;
 
-const PAGE_POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const PAGE_POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// By file: what is in it, and a tag that changes with it. Built once per process.
 static FILES: LazyLock<HashMap<&str, (&str, String)>> = LazyLock::new(|| {
-    let tagged = |&(name, text): &(&'static str, &'static str)| (name, (text, tag(text)));
-    files::FILES.iter().map(tagged).collect()
+    let generated = text::MODULES.iter().map(|(name, text)| (*name, text.as_str()));
+    files::FILES.iter().copied().chain(generated).map(|(name, text)| (name, (text, tag(text)))).collect()
 });
 
 pub(super) fn routes() -> Router<AppState> {
     let viewers = from_fn_with_state(Permission::ReadAll, access::require);
-    Router::new()
+    let mut routes = Router::new()
         .route("/dashboard/live", get(live::listen).route_layer(viewers))
-        .route("/", get(async |headers: HeaderMap| file("page.html", &headers)))
-        .route("/dashboard/{*file}", get(async |Path(name): Path<String>, headers: HeaderMap| file(&name, &headers)))
+        .route("/dashboard/{*file}", get(async |Path(name): Path<String>, headers: HeaderMap| file(&name, &headers)));
+    for (_, path, _) in PAGES {
+        routes = routes.route(path, get(page));
+    }
+    for (_, begin, _) in DETAILS {
+        routes = routes.route(&format!("{begin}{{id}}"), get(page));
+    }
+    routes
+}
+
+/// A page, with the rights of who asks for it; who has none may log in.
+async fn page(Extension(questions): Extension<Questions>, uri: Uri, request: Request) -> Response {
+    let headers = request.headers();
+    let language = Language::of(headers);
+    let caller = match request.extensions().get::<Result<Caller, Refusal>>() {
+        Some(Ok(caller)) => caller.clone(),
+        None | Some(Err(Refusal::NoToken)) => {
+            return html(StatusCode::UNAUTHORIZED, &layout::instead(language, &Instead::LogIn(None), None));
+        }
+        Some(Err(refusal)) => {
+            let (status, why) = (refusal.status(), refusal.problem().to_string());
+            return html(status, &layout::instead(language, &Instead::LogIn(Some(&why)), None));
+        }
+    };
+    if caller.role() == Role::Submitter {
+        return html(StatusCode::FORBIDDEN, &layout::instead(language, &Instead::Submitter, Some(&caller)));
+    }
+    let Some(address) = Address::read(&uri) else {
+        return html(StatusCode::NOT_FOUND, &layout::instead(language, &Instead::Unknown, Some(&caller)));
+    };
+    let is_fresh = headers.get(header::CACHE_CONTROL).is_some_and(|it| it.as_bytes() == b"no-cache");
+    let answers = answers(&questions, &address, headers, is_fresh).await;
+    let view = View { address: &address, reader: &Reader { caller, language }, answers: &answers, now: Utc::now() };
+    html(StatusCode::OK, &layout::page(&view))
+}
+
+/// What the page needs; some of it can be asked for only when the rest is known.
+async fn answers(questions: &Questions, address: &Address, headers: &HeaderMap, is_fresh: bool) -> Answers {
+    let mut answers = Answers::new();
+    loop {
+        let asked = calls(address, &answers, Utc::now()).into_iter().filter(|(name, _)| !answers.contains_key(name));
+        let asked: Vec<_> = asked.collect();
+        if asked.is_empty() {
+            return answers;
+        }
+        let answered = asked.iter().map(|(_, call)| questions.answer(call, headers, is_fresh));
+        for ((name, _), answer) in asked.iter().zip(join_all(answered).await) {
+            answers.entry(name).or_default().learn(answer.into(), Utc::now());
+        }
+    }
+}
+
+fn html(status: StatusCode, page: &Markup) -> Response {
+    let answer = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (status, answer, page.0.clone()).into_response()
 }
 
 /// A file; only that it is unchanged, if the browser has it.
@@ -61,7 +140,7 @@ fn media_type(name: &str) -> &'static str {
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
         Some("svg") => "image/svg+xml",
-        _ => "text/html; charset=utf-8",
+        _ => "application/octet-stream",
     }
 }
 

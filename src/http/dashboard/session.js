@@ -1,55 +1,32 @@
-// Who looks, and with which rights.
+// Who looks, and with which rights: the server writes the page for them.
 
 import { call } from "./api.js";
-import { h } from "./dom.js";
 import { t } from "./text.js";
 
-export const session = { caller: undefined, isOut: false, refused: undefined };
+export const mayOperate = () => document.body.dataset.role === "operator";
 
-export const mayOperate = () => session.caller?.role === "operator";
+/// Whether the page asks for a token.
+export const isOut = () => document.querySelector("form.login") !== null;
 
-/// Asks who the token in the session's cookie, or everybody on this machine, is.
-export async function identify() {
+/// Sends the token of the form; `then` shows the page with the rights that it gives.
+export async function logIn(form, then) {
+  const field = form.elements.token;
   try {
-    session.caller = await call("/v1/caller");
-    session.isOut = false;
+    await call("/session", { token: field.value.trim() });
   } catch (error) {
-    session.caller = undefined;
-    session.isOut = true;
-    if (error.status !== 401) session.refused = error.message;
-  }
-}
-
-export async function logIn(token) {
-  session.refused = undefined;
-  try {
-    await call("/session", { token });
-  } catch (error) {
-    session.refused = error.message;
+    refuse(error.message);
     return;
   }
-  await identify();
+  await then();
   // Browsers send the session by HTTPS only, except to this machine.
-  if (session.isOut && !session.refused) session.refused = t("session.no_cookie");
+  if (isOut()) refuse(t("session.no_cookie"));
 }
 
-export async function logOut() {
-  await call("/session/end", {}).catch(() => {});
-  session.caller = undefined;
-  session.isOut = true;
+function refuse(why) {
+  const told = document.getElementById("refused");
+  if (!told) return;
+  told.textContent = why;
+  told.hidden = false;
 }
 
-export function logInView(then) {
-  const send = async (event) => {
-    event.preventDefault();
-    const field = event.target.closest("form").elements.token;
-    await logIn(field.value.trim());
-    if (!session.isOut) field.value = "";
-    then();
-  };
-  return h("form", { class: "login", onsubmit: send },
-    h("h1", {}, t("session.title")), h("p", {}, t("session.text")),
-    session.refused && h("p", { role: "alert", class: "headline bad" }, session.refused),
-    h("label", {}, t("session.token"), h("input", { name: "token", type: "password", autocomplete: "current-password", required: true })),
-    h("p", { class: "buttons" }, h("button", { type: "submit", class: "main" }, t("session.log_in"))));
-}
+export const logOut = () => call("/session/end", {}).catch(() => {});

@@ -1,28 +1,29 @@
-// What the dashboard says, in the reader's language. A message may have two forms, "{n} event|{n} events": for one, and for others.
+// What the scripts say, in the language of the page. A message may have two forms, "{n} event|{n} events": for one, and for others.
 
-import en from "./language/en.js";
-import ko from "./language/ko.js";
+const LANGUAGES = ["en", "ko"];
+const COOKIE = "feebox_language";
+const YEAR_SECONDS = 365 * 86_400;
+const messages = {};
 
-const LANGUAGES = { en, ko };
-const KEY = "feebox.language";
+/// The page's language.
+export const language = () => (LANGUAGES.includes(document.documentElement.lang) ? document.documentElement.lang : "en");
 
-const wished = localStorage.getItem(KEY) ?? (navigator.language?.startsWith("ko") ? "ko" : "en");
-let current = wished in LANGUAGES ? wished : "en";
-document.documentElement.lang = current;
+/// Loads what the page's language says.
+export async function speak() {
+  const name = language();
+  messages[name] ??= (await import(`./language/${name}.js`)).default;
+}
 
-export const language = () => current;
-
-export function setLanguage(name) {
-  current = name;
-  localStorage.setItem(KEY, name);
-  document.documentElement.lang = name;
+/// The server writes the next page in this language.
+export function chooseLanguage(name) {
+  document.cookie = `${COOKIE}=${name}; path=/; max-age=${YEAR_SECONDS}; SameSite=Strict`;
 }
 
 export function t(key, values = {}) {
-  const forms = (LANGUAGES[current][key] ?? en[key] ?? key).split("|");
+  const forms = (messages[language()]?.[key] ?? key).split("|");
   const form = forms.length > 1 && Number(values.n) !== 1 ? forms[1] : forms[0];
   return form.replace(/\{(\w+)\}/g, (whole, name) => {
     const value = values[name];
-    return typeof value === "number" ? new Intl.NumberFormat(current).format(value) : value ?? whole;
+    return typeof value === "number" ? new Intl.NumberFormat(language()).format(value) : value ?? whole;
   });
 }

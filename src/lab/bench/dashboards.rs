@@ -1,4 +1,4 @@
-//! What open dashboards cost: how long their calls take beside a long history with many dead events, and whether submissions wait
+//! What open dashboards cost: how long their pages take beside a long history with many dead events, and whether submissions wait
 //! because of them.
 
 use std::{
@@ -26,7 +26,7 @@ const DEAD: u64 = 50_000;
 /// Submissions at a steady rate meanwhile.
 const PER_SECOND: f64 = 200.0;
 
-/// Fills a database, and measures submissions without dashboards and with them, in turn, and what the dashboards ask.
+/// Fills a database, and measures submissions without dashboards and with them, in turn, and how long pages take.
 pub(super) async fn measure(
     bench: &Bench,
     rows: u64,
@@ -49,12 +49,12 @@ pub(super) async fn measure(
         }
         with.extend(submissions(&serve, bench.time).await?);
         for answers in dashboards.join_all().await {
-            for (path, took) in answers? {
-                asked.entry(path).or_default().push(took);
+            for (page, took) in answers? {
+                asked.entry(page).or_default().push(took);
             }
         }
         progress(&format!(
-            "dashboards on {database}, round {round}: {} calls",
+            "dashboards on {database}, round {round}: {} pages",
             asked.values().map(Vec::len).sum::<usize>()
         ));
     }
@@ -70,11 +70,11 @@ async fn submissions(serve: &super::stage::Process, time: Duration) -> anyhow::R
     Ok(caller::submit_steadily(serve.address, PER_SECOND, time).await?.into_iter().map(|it| it.took).collect())
 }
 
-/// A dashboard until `end`: it goes from page to page as its script does, asks for what each shows and listens to what changes. Hands back
-/// how long each answer took.
+/// A dashboard until `end`: it goes from page to page as its script does, and listens to what changes there. Hands back how long each page
+/// took.
 async fn open(
     mut caller: Caller,
-    pages: Vec<Vec<String>>,
+    pages: [String; 12],
     number: usize,
     end: Instant,
 ) -> anyhow::Result<Vec<(String, Duration)>> {
@@ -82,15 +82,12 @@ async fn open(
     // Not all at the same moment.
     tokio::time::sleep(STAY.mul_f64(f64::from(u32::try_from(number)?) / 40.0)).await;
     for page in pages.iter().cycle().skip(number % pages.len()) {
-        for path in page {
-            let begun = Instant::now();
-            caller.get(path).await?;
-            answers.push((path.clone(), begun.elapsed()));
-        }
+        let begun = Instant::now();
+        caller.get(page).await?;
+        answers.push((page.clone(), begun.elapsed()));
         let stay = STAY.min(end.saturating_duration_since(Instant::now()));
-        let calls =
-            form_urlencoded::Serializer::new(String::new()).extend_pairs(page.iter().map(|it| ("call", it))).finish();
-        caller.listen(&format!("/dashboard/live?{calls}"), stay).await?;
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("page", page).finish();
+        caller.listen(&format!("/dashboard/live?{query}"), stay).await?;
         if stay < STAY {
             return Ok(answers);
         }
@@ -98,24 +95,20 @@ async fn open(
     Ok(answers)
 }
 
-/// What each page asks for.
-fn pages(quote_id: &str, event_id: &str) -> Vec<Vec<String>> {
-    let now = chrono::Utc::now();
-    let time = |minutes| (now - chrono::TimeDelta::minutes(minutes)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    let series = |minutes| format!("/v1/stats/series?from={}&to={}", time(minutes), time(0));
-    let pages: [&[&str]; 12] = [
-        &["/v1/stats", "/v1/causes", &series(60)],
-        &["/v1/stats", "/v1/causes", &series(90 * 24 * 60)],
-        &["/v1/causes?status=dead", "/v1/stats"],
-        &["/v1/outbox?limit=50"],
-        &["/v1/outbox?limit=50&status=dead"],
-        &["/v1/outbox?limit=50&status=dead&customer_id=customer-7"],
-        &[&format!("/v1/outbox/{event_id}"), &format!("/v1/outbox/{event_id}/explain")],
-        &["/v1/quotes?limit=50"],
-        &[&format!("/v1/quotes/{quote_id}"), &format!("/v1/quotes/{quote_id}/timeline")],
-        &["/v1/workers"],
-        &["/v1/audit", "/v1/stats"],
-        &["/v1/actions?limit=50"],
-    ];
-    pages.map(|paths| paths.iter().map(|path| (*path).to_owned()).collect()).to_vec()
+/// The pages that are looked at.
+fn pages(quote_id: &str, event_id: &str) -> [String; 12] {
+    [
+        "/".into(),
+        "/?range=90d".into(),
+        "/causes?status=dead".into(),
+        "/events".into(),
+        "/events?status=dead".into(),
+        "/events?status=dead&customer_id=customer-7".into(),
+        format!("/events/{event_id}"),
+        "/quotes".into(),
+        format!("/quotes/{quote_id}"),
+        "/workers".into(),
+        "/promises".into(),
+        "/actions".into(),
+    ]
 }

@@ -16,9 +16,9 @@ async fn amounts_have_the_digits_of_iso_4217() {
         let url = format!("{}/v1/quotes", console.base_url);
         let answer = http_client().post(url).json(&quote).send().await.unwrap();
         assert_eq!(answer.status(), 201);
-        console.go("#/quotes").await;
+        console.go("quotes").await;
         console.sees("main table", shown).await;
-        console.go("#/events").await;
+        console.go("events").await;
         console.sees("main table", shown).await;
     }
 }

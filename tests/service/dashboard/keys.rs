@@ -13,7 +13,7 @@ async fn an_event_is_found_and_retried_by_keys_alone() {
     desk.submit_refused().await;
     let (_, event) = desk.submit_refused().await;
     let console = Console::open(&desk).await;
-    console.go("#/events?status=dead").await;
+    console.go("events?status=dead").await;
     console.sees(".total", "2 events match").await;
     let browser = &console.browser;
     browser.press("?").await;

@@ -22,11 +22,14 @@ fn each_message_is_in_both_languages_with_the_same_values() {
 fn each_message_that_is_used_exists_and_each_that_exists_is_used() {
     let english = messages("en");
     let (mut used, mut prefixes) = (BTreeSet::new(), BTreeSet::new());
-    for file in scripts() {
+    for file in sources() {
         let text = fs::read_to_string(&file).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap().to_owned();
         used.extend(literals(&text).filter(|it| is_key(it, &english)));
         // Templates may be nested, so any piece between backticks may be one.
-        let dynamic = text.split('`').filter_map(|it| it.split_once("${").map(|(prefix, _)| prefix.to_owned()));
+        let of_scripts = text.split('`').filter_map(|it| it.split_once("${").map(|(prefix, _)| prefix.to_owned()));
+        let of_code = literals(&text).filter_map(|it| it.split_once('{').map(|(prefix, _)| prefix.to_owned()));
+        let dynamic = of_scripts.chain(of_code.collect::<Vec<_>>());
         prefixes.extend(dynamic.filter(|prefix| prefix.ends_with('.') && !prefix.contains([' ', '/'])));
         // What is surely a key, because it is what t() is called with.
         for called in text.split("t(\"").skip(1) {
@@ -40,6 +43,7 @@ fn each_message_that_is_used_exists_and_each_that_exists_is_used() {
         let is_known = english.keys().any(|key| key.starts_with(prefix.as_str()));
         assert!(is_known, "no message begins with {prefix}");
     }
+    // `view.badge()` begins with what it is called with.
     let kinds = ["status.", "quote_status.", "outcome."];
     let is_used = |key: &str| {
         used.contains(key) || prefixes.iter().map(String::as_str).chain(kinds).any(|prefix| key.starts_with(prefix))
@@ -79,16 +83,14 @@ fn placeholders(text: &str) -> BTreeSet<String> {
 }
 
 fn messages(language: &str) -> BTreeMap<String, String> {
-    let files = [format!("language/{language}.js"), format!("language/{language}/pages.js")];
-    let text = files.map(|file| fs::read_to_string(root().join(file)).unwrap()).join("\n");
-    let lines = text.lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once("\": \""));
-    lines.map(|(key, text)| (key.to_owned(), text.trim_end_matches("\",").to_owned())).collect()
+    toml::from_str(&fs::read_to_string(root().join(format!("language/{language}.toml"))).unwrap()).unwrap()
 }
 
-fn scripts() -> Vec<PathBuf> {
+/// What says something: the pages, and the scripts.
+fn sources() -> Vec<PathBuf> {
     let folders = [root(), root().join("pages")];
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "js")).collect()
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "js" || extension == "rs")).collect()
 }
 
 fn root() -> PathBuf {

@@ -11,5 +11,6 @@ mod pictures;
 mod screens;
 mod session;
 mod work;
+mod written;
 
 pub(super) use console::Console;

@@ -35,9 +35,9 @@ async fn pictures_of_the_docs_are_taken() {
     console.browser.open(&console.base_url).await;
     let wanted = std::env::var(PICTURES).ok().map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
     let pictures = [
-        ("en", "dashboard", "#/overview".to_owned()),
-        ("en", "dashboard-causes", "#/causes".to_owned()),
-        ("en", "dashboard-event", format!("#/events/{event}")),
+        ("en", "dashboard", "".to_owned()),
+        ("en", "dashboard-causes", "causes".to_owned()),
+        ("en", "dashboard-event", format!("events/{event}")),
     ];
     for (language, name, address) in pictures {
         speak(&console, language).await;

@@ -32,7 +32,7 @@ async fn busy() -> (Desk, Uuid, Uuid) {
 
 fn addresses(quote: Uuid, event: Uuid) -> Vec<String> {
     let pages = [
-        "overview",
+        "",
         "causes",
         "events?status=dead",
         "quotes",
@@ -42,8 +42,8 @@ fn addresses(quote: Uuid, event: Uuid) -> Vec<String> {
         "actions",
         "settings",
     ];
-    let details = [format!("#/events/{event}"), format!("#/quotes/{quote}")];
-    pages.iter().map(|page| format!("#/{page}")).chain(details).collect()
+    let details = [format!("events/{event}"), format!("quotes/{quote}")];
+    pages.iter().map(|page| (*page).to_owned()).chain(details).collect()
 }
 
 pub async fn is_loaded(console: &Console) {
@@ -55,7 +55,7 @@ pub async fn is_loaded(console: &Console) {
 }
 
 pub async fn speak(console: &Console, language: &str) {
-    console.browser.run("localStorage.setItem('feebox.language', arguments[0])", language).await;
+    console.browser.run("document.cookie = `feebox_language=${arguments[0]}; path=/`", language).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +110,7 @@ async fn the_times_of_a_page_are_in_one_zone_also_within_sentences() {
         for language in ["en", "ko"] {
             speak(&console, language).await;
             console.browser.run("localStorage.setItem('feebox.zone', arguments[0])", zone).await;
-            console.go(&format!("#/events/{event}")).await;
+            console.go(&format!("events/{event}")).await;
             console.sees("#explain", mark).await;
             console.waits_for("#neighbours tbody tr").await;
             let written = "return /\\dT\\d/.test(document.querySelector('#explain').innerText + \
@@ -131,9 +131,9 @@ async fn korean_pages_are_korean() {
     console.browser.run(choose, "").await;
     console.sees("nav", "전달 대상").await;
     console.sees("#headline", "이벤트").await;
-    console.go(&format!("#/events/{event}")).await;
+    console.go(&format!("events/{event}")).await;
     console.sees("#explain", "번째 시도 실패(결과 모름)").await;
-    console.go(&format!("#/quotes/{quote}")).await;
+    console.go(&format!("quotes/{quote}")).await;
     console.sees("#state", "수수료를 기다립니다").await;
     let violation = audit_violation::ActiveModel {
         id: Set(Uuid::now_v7()),
@@ -144,9 +144,9 @@ async fn korean_pages_are_korean() {
         check_name: Set(Some("out_of_order".into())),
     };
     violation.insert(desk.db.connection()).await.unwrap();
-    console.go("#/promises").await;
+    console.go("promises").await;
     console.sees("main", "앞선 이벤트보다 먼저 전달되었습니다").await;
-    console.waits_for(&format!("main a[href='#/events/{event}']")).await;
+    console.waits_for(&format!("main a[href='/events/{event}']")).await;
 }
 
 /// Where `tests/servers/install axe` puts it.

@@ -13,7 +13,7 @@ async fn a_token_begins_a_session_that_no_script_reads_and_an_expired_one_asks_a
     let desk = Desk::open(Engine::Sqlite).await;
     desk.submit_refused().await;
     let console = Console::open_with(&desk, &WITH_TOKENS).await;
-    console.go("#/events?status=dead").await;
+    console.go("events?status=dead").await;
     console.log_in("wrong-token").await;
     console.sees("main", "the token is unknown").await;
     console.log_in("boss-token").await;
@@ -77,17 +77,17 @@ async fn a_viewer_sees_everything_and_no_button_that_changes_anything() {
     console.sees("header", "eye, viewer").await;
     let count = "return [...document.querySelectorAll('main button:not([type=submit])')].map((it) => it.innerText)";
     let pages = [
-        ("#/overview".to_owned(), vec![]),
-        ("#/quotes".to_owned(), vec![]),
-        ("#/workers".to_owned(), vec![]),
-        ("#/actions".to_owned(), vec![]),
-        ("#/causes".to_owned(), vec![]),
-        ("#/events?status=dead".to_owned(), vec![]),
-        (format!("#/events/{event}"), vec!["Copy as curl"]),
-        (format!("#/quotes/{quote}"), vec![]),
-        ("#/destinations".to_owned(), vec![]),
-        ("#/promises".to_owned(), vec![]),
-        ("#/settings".to_owned(), vec![]),
+        ("".to_owned(), vec![]),
+        ("quotes".to_owned(), vec![]),
+        ("workers".to_owned(), vec![]),
+        ("actions".to_owned(), vec![]),
+        ("causes".to_owned(), vec![]),
+        ("events?status=dead".to_owned(), vec![]),
+        (format!("events/{event}"), vec!["Copy as curl"]),
+        (format!("quotes/{quote}"), vec![]),
+        ("destinations".to_owned(), vec![]),
+        ("promises".to_owned(), vec![]),
+        ("settings".to_owned(), vec![]),
     ];
     for (address, buttons) in pages {
         console.go(&address).await;

@@ -44,7 +44,7 @@ async fn a_refused_action_stays_visible_until_it_is_dismissed() {
     let desk = Desk::open(Engine::Sqlite).await;
     let (_, event) = desk.submit_refused().await;
     let console = Console::open(&desk).await;
-    console.go(&format!("#/events/{event}")).await;
+    console.go(&format!("events/{event}")).await;
     console.click_named(".bar", "Retry").await;
     console.waits_for("dialog[open] textarea").await;
     let relay = desk.submission.relay();
@@ -65,7 +65,7 @@ async fn a_destination_is_paused_and_resumed_with_a_reason() {
     let desk = Desk::open(Engine::Sqlite).await;
     desk.submit().await;
     let console = Console::open(&desk).await;
-    console.go("#/destinations").await;
+    console.go("destinations").await;
     console.click_named("[data-destination=fee-server]", "Pause").await;
     console.sees("dialog", "1 event waits now").await;
     console.confirm("they deploy").await;
@@ -81,7 +81,7 @@ async fn some_or_all_events_that_match_are_selected_and_changed() {
     let events = desk.submit_many(60).await;
     desk.fail(Outcome::Refused("422 Unprocessable Entity: no".into())).await;
     let console = Console::open(&desk).await;
-    console.go("#/events?status=dead").await;
+    console.go("events?status=dead").await;
     console.sees(".total", "60 events match").await;
     console.sees("nav.pager", "Next page").await;
     console.click("tbody tr:nth-child(1) input").await;
@@ -94,7 +94,7 @@ async fn some_or_all_events_that_match_are_selected_and_changed() {
 
     console.click_named("nav.pager", "Next page").await;
     console.sees("main", "First page").await;
-    let address = console.browser.run("return location.hash", "").await;
+    let address = console.browser.run("return location.pathname + location.search", "").await;
     assert!(address.as_str().unwrap().contains("status=dead&cursor="), "{address}");
     console.browser.run("history.back()", "").await;
     console.sees("nav.pager", "Next page").await;
@@ -110,7 +110,7 @@ async fn a_refresh_keeps_what_is_typed_focused_and_selected_and_is_cheap() {
     let desk = Desk::open(Engine::Sqlite).await;
     let (_, event) = desk.submit_refused().await;
     let console = Console::open(&desk).await;
-    console.go(&format!("#/events/{event}")).await;
+    console.go(&format!("events/{event}")).await;
     console.sees("#explain", "dead").await;
     console.browser.fill("#search", "half an i").await;
     let select = "getSelection().selectAllChildren(document.querySelector('h1 .id')); return String(getSelection())";
@@ -139,22 +139,22 @@ async fn where_streams_do_not_come_through_the_page_asks_but_seldom() {
     let console = Console::open(&desk).await;
     console.browser.devtools("Network.enable", json!({})).await;
     console.browser.devtools("Network.setBlockedURLs", json!({ "urls": ["*/dashboard/live?*"] })).await;
-    console.go(&format!("#/events/{event}")).await;
+    console.go(&format!("events/{event}")).await;
     console.sees("#explain", "dead").await;
     operator::cancel(&desk.db, desk.submission.relay(), ANN, event).await.unwrap();
     console.sees("#explain", "It was given up").await;
     console.browser.run("performance.clearResourceTimings()", "").await;
     let starts = calls_within_11_seconds(&console).await;
-    assert!(starts.len() >= 6, "it refreshes: {starts:?}");
+    assert!(starts.len() >= 2, "it refreshes: {starts:?}");
     for start in &starts {
         let within = starts.iter().filter(|it| (*start..start + 4900.0).contains(it)).count();
         assert!(within <= 3, "{within} calls within five seconds: {starts:?}");
     }
 }
 
-/// When the page's calls of the API began that were made by 11 s from now, in milliseconds.
+/// When what the page asks for was asked that came by 11 s from now, in milliseconds; its stream does not count.
 async fn calls_within_11_seconds(console: &Console) -> Vec<f64> {
     let calls = "const done = arguments[1]; setTimeout(() => done(performance.getEntriesByType('resource') \
-        .filter((it) => it.name.includes('/v1/') && !it.name.includes('/dashboard/')).map((it) => it.startTime)), 11000)";
+        .filter((it) => it.initiatorType === 'fetch').map((it) => it.startTime)), 11000)";
     serde_json::from_value(console.browser.run_async(calls, "").await).unwrap()
 }

@@ -149,10 +149,10 @@ async fn clients_are_served_and_known_by_their_address(start: Start) {
     assert_eq!(client.get(format!("{url}/metrics")).send().await.unwrap().status(), 404, "metrics stay inside");
 
     // What changes reaches an open page at once: the proxy does not collect the stream until it ends.
-    let live = client.get(format!("{url}/dashboard/live?call=/v1/stats")).bearer_auth(VIEWERS_TOKEN);
+    let live = client.get(format!("{url}/dashboard/live?page=/workers")).bearer_auth(VIEWERS_TOKEN);
     let mut stream = live.send().await.unwrap();
     let told = timeout(LIMIT, stream.chunk()).await.expect("a part of the stream").unwrap().unwrap();
-    assert!(told.starts_with(b"event: answer"), "{told:?}");
+    assert!(told.starts_with(b"event: page"), "{told:?}");
 
     // A batch may have 8 MiB. The proxy lets that much through, so the answer is Feebox's own: it knows no such field.
     let batch = json!({ "quotes": [a_quote()], "padding": "x".repeat(8_000_000) });

@@ -103,7 +103,8 @@ async fn a_frozen_worker_is_replaced_and_changes_nothing_later(engine: Engine) {
     stage.books().await.assert_sound();
     assert_eq!(stage.rows().await, rows, "the late results changed something");
     assert!(rescue <= RESCUE_MAX, "{rescue:?}");
-    assert_eq!(lost_leases as u64, held);
+    // What it had claimed and not yet sent is not sent any more, and a result may have been on its way to the database.
+    assert!(lost_leases as u64 <= held, "{lost_leases} late results of {held} leases");
 }
 
 fn is_lost_lease(line: &str) -> bool {

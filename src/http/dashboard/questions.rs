@@ -1,0 +1,204 @@
+//! What open pages ask of the API. Pages that show the same share a question, however many are open, and nothing is asked when nobody
+//! listens.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::Request,
+    http::{HeaderMap, HeaderValue, header},
+};
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+use tower::ServiceExt;
+
+use super::{super::access::Caller, view::Answer};
+
+/// The pause between two questions, at least: nobody reads faster.
+const PAUSE_MIN: Duration = Duration::from_secs(2);
+/// A pause is so many times as long as the answer took, so that one question keeps a connection busy for a twentieth of the time.
+const PAUSE_FACTOR: u32 = 20;
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// The questions of all pages at most.
+const QUESTIONS_MAX: usize = 256;
+/// No answer of the API to a page is larger.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The API, as pages ask it.
+#[derive(Clone)]
+pub(in crate::http) struct Questions {
+    api: Router,
+    asked: Arc<Mutex<HashMap<Question, watch::Sender<Told>>>>,
+    /// [`PAUSE_MIN`].
+    pause_min: Duration,
+}
+
+/// A call, and with whose rights it is made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Question {
+    pub caller: Caller,
+    pub call: String,
+    /// Something was changed then, by the clock of who listens: an answer from before, or of a replica, will not do.
+    pub fresh_since: Option<u64>,
+}
+
+/// The last answer; none before the first.
+pub(super) type Told = Option<Arc<Answer>>;
+
+impl Questions {
+    /// Asks `api`.
+    pub fn of(api: Router) -> Self {
+        Self { api, asked: Arc::default(), pause_min: PAUSE_MIN }
+    }
+
+    /// The answers to `question`, from the last one on; none if too much is asked already. `headers` are those of a request with the
+    /// rights of its caller.
+    pub(super) fn answers(&self, question: Question, headers: &HeaderMap) -> Option<watch::Receiver<Told>> {
+        let mut all = self.asked.lock();
+        if let Some(asked) = all.get(&question) {
+            let mut answers = asked.subscribe();
+            answers.mark_changed();
+            return Some(answers);
+        }
+        if all.len() >= QUESTIONS_MAX {
+            return None;
+        }
+        let (sender, answers) = watch::channel(None);
+        all.insert(question.clone(), sender.clone());
+        let asked = Asked { questions: self.clone(), headers: headers.clone(), question, sender };
+        tokio::spawn(asked.ask());
+        Some(answers)
+    }
+
+    /// Calls the API on behalf of who sent `headers`. The answer may be that of a replica, unless it must be fresh.
+    pub(super) async fn answer(&self, call: &str, headers: &HeaderMap, is_fresh: bool) -> Answer {
+        let Ok(uri) = call.parse() else { return Answer { status: 404, age: 0, body: Value::Null } };
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers.clone();
+        let freshness = if is_fresh { "no-cache" } else { "max-age=86400" };
+        request.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(freshness));
+        let Ok(answer) = self.api.clone().oneshot(request).await;
+        let (status, age) = (answer.status().as_u16(), answer.headers().get(header::AGE).cloned());
+        let age = age.and_then(|age| age.to_str().ok()?.parse::<u64>().ok()).unwrap_or_default();
+        let body = to_bytes(answer.into_body(), ANSWER_BYTES_MAX).await.unwrap_or_default();
+        Answer { status, age, body: serde_json::from_slice(&body).unwrap_or_default() }
+    }
+}
+
+/// A question that somebody listens to. It is taken off the list when this is dropped, however that comes about.
+struct Asked {
+    questions: Questions,
+    question: Question,
+    headers: HeaderMap,
+    sender: watch::Sender<Told>,
+}
+
+impl Asked {
+    /// Asks until nobody listens.
+    async fn ask(self) {
+        loop {
+            let begun = Instant::now();
+            let Question { call, fresh_since, .. } = &self.question;
+            let answer = self.questions.answer(call, &self.headers, fresh_since.is_some()).await;
+            let took = begun.elapsed();
+            self.sender.send_if_modified(|last| {
+                let is_new = last.as_deref() != Some(&answer);
+                if is_new {
+                    *last = Some(Arc::new(answer));
+                }
+                is_new
+            });
+            let pause = (took * PAUSE_FACTOR).clamp(self.questions.pause_min, PAUSE_MAX);
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.sender.closed() => {
+                    let mut all = self.questions.asked.lock();
+                    // Somebody may have come since.
+                    if self.sender.is_closed() {
+                        all.remove(&self.question);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let mut all = self.questions.asked.lock();
+        if all.get(&self.question).is_some_and(|sender| sender.same_channel(&self.sender)) {
+            all.remove(&self.question);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use axum::routing::get;
+
+    use super::*;
+    use crate::{http::access::Access, settings};
+
+    /// An API that answers how often it was asked, but no more than twice.
+    fn counting() -> (Questions, Arc<AtomicU32>) {
+        let asked = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&asked);
+        let api = Router::new()
+            .route("/v1/count", get(async move || (count.fetch_add(1, Ordering::Relaxed) + 1).min(2).to_string()));
+        (Questions { pause_min: Duration::from_millis(1), ..Questions::of(api) }, asked)
+    }
+
+    fn ask(questions: &Questions, fresh_since: Option<u64>) -> Option<watch::Receiver<Told>> {
+        let caller = Access::new(&settings::Access { tokens: vec![] }).caller(&HeaderMap::new()).expect("everybody");
+        questions.answers(Question { caller, call: "/v1/count".into(), fresh_since }, &HeaderMap::new())
+    }
+
+    async fn next(answers: &mut watch::Receiver<Told>) -> Arc<Answer> {
+        answers.changed().await.expect("an answer");
+        answers.borrow_and_update().clone().expect("an answer")
+    }
+
+    #[tokio::test]
+    async fn who_listens_to_the_same_shares_a_question_and_nothing_is_asked_when_nobody_listens() {
+        let (questions, asked) = counting();
+        let mut first = ask(&questions, None).expect("room");
+        assert_eq!(*next(&mut first).await, Answer { status: 200, age: 0, body: 1.into() });
+        let mut second = ask(&questions, None).expect("room");
+        next(&mut second).await;
+        assert_eq!(questions.asked.lock().len(), 1);
+        assert_eq!(next(&mut first).await.body, 2);
+        while asked.load(Ordering::Relaxed) < 5 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!first.has_changed().expect("it goes on"), "the same answer is not told again");
+        // Something was changed then: what was answered before is not told.
+        let last = second.borrow_and_update().clone();
+        let mut fresh = ask(&questions, Some(7)).expect("room");
+        assert!(!fresh.has_changed().expect("it goes on"));
+        next(&mut fresh).await;
+        assert_eq!(*fresh.borrow(), last);
+        drop((first, second, fresh));
+        while !questions.asked.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_is_asked_than_the_limit_permits() {
+        let (questions, _) = counting();
+        let most: Vec<_> = (0..QUESTIONS_MAX as u64).map(|number| ask(&questions, Some(number)).expect("room")).collect();
+        assert!(ask(&questions, Some(u64::MAX)).is_none());
+        assert!(ask(&questions, Some(0)).is_some(), "what is asked already has more listeners");
+        drop(most);
+    }
+}
