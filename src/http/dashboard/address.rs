@@ -86,7 +86,10 @@ impl Address {
 
 /// A browser without scripts sends times as they are written into the form, where they are in UTC.
 fn in_utc(value: String) -> String {
-    match (NaiveDateTime::parse_from_str(&value, "%Y-%m-%dT%H:%M:%S"), NaiveDateTime::parse_from_str(&value, "%Y-%m-%dT%H:%M")) {
+    match (
+        NaiveDateTime::parse_from_str(&value, "%Y-%m-%dT%H:%M:%S"),
+        NaiveDateTime::parse_from_str(&value, "%Y-%m-%dT%H:%M"),
+    ) {
         (Ok(_), _) => value + "Z",
         (_, Ok(_)) => value + ":00Z",
         _ => value,
@@ -112,7 +115,8 @@ mod tests {
         assert_eq!(events.with(&[("cursor", "x y"), ("status", "")]), "/events?customer_id=a%26b&cursor=x+y");
         let call = events.call("/v1/outbox", &["status", "cause"], &[("limit", "50")]);
         assert_eq!(call, "/v1/outbox?status=dead&limit=50");
-        let times = read("/quotes?submitted_after=2026-11-26T10:00&submitted_before=2026-11-26T10:00:07").expect("a page");
+        let times =
+            read("/quotes?submitted_after=2026-11-26T10:00&submitted_before=2026-11-26T10:00:07").expect("a page");
         assert_eq!(times.filter("submitted_after"), "2026-11-26T10:00:00Z");
         assert_eq!(times.filter("submitted_before"), "2026-11-26T10:00:07Z");
         let event = read("/events/01a2-7b").expect("a page");

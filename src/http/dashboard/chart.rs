@@ -131,7 +131,13 @@ fn path(values: &[Option<f64>], x: &impl Fn(usize) -> f64, y: &impl Fn(f64) -> f
 }
 
 /// A line of the size of a word, over steps of `step` since `from`; behind it a table of those that are not 0.
-pub(super) fn sparkline(language: Language, label: &str, from: DateTime<Utc>, step: TimeDelta, values: &[f64]) -> Markup {
+pub(super) fn sparkline(
+    language: Language,
+    label: &str,
+    from: DateTime<Utc>,
+    step: TimeDelta,
+    values: &[f64],
+) -> Markup {
     let (width, height) = (120.0, 24.0);
     let max = values.iter().fold(1_f64, |max, value| max.max(*value));
     let total: f64 = values.iter().sum();
@@ -167,7 +173,12 @@ pub(super) fn sparkline(language: Language, label: &str, from: DateTime<Utc>, st
 }
 
 /// When something was so, within a time.
-pub(super) fn strip(title: &str, from: DateTime<Utc>, to: DateTime<Utc>, spans: &[(DateTime<Utc>, DateTime<Utc>)]) -> Markup {
+pub(super) fn strip(
+    title: &str,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    spans: &[(DateTime<Utc>, DateTime<Utc>)],
+) -> Markup {
     let [first, last] = [from, to].map(milliseconds);
     let x = |at| (milliseconds(at).clamp(first, last.max(first)) - first) * WIDTH / (last - first).max(1.0);
     html! {

@@ -61,7 +61,8 @@ fn leased(language: Language, it: &Value) -> Vec<String> {
 
 fn pending(language: Language, it: &Value, failed: Option<String>, is_due: bool) -> Vec<String> {
     let (mut said, name) = (Vec::new(), &it["destination"]);
-    let [waits, paused, circuit, limits, queue] = ["waiting_for", "paused", "circuit", "limits", "queue"].map(|key| &it[key]);
+    let [waits, paused, circuit, limits, queue] =
+        ["waiting_for", "paused", "circuit", "limits", "queue"].map(|key| &it[key]);
     if !waits.is_null() {
         let status = say!(language, &format!("status.{}", text(&waits["status"])));
         said.push(say!(language, "explain.waits", id = &waits["event_id"], status = status));
@@ -74,7 +75,13 @@ fn pending(language: Language, it: &Value, failed: Option<String>, is_due: bool)
         said.push(say!(language, "explain.held", name = name, until = &it["not_before"]));
     }
     if !circuit.is_null() {
-        said.push(say!(language, "explain.circuit", name = name, since = &circuit["since"], reason = &circuit["reason"]));
+        said.push(say!(
+            language,
+            "explain.circuit",
+            name = name,
+            since = &circuit["since"],
+            reason = &circuit["reason"]
+        ));
     }
     if !is_due && waits.is_null() {
         said.push(say!(language, "explain.later", at = &it["due_at"]));
@@ -149,7 +156,11 @@ fn varying<'a>(pattern: &str, text: &'a str) -> Option<Vec<&'a str>> {
     let parts: Vec<&str> = parts.collect();
     for (index, part) in parts.iter().enumerate() {
         let is_last = index + 1 == parts.len();
-        let at = if is_last { rest.len().checked_sub(part.len()).filter(|_| rest.ends_with(part))? } else { rest.find(part)? };
+        let at = if is_last {
+            rest.len().checked_sub(part.len()).filter(|_| rest.ends_with(part))?
+        } else {
+            rest.find(part)?
+        };
         found.push(&rest[..at]);
         rest = &rest[at + part.len()..];
     }
@@ -178,7 +189,8 @@ pub(super) fn headline(language: Language, stats: &Value) -> Headline {
     }
     let is_late = |it: &&Value| count(&it["oldest_due_seconds"]) >= 60.0 && events(it, "pending") > 0.0;
     if let Some(it) = destinations.iter().find(is_late) {
-        let (oldest, rate) = (duration(count(&it["oldest_due_seconds"]) * 1000.0), number(count(&it["delivered_last_minute"])));
+        let (oldest, rate) =
+            (duration(count(&it["oldest_due_seconds"]) * 1000.0), number(count(&it["delivered_last_minute"])));
         let (name, n) = (&it["name"], events(it, "pending"));
         return tell("bad", say!(language, "headline.late", name = name, n = n, oldest = oldest, rate = rate));
     }

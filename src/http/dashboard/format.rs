@@ -97,7 +97,8 @@ pub(super) fn time(at: &Value, show: Show) -> Markup {
 }
 
 fn time_of(at: &str, show: Show) -> Markup {
-    let exact = at.parse::<DateTime<Utc>>().map_or_else(|_| at.to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
+    let exact =
+        at.parse::<DateTime<Utc>>().map_or_else(|_| at.to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
     let kind = match show {
         Show::Relative => "relative",
         Show::Exact => "exact",
@@ -164,7 +165,8 @@ mod tests {
 
     #[test]
     fn times_within_a_text_are_times_and_the_rest_is_text() {
-        let html = zoned("<b> at 2026-11-26T10:00:00.123Z, 2026-11-26T10:00:00 and é2026-11-26T10:00:00Z").into_string();
+        let html =
+            zoned("<b> at 2026-11-26T10:00:00.123Z, 2026-11-26T10:00:00 and é2026-11-26T10:00:00Z").into_string();
         assert!(html.starts_with("&lt;b&gt; at <time datetime=\"2026-11-26T10:00:00.123Z\""), "{html}");
         assert!(html.contains(">2026-11-26 10:00:00 UTC</time>, 2026-11-26T10:00:00 and é<time"), "{html}");
     }

@@ -31,8 +31,8 @@ pub(super) fn page(view: &View<'_>) -> Markup {
         }
         div data-key=(at.path) { (content(view)) }
     };
-    let age = view.age();
-    document(language, title(at.page), Some(at), Some(&view.reader.caller), &main, age)
+    let around = Around { at: Some(at), caller: Some(&view.reader.caller), age: view.age(), failed: view.failed() };
+    document(language, title(at.page), &around, &main)
 }
 
 /// What is shown in place of a page.
@@ -40,10 +40,13 @@ pub(super) fn instead(language: Language, what: &Instead<'_>, caller: Option<&Ca
     let t = |key: &str| say!(language, key);
     let (title, main) = match what {
         Instead::LogIn(why) => ("session.title", log_in(language, *why)),
-        Instead::Unknown => ("page.unknown", html! { h1 { (t("page.unknown")) } p { a href="/" { (t("nav.overview")) } } }),
+        Instead::Unknown => {
+            ("page.unknown", html! { h1 { (t("page.unknown")) } p { a href="/" { (t("nav.overview")) } } })
+        }
         Instead::Submitter => ("session.title", html! { h1 { (t("session.submitter")) } }),
     };
-    document(language, title, None, caller, &html! { div data-key="instead" { (main) } }, 0)
+    let around = Around { at: None, caller, age: 0, failed: None };
+    document(language, title, &around, &html! { div data-key="instead" { (main) } })
 }
 
 fn stalled(language: Language, now: DateTime<Utc>, since: DateTime<Utc>, message: &str) -> String {
@@ -51,15 +54,19 @@ fn stalled(language: Language, now: DateTime<Utc>, since: DateTime<Utc>, message
     say!(language, "shell.stalled", age = duration(f64::from(seconds) * 1000.0), error = message)
 }
 
-fn document(
-    language: Language,
-    title: &str,
-    at: Option<&Address>,
-    caller: Option<&Caller>,
-    main: &Markup,
+/// What is known of a page besides what it shows.
+struct Around<'a> {
+    at: Option<&'a Address>,
+    caller: Option<&'a Caller>,
+    /// How old the oldest answer is, in seconds.
     age: u64,
-) -> Markup {
+    /// Why something is not there: a script keeps what it shows, and tells that.
+    failed: Option<String>,
+}
+
+fn document(language: Language, title: &str, around: &Around<'_>, main: &Markup) -> Markup {
     let t = |key: &str| say!(language, key);
+    let Around { at, caller, age, failed } = around;
     let role = caller.map(|caller| role(caller.role()));
     html! {
         (DOCTYPE)
@@ -74,15 +81,15 @@ fn document(
                 link rel="stylesheet" href="/dashboard/style/parts.css";
                 script src="/dashboard/main.js" type="module" {}
             }
-            body data-role=[role] data-age=(age) {
+            body data-role=[role] data-age=(age) data-failed=[failed.as_ref()] {
                 a class="skip" href="#main" { (t("shell.skip")) }
-                (header(language, at, caller))
+                (header(language, *at, *caller))
                 noscript { p class="stalled" { (t("shell.no_script")) } }
                 div id="notices" {}
                 div id="stalled" {}
                 main id="main" tabindex="-1" { (main) }
                 footer {
-                    @if age > 0 { span id="replica" { (say!(language, "shell.replica", age = format!("{age} s"))) } }
+                    @if *age > 0 { span id="replica" { (say!(language, "shell.replica", age = format!("{age} s"))) } }
                     a href="/docs" { (t("shell.api")) }
                     a href="/metrics" { (t("shell.metrics")) }
                     button class="quiet" data-do="help" { (t("keys.title")) " " kbd { "?" } }
@@ -103,7 +110,11 @@ fn role(role: Role) -> &'static str {
 fn header(language: Language, at: Option<&Address>, caller: Option<&Caller>) -> Markup {
     let t = |key: &str| say!(language, key);
     // A page of one thing belongs to the list that it is in.
-    let of_list = |path: &str| at.is_some_and(|at| DETAILS.iter().any(|(page, begin, _)| *page == at.page && begin.trim_end_matches('/') == path));
+    let of_list = |path: &str| {
+        at.is_some_and(|at| {
+            DETAILS.iter().any(|(page, begin, _)| *page == at.page && begin.trim_end_matches('/') == path)
+        })
+    };
     let current = |path: &str| match at {
         Some(at) if at.path == path => Some("page"),
         Some(_) if of_list(path) => Some("true"),

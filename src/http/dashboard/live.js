@@ -10,7 +10,8 @@ const SILENCE_MS = 10_000;
 /// One that said nothing is tried again after this.
 const AGAIN_MS = 60_000;
 
-/// Shows the page at an address: `show(html, address)` gets what the server wrote, `failed(error)` why it wrote nothing.
+/// Follows the page at an address: `show(html, address)` gets what the server wrote and says whether it shows that, `failed(error)` gets why it
+/// wrote nothing.
 export class Live {
   constructor({ show, failed }) {
     Object.assign(this, { show, failed, silentUntil: 0, at: Date.now() });
@@ -48,7 +49,7 @@ export class Live {
       then(event);
     });
     hears("page", (event) => this.told(event.data, this.address));
-    hears("beat", () => { this.at = Date.now(); });
+    hears("beat", () => { if (!this.isOld) this.at = Date.now(); });
     // A stream has its time. One that ends at once is that of a server that leaves.
     hears("end", () => { if (Date.now() - this.openedAt > CYCLE_MS) this.listen(); else this.close(); });
     stream.addEventListener("error", () => {
@@ -65,8 +66,8 @@ export class Live {
   }
 
   told(html, address) {
-    this.at = Date.now();
-    return this.show(html, address);
+    this.isOld = !this.show(html, address);
+    if (!this.isOld) this.at = Date.now();
   }
 
   /// Asks, unless there is a stream that speaks.
@@ -93,7 +94,7 @@ export class Live {
       const wasOut = this.isOut;
       this.isOut = answer.status === 401 || answer.status === 403;
       if (this.isOut) this.close(); else if (wasOut) this.listen();
-      await this.told(html, address);
+      this.told(html, address);
     } catch (error) {
       if (turn === this.turn) this.failed(error instanceof Refusal ? error : new Refusal(0, t("error.unreachable"), error.message));
     }

@@ -75,7 +75,8 @@ impl Open {
         let now = Utc::now();
         let (asked, known) = (&mut self.asked, &mut self.answers);
         let unanswered = asked.iter_mut().filter(|(name, _)| !known.contains_key(name));
-        let first = join_all(unanswered.map(async |(_, answers)| answers.wait_for(Option::is_some).await.is_ok())).await;
+        let first =
+            join_all(unanswered.map(async |(_, answers)| answers.wait_for(Option::is_some).await.is_ok())).await;
         for (name, answers) in asked.iter_mut() {
             let answer = answers.borrow_and_update().clone();
             known.entry(name).or_default().learn(answer?, now);

@@ -23,10 +23,14 @@ let written;
 let shownAt;
 const live = new Live({
   show: (html, address) => {
-    failure = undefined;
+    const page = new DOMParser().parseFromString(html, "text/html");
+    const { failed } = page.body.dataset;
+    // What is shown is worth more than that there is nothing now.
+    const isKept = failed && shownAt === address && !written.body.dataset.failed;
+    failure = isKept ? { message: failed } : undefined;
     stalled();
-    if (address === here()) return show(new DOMParser().parseFromString(html, "text/html"));
-    return undefined;
+    if (address === here() && !isKept) show(page);
+    return !isKept;
   },
   failed: (error) => { failure = error; stalled(); },
 });

@@ -196,7 +196,8 @@ mod tests {
     #[tokio::test]
     async fn no_more_is_asked_than_the_limit_permits() {
         let (questions, _) = counting();
-        let most: Vec<_> = (0..QUESTIONS_MAX as u64).map(|number| ask(&questions, Some(number)).expect("room")).collect();
+        let most: Vec<_> =
+            (0..QUESTIONS_MAX as u64).map(|number| ask(&questions, Some(number)).expect("room")).collect();
         assert!(ask(&questions, Some(u64::MAX)).is_none());
         assert!(ask(&questions, Some(0)).is_some(), "what is asked already has more listeners");
         drop(most);

@@ -52,7 +52,8 @@ impl Language {
     /// What the reader chose, or what the browser asks for.
     pub fn of(headers: &HeaderMap) -> Self {
         let texts = |name| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = texts(header::COOKIE).flat_map(|cookies| cookies.split(';')).filter_map(|it| it.trim().split_once('='));
+        let mut pairs =
+            texts(header::COOKIE).flat_map(|cookies| cookies.split(';')).filter_map(|it| it.trim().split_once('='));
         let chosen = pairs.find(|(name, _)| *name == COOKIE).and_then(|(_, value)| Self::named(value));
         let mut asked = texts(header::ACCEPT_LANGUAGE).flat_map(|tags| tags.split(','));
         chosen.or_else(|| asked.find_map(|tag| Self::named(tag.trim().get(..2)?))).unwrap_or(Self::English)
@@ -78,7 +79,9 @@ impl Language {
     /// The message `key` with its `values`; what is unknown stays as it is.
     pub fn say(self, key: &str, values: &[(&str, Said<'_>)]) -> String {
         let message = MESSAGES[&self].get(key).map_or(key, String::as_str);
-        let is_one = values.iter().any(|(name, value)| *name == "n" && matches!(value, Said::Number(n) if n.to_bits() == 1_f64.to_bits()));
+        let is_one = values
+            .iter()
+            .any(|(name, value)| *name == "n" && matches!(value, Said::Number(n) if n.to_bits() == 1_f64.to_bits()));
         let form = match message.split_once('|') {
             Some((one, _)) if is_one => one,
             Some((_, others)) => others,

@@ -149,6 +149,12 @@ impl<'a> View<'a> {
         self.answers.values().filter_map(|it| Some(it.good.as_ref()?.age)).max().unwrap_or_default()
     }
 
+    /// Why something that the page is about is not there, although it may be.
+    pub fn failed(&self) -> Option<String> {
+        let failures = self.answers.values().filter(|it| it.good.is_none()).filter_map(|it| it.failure.as_ref());
+        failures.filter(|failure| failure.status >= 500).map(|failure| failure.message()).next()
+    }
+
     /// A call that fails although it has been answered before: since when, and why.
     pub fn failing(&self) -> Option<(DateTime<Utc>, String)> {
         let stale = self.answers.values().filter(|it| it.good.is_some());
@@ -213,12 +219,12 @@ pub(super) fn title(page: Page) -> &'static str {
     all.into_iter().find(|(it, ..)| *it == page).map_or("page.unknown", |(.., title)| title)
 }
 
-/// An amount as a fact; nothing if there is none.
+/// A text as a fact.
 pub(super) fn of_text(text: &str) -> Markup {
     html! { (text) }
 }
 
-/// A time as a fact.
+/// A time as a fact: exactly.
 pub(super) fn at(time: &Value) -> Markup {
     super::format::time(time, Show::Exact)
 }

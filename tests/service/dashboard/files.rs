@@ -39,9 +39,11 @@ async fn the_dashboard_loads_nothing_from_other_hosts_and_has_no_inline_code() {
 async fn a_file_that_the_browser_has_is_not_sent_again() {
     let database = TestDatabase::migrated(Engine::Sqlite).await;
     let api = Api::start(&database).await;
-    for (path, kind) in
-        [("/dashboard/main.js", "text/javascript"), ("/dashboard/style/base.css", "text/css"), ("/dashboard/language/ko.js", "text/javascript")]
-    {
+    for (path, kind) in [
+        ("/dashboard/main.js", "text/javascript"),
+        ("/dashboard/style/base.css", "text/css"),
+        ("/dashboard/language/ko.js", "text/javascript"),
+    ] {
         let first = api.get(path).await;
         assert!(first.headers()["content-type"].to_str().unwrap().starts_with(kind), "{path}");
         let tag = first.headers()["etag"].clone();

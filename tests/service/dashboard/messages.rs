@@ -90,7 +90,10 @@ fn messages(language: &str) -> BTreeMap<String, String> {
 fn sources() -> Vec<PathBuf> {
     let folders = [root(), root().join("pages")];
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "js" || extension == "rs")).collect()
+    // `files.rs` names files, which look like messages.
+    let says =
+        |path: &PathBuf| path.extension().is_some_and(|it| it == "js" || it == "rs") && !path.ends_with("files.rs");
+    files.filter(says).collect()
 }
 
 fn root() -> PathBuf {

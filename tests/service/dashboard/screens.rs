@@ -31,17 +31,8 @@ async fn busy() -> (Desk, Uuid, Uuid) {
 }
 
 fn addresses(quote: Uuid, event: Uuid) -> Vec<String> {
-    let pages = [
-        "",
-        "causes",
-        "events?status=dead",
-        "quotes",
-        "destinations",
-        "workers",
-        "promises",
-        "actions",
-        "settings",
-    ];
+    let pages =
+        ["", "causes", "events?status=dead", "quotes", "destinations", "workers", "promises", "actions", "settings"];
     let details = [format!("events/{event}"), format!("quotes/{quote}")];
     pages.iter().map(|page| (*page).to_owned()).chain(details).collect()
 }

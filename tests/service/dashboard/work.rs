@@ -4,6 +4,7 @@ use entity::outbox_event::Status as EventStatus;
 use entity::quote::Status;
 use feebox::operator;
 use feebox::outbox::Outcome;
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use super::Console;
@@ -149,6 +150,45 @@ async fn where_streams_do_not_come_through_the_page_asks_but_seldom() {
     for start in &starts {
         let within = starts.iter().filter(|it| (*start..start + 4900.0).contains(it)).count();
         assert!(within <= 3, "{within} calls within five seconds: {starts:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shown_stays_while_the_database_fails_and_the_page_says_how_old_it_is() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let (_, event) = desk.submit_refused().await;
+    let console = Console::open(&desk).await;
+    let rename = async |from: &str, to: &str| {
+        desk.db.connection().execute_unprepared(&format!("ALTER TABLE {from} RENAME TO {to}")).await.unwrap();
+    };
+    for blocked in [vec![], vec!["*/dashboard/live?*"]] {
+        console.browser.devtools("Network.enable", json!({})).await;
+        console.browser.devtools("Network.setBlockedURLs", json!({ "urls": blocked })).await;
+        console.go("events?status=dead").await;
+        console.sees(".total", "1 event matches").await;
+        rename("outbox_event", "hidden").await;
+        console.sees(".stalled", "old: Internal server error").await;
+        console.sees("[data-list=events] tbody", &short(event)).await;
+        rename("hidden", "outbox_event").await;
+        console.loses(".stalled").await;
+        console.sees("[data-list=events] tbody", &short(event)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_of_earlier_versions_lead_to_the_same_pages() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let (_, event) = desk.submit_refused().await;
+    let console = Console::open(&desk).await;
+    for (old, new, seen) in [
+        (format!("#/events/{event}"), format!("/events/{event}"), event.to_string()),
+        ("#/events?status=dead".into(), "/events?status=dead".into(), "1 event matches".into()),
+        ("#/overview?range=48h".into(), "/?range=48h".into(), "48 hours".into()),
+        ("#/overview".into(), "/".into(), "1 hour".into()),
+    ] {
+        console.go(&old).await;
+        console.sees("main", &seen).await;
+        assert_eq!(console.browser.run("return location.pathname + location.search + location.hash", "").await, new);
     }
 }
 

@@ -8,7 +8,8 @@ use crate::support::{Api, Desk, Engine, TestDatabase};
 
 /// A page's status and HTML.
 async fn page(api: &Api, path: &str, headers: &[(&'static str, &str)]) -> (u16, String) {
-    let request = headers.iter().fold(api.request(Method::GET, path), |request, (name, value)| request.header(*name, *value));
+    let request =
+        headers.iter().fold(api.request(Method::GET, path), |request, (name, value)| request.header(*name, *value));
     let answer = request.send().await.unwrap();
     assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/html"), "{path}");
     assert_eq!(answer.headers()["cache-control"], "no-store", "{path}");
@@ -23,7 +24,7 @@ async fn each_page_says_what_it_is_for_before_a_script_runs() {
     let api = Api::start(&desk.database).await;
     let (of_event, of_quote) = (format!("/events/{event}"), format!("/quotes/{quote}"));
     let pages = [
-        ("/", "dead: 1 events for fee-server", "죽은"),
+        ("/", "dead: 1 event for fee-server", "1건이 포기되었습니다"),
         ("/causes", "Retry all", "모두 재시도"),
         ("/events?status=dead", &event.to_string(), "1건"),
         (&of_event, "A retry by an operator revives it.", "운영자"),
@@ -33,7 +34,7 @@ async fn each_page_says_what_it_is_for_before_a_script_runs() {
         ("/workers", "Process", "프로세스"),
         ("/promises", "No stored quote loses its fee.", "수수료"),
         ("/actions", "No operator has done anything yet.", "아직"),
-        ("/settings", "retry.max_attempts", "기본값"),
+        ("/settings", "Secrets are masked.", "비밀"),
     ];
     for (path, english, korean) in pages {
         let (status, html) = page(&api, path, &[]).await;
@@ -59,7 +60,10 @@ async fn a_filter_is_applied_without_scripts() {
     let (status, html) = page(&api, sent, &[]).await;
     assert_eq!(status, 200);
     assert!(html.contains(&dead.to_string()) && !html.contains(&waiting.to_string()), "{html}");
-    assert!(html.contains("<option value=\"dead\" selected>") && html.contains("value=\"2026-01-01T10:00:00\""), "{html}");
+    assert!(
+        html.contains("<option value=\"dead\" selected>") && html.contains("value=\"2026-01-01T10:00:00\""),
+        "{html}"
+    );
     // What the API refuses is told on the page.
     let (status, html) = page(&api, "/events?customer_id=a&quote_id=no-uuid", &[]).await;
     assert!(status == 200 && html.contains("Invalid path or query parameter"), "{html}");

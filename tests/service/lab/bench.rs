@@ -133,7 +133,7 @@ async fn what_open_dashboards_ask_is_measured_beside_submissions() {
     let report = std::fs::read_to_string(bench.directory().join("out/bench.json")).unwrap();
     let report: Value = serde_json::from_str(&report).unwrap();
     let calls = report["calls"].as_array().unwrap();
-    let asked = ["POST /v1/quotes, no dashboard open", "POST /v1/quotes, 20 dashboards open", "/v1/causes?status=dead"];
+    let asked = ["POST /v1/quotes, no dashboard open", "POST /v1/quotes, 20 dashboards open", "/causes?status=dead"];
     for call in asked {
         let measured = calls.iter().find(|it| it["call"] == call).unwrap_or_else(|| panic!("{call}: {report:#}"));
         assert!(measured["p50_ms"].as_f64() <= measured["p99_ms"].as_f64(), "{measured}");

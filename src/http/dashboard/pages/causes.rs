@@ -53,9 +53,11 @@ pub(super) fn list(view: &View<'_>, found: &Value, most: usize) -> Markup {
             html! { @for sum in rows(it, "money") { div data-key=(text(&sum["currency"])) { (money(sum)) } } }
         }),
         column(view.t("causes.trend"), "", |it| trend(view, found, it)),
-        column(view.t("causes.last"), "", |it| html! {
-            (time(&it["last_seen"], Show::Relative))
-            small { (view.t("causes.first")) ": " (time(&it["first_seen"], Show::Relative)) }
+        column(view.t("causes.last"), "", |it| {
+            html! {
+                (time(&it["last_seen"], Show::Relative))
+                small { (view.t("causes.first")) ": " (time(&it["first_seen"], Show::Relative)) }
+            }
         }),
         column(view.t("field.actions"), "", |it| changes(view, it)),
     ];
@@ -78,7 +80,8 @@ fn trend(view: &View<'_>, found: &Value, it: &Value) -> Markup {
 
 fn changes(view: &View<'_>, it: &Value) -> Markup {
     let (events, dead) = (count(&it["events"]), count(&it["dead"]));
-    let status = if view.address.filter("status").is_empty() && dead >= events { "dead" } else { view.address.filter("status") };
+    let status =
+        if view.address.filter("status").is_empty() && dead >= events { "dead" } else { view.address.filter("status") };
     // With which statuses an operator can change its events.
     let statuses = [("dead", dead), ("pending", events - dead)].into_iter().filter(|(_, events)| *events > 0.0);
     let statuses: Vec<&str> = statuses.map(|(status, _)| status).collect();

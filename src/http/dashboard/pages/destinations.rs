@@ -16,7 +16,9 @@ pub(in super::super) fn calls() -> Calls {
 }
 
 pub(in super::super) fn content(view: &View<'_>) -> Markup {
-    let Some(stats) = view.answer("stats") else { return html! { h1 { (view.t("nav.destinations")) } (view.instead("stats")) } };
+    let Some(stats) = view.answer("stats") else {
+        return html! { h1 { (view.t("nav.destinations")) } (view.instead("stats")) };
+    };
     let destinations = rows(stats, "destinations");
     html! {
         h1 { (view.t("nav.destinations")) }
@@ -63,20 +65,26 @@ fn drawn(view: &View<'_>, name: &Value) -> Markup {
     let spans = own.filter_map(|it| Some((instant(&it["opened_at"])?, instant(&it["closed_at"]).unwrap_or(to))));
     let spans: Vec<_> = spans.collect();
     let n = f64::from(u32::try_from(spans.len()).unwrap_or(u32::MAX));
-    let title = say!(view.language(), "destinations.strip", name = name, n = n, from = &found["from"], to = &found["to"]);
+    let title =
+        say!(view.language(), "destinations.strip", name = name, n = n, from = &found["from"], to = &found["to"]);
     strip(&title, from, to, &spans)
 }
 
 /// What holds it back: how bad that is, what it is, and since or until when.
 fn states<'a>(view: &View<'_>, stats: &Value, it: &'a Value) -> Vec<(&'static str, String, Option<&'a Value>)> {
-    let (language, [paused, circuit, held]) = (view.language(), ["paused", "circuit", "not_before"].map(|name| &it[name]));
+    let (language, [paused, circuit, held]) =
+        (view.language(), ["paused", "circuit", "not_before"].map(|name| &it[name]));
     let mut found = Vec::new();
     if !paused.is_null() {
         let text = say!(language, "destinations.paused", by = &paused["by"], reason = &paused["reason"]);
         found.push(("wait", text, Some(&paused["since"])));
     }
     if !circuit.is_null() {
-        found.push(("bad", say!(language, "destinations.circuit", reason = &circuit["reason"]), Some(&circuit["since"])));
+        found.push((
+            "bad",
+            say!(language, "destinations.circuit", reason = &circuit["reason"]),
+            Some(&circuit["since"]),
+        ));
     }
     if instant(held).is_some_and(|until| until > view.now) {
         found.push(("wait", view.t("destinations.held"), Some(held)));
@@ -90,7 +98,11 @@ fn states<'a>(view: &View<'_>, stats: &Value, it: &'a Value) -> Vec<(&'static st
 fn card(view: &View<'_>, stats: &Value, it: &Value) -> Markup {
     let (name, max) = (text(&it["name"]), count(&stats["unsettled_counted_max"]));
     let counted = |status: &str| {
-        link("/events", [("status", status), ("destination", name)], &counted(view.language(), &it["events"][status], max))
+        link(
+            "/events",
+            [("status", status), ("destination", name)],
+            &counted(view.language(), &it["events"][status], max),
+        )
     };
     let limit = |which: &str| {
         let limit = it["limits"].get(which);

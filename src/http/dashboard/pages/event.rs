@@ -23,7 +23,9 @@ pub(in super::super) fn calls(id: &str, answers: &Answers) -> Calls {
 }
 
 pub(in super::super) fn content(view: &View<'_>) -> Markup {
-    let Some(found) = view.answer("event") else { return html! { h1 { (view.t("field.event")) } (view.instead("event")) } };
+    let Some(found) = view.answer("event") else {
+        return html! { h1 { (view.t("field.event")) } (view.instead("event")) };
+    };
     let (id, status, language) = (text(&found["id"]), text(&found["status"]), view.language());
     let said = match view.answer("explain") {
         Some(explain) => explanation(language, explain, is_due(explain, view.now)),
@@ -163,7 +165,10 @@ pub(super) fn neighbours(view: &View<'_>, own: Option<&str>) -> Markup {
 fn command(found: &Value) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     if found["destination"] != "fee-server" {
-        return format!("curl -i {} -H \"Authorization: Bearer $TOKEN\"", quoted(&format!("$ORIGIN/v1/outbox/{}", text(&found["id"]))));
+        return format!(
+            "curl -i {} -H \"Authorization: Bearer $TOKEN\"",
+            quoted(&format!("$ORIGIN/v1/outbox/{}", text(&found["id"])))
+        );
     }
     let path = if found["event_type"] == "quote.cancelled" { "/v1/fees/void" } else { "/v1/fees" };
     let key = quoted(&format!("Idempotency-Key: {}", text(&found["id"])));

@@ -37,7 +37,9 @@ pub(in super::super) fn calls(at: &Address) -> Calls {
 pub(in super::super) fn content(view: &View<'_>) -> Markup {
     let form = NAMES.map(|name| {
         let kind = match name {
-            "status" => FilterKind::Choice(STATUSES.map(|it| (it.to_owned(), view.t(&format!("status.{it}")))).to_vec()),
+            "status" => {
+                FilterKind::Choice(STATUSES.map(|it| (it.to_owned(), view.t(&format!("status.{it}")))).to_vec())
+            }
             "event_type" => FilterKind::Choice(TYPES.map(|it| (it.to_owned(), it.to_owned())).to_vec()),
             name if name.ends_with("_after") || name.ends_with("_before") => FilterKind::Time,
             _ => FilterKind::Text,
@@ -65,7 +67,8 @@ fn list(view: &View<'_>, found: &Value) -> Markup {
     ];
     let total = if found["total_is_complete"] == true { "events.total" } else { "events.total_more" };
     let nothing = view.t("events.nothing");
-    let table_of = Table { name: "events", rows: rows(found, "events"), key: by_id, nothing, picks: view.may_operate() };
+    let table_of =
+        Table { name: "events", rows: rows(found, "events"), key: by_id, nothing, picks: view.may_operate() };
     let unreadable = found["unreadable"].as_array().map_or(0, Vec::len);
     html! {
         p class="total" role="status" { (say!(view.language(), total, n = count(&found["total"]))) " " span data-added {} }

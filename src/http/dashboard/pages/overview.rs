@@ -43,7 +43,9 @@ fn range(at: &Address) -> (&'static str, i64, i64) {
 }
 
 pub(in super::super) fn content(view: &View<'_>) -> Markup {
-    let Some(stats) = view.answer("stats") else { return html! { h1 { (view.t("nav.overview")) } (view.instead("stats")) } };
+    let Some(stats) = view.answer("stats") else {
+        return html! { h1 { (view.t("nav.overview")) } (view.instead("stats")) };
+    };
     let said = headline(view.language(), stats);
     let found = view.answer_or_null("causes");
     let causes = found["causes"].as_array().map_or(0, Vec::len);
@@ -78,7 +80,11 @@ fn next(view: &View<'_>, stats: &Value) -> Markup {
             steps.push(link("/destinations", [], &say!(language, "next.paused", name = name, by = &paused["by"])));
         }
         if !circuit.is_null() {
-            steps.push(link("/destinations", [], &say!(language, "next.circuit", name = name, reason = &circuit["reason"])));
+            steps.push(link(
+                "/destinations",
+                [],
+                &say!(language, "next.circuit", name = name, reason = &circuit["reason"]),
+            ));
         }
         if dead > 0.0 {
             let query = [("status", "dead"), ("destination", text(name))];
@@ -131,19 +137,29 @@ fn numbers(view: &View<'_>, stats: &Value) -> Markup {
     let destinations = rows(stats, "destinations");
     let oldest = destinations.iter().map(|it| count(&it["oldest_due_seconds"])).fold(0.0, f64::max);
     let rate: f64 = destinations.iter().map(|it| count(&it["delivered_last_minute"])).sum();
-    let (stale, workers, audit) = (&stats["stale_quotes"]["count"], count(&stats["workers_alive"]), &stats["last_audit"]);
+    let (stale, workers, audit) =
+        (&stats["stale_quotes"]["count"], count(&stats["workers_alive"]), &stats["last_audit"]);
     let broken = audit["violations"].as_f64();
     let audited = match broken {
         None => view.t("overview.audit_unknown"),
         Some(0.0) => view.t("overview.audit"),
         Some(n) => say!(language, "overview.violations", n = n),
     };
-    let last = if audit.is_null() { html! { (view.t("overview.never")) } } else { time(&audit["at"], Show::Relative) };
+    let last = if audit.is_null() {
+        html! { (view.t("overview.never")) }
+    } else {
+        time(&audit["at"], Show::Relative)
+    };
     let tiles = [
         (events("pending"), of("pending"), view.t("overview.waiting"), false),
         (events("leased"), of("leased"), view.t("overview.in_flight"), false),
         (events("dead"), of("dead"), view.t("overview.dead"), sum(stats, "dead") > 0.0),
-        (stale_address(stats), html! { (counted(language, stale, STALE_MAX)) }, view.t("overview.stale"), count(stale) > 0.0),
+        (
+            stale_address(stats),
+            html! { (counted(language, stale, STALE_MAX)) },
+            view.t("overview.stale"),
+            count(stale) > 0.0,
+        ),
         ("/destinations".into(), html! { (number(rate)) }, view.t("overview.rate"), false),
         (events("pending"), html! { (duration(oldest * 1000.0)) }, view.t("overview.oldest"), oldest >= 60.0),
         ("/workers".into(), html! { (number(workers)) }, view.t("overview.workers"), workers == 0.0),
@@ -184,7 +200,11 @@ fn drawn(view: &View<'_>) -> Markup {
     if times.is_empty() {
         return empty("overview.no_points");
     }
-    let line = |name, label: String, value: &dyn Fn(&Point) -> Option<f64>| Series { name, label, values: points.iter().map(value).collect() };
+    let line = |name, label: String, value: &dyn Fn(&Point) -> Option<f64>| Series {
+        name,
+        label,
+        values: points.iter().map(value).collect(),
+    };
     let submitted = [
         line("submitted", view.t("chart.submitted"), &|it| Some(it.submitted)),
         line("delivered", view.t("chart.delivered"), &|it| Some(it.delivered)),

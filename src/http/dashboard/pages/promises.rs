@@ -53,8 +53,20 @@ fn promises(view: &View<'_>, found: &Value) -> Markup {
     let by_check = |it: &Value| format!("{} {} {}", it["promise"], text(&it["check"]), text(&it["quote_id"]));
     let violations = rows(found, "violations");
     let more = count(&found["total"]) - f64::from(u32::try_from(violations.len()).unwrap_or(u32::MAX));
-    let promises = Table { name: "promises", rows: rows(found, "promises"), key: by_number, nothing: view.t("promises.nothing"), picks: false };
-    let violations = Table { name: "violations", rows: violations, key: by_check, nothing: view.t("promises.none_broken"), picks: false };
+    let promises = Table {
+        name: "promises",
+        rows: rows(found, "promises"),
+        key: by_number,
+        nothing: view.t("promises.nothing"),
+        picks: false,
+    };
+    let violations = Table {
+        name: "violations",
+        rows: violations,
+        key: by_check,
+        nothing: view.t("promises.none_broken"),
+        picks: false,
+    };
     html! {
         p class={ "headline " (level) } { (sentence(view, found)) }
         @if !found["note"].is_null() { p class="headline wait" { (view.t("promises.nobody")) } }

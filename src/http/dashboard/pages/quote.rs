@@ -21,7 +21,9 @@ pub(in super::super) fn calls(id: &str) -> Calls {
 }
 
 pub(in super::super) fn content(view: &View<'_>) -> Markup {
-    let Some(found) = view.answer("quote") else { return html! { h1 { (view.t("field.quote")) } (view.instead("quote")) } };
+    let Some(found) = view.answer("quote") else {
+        return html! { h1 { (view.t("field.quote")) } (view.instead("quote")) };
+    };
     let (id, status) = (text(&found["id"]), text(&found["status"]));
     html! {
         h1 { (view.t("field.quote")) " " span class="id" { (id) } }

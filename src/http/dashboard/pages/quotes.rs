@@ -22,7 +22,9 @@ pub(in super::super) fn calls(at: &Address) -> Calls {
 pub(in super::super) fn content(view: &View<'_>) -> Markup {
     let form = NAMES.map(|name| {
         let kind = match name {
-            "status" => FilterKind::Choice(STATUSES.map(|it| (it.to_owned(), view.t(&format!("quote_status.{it}")))).to_vec()),
+            "status" => {
+                FilterKind::Choice(STATUSES.map(|it| (it.to_owned(), view.t(&format!("quote_status.{it}")))).to_vec())
+            }
             "submitted_after" | "submitted_before" => FilterKind::Time,
             _ => FilterKind::Text,
         };

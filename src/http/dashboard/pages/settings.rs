@@ -39,9 +39,11 @@ pub(in super::super) fn content(view: &View<'_>) -> Markup {
             let is_default = it["is_default"] == true && it["source"] == "default";
             html! { @if is_default { (view.t("settings.default")) } @else { (text(&it["source"])) } }
         }),
-        column(view.t("settings.differs"), "wide", |it| html! {
-            @for it in rows(it, "differs") {
-                div data-key=(text(&it["process"])) class="wait" { (text(&it["process"])) ": " code { (text(&it["value"])) } }
+        column(view.t("settings.differs"), "wide", |it| {
+            html! {
+                @for it in rows(it, "differs") {
+                    div data-key=(text(&it["process"])) class="wait" { (text(&it["process"])) ": " code { (text(&it["value"])) } }
+                }
             }
         }),
     ];

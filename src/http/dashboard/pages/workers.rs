@@ -15,7 +15,9 @@ pub(in super::super) fn calls() -> Calls {
 }
 
 pub(in super::super) fn content(view: &View<'_>) -> Markup {
-    let Some(found) = view.answer("workers") else { return html! { h1 { (view.t("nav.workers")) } (view.instead("workers")) } };
+    let Some(found) = view.answer("workers") else {
+        return html! { h1 { (view.t("nav.workers")) } (view.instead("workers")) };
+    };
     let alive = count(&found["workers_alive"]);
     let (level, said) = if alive > 0.0 { ("good", "workers.text") } else { ("bad", "workers.none") };
     let differing: Vec<&str> = found["differing_settings"].as_array().into_iter().flatten().map(text).collect();
@@ -33,7 +35,8 @@ fn list(view: &View<'_>, found: &Value) -> Markup {
     let columns = [
         column(view.t("workers.name"), "", |it| html! { span class="id" { (text(&it["name"])) } }),
         column(view.t("workers.state"), "", |it| {
-            let (class, said) = if it["alive"] == true { ("delivered", "workers.alive") } else { ("dead", "workers.gone") };
+            let (class, said) =
+                if it["alive"] == true { ("delivered", "workers.alive") } else { ("dead", "workers.gone") };
             html! { span class={ "badge " (class) } { (view.t(said)) } }
         }),
         column(view.t("workers.role"), "", |it| html! { (text(&it["role"])) }),
