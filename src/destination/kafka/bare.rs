@@ -27,6 +27,7 @@ pub async fn send_bare(
     let mut config = client::config(settings, settings.delivery_timeout);
     // Where connections are concerned it is as its library has it.
     config.set("enable.sparse.connections", "true");
+    config.set("max.in.flight.requests.per.connection", "5");
     let producer = Producers::new(config, Files::of(settings))?.current();
     let value = payload.to_string();
     let mut under_way = Vec::with_capacity(count);

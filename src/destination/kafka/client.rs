@@ -21,6 +21,11 @@ pub(super) fn config(settings: &settings::Kafka, patience: Duration) -> ClientCo
         ("client.id", "feebox"),
         ("acks", "all"),
         ("enable.idempotence", "true"),
+        // With a second batch of a partition under way, a broker refuses that as out of order when it refused the first, as one that has just
+        // lost or won an election does. librdkafka then begins a new epoch for all partitions, in which it stores again what other
+        // brokers have stored and not acknowledged yet (librdkafka issue 4953; `rd_kafka_handle_Produce_error_idempotent` in its
+        // source). Brokers answer one request of a connection at a time anyway.
+        ("max.in.flight.requests.per.connection", "1"),
         // As Java's producer does it, so that a key has the same partition whichever client writes it.
         ("partitioner", "murmur2_random"),
         // A batch is refused as a whole, and then sent again record by record.
