@@ -152,7 +152,10 @@ impl<'a> View<'a> {
     /// Why something that the page is about is not there, although it may be.
     pub fn failed(&self) -> Option<String> {
         let failures = self.answers.values().filter(|it| it.good.is_none()).filter_map(|it| it.failure.as_ref());
-        failures.filter(|failure| failure.status >= 500).map(|failure| failure.message()).next()
+        failures
+            .filter(|failure| failure.status >= 500 || failure.status == 429)
+            .map(|failure| failure.message())
+            .next()
     }
 
     /// A call that fails although it has been answered before: since when, and why.

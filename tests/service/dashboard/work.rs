@@ -85,9 +85,11 @@ async fn some_or_all_events_that_match_are_selected_and_changed() {
     console.go("events?status=dead").await;
     console.sees(".total", "60 events match").await;
     console.sees("nav.pager", "Next page").await;
+    assert!(!console.browser.text(".bar").await.contains("selected"));
     console.click("tbody tr:nth-child(1) input").await;
     console.click("tbody tr:nth-child(2) input").await;
     console.sees(".bar", "2 selected").await;
+    assert!(!console.browser.text(".bar").await.contains("all that match"));
     console.click_named(".bar", "Cancel selected").await;
     console.sees("dialog .count", "2 events").await;
     console.confirm("two of them").await;
@@ -151,6 +153,33 @@ async fn where_streams_do_not_come_through_the_page_asks_but_seldom() {
         let within = starts.iter().filter(|it| (*start..start + 4900.0).contains(it)).count();
         assert!(within <= 3, "{within} calls within five seconds: {starts:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_stay_in_their_places_while_somebody_is_in_the_list() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let (_, first) = desk.submit_refused().await;
+    let (_, second) = desk.submit_refused().await;
+    let console = Console::open(&desk).await;
+    console.go("events?status=dead").await;
+    console.sees(".total", "2 events match").await;
+    console.browser.press("j").await;
+    let rows = async || {
+        let script =
+            "return [...document.querySelectorAll('tr[data-row]')].map((it) => [it.dataset.row, it.className])";
+        console.browser.run(script, "").await
+    };
+    let ids = [second.to_string(), first.to_string()];
+    assert_eq!(rows().await, json!([[ids[0], ""], [ids[1], ""]]));
+    let (_, third) = desk.submit_refused().await;
+    operator::cancel(&desk.db, desk.submission.relay(), ANN, first).await.unwrap();
+    console.waits_for("tr.gone").await;
+    console.sees(".total", "1 new: show it").await;
+    assert_eq!(rows().await, json!([[ids[0], ""], [ids[1], "gone"]]));
+    console.click_named(".total", "1 new: show it").await;
+    console.loses("tr.gone").await;
+    assert_eq!(rows().await, json!([[third.to_string(), ""], [ids[0], ""]]));
+    console.loses(".total button").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

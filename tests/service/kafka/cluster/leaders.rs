@@ -5,8 +5,8 @@ use std::time::Duration;
 use feebox::quotes::{QUOTE_REJECTED, QUOTE_SUBMITTED};
 
 use super::bare::Bare;
-use super::{QUOTES, Telling};
-use crate::support::KafkaCluster;
+use super::{LIMIT, QUOTES, Telling};
+use crate::support::{KafkaCluster, eventually};
 
 /// Longer than the brokers take to elect another leader.
 const AWAY: Duration = Duration::from_secs(10);
@@ -36,6 +36,21 @@ async fn a_leader_that_is_killed_under_load_loses_nothing_and_repeats_nothing() 
         "a leader killed: nothing told for {gap:?}, to a partition for {of_a_partition:?}, beside {bare:?} of a bare producer"
     );
     assert!(of_a_partition <= bare + LONGER_MAX, "{of_a_partition:?} beside {bare:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaders_that_change_again_and_again_under_load_lose_nothing_and_repeat_nothing() {
+    let cluster = KafkaCluster::turn().await;
+    let telling = Telling::to(&cluster).await;
+    let changing = async {
+        for leader in [1, 2, 3, 1] {
+            cluster.tell(&format!("lead {leader} {QUOTES}"), "leads");
+            eventually("it leads", LIMIT, async || (cluster.leader_of(QUOTES) == leader).then_some(())).await;
+        }
+    };
+    telling.under_load(changing).await;
+    telling.all_are_delivered().await;
+    telling.told_once_and_in_order(QUOTES, &[&QUOTE_SUBMITTED, &QUOTE_REJECTED]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
