@@ -120,7 +120,7 @@ fn path(values: &[Option<f64>], x: &impl Fn(usize) -> f64, y: &impl Fn(f64) -> f
             command = 'M';
             continue;
         };
-        path += &format!("{command}{:.1} {:.1}", x(index), y(*value));
+        path.extend([format!("{command}{:.1} {:.1}", x(index), y(*value))]);
         // A single point is a dot.
         if command == 'M' && values.get(index + 1).is_none_or(Option::is_none) {
             path += "h1";

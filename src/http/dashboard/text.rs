@@ -94,7 +94,7 @@ impl Language {
             match values.iter().find(|(known, _)| *known == name) {
                 Some((_, Said::Number(number))) => said.push_str(&super::format::number(*number)),
                 Some((_, Said::Text(text))) => said.push_str(text),
-                None => said.push_str(&format!("{{{name}}}")),
+                None => said.extend(["{", name, "}"]),
             }
             rest = after;
         }

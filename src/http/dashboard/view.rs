@@ -130,14 +130,6 @@ impl<'a> View<'a> {
         }
     }
 
-    pub fn quote_link(&self, id: &Value) -> Markup {
-        html! { @if let Some(id) = id.as_str() { a class="id" href=(address(&format!("/quotes/{id}"), [])) title=(id) { (short_id(id)) } } }
-    }
-
-    pub fn event_link(&self, id: &Value) -> Markup {
-        html! { @if let Some(id) = id.as_str() { a class="id" href=(address(&format!("/events/{id}"), [])) title=(id) { (short_id(id)) } } }
-    }
-
     /// A status with its colour; its word says the same. `kind` begins the message.
     pub fn badge(&self, status: &Value, kind: &str) -> Markup {
         let status = text(status);
@@ -165,13 +157,27 @@ impl<'a> View<'a> {
     }
 }
 
+/// A link to a quote; nothing without an id.
+pub(super) fn quote_link(id: &Value) -> Markup {
+    of_id("/quotes", id)
+}
+
+/// A link to an event; nothing without an id.
+pub(super) fn event_link(id: &Value) -> Markup {
+    of_id("/events", id)
+}
+
+fn of_id(list: &str, id: &Value) -> Markup {
+    html! { @if let Some(id) = id.as_str() { a class="id" href=(address(&format!("{list}/{id}"), [])) title=(id) { (short_id(id)) } } }
+}
+
 /// A link with a text.
 pub(super) fn link<'a>(path: &str, query: impl IntoIterator<Item = (&'a str, &'a str)>, text: &str) -> Markup {
     html! { a href=(address(path, query)) { (text) } }
 }
 
 /// Names and values; a value that is empty is left out.
-pub(super) fn facts<const N: usize>(pairs: [(String, Markup); N]) -> Markup {
+pub(super) fn facts(pairs: &[(String, Markup)]) -> Markup {
     html! {
         dl class="facts" {
             @for (name, value) in pairs.iter().filter(|(_, value)| !value.0.is_empty()) {

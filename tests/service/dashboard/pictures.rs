@@ -35,7 +35,7 @@ async fn pictures_of_the_docs_are_taken() {
     console.browser.open(&console.base_url).await;
     let wanted = std::env::var(PICTURES).ok().map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
     let pictures = [
-        ("en", "dashboard", "".to_owned()),
+        ("en", "dashboard", String::new()),
         ("en", "dashboard-causes", "causes".to_owned()),
         ("en", "dashboard-event", format!("events/{event}")),
     ];

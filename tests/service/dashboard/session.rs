@@ -77,7 +77,7 @@ async fn a_viewer_sees_everything_and_no_button_that_changes_anything() {
     console.sees("header", "eye, viewer").await;
     let count = "return [...document.querySelectorAll('main button:not([type=submit])')].map((it) => it.innerText)";
     let pages = [
-        ("".to_owned(), vec![]),
+        (String::new(), vec![]),
         ("quotes".to_owned(), vec![]),
         ("workers".to_owned(), vec![]),
         ("actions".to_owned(), vec![]),

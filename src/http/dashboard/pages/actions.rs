@@ -7,7 +7,7 @@ use super::super::{
     address::Address,
     format::{Show, text, time},
     list::{Table, by_id, column, pager, rows, table},
-    view::{Calls, View},
+    view::{Calls, View, quote_link},
 };
 
 pub(in super::super) fn calls(at: &Address) -> Calls {
@@ -31,7 +31,7 @@ fn list(view: &View<'_>, found: &Value) -> Markup {
             let details = it["details"].as_object().filter(|details| !details.is_empty());
             html! { span class="id" { (text(&it["target"])) } @if details.is_some() { small { (it["details"]) } } }
         }),
-        column(view.t("field.quote"), "", |it| view.quote_link(&it["quote_id"])),
+        column(view.t("field.quote"), "", |it| quote_link(&it["quote_id"])),
         column(view.t("ask.reason"), "wide", |it| html! { (text(&it["reason"])) }),
     ];
     let nothing = view.t("actions.nothing");

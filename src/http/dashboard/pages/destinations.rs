@@ -117,7 +117,7 @@ fn card(view: &View<'_>, stats: &Value, it: &Value) -> Markup {
                     li class=(level) { (text) " " @if let Some(at) = at { (time(at, Show::Relative)) } }
                 }
             }
-            (facts([
+            (facts(&[
                 (view.t("status.pending"), counted("pending")),
                 (view.t("status.leased"), counted("leased")),
                 (view.t("status.dead"), counted("dead")),

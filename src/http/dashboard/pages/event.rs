@@ -9,7 +9,7 @@ use super::super::{
     explain::{explanation, gave_up, is_due, why},
     format::{Show, count, duration, instant, money, number, text, time, zoned},
     list::{Table, by_id, column, rows, table},
-    view::{Answers, Calls, View, at, facts, link, of_text},
+    view::{Answers, Calls, View, at, event_link, facts, link, of_text, quote_link},
 };
 
 pub(in super::super) fn calls(id: &str, answers: &Answers) -> Calls {
@@ -64,8 +64,8 @@ fn pretty(value: &Value) -> String {
 fn details(view: &View<'_>, found: &Value) -> Markup {
     let cause = found["cause"].as_str().map(|cause| link("/events", [("cause", cause)], cause));
     let unknown = if found["outcome_unknown"] == true { view.t("event.unknown.text") } else { String::new() };
-    facts([
-        (view.t("field.quote"), view.quote_link(&found["quote_id"])),
+    facts(&[
+        (view.t("field.quote"), quote_link(&found["quote_id"])),
         (view.t("field.customer_id"), of_text(text(&found["customer_id"]))),
         (view.t("field.amount"), of_text(&money(&found["money"]))),
         (view.t("field.event_type"), of_text(text(&found["event_type"]))),
@@ -84,9 +84,11 @@ fn details(view: &View<'_>, found: &Value) -> Markup {
 /// The trace that it belongs to, and where it is seen.
 fn trace(found: &Value) -> Markup {
     let Some(trace) = found["trace_context"].as_str() else { return html! {} };
-    match found["trace_url"].as_str() {
-        Some(url) => html! { a href=(url) rel="noreferrer" { code { (trace) } } },
-        None => html! { code { (trace) } },
+    let trace = html! { code { (trace) } };
+    if let Some(url) = found["trace_url"].as_str() {
+        html! { a href=(url) rel="noreferrer" { (trace) } }
+    } else {
+        trace
     }
 }
 
@@ -144,7 +146,7 @@ pub(super) fn neighbours(view: &View<'_>, own: Option<&str>) -> Markup {
     let columns = [
         column(view.t("field.event"), "", |it| {
             let is_own = own.is_some_and(|own| it["id"] == own);
-            html! { @if is_own { span class="id" { (view.t("event.this")) } } @else { (view.event_link(&it["id"])) } }
+            html! { @if is_own { span class="id" { (view.t("event.this")) } } @else { (event_link(&it["id"])) } }
         }),
         column(view.t("field.event_type"), "", |it| html! { (text(&it["event_type"])) }),
         column(view.t("field.destination"), "", |it| html! { (text(&it["destination"])) }),

@@ -9,7 +9,7 @@ use super::super::{
     format::{Show, count, money, number, text, time, zoned},
     list::{Filter, FilterKind, Table, by_id, column, filters, pager, rows, table},
     text::say,
-    view::{Calls, View},
+    view::{Calls, View, event_link, quote_link},
 };
 
 const STATUSES: [&str; 5] = ["pending", "leased", "delivered", "dead", "cancelled"];
@@ -55,11 +55,11 @@ pub(in super::super) fn content(view: &View<'_>) -> Markup {
 
 fn list(view: &View<'_>, found: &Value) -> Markup {
     let columns = [
-        column(view.t("field.event"), "", |it| view.event_link(&it["id"])),
+        column(view.t("field.event"), "", |it| event_link(&it["id"])),
         column(view.t("field.status"), "", |it| view.badge(&it["status"], "status")),
         column(view.t("field.why"), "wide", |it| zoned(&why(view.language(), text(&it["why"])))),
         column(view.t("field.event_type"), "", |it| html! { (text(&it["event_type"])) }),
-        column(view.t("field.quote"), "", |it| view.quote_link(&it["quote_id"])),
+        column(view.t("field.quote"), "", |it| quote_link(&it["quote_id"])),
         column(view.t("field.customer_id"), "", |it| html! { (text(&it["customer_id"])) }),
         column(view.t("field.amount"), "number", |it| html! { (money(&it["money"])) }),
         column(view.t("field.attempts"), "number", |it| html! { (number(count(&it["attempts"]))) }),

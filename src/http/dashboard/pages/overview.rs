@@ -12,7 +12,7 @@ use super::{
         format::{Show, count, counted, duration, instant, number, text, time},
         list::rows,
         text::say,
-        view::{Calls, View, link},
+        view::{Calls, View, link, quote_link},
     },
     causes,
 };
@@ -117,8 +117,8 @@ fn next(view: &View<'_>, stats: &Value) -> Markup {
 }
 
 /// The events of all destinations.
-fn sum(stats: &Value, status: &str) -> f64 {
-    rows(stats, "destinations").iter().map(|it| count(&it["events"][status])).sum()
+fn sum(found: &Value, status: &str) -> f64 {
+    rows(found, "destinations").iter().map(|it| count(&it["events"][status])).sum()
 }
 
 /// Whole minutes, so that the address stays the same for one.
@@ -282,7 +282,7 @@ fn stale(view: &View<'_>, stats: &Value) -> Markup {
             p { (say!(view.language(), "overview.stale.text", age = age)) }
             ul class="plain" {
                 @for it in oldest {
-                    li data-key=(text(&it["quote_id"])) { (view.quote_link(&it["quote_id"])) " " (time(&it["submitted_at"], Show::Relative)) }
+                    li data-key=(text(&it["quote_id"])) { (quote_link(&it["quote_id"])) " " (time(&it["submitted_at"], Show::Relative)) }
                 }
             }
             @if has_more { p { a href=(stale_address(stats)) { (say!(view.language(), "overview.all_stale", n = n)) } } }

@@ -7,7 +7,7 @@ use super::super::{
     format::{Show, count, duration, number, text, time},
     list::{Table, column, rows, table},
     text::say,
-    view::{Calls, Known, View},
+    view::{Calls, Known, View, event_link, quote_link},
 };
 
 pub(in super::super) fn calls() -> Calls {
@@ -37,9 +37,9 @@ fn promises(view: &View<'_>, found: &Value) -> Markup {
     ];
     let broken = [
         column(view.t("promises.number"), "number", |it| html! { (number(count(&it["promise"]))) }),
-        column(view.t("field.quote"), "", |it| view.quote_link(&it["quote_id"])),
+        column(view.t("field.quote"), "", |it| quote_link(&it["quote_id"])),
         column(view.t("promises.detail"), "wide", |it| {
-            html! { (wrong(view, it)) small { (text(&it["check"])) " " (view.event_link(&it["event_id"])) } }
+            html! { (wrong(view, it)) small { (text(&it["check"])) " " (event_link(&it["event_id"])) } }
         }),
         column(view.t("promises.found"), "", |it| time(&it["found_at"], Show::Exact)),
     ];

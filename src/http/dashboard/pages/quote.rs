@@ -9,7 +9,7 @@ use super::{
         format::{Show, count, duration, instant, money, number, text, time, zoned},
         list::rows,
         text::say,
-        view::{Calls, View, at, facts, link, of_text},
+        view::{Calls, View, at, event_link, facts, link, of_text},
     },
     event::neighbours,
 };
@@ -47,7 +47,7 @@ fn details(view: &View<'_>, found: &Value) -> Markup {
     let fee = &found["fee"];
     let rate = fee["rate_bps"].as_f64().map_or_else(String::new, |rate| format!("{} %", number(rate / 100.0)));
     let customer = text(&found["customer_id"]);
-    facts([
+    facts(&[
         (view.t("field.amount"), of_text(&money(found))),
         (view.t("field.fee"), of_text(&money(fee))),
         (view.t("quotes.rate"), of_text(&rate)),
@@ -126,7 +126,7 @@ fn timeline(view: &View<'_>) -> Markup {
                     li data-key={ (text(&it["at"])) " " (index) } class=(kind(text(&it["what"]))) {
                         span class="offset" { @if index > 0 { (offset(it)) } }
                         (time(&it["at"], Show::Exact))
-                        span { (words(view, it)) @if !it["event_id"].is_null() { " " (view.event_link(&it["event_id"])) } }
+                        span { (words(view, it)) @if !it["event_id"].is_null() { " " (event_link(&it["event_id"])) } }
                     }
                 }
             }

@@ -7,7 +7,7 @@ use super::super::{
     address::Address,
     format::{Show, money, text, time},
     list::{Filter, FilterKind, Table, by_id, column, filters, pager, rows, table},
-    view::{Calls, View},
+    view::{Calls, View, quote_link},
 };
 
 const STATUSES: [&str; 4] = ["pending", "confirmed", "rejected", "cancelled"];
@@ -39,7 +39,7 @@ pub(in super::super) fn content(view: &View<'_>) -> Markup {
 
 fn list(view: &View<'_>, found: &Value) -> Markup {
     let columns = [
-        column(view.t("field.quote"), "", |it| view.quote_link(&it["id"])),
+        column(view.t("field.quote"), "", |it| quote_link(&it["id"])),
         column(view.t("field.status"), "", |it| view.badge(&it["status"], "quote_status")),
         column(view.t("field.customer_id"), "", |it| html! { (text(&it["customer_id"])) }),
         column(view.t("field.amount"), "number", |it| html! { (money(it)) }),
