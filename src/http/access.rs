@@ -4,7 +4,7 @@ use std::{net::IpAddr, str::FromStr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::Authority},
+    http::{HeaderMap, HeaderName, HeaderValue, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -15,6 +15,7 @@ use super::{
     allowance::{Allowance, Allowances},
     forwarded::is_forwarded,
     problem::{Kind, Problem},
+    refusal::Refusal,
     serve::Client,
     session,
 };
@@ -55,15 +56,6 @@ pub(super) enum Permission {
     ReadAll,
     /// Change what only operators may change.
     Operate,
-}
-
-/// Why a caller was not authenticated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    NoToken,
-    UnknownToken,
-    ForeignPage,
-    NotFromDashboard,
 }
 
 impl Access {
@@ -185,52 +177,6 @@ fn refused(why: &'static str, request: &Request) {
         let client = request.extensions().get::<Client>().map(|Client(client)| client.to_string());
         let (method, path) = (request.method().as_str(), request.uri().path());
         tracing::warn!(why, refused, client, method, path, "refused requests without the right to make them");
-    }
-}
-
-impl Refusal {
-    fn name(self) -> &'static str {
-        match self {
-            Self::NoToken => "no_token",
-            Self::UnknownToken => "unknown_token",
-            Self::ForeignPage => "foreign_page",
-            Self::NotFromDashboard => "not_from_dashboard",
-        }
-    }
-
-    /// The status of the answer.
-    pub fn status(self) -> StatusCode {
-        match self {
-            Self::NoToken | Self::UnknownToken => StatusCode::UNAUTHORIZED,
-            Self::ForeignPage | Self::NotFromDashboard => StatusCode::FORBIDDEN,
-        }
-    }
-
-    /// What the caller is told.
-    pub fn problem(self) -> Problem {
-        let (kind, detail, challenge) = match self {
-            Self::NoToken => (Kind::Unauthorized, "no token was sent; add Authorization: Bearer <token>", "Bearer"),
-            Self::UnknownToken => {
-                (Kind::Unauthorized, "the token is unknown; ask the operator for one", "Bearer error=\"invalid_token\"")
-            }
-            Self::ForeignPage => {
-                let detail = "no tokens are configured, so only programs and pages on this machine may call, and not through a \
-                              proxy; configure access.tokens to allow others";
-                return Problem::new(Kind::Forbidden, detail);
-            }
-            Self::NotFromDashboard => {
-                let detail = "a session's cookie changes nothing but from the dashboard itself; programs send \
-                              Authorization: Bearer <token>";
-                return Problem::new(Kind::Forbidden, detail);
-            }
-        };
-        Problem::new(kind, detail).header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        self.problem().into_response()
     }
 }
 

@@ -25,6 +25,7 @@ mod problem;
 mod quotes;
 mod readiness;
 mod reason;
+mod refusal;
 mod serve;
 mod session;
 mod settings;

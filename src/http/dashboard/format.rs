@@ -149,7 +149,7 @@ mod tests {
         let shown = [0.4, 999.0, 1_040.0, 119_000.0, 121_000.0, 90_000_000.0, 260_000_000.0].map(duration);
         assert_eq!(shown, ["0 ms", "999 ms", "1 s", "119 s", "2 min", "25 h", "3 d"]);
         assert_eq!(short_id("01a21d83-f498-71a0-aff3-68066ccafa7b"), "01a21d83…cafa7b");
-        assert_eq!([short_id("short"), short_id("éééééééééé")], ["short", "éééééééééé"]);
+        assert_eq!(["short", "éééééééééé", "aéééééééééé"].map(short_id), ["short", "éééé…ééé", "aéééééééééé"]);
     }
 
     #[test]

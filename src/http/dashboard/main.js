@@ -48,13 +48,14 @@ async function show(page) {
   }
   document.title = page.title;
   Object.assign(document.body.dataset, { role: page.body.dataset.role ?? "", age: page.body.dataset.age });
-  const [wasOut, isSame] = [isOut(), shownAt === here()];
+  const isSame = shownAt === here();
   shownAt = here();
   for (const name of PARTS) {
     const children = within(part(page, name));
     patch(part(document, name), name === "main" && isSame ? steady(part(document, name), children) : children);
   }
-  if (wasOut !== isOut()) notices();
+  // They are in the reader's language, and have buttons that not everybody has.
+  notices();
   decorated();
 }
 
@@ -66,7 +67,7 @@ function decorated() {
 
 /// Shows the page at another address, without loading the scripts again.
 async function go(address, { isBack } = {}) {
-  if (!isBack) history.pushState(null, "", address);
+  if (!isBack && address !== here()) history.pushState(null, "", address);
   begin(here());
   const before = document.querySelector("main > [data-key]")?.dataset.key;
   await live.follow(here());

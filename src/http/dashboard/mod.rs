@@ -40,8 +40,9 @@ use self::{
 };
 use super::{
     AppState,
-    access::{self, Caller, Permission, Refusal},
+    access::{self, Caller, Permission},
     problem::{Kind, Problem},
+    refusal::Refusal,
 };
 use crate::settings::Role;
 

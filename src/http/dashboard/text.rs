@@ -139,7 +139,8 @@ mod tests {
     use super::*;
 
     fn of(pairs: &[(header::HeaderName, &'static str)]) -> Language {
-        Language::of(&pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect())
+        let value = |text: &str| HeaderValue::from_bytes(text.as_bytes()).expect("a value");
+        Language::of(&pairs.iter().map(|(name, text)| (name.clone(), value(text))).collect())
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn sentence(view: &View<'_>, found: &Value) -> Markup {
     html! { (said) " " (time(&last["at"], Show::Relative)) }
 }
 
-/// A version without the call still tells of its last audit in its statistics.
+/// A version without the call has its last audit in its statistics.
 fn without_call(view: &View<'_>) -> Markup {
     let last = &view.answer_or_null("stats")["last_audit"];
     let said = if last.is_null() {
