@@ -28,13 +28,13 @@ use axum::{
     routing::get,
 };
 use chrono::Utc;
-use futures_util::future::join_all;
 use maud::Markup;
 use sha2::{Digest, Sha256};
 
 use self::{
     address::{Address, DETAILS, PAGES},
     layout::Instead,
+    questions::Question,
     text::Language,
     view::{Answers, Reader, View, calls},
 };
@@ -91,25 +91,34 @@ async fn page(Extension(questions): Extension<Questions>, uri: Uri, request: Req
         return html(StatusCode::NOT_FOUND, &layout::instead(language, &Instead::Unknown, Some(&caller)));
     };
     let is_fresh = headers.get(header::CACHE_CONTROL).is_some_and(|it| it.as_bytes() == b"no-cache");
-    let answers = answers(&questions, &address, headers, is_fresh).await;
-    let view = View { address: &address, reader: &Reader { caller, language }, answers: &answers, now: Utc::now() };
+    let reader = Reader { caller, language };
+    let answers = answers(&questions, &address, &reader, headers, is_fresh).await;
+    let view = View { address: &address, reader: &reader, answers: &answers, now: Utc::now() };
     html(StatusCode::OK, &layout::page(&view))
 }
 
-/// What the page needs; some of it can be asked for only when the rest is known.
-async fn answers(questions: &Questions, address: &Address, headers: &HeaderMap, is_fresh: bool) -> Answers {
+/// What the page needs, one after the other: a page must not take more than one session of the database. Some of it can be asked for
+/// only when the rest is known.
+async fn answers(
+    questions: &Questions,
+    address: &Address,
+    reader: &Reader,
+    headers: &HeaderMap,
+    is_fresh: bool,
+) -> Answers {
     let mut answers = Answers::new();
-    loop {
-        let asked = calls(address, &answers, Utc::now()).into_iter().filter(|(name, _)| !answers.contains_key(name));
-        let asked: Vec<_> = asked.collect();
-        if asked.is_empty() {
-            return answers;
-        }
-        let answered = asked.iter().map(|(_, call)| questions.answer(call, headers, is_fresh));
-        for ((name, _), answer) in asked.iter().zip(join_all(answered).await) {
-            answers.entry(name).or_default().learn(answer.into(), Utc::now());
-        }
+    while let Some((name, call)) =
+        calls(address, &answers, Utc::now()).into_iter().find(|(name, _)| !answers.contains_key(name))
+    {
+        let answer = if is_fresh {
+            questions.answer(&call, headers, true).await.into()
+        } else {
+            let question = Question { caller: reader.caller.clone(), call, fresh_since: None };
+            questions.answer_once(question, headers).await
+        };
+        answers.entry(name).or_default().learn(answer, Utc::now());
     }
+    answers
 }
 
 fn html(status: StatusCode, page: &Markup) -> Response {

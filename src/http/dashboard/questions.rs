@@ -57,6 +57,19 @@ impl Questions {
         Self { api, asked: Arc::default(), pause_min: PAUSE_MIN }
     }
 
+    /// An answer to `question`: the last one, if it is asked already, for which nobody waits then. Who reads a page listens to it next, and
+    /// that is the same question.
+    pub(super) async fn answer_once(&self, question: Question, headers: &HeaderMap) -> Arc<Answer> {
+        let call = question.call.clone();
+        if let Some(mut answers) = self.answers(question, headers)
+            && let Ok(told) = answers.wait_for(Option::is_some).await
+            && let Some(answer) = told.clone()
+        {
+            return answer;
+        }
+        self.answer(&call, headers, false).await.into()
+    }
+
     /// The answers to `question`, from the last one on; none if too much is asked already. `headers` are those of a request with the
     /// rights of its caller.
     pub(super) fn answers(&self, question: Question, headers: &HeaderMap) -> Option<watch::Receiver<Told>> {
@@ -118,7 +131,7 @@ impl Asked {
             let pause = (took * PAUSE_FACTOR).clamp(self.questions.pause_min, PAUSE_MAX);
             tokio::select! {
                 () = sleep(pause) => {}
-                () = self.sender.closed() => {
+                () = self.abandoned() => {
                     let mut all = self.questions.asked.lock();
                     // Somebody may have come since.
                     if self.sender.is_closed() {
@@ -128,6 +141,14 @@ impl Asked {
                 }
             }
         }
+    }
+}
+
+impl Asked {
+    /// Returns when nobody has listened for a moment.
+    async fn abandoned(&self) {
+        self.sender.closed().await;
+        sleep(self.questions.pause_min / 2).await;
     }
 }
 
