@@ -145,7 +145,7 @@ impl Asked {
 }
 
 impl Asked {
-    /// Returns when nobody has listened for a moment.
+    /// Returns a moment after the last listener has left.
     async fn abandoned(&self) {
         self.sender.closed().await;
         sleep(self.questions.pause_min / 2).await;
