@@ -171,7 +171,7 @@ pub(super) async fn require(State(permission): State<Permission>, mut request: R
 }
 
 /// Counts a refused request, and logs one of many: somebody may be trying tokens.
-fn refused(why: &'static str, request: &Request) {
+pub(super) fn refused(why: &'static str, request: &Request) {
     metrics::access_refused(why);
     if let Some(refused) = REFUSALS.count() {
         let client = request.extensions().get::<Client>().map(|Client(client)| client.to_string());

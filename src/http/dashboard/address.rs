@@ -61,7 +61,13 @@ impl Address {
         let (page, id) = list.or_else(detail)?;
         let pairs = parse(uri.query().unwrap_or_default().as_bytes());
         let set = pairs.filter(|(_, value)| !value.is_empty());
-        let query = set.map(|(name, value)| (name.into_owned(), in_utc(value.into_owned()))).collect();
+        let query = set
+            .map(|(name, value)| {
+                let is_time = name.ends_with("_after") || name.ends_with("_before");
+                let value = value.into_owned();
+                (name.into_owned(), if is_time { in_utc(value) } else { value })
+            })
+            .collect();
         Some(Self { page, path: path.to_owned(), id, query })
     }
 
@@ -119,6 +125,8 @@ mod tests {
             read("/quotes?submitted_after=2026-11-26T10:00&submitted_before=2026-11-26T10:00:07").expect("a page");
         assert_eq!(times.filter("submitted_after"), "2026-11-26T10:00:00Z");
         assert_eq!(times.filter("submitted_before"), "2026-11-26T10:00:07Z");
+        let text = read("/events?error_contains=2026-11-26T10:00").expect("a page");
+        assert_eq!(text.filter("error_contains"), "2026-11-26T10:00", "it is no time");
         let event = read("/events/01a2-7b").expect("a page");
         assert_eq!((event.page, event.id.as_deref()), (Page::Event, Some("01a2-7b")));
         for none in ["/nothing", "/events/", "/events/a/b", "/events/..%2f..", "/v1/stats", "/workers/1"] {

@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::{
     super::access::Caller,
     address::{Address, DETAILS, PAGES},
-    format::duration,
+    format::iso,
     text::{Language, say},
     view::{View, content, title},
 };
@@ -25,13 +25,9 @@ pub(super) enum Instead<'a> {
 /// A page as the browser gets it.
 pub(super) fn page(view: &View<'_>) -> Markup {
     let (language, at) = (view.language(), view.address);
-    let main = html! {
-        @if let Some((since, message)) = view.failing() {
-            p class="stalled" role="alert" { (stalled(language, view.now, since, &message)) }
-        }
-        div data-key=(at.path) { (content(view)) }
-    };
-    let around = Around { at: Some(at), caller: Some(&view.reader.caller), age: view.age(), failed: view.failed() };
+    let main = html! { div data-key=(at.path) { (content(view)) } };
+    let (caller, age) = (Some(&view.reader.caller), view.age());
+    let around = Around { at: Some(at), caller, age, failed: view.failed(), failing: view.failing() };
     document(language, title(at.page), &around, &main)
 }
 
@@ -45,13 +41,8 @@ pub(super) fn instead(language: Language, what: &Instead<'_>, caller: Option<&Ca
         }
         Instead::Submitter => ("session.title", html! { h1 { (t("session.submitter")) } }),
     };
-    let around = Around { at: None, caller, age: 0, failed: None };
+    let around = Around { at: None, caller, age: 0, failed: None, failing: None };
     document(language, title, &around, &html! { div data-key="instead" { (main) } })
-}
-
-fn stalled(language: Language, now: DateTime<Utc>, since: DateTime<Utc>, message: &str) -> String {
-    let seconds = u32::try_from((now - since).num_seconds()).unwrap_or_default();
-    say!(language, "shell.stalled", age = duration(f64::from(seconds) * 1000.0), error = message)
 }
 
 /// What is known of a page besides what it shows.
@@ -62,11 +53,14 @@ struct Around<'a> {
     age: u64,
     /// Why something is not there: a script keeps what it shows, and tells that.
     failed: Option<String>,
+    /// Since when something is shown that could not be renewed, and why: a script tells how old it is.
+    failing: Option<(DateTime<Utc>, String)>,
 }
 
 fn document(language: Language, title: &str, around: &Around<'_>, main: &Markup) -> Markup {
     let t = |key: &str| say!(language, key);
-    let Around { at, caller, age, failed } = around;
+    let Around { at, caller, age, failed, failing } = around;
+    let (since, failing) = failing.as_ref().map(|(since, failing)| (iso(*since), failing)).unzip();
     let role = caller.map(|caller| role(caller.role()));
     html! {
         (DOCTYPE)
@@ -81,7 +75,7 @@ fn document(language: Language, title: &str, around: &Around<'_>, main: &Markup)
                 link rel="stylesheet" href="/dashboard/style/parts.css";
                 script src="/dashboard/main.js" type="module" {}
             }
-            body data-role=[role] data-age=(age) data-failed=[failed.as_ref()] {
+            body data-role=[role] data-age=(age) data-failed=[failed.as_ref()] data-since=[since] data-failing=[failing] {
                 a class="skip" href="#main" { (t("shell.skip")) }
                 (header(language, *at, *caller))
                 noscript { p class="stalled" { (t("shell.no_script")) } }

@@ -4,6 +4,9 @@ import { h } from "./dom.js";
 import { within } from "./server.js";
 import { t } from "./text.js";
 
+/// Lists that may change at each look. The others are short, and have no place to say what came.
+const STEADY = ["events", "quotes", "actions"];
+
 /// The rows that are selected, by their keys, and the address of their list.
 const selection = { keys: new Set(), address: "" };
 /// What came and went while the list was held.
@@ -24,10 +27,12 @@ export function begin(address) {
 
 /// While somebody points at the list or has focus in it, the rows that are shown stay in their places; `children` describe the page anew.
 export function steady(main, children) {
-  const list = main.querySelector("[data-list] tbody");
+  const name = STEADY.find((it) => main.querySelector(`[data-list=${it}]`));
+  const list = name && main.querySelector(`[data-list=${name}] tbody`);
   held = { added: 0, gone: new Set() };
   if (!list || !(list.matches(":hover") || list.contains(document.activeElement))) return children;
-  const fresh = find(children, (it) => it.tag === "tbody");
+  const table = find(children, (it) => it.props["data-list"] === name);
+  const fresh = table && find(table.children, (it) => it.tag === "tbody");
   if (!fresh) return children;
   const rows = new Map(fresh.children.map((row) => [row.props?.key, row]));
   const before = [...list.children].filter((row) => row.dataset.row !== undefined);

@@ -1,5 +1,6 @@
 //! Tables whose rows are walked by keys, and the filters above them.
 
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -108,6 +109,12 @@ pub(super) fn filters(view: &View<'_>, filters: &[Filter]) -> Markup {
     }
 }
 
+/// A time as a form writes it, in UTC.
+fn in_form(time: &str) -> String {
+    let utc = time.parse::<DateTime<Utc>>().map(|at| at.format("%Y-%m-%dT%H:%M:%S").to_string());
+    utc.unwrap_or_else(|_| time.to_owned())
+}
+
 fn control(view: &View<'_>, filter: &Filter) -> Markup {
     let Filter { name, kind, .. } = filter;
     let value = view.address.filter(name);
@@ -120,7 +127,7 @@ fn control(view: &View<'_>, filter: &Filter) -> Markup {
         },
         FilterKind::Text => html! { input name=(name) type="text" value=(value) autocomplete="off"; },
         FilterKind::Time => html! {
-            input name=(name) type="datetime-local" step="1" value=(value.get(..19).unwrap_or(value)) autocomplete="off";
+            input name=(name) type="datetime-local" step="1" value=(in_form(value)) autocomplete="off";
         },
     }
 }

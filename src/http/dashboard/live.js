@@ -10,7 +10,12 @@ const SILENCE_MS = 10_000;
 /// One that said nothing is tried again after this.
 const AGAIN_MS = 60_000;
 
-/// Follows the page at an address: `show(html, address)` gets what the server wrote and says whether it shows that, `failed(error)` gets why it
+/// An answer that takes longer does not come.
+const ANSWER_MS = 60_000;
+
+const read = (html) => new DOMParser().parseFromString(html, "text/html");
+
+/// Follows the page at an address: `show(page, address)` gets the document that the server wrote and says whether it shows that, `failed(error)` gets why it
 /// wrote nothing.
 export class Live {
   constructor({ show, failed }) {
@@ -48,7 +53,7 @@ export class Live {
       this.heardAt = Date.now();
       then(event);
     });
-    hears("page", (event) => this.told(event.data, this.address));
+    hears("page", (event) => { this.heardPageAt = Date.now(); this.told(read(event.data), this.address); });
     hears("beat", () => { if (!this.isOld) this.at = Date.now(); });
     // A stream has its time. One that ends at once is that of a server that leaves.
     hears("end", () => { if (Date.now() - this.openedAt > CYCLE_MS) this.listen(); else this.close(); });
@@ -65,8 +70,8 @@ export class Live {
     this.stream = undefined;
   }
 
-  told(html, address) {
-    this.isOld = !this.show(html, address);
+  told(page, address) {
+    this.isOld = !this.show(page, address);
     if (!this.isOld) this.at = Date.now();
   }
 
@@ -78,25 +83,33 @@ export class Live {
       this.silentUntil = Date.now() + AGAIN_MS;
       this.close();
     }
-    this.load();
+    if (this.loading !== this.address) this.load();
     if (!this.stream) this.listen();
   }
 
-  /// Asks for the page. An answer to an earlier question, and one for another page, comes too late.
+  /// Asks for the page. An answer to an earlier question, one for another page, and one that the stream was ahead of comes too late.
   async load() {
-    const [address, turn] = [this.address, (this.turn ?? 0) + 1];
-    this.turn = turn;
+    const [address, turn, begun] = [this.address, (this.turn ?? 0) + 1, Date.now()];
+    Object.assign(this, { turn, loading: address });
     try {
-      const answer = await fetch(address, { headers: { Accept: "text/html", "Cache-Control": freshSince() ? "no-cache" : "max-age=86400" }, cache: "no-store" });
+      const answer = await fetch(address, { signal: AbortSignal.timeout(ANSWER_MS), headers: { Accept: "text/html", "Cache-Control": freshSince() ? "no-cache" : "max-age=86400" }, cache: "no-store" });
       const html = await answer.text();
       if (turn !== this.turn) return;
-      if (!answer.headers.get("Content-Type")?.startsWith("text/html")) throw new Refusal(answer.status, `${answer.status} ${answer.statusText}`);
+      const page = read(html);
+      // Something on the way has pages of its own.
+      if (page.body.dataset.age === undefined) throw new Refusal(answer.status, `${answer.status} ${answer.statusText}`);
       const wasOut = this.isOut;
       this.isOut = answer.status === 401 || answer.status === 403;
-      if (this.isOut) this.close(); else if (wasOut) this.listen();
-      this.told(html, address);
+      if (this.isOut) this.close();
+      else if (wasOut) {
+        this.silentUntil = 0;
+        this.listen();
+      }
+      if (this.isOut || wasOut || !(this.stream && this.heardPageAt > begun)) this.told(page, address);
     } catch (error) {
       if (turn === this.turn) this.failed(error instanceof Refusal ? error : new Refusal(0, t("error.unreachable"), error.message));
+    } finally {
+      if (turn === this.turn) this.loading = undefined;
     }
   }
 

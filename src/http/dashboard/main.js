@@ -17,19 +17,19 @@ const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const PARTS = ["header", "main", "footer"];
 const part = (of, name) => of.querySelector(`body > ${name}`);
 
+/// Why what is shown is old, and since when that is known.
 let failure;
 /// The document that the server wrote last, and the address that it belongs to.
 let written;
 let shownAt;
 const live = new Live({
-  show: (html, address) => {
-    const page = new DOMParser().parseFromString(html, "text/html");
-    const { failed } = page.body.dataset;
+  show: (page, address) => {
+    const { failed, failing, since } = page.body.dataset;
     // What is shown is worth more than that there is nothing now.
     const isKept = failed && shownAt === address && !written.body.dataset.failed;
-    failure = isKept ? { message: failed } : undefined;
+    failure = isKept ? { message: failed } : failing && { message: failing, since };
     stalled();
-    if (address === here() && !isKept) show(page);
+    if (address === here() && !isKept) show(page, address);
     return !isKept;
   },
   failed: (error) => { failure = error; stalled(); },
@@ -37,9 +37,11 @@ const live = new Live({
 
 const here = () => location.pathname + location.search;
 
-/// Shows what the server wrote. What did not change is not touched.
-async function show(page) {
-  written = page;
+/// Shows what the server wrote at an address. What did not change is not touched.
+async function show(page, address) {
+  const isSame = shownAt === address;
+  [written, shownAt] = [page, address];
+  if (!isSame) begin(address);
   const { lang } = page.documentElement;
   if (lang !== document.documentElement.lang) {
     document.documentElement.lang = lang;
@@ -48,8 +50,6 @@ async function show(page) {
   }
   document.title = page.title;
   Object.assign(document.body.dataset, { role: page.body.dataset.role ?? "", age: page.body.dataset.age });
-  const isSame = shownAt === here();
-  shownAt = here();
   for (const name of PARTS) {
     const children = within(part(page, name));
     patch(part(document, name), name === "main" && isSame ? steady(part(document, name), children) : children);
@@ -68,7 +68,6 @@ function decorated() {
 /// Shows the page at another address, without loading the scripts again.
 async function go(address, { isBack } = {}) {
   if (!isBack && address !== here()) history.pushState(null, "", address);
-  begin(here());
   const before = document.querySelector("main > [data-key]")?.dataset.key;
   await live.follow(here());
   if (document.querySelector("main > [data-key]")?.dataset.key !== before) {
@@ -92,7 +91,7 @@ const DO = {
   "cancel-quote": ({ dataset }) => cancelQuote(dataset.id, reload),
   "retry-many": many("retry"), "cancel-many": many("cancel"), "retry-selected": some("retry"), "cancel-selected": some("cancel"),
   "select-none": selectNone,
-  "show-added": () => { begin(here()); document.activeElement?.blur(); show(written); },
+  "show-added": () => { begin(shownAt); document.activeElement?.blur(); show(written, shownAt); },
   pause: ({ dataset }) => pause(dataset.name, Number(dataset.waiting), reload),
   resume: ({ dataset }) => resume(dataset.name, Number(dataset.waiting), reload),
   "set-limits": ({ dataset }) => setLimits(dataset.name, JSON.parse(dataset.limits), reload),
@@ -129,7 +128,7 @@ function submitted(event) {
 function filter(form) {
   const value = (it) => (it.type === "datetime-local" ? toUtc(it.value) : it.value.trim());
   const values = [...form.elements].filter((it) => it.name).map((it) => [it.name, value(it)]);
-  const { pathname, searchParams } = new URL(location);
+  const { pathname, searchParams } = new URL(shownAt, location);
   go(withQuery(pathname, { ...Object.fromEntries(searchParams), ...Object.fromEntries(values), cursor: undefined }));
 }
 
@@ -147,7 +146,7 @@ async function search(text) {
 function changed({ target }) {
   if (target.id === "zone") {
     setTimeZone(target.value);
-    show(written);
+    show(written, shownAt);
   } else if (target.id === "language") {
     chooseLanguage(target.value);
     reload();
@@ -160,7 +159,7 @@ const notices = () => patch(document.getElementById("notices"), noticesView(mayO
 
 /// Says that what is shown is old, and why.
 function stalled() {
-  const text = failure && t("shell.stalled", { age: duration(live.age()), error: failure.message });
+  const text = failure && t("shell.stalled", { age: duration(failure.since ? Date.now() - Date.parse(failure.since) : live.age()), error: failure.message });
   patch(document.getElementById("stalled"), text ? [h("p", { class: "stalled", role: "alert" }, text)] : []);
 }
 
@@ -190,4 +189,5 @@ for (const name of PARTS) {
 }
 decorated();
 live.isOut = isOut();
-await live.follow(here(), !isMoved);
+// A link on another site brings no session along. The page itself does.
+await live.follow(here(), !isMoved && !isOut());

@@ -80,11 +80,13 @@ async fn page(Extension(questions): Extension<Questions>, uri: Uri, request: Req
             return html(StatusCode::UNAUTHORIZED, &layout::instead(language, &Instead::LogIn(None), None));
         }
         Some(Err(refusal)) => {
+            access::refused(refusal.name(), &request);
             let (status, why) = (refusal.status(), refusal.problem().to_string());
             return html(status, &layout::instead(language, &Instead::LogIn(Some(&why)), None));
         }
     };
     if caller.role() == Role::Submitter {
+        access::refused("role", &request);
         return html(StatusCode::FORBIDDEN, &layout::instead(language, &Instead::Submitter, Some(&caller)));
     }
     let Some(address) = Address::read(&uri) else {
@@ -94,7 +96,11 @@ async fn page(Extension(questions): Extension<Questions>, uri: Uri, request: Req
     let reader = Reader { caller, language };
     let answers = answers(&questions, &address, &reader, headers, is_fresh).await;
     let view = View { address: &address, reader: &reader, answers: &answers, now: Utc::now() };
-    html(StatusCode::OK, &layout::page(&view))
+    let status = if view.is_missing() { StatusCode::NOT_FOUND } else { StatusCode::OK };
+    let mut answer = html(status, &layout::page(&view));
+    // For the access log.
+    answer.extensions_mut().insert(view.reader.caller.clone());
+    answer
 }
 
 /// What the page needs, one after the other: a page must not take more than one session of the database. Some of it can be asked for

@@ -141,13 +141,20 @@ impl<'a> View<'a> {
         self.answers.values().filter_map(|it| Some(it.good.as_ref()?.age)).max().unwrap_or_default()
     }
 
-    /// Why something that the page is about is not there, although it may be.
+    /// What the page is about: the first of its calls.
+    fn subject(&self) -> Option<&'a Known> {
+        calls(self.address, self.answers, self.now).first().and_then(|(name, _)| self.known(name))
+    }
+
+    /// Whether there is nothing that the page could be about.
+    pub fn is_missing(&self) -> bool {
+        self.address.id.is_some() && self.subject().is_some_and(Known::is_missing)
+    }
+
+    /// Why what the page is about is not there, although it may be.
     pub fn failed(&self) -> Option<String> {
-        let failures = self.answers.values().filter(|it| it.good.is_none()).filter_map(|it| it.failure.as_ref());
-        failures
-            .filter(|failure| failure.status >= 500 || failure.status == 429)
-            .map(|failure| failure.message())
-            .next()
+        let failure = self.subject().filter(|it| it.good.is_none())?.failure.as_ref()?;
+        (failure.status >= 500 || failure.status == 429).then(|| failure.message())
     }
 
     /// A call that fails although it has been answered before: since when, and why.

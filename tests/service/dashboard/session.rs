@@ -39,6 +39,33 @@ async fn a_token_begins_a_session_that_no_script_reads_and_an_expired_one_asks_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_link_on_another_site_leads_who_is_logged_in_to_its_page() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    desk.submit_refused().await;
+    let console = Console::open_with(&desk, &WITH_TOKENS).await;
+    console.go("").await;
+    console.log_in("boss-token").await;
+    console.waits_for("#headline").await;
+    // The browser keeps the session back from what another site makes it ask for.
+    let link = format!("data:text/html,<a id=link href={}/events?status=dead>look</a>", console.base_url);
+    console.browser.open(&link).await;
+    console.click("#link").await;
+    console.sees(".total", "1 event matches").await;
+    console.click_named("header", "Log out").await;
+    console.waits_for("input[name=token]").await;
+    console.log_in("boss-token").await;
+    console.sees(".total", "1 event matches").await;
+    // It is told what changes, not only asked for.
+    let streams = "return performance.getEntriesByType('resource').some((it) => it.name.includes('/dashboard/live'))";
+    console.browser.run("performance.clearResourceTimings()", "").await;
+    desk.submit_refused().await;
+    console.sees(".total", "2 events match").await;
+    assert_eq!(console.browser.run(streams, "").await, false, "no stream has ended");
+    let asked = "return performance.getEntriesByType('resource').filter((it) => it.initiatorType === 'fetch').length";
+    assert_eq!(console.browser.run(asked, "").await, 0, "it is asked for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_page_on_the_same_host_changes_nothing_by_the_session() {
     let desk = Desk::open(Engine::Sqlite).await;
     let (quote, _) = desk.submit().await;

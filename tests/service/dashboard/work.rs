@@ -183,6 +183,22 @@ async fn rows_stay_in_their_places_while_somebody_is_in_the_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn causes_are_renewed_in_their_own_table_while_somebody_is_in_it() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    desk.submit_refused().await;
+    let console = Console::open(&desk).await;
+    console.go("").await;
+    console.sees("[data-list=causes] tbody", "refused").await;
+    console.browser.run("document.querySelector('[data-list=causes] tbody tr').focus()", "").await;
+    desk.submit().await;
+    desk.fail(Outcome::Broken("200 OK without a fee".into())).await;
+    console.sees("[data-list=causes] tbody", "200 OK without a fee").await;
+    let rows =
+        "return [...document.querySelectorAll('#charts tbody')].map((it) => it.querySelector('[data-row]') === null)";
+    assert_eq!(console.browser.run(rows, "").await, json!([true, true, true, true]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_shown_stays_while_the_database_fails_and_the_page_says_how_old_it_is() {
     let desk = Desk::open(Engine::Sqlite).await;
     let (_, event) = desk.submit_refused().await;

@@ -64,9 +64,26 @@ async fn a_filter_is_applied_without_scripts() {
         html.contains("<option value=\"dead\" selected>") && html.contains("value=\"2026-01-01T10:00:00\""),
         "{html}"
     );
+    let (_, html) = page(&api, "/events?created_before=2026-01-01T19%3A00%3A00%2B09%3A00", &[]).await;
+    assert!(html.contains("value=\"2026-01-01T10:00:00\""), "{html}");
     // What the API refuses is told on the page.
     let (status, html) = page(&api, "/events?customer_id=a&quote_id=no-uuid", &[]).await;
     assert!(status == 200 && html.contains("Invalid path or query parameter"), "{html}");
+}
+
+#[tokio::test]
+async fn a_call_that_fails_is_no_failure_of_the_page_and_what_is_unknown_is_not_found() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    desk.submit().await;
+    let api = Api::start(&desk.database).await;
+    api.execute("ALTER TABLE series RENAME TO hidden").await;
+    let (status, html) = page(&api, "/", &[]).await;
+    assert!(status == 200 && html.contains("id=\"headline\"") && html.contains("Internal server error"), "{html}");
+    assert!(!html.contains("data-failed"), "{html}");
+    api.execute("ALTER TABLE quote RENAME TO hidden_too").await;
+    assert!(page(&api, "/quotes", &[]).await.1.contains("data-failed=\"Internal server error"));
+    let (status, html) = page(&api, "/events/01a21d83-f498-71a0-aff3-68066ccafa7b", &[]).await;
+    assert!(status == 404 && html.contains("There is nothing with this id"), "{html}");
 }
 
 #[tokio::test]

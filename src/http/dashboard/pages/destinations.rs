@@ -35,7 +35,8 @@ pub(in super::super) fn content(view: &View<'_>) -> Markup {
 fn lasted(found: &Value, it: &Value) -> f64 {
     let end = instant(&it["closed_at"]).or_else(|| instant(&found["to"]));
     let lasted = end.zip(instant(&it["opened_at"])).map_or(0, |(end, begin)| (end - begin).num_milliseconds());
-    i32::try_from(lasted).map_or(f64::from(i32::MAX), f64::from)
+    #[allow(clippy::cast_precision_loss, reason = "shown with two digits")]
+    return lasted as f64;
 }
 
 /// When circuits were open, as a list.
