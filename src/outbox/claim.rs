@@ -167,6 +167,8 @@ async fn claim_in(txn: &DatabaseTransaction, db: &Database, request: &ClaimReque
     let name = request.destination.as_str();
     let mut room = if is_limited { Room::of(txn, db.clock(), name).await? } else { None };
     let limit = room.as_ref().map_or(limit, |room| room.calls.min(limit));
+    // Other claims may have had their turn since the first look at the clock.
+    let now = room.as_ref().map_or(now, Room::now);
     if let Some(room) = room.as_ref().filter(|_| limit == 0) {
         let (next_turn, limited) = (request.turn.clone(), Some(room.wait()));
         return Err(NoClaim::Nothing(Box::new(Claim { is_full: true, next_turn, limited, ..Claim::default() })));

@@ -92,7 +92,9 @@ async fn page(Extension(questions): Extension<Questions>, uri: Uri, request: Req
     let Some(address) = Address::read(&uri) else {
         return html(StatusCode::NOT_FOUND, &layout::instead(language, &Instead::Unknown, Some(&caller)));
     };
-    let is_fresh = headers.get(header::CACHE_CONTROL).is_some_and(|it| it.as_bytes() == b"no-cache");
+    // Browsers send these when a page is loaded again.
+    let is_fresh =
+        headers.get(header::CACHE_CONTROL).is_some_and(|it| [&b"no-cache"[..], b"max-age=0"].contains(&it.as_bytes()));
     let reader = Reader { caller, language };
     let answers = answers(&questions, &address, &reader, headers, is_fresh).await;
     let view = View { address: &address, reader: &reader, answers: &answers, now: Utc::now() };

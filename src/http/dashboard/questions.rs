@@ -1,5 +1,5 @@
-//! What open pages ask of the API. Pages that show the same share a question, however many are open, and nothing is asked when nobody
-//! listens.
+//! What open pages ask of the API. Pages that show the same share a question, however many are open. Its answer holds until it is asked
+//! again, and nothing is asked when nobody listens.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -21,8 +21,8 @@ use super::{super::access::Caller, view::Answer};
 
 /// The pause between two questions, at least: nobody reads faster.
 const PAUSE_MIN: Duration = Duration::from_secs(2);
-/// A pause is so many times as long as the answer took, so that one question keeps a connection busy for a twentieth of the time.
-const PAUSE_FACTOR: u32 = 20;
+/// A pause is so many times as long as the answer took, so that one question keeps a connection busy for a hundredth of the time.
+const PAUSE_FACTOR: u32 = 100;
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// The questions of all pages at most.
@@ -114,7 +114,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// Asks until nobody listens.
+    /// Asks until nobody listens when the next answer is due.
     async fn ask(self) {
         loop {
             let begun = Instant::now();
@@ -129,26 +129,14 @@ impl Asked {
                 is_new
             });
             let pause = (took * PAUSE_FACTOR).clamp(self.questions.pause_min, PAUSE_MAX);
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = self.abandoned() => {
-                    let mut all = self.questions.asked.lock();
-                    // Somebody may have come since.
-                    if self.sender.is_closed() {
-                        all.remove(&self.question);
-                        return;
-                    }
-                }
+            // Who comes within the pause gets this answer, although everybody else may have left.
+            sleep(pause).await;
+            let mut all = self.questions.asked.lock();
+            if self.sender.is_closed() {
+                all.remove(&self.question);
+                return;
             }
         }
-    }
-}
-
-impl Asked {
-    /// Returns a moment after the last listener has left.
-    async fn abandoned(&self) {
-        self.sender.closed().await;
-        sleep(self.questions.pause_min / 2).await;
     }
 }
 
@@ -212,6 +200,17 @@ mod tests {
         while !questions.asked.lock().is_empty() {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_before_it_is_asked_again_gets_the_last_answer() {
+        let (questions, asked) = counting();
+        let questions = Questions { pause_min: PAUSE_MAX, ..questions };
+        for _ in 0..3 {
+            let mut answers = ask(&questions, None).expect("room");
+            assert_eq!(next(&mut answers).await.body, 1);
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]

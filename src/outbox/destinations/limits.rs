@@ -162,6 +162,11 @@ impl Room {
         Ok(Some(Self { calls, now, rate }))
     }
 
+    /// When they were counted.
+    pub(in crate::outbox) fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
     /// So many calls begin.
     pub(in crate::outbox) async fn take(
         &mut self,

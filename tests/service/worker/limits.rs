@@ -1,5 +1,6 @@
 //! Limits of the fleet: calls a second, and calls in flight, kept by all workers together through the database.
 
+use std::ops::Add;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,8 +66,11 @@ async fn fleet(
 }
 
 /// The most calls that began within any time of this length.
-fn most_within(begun: &[Instant], length: Duration) -> usize {
-    let from = |first: &Instant| begun.iter().filter(|at| **at >= *first && **at < *first + length).count();
+pub(super) fn most_within<At: Copy + PartialOrd + Add<Length, Output = At>, Length: Copy>(
+    begun: &[At],
+    length: Length,
+) -> usize {
+    let from = |first: &At| begun.iter().filter(|at| **at >= *first && **at < *first + length).count();
     begun.iter().map(from).max().unwrap_or(0)
 }
 
