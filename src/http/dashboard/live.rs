@@ -37,6 +37,9 @@ use super::{
     view::{Answers, Reader, View, calls},
 };
 
+/// An open page is written again at most so often, in step with its beginning: several answers make one page, and not all listeners are
+/// told at the same moment.
+const STEP: Duration = Duration::from_secs(2);
 /// How often a listener is told that its stream goes on: what changes seldom is then known to be up to date.
 const BEAT: Duration = Duration::from_secs(3);
 /// A stream ends after this, sooner than an idle connection is closed; who listens comes again, with the rights that it has by then.
@@ -53,6 +56,7 @@ struct Open {
     fresh_since: Option<u64>,
     asked: Vec<(&'static str, watch::Receiver<Told>)>,
     answers: Answers,
+    opened_at: Instant,
     told: String,
 }
 
@@ -90,6 +94,7 @@ impl Open {
             if !self.told.is_empty() {
                 let changes = self.asked.iter_mut().map(|(_, answers)| Box::pin(answers.changed()));
                 select_all(changes).await.0.ok()?;
+                sleep(until_next_step(self.opened_at.elapsed())).await;
             }
             self.learn().await?;
             // Some things can be asked for only now.
@@ -110,6 +115,12 @@ impl Open {
     }
 }
 
+/// How long it is from `passed` to the next whole [`STEP`].
+fn until_next_step(passed: Duration) -> Duration {
+    let since_last = u64::try_from(passed.as_nanos() % STEP.as_nanos()).unwrap_or_default();
+    STEP.saturating_sub(Duration::from_nanos(since_last))
+}
+
 /// `GET /dashboard/live?page=/events%3Fstatus%3Ddead`, and `&fresh=1790000000000` if something was changed then. The stream has an event
 /// `page` with the page's HTML, one more for each change, and a `beat` every few seconds; it closes with an `end`.
 pub(super) async fn listen(
@@ -121,8 +132,8 @@ pub(super) async fn listen(
 ) -> Result<Response, Problem> {
     let (address, fresh_since) = read(query.as_deref().unwrap_or_default())?;
     let reader = Reader { caller, language: Language::of(&headers) };
-    let (asked, answers, told) = (Vec::new(), Answers::new(), String::new());
-    let mut open = Open { questions, headers, reader, address, fresh_since, asked, answers, told };
+    let (asked, answers, opened_at, told) = (Vec::new(), Answers::new(), Instant::now(), String::new());
+    let mut open = Open { questions, headers, reader, address, fresh_since, asked, answers, opened_at, told };
     if !open.ask() {
         return Err(Problem::new(Kind::Overloaded, "too many pages are open; ask for each page"));
     }
@@ -190,6 +201,12 @@ fn page(text: &str) -> Option<Address> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_is_written_again_in_step_with_its_beginning() {
+        let next = |ms| until_next_step(Duration::from_millis(ms)).as_millis();
+        assert_eq!([0, 1, 1999, 2000, 5300].map(next), [2000, 1999, 1, 2000, 700]);
+    }
 
     #[test]
     fn one_page_is_named_and_nothing_else() {

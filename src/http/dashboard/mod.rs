@@ -28,6 +28,7 @@ use axum::{
     routing::get,
 };
 use chrono::Utc;
+use futures_util::future::join_all;
 use maud::Markup;
 use sha2::{Digest, Sha256};
 
@@ -105,8 +106,7 @@ async fn page(Extension(questions): Extension<Questions>, uri: Uri, request: Req
     answer
 }
 
-/// What the page needs, one after the other: a page must not take more than one session of the database. Some of it can be asked for
-/// only when the rest is known.
+/// What the page needs. Some of it can be asked for only when the rest is known.
 async fn answers(
     questions: &Questions,
     address: &Address,
@@ -115,18 +115,25 @@ async fn answers(
     is_fresh: bool,
 ) -> Answers {
     let mut answers = Answers::new();
-    while let Some((name, call)) =
-        calls(address, &answers, Utc::now()).into_iter().find(|(name, _)| !answers.contains_key(name))
-    {
-        let answer = if is_fresh {
-            questions.answer(&call, headers, true).await.into()
-        } else {
-            let question = Question { caller: reader.caller.clone(), call, fresh_since: None };
-            questions.answer_once(question, headers).await
-        };
-        answers.entry(name).or_default().learn(answer, Utc::now());
+    loop {
+        let calls = calls(address, &answers, Utc::now()).into_iter().filter(|(name, _)| !answers.contains_key(name));
+        let asked = calls.map(async |(name, call)| {
+            let answer = if is_fresh {
+                questions.answer(&call, headers, true).await.into()
+            } else {
+                let question = Question { caller: reader.caller.clone(), call, fresh_since: None };
+                questions.answer_once(question, headers).await
+            };
+            (name, answer)
+        });
+        let asked = join_all(asked).await;
+        if asked.is_empty() {
+            return answers;
+        }
+        for (name, answer) in asked {
+            answers.entry(name).or_default().learn(answer, Utc::now());
+        }
     }
-    answers
 }
 
 fn html(status: StatusCode, page: &Markup) -> Response {

@@ -21,7 +21,8 @@ use super::{super::access::Caller, view::Answer};
 
 /// The pause between two questions, at least: nobody reads faster.
 const PAUSE_MIN: Duration = Duration::from_secs(2);
-/// A pause is so many times as long as the answer took, so that one question keeps a connection busy for a hundredth of the time.
+/// A pause is so many times as long as all answers took that are asked for, so that dashboards keep the database busy for a hundredth of the
+/// time, whatever is open.
 const PAUSE_FACTOR: u32 = 100;
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
@@ -34,7 +35,7 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Clone)]
 pub(in crate::http) struct Questions {
     api: Router,
-    asked: Arc<Mutex<HashMap<Question, watch::Sender<Told>>>>,
+    asked: Arc<Mutex<HashMap<Question, Entry>>>,
     /// [`PAUSE_MIN`].
     pause_min: Duration,
 }
@@ -50,6 +51,13 @@ pub(super) struct Question {
 
 /// The last answer; none before the first.
 pub(super) type Told = Option<Arc<Answer>>;
+
+/// What is known of a question.
+struct Entry {
+    sender: watch::Sender<Told>,
+    /// How long its last answer took.
+    took: Duration,
+}
 
 impl Questions {
     /// Asks `api`.
@@ -74,8 +82,8 @@ impl Questions {
     /// rights of its caller.
     pub(super) fn answers(&self, question: Question, headers: &HeaderMap) -> Option<watch::Receiver<Told>> {
         let mut all = self.asked.lock();
-        if let Some(asked) = all.get(&question) {
-            let mut answers = asked.subscribe();
+        if let Some(Entry { sender, .. }) = all.get(&question) {
+            let mut answers = sender.subscribe();
             answers.mark_changed();
             return Some(answers);
         }
@@ -83,10 +91,20 @@ impl Questions {
             return None;
         }
         let (sender, answers) = watch::channel(None);
-        all.insert(question.clone(), sender.clone());
+        all.insert(question.clone(), Entry { sender: sender.clone(), took: Duration::ZERO });
         let asked = Asked { questions: self.clone(), headers: headers.clone(), question, sender };
         tokio::spawn(asked.ask());
         Some(answers)
+    }
+
+    /// Notes how long `question` took, and returns how long it is to rest.
+    fn pause_after(&self, question: &Question, took: Duration) -> Duration {
+        let mut all = self.asked.lock();
+        if let Some(entry) = all.get_mut(question) {
+            entry.took = took;
+        }
+        let all_took: Duration = all.values().map(|entry| entry.took).sum();
+        (all_took * PAUSE_FACTOR).clamp(self.pause_min, PAUSE_MAX)
     }
 
     /// Calls the API on behalf of who sent `headers`. The answer may be that of a replica, unless it must be fresh.
@@ -128,9 +146,8 @@ impl Asked {
                 }
                 is_new
             });
-            let pause = (took * PAUSE_FACTOR).clamp(self.questions.pause_min, PAUSE_MAX);
             // Who comes within the pause gets this answer, although everybody else may have left.
-            sleep(pause).await;
+            sleep(self.questions.pause_after(&self.question, took)).await;
             let mut all = self.questions.asked.lock();
             if self.sender.is_closed() {
                 all.remove(&self.question);
@@ -143,7 +160,7 @@ impl Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         let mut all = self.questions.asked.lock();
-        if all.get(&self.question).is_some_and(|sender| sender.same_channel(&self.sender)) {
+        if all.get(&self.question).is_some_and(|entry| entry.sender.same_channel(&self.sender)) {
             all.remove(&self.question);
         }
     }
@@ -211,6 +228,17 @@ mod tests {
             assert_eq!(next(&mut answers).await.body, 1);
         }
         assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_question_rests_the_longer_the_more_all_of_them_take() {
+        let (questions, _) = counting();
+        let _listeners = [ask(&questions, None), ask(&questions, Some(1))];
+        let all: Vec<_> = questions.asked.lock().keys().cloned().collect();
+        let pause = |index: usize, ms| questions.pause_after(&all[index], Duration::from_millis(ms)).as_millis();
+        assert_eq!([pause(0, 10), pause(1, 30), pause(0, 5), pause(1, 0)], [1_000, 4_000, 3_500, 500]);
+        assert_eq!(pause(1, 1_000), PAUSE_MAX.as_millis());
+        assert_eq!([pause(0, 0), pause(1, 0)], [PAUSE_MAX.as_millis(), 1], "never less than the least");
     }
 
     #[tokio::test]
