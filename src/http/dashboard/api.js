@@ -10,13 +10,16 @@ export class Refusal extends Error {
   }
 }
 
-/// Until when answers must be fresh: something was changed here, and a replica does not know it yet.
-let freshUntil = 0;
-let changedAt = 0;
+/// How long answers must be fresh after a change: a replica does not know it yet, and others' questions were answered before.
 const FRESH_MS = 60_000;
+/// When something was changed in this browser, and until when answers must be fresh because of it.
+const CHANGED = "changed";
 
 /// When something was changed here, as long as answers must be fresh because of it; else 0.
-export const freshSince = () => (Date.now() < freshUntil ? changedAt : 0);
+export function freshSince() {
+  const { at = 0, until = 0 } = JSON.parse(localStorage.getItem(CHANGED) ?? "{}");
+  return Date.now() < until ? at : 0;
+}
 
 export async function call(path, body) {
   const freshness = freshSince() ? "no-cache" : "max-age=86400";
@@ -44,8 +47,8 @@ export async function call(path, body) {
     throw new Refusal(answer.status, json?.title ?? `${answer.status}`, [json?.detail, ...details].filter(Boolean).join("; "), json?.type);
   }
   if (body !== undefined) {
-    changedAt = Date.now();
-    freshUntil = changedAt + Math.max(FRESH_MS, 2000 * Number(document.body.dataset.age ?? 0));
+    const at = Date.now();
+    localStorage.setItem(CHANGED, JSON.stringify({ at, until: at + Math.max(FRESH_MS, 2000 * Number(document.body.dataset.age ?? 0)) }));
   }
   return json;
 }

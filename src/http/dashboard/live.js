@@ -15,7 +15,7 @@ const ANSWER_MS = 60_000;
 
 const read = (html) => new DOMParser().parseFromString(html, "text/html");
 
-/// Follows the page at an address: `show(page, address)` gets the document that the server wrote and says whether it shows that, `failed(error)` gets why it
+/// Follows the page at an address: `show(page, address)` gets the document that the server wrote and says whether all that is shown is of now, `failed(error)` gets why it
 /// wrote nothing.
 export class Live {
   constructor({ show, failed }) {

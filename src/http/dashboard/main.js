@@ -26,11 +26,11 @@ const live = new Live({
   show: (page, address) => {
     const { failed, failing, since } = page.body.dataset;
     // What is shown is worth more than that there is nothing now.
-    const isKept = failed && shownAt === address && !written.body.dataset.failed;
+    const isKept = failed && shownAt === address && !written.body.dataset.failed && !isOut();
     failure = isKept ? { message: failed } : failing && { message: failing, since };
     stalled();
     if (address === here() && !isKept) show(page, address);
-    return !isKept;
+    return !isKept && !failing;
   },
   failed: (error) => { failure = error; stalled(); },
 });

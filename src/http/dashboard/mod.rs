@@ -119,7 +119,7 @@ async fn answers(
         let calls = calls(address, &answers, Utc::now()).into_iter().filter(|(name, _)| !answers.contains_key(name));
         let asked = calls.map(async |(name, call)| {
             let answer = if is_fresh {
-                questions.answer(&call, headers, true).await.into()
+                questions.fresh_answer(&reader.caller, &call, headers).await
             } else {
                 let question = Question { caller: reader.caller.clone(), call, fresh_since: None };
                 questions.answer_once(question, headers).await

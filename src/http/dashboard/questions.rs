@@ -26,6 +26,8 @@ const PAUSE_MIN: Duration = Duration::from_secs(2);
 const PAUSE_FACTOR: u32 = 100;
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// The longest pause after a failure, which may be over by then.
+const PAUSE_AFTER_FAILURE_MAX: Duration = Duration::from_secs(5);
 /// The questions of all pages at most.
 const QUESTIONS_MAX: usize = 256;
 /// No answer of the API to a page is larger.
@@ -55,8 +57,27 @@ pub(super) type Told = Option<Arc<Answer>>;
 /// What is known of a question.
 struct Entry {
     sender: watch::Sender<Told>,
-    /// How long its last answer took.
+    /// When the last answer was asked for.
+    asked_at: Option<Instant>,
+    /// How long it took, unless it was a failure.
     took: Duration,
+}
+
+impl Entry {
+    /// Takes an answer in, unless it is known what was answered to somebody who asked later.
+    fn learn(&mut self, answer: Arc<Answer>, asked_at: Instant) {
+        if self.asked_at.is_some_and(|last| last > asked_at) {
+            return;
+        }
+        self.asked_at = Some(asked_at);
+        self.sender.send_if_modified(|last| {
+            let is_new = last.as_deref() != Some(&*answer);
+            if is_new {
+                *last = Some(answer);
+            }
+            is_new
+        });
+    }
 }
 
 impl Questions {
@@ -78,6 +99,21 @@ impl Questions {
         self.answer(&call, headers, false).await.into()
     }
 
+    /// An answer to `call` that is asked for now. Who listens to the same is told it, too: what a page shows first is not older than what it
+    /// hears next.
+    pub(super) async fn fresh_answer(&self, caller: &Caller, call: &str, headers: &HeaderMap) -> Arc<Answer> {
+        let asked_at = Instant::now();
+        let answer = Arc::new(self.answer(call, headers, true).await);
+        if answer.is_good() {
+            for (question, entry) in self.asked.lock().iter_mut() {
+                if question.caller == *caller && question.call == call {
+                    entry.learn(Arc::clone(&answer), asked_at);
+                }
+            }
+        }
+        answer
+    }
+
     /// The answers to `question`, from the last one on; none if too much is asked already. `headers` are those of a request with the
     /// rights of its caller.
     pub(super) fn answers(&self, question: Question, headers: &HeaderMap) -> Option<watch::Receiver<Told>> {
@@ -88,22 +124,32 @@ impl Questions {
             return Some(answers);
         }
         if all.len() >= QUESTIONS_MAX {
+            // Those whose answers only wait for somebody who may come.
+            all.retain(|_, entry| !entry.sender.is_closed());
+        }
+        if all.len() >= QUESTIONS_MAX {
             return None;
         }
         let (sender, answers) = watch::channel(None);
-        all.insert(question.clone(), Entry { sender: sender.clone(), took: Duration::ZERO });
+        all.insert(question.clone(), Entry { sender: sender.clone(), asked_at: None, took: Duration::ZERO });
+        // A runtime that shuts down drops at once what it is to spawn, and that takes itself off the list.
+        drop(all);
         let asked = Asked { questions: self.clone(), headers: headers.clone(), question, sender };
         tokio::spawn(asked.ask());
         Some(answers)
     }
 
-    /// Notes how long `question` took, and returns how long it is to rest.
-    fn pause_after(&self, question: &Question, took: Duration) -> Duration {
+    /// Notes how long a good answer to `question` took, and returns how long it is to rest.
+    fn pause_after(&self, question: &Question, took: Duration, is_good: bool) -> Duration {
         let mut all = self.asked.lock();
         if let Some(entry) = all.get_mut(question) {
-            entry.took = took;
+            entry.took = if is_good { took } else { Duration::ZERO };
         }
-        let all_took: Duration = all.values().map(|entry| entry.took).sum();
+        if !is_good {
+            return took.clamp(self.pause_min, PAUSE_AFTER_FAILURE_MAX);
+        }
+        let is_asked = |(it, entry): &(&Question, &Entry)| *it == question || !entry.sender.is_closed();
+        let all_took: Duration = all.iter().filter(is_asked).map(|(_, entry)| entry.took).sum();
         (all_took * PAUSE_FACTOR).clamp(self.pause_min, PAUSE_MAX)
     }
 
@@ -135,20 +181,19 @@ impl Asked {
     /// Asks until nobody listens when the next answer is due.
     async fn ask(self) {
         loop {
-            let begun = Instant::now();
+            let asked_at = Instant::now();
             let Question { call, fresh_since, .. } = &self.question;
-            let answer = self.questions.answer(call, &self.headers, fresh_since.is_some()).await;
-            let took = begun.elapsed();
-            self.sender.send_if_modified(|last| {
-                let is_new = last.as_deref() != Some(&answer);
-                if is_new {
-                    *last = Some(Arc::new(answer));
-                }
-                is_new
-            });
+            let answer = Arc::new(self.questions.answer(call, &self.headers, fresh_since.is_some()).await);
+            let (took, is_good) = (asked_at.elapsed(), answer.is_good());
+            if let Some(entry) = self.questions.asked.lock().get_mut(&self.question) {
+                entry.learn(answer, asked_at);
+            }
             // Who comes within the pause gets this answer, although everybody else may have left.
-            sleep(self.questions.pause_after(&self.question, took)).await;
+            sleep(self.questions.pause_after(&self.question, took, is_good)).await;
             let mut all = self.questions.asked.lock();
+            if !all.get(&self.question).is_some_and(|entry| entry.sender.same_channel(&self.sender)) {
+                return;
+            }
             if self.sender.is_closed() {
                 all.remove(&self.question);
                 return;
@@ -235,10 +280,30 @@ mod tests {
         let (questions, _) = counting();
         let _listeners = [ask(&questions, None), ask(&questions, Some(1))];
         let all: Vec<_> = questions.asked.lock().keys().cloned().collect();
-        let pause = |index: usize, ms| questions.pause_after(&all[index], Duration::from_millis(ms)).as_millis();
+        let pause = |index: usize, ms| questions.pause_after(&all[index], Duration::from_millis(ms), true).as_millis();
         assert_eq!([pause(0, 10), pause(1, 30), pause(0, 5), pause(1, 0)], [1_000, 4_000, 3_500, 500]);
         assert_eq!(pause(1, 1_000), PAUSE_MAX.as_millis());
-        assert_eq!([pause(0, 0), pause(1, 0)], [PAUSE_MAX.as_millis(), 1], "never less than the least");
+        let failed = questions.pause_after(&all[1], Duration::from_mins(1), false);
+        assert_eq!(failed, PAUSE_AFTER_FAILURE_MAX, "it may be over");
+        assert_eq!(pause(0, 0), 1, "never less than the least; a failure counts for nothing");
+    }
+
+    #[tokio::test]
+    async fn a_fresh_answer_is_told_to_who_listens() {
+        let (questions, asked) = counting();
+        let questions = Questions { pause_min: PAUSE_MAX, ..questions };
+        let mut answers = ask(&questions, None).expect("room");
+        assert_eq!(next(&mut answers).await.body, 1);
+        let caller = questions.asked.lock().keys().next().expect("a question").caller.clone();
+        let fresh = questions.fresh_answer(&caller, "/v1/count", &HeaderMap::new()).await;
+        assert_eq!((&fresh.body, &next(&mut answers).await.body), (&2.into(), &2.into()));
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+        let before = Instant::now().checked_sub(PAUSE_MAX).expect("a time");
+        let older = Arc::new(Answer { status: 200, age: 0, body: 1.into() });
+        for entry in questions.asked.lock().values_mut() {
+            entry.learn(Arc::clone(&older), before);
+        }
+        assert!(!answers.has_changed().expect("it goes on"), "an answer that comes late is not told");
     }
 
     #[tokio::test]
@@ -249,5 +314,6 @@ mod tests {
         assert!(ask(&questions, Some(u64::MAX)).is_none());
         assert!(ask(&questions, Some(0)).is_some(), "what is asked already has more listeners");
         drop(most);
+        assert!(ask(&questions, Some(u64::MAX)).is_some(), "answers that nobody waits for make room");
     }
 }

@@ -56,7 +56,8 @@ pub(super) struct View<'a> {
 static NOTHING: Value = Value::Null;
 
 impl Answer {
-    fn is_good(&self) -> bool {
+    /// Whether it is what was asked for.
+    pub fn is_good(&self) -> bool {
         (200..300).contains(&self.status)
     }
 

@@ -12,7 +12,7 @@ use feebox::quotes::FEE_SERVER;
 use feebox::settings;
 use feebox::worker::{Signals, Worker};
 use futures_util::future::join_all;
-use sea_orm::{ActiveValue::Set, EntityTrait};
+use sea_orm::{ActiveValue::Set, EntityTrait, QuerySelect};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
@@ -27,7 +27,7 @@ on_each_engine!(
     a_claim_takes_no_more_than_may_begin,
     a_time_that_a_wrong_clock_has_stored_holds_nothing_back,
 );
-on_servers!(eight_workers_keep_calls_a_second_over_any_ten_seconds,);
+on_servers!(eight_workers_keep_calls_a_second_over_any_ten_seconds, a_lease_is_counted_from_the_turn_of_its_claim,);
 
 const LIMIT: Duration = Duration::from_mins(2);
 const LEASE: Duration = Duration::from_secs(30);
@@ -97,6 +97,33 @@ async fn eight_workers_keep_calls_a_second_over_any_ten_seconds(engine: Engine) 
     assert!(most <= 210, "{most}");
     // As slow as it may be on a busy machine.
     assert!(took < Duration::from_secs(25), "{took:?}");
+}
+
+async fn a_lease_is_counted_from_the_turn_of_its_claim(engine: Engine) {
+    let outbox = TestOutbox::open(engine).await;
+    limit(&outbox, Some(20), None).await;
+    outbox.submit(1).await;
+    let other = outbox.db.begin().await.unwrap();
+    destination::Entity::find_by_id(&*FEE_SERVER).lock_exclusive().one(&*other).await.unwrap();
+    let waiting = match engine {
+        Engine::MariaDb => {
+            "SELECT 'yes' FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID() \
+             AND info LIKE '%destination%FOR UPDATE'"
+        }
+        _ => "SELECT 'yes' FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    };
+    let watching = async {
+        let waits = async || (!outbox.texts(waiting).await.is_empty()).then_some(());
+        eventually("the claim waits for its turn", LIMIT, waits).await;
+        let turn = outbox.db.now(outbox.db.connection()).await.unwrap();
+        other.rollback().await.unwrap();
+        turn
+    };
+    let turn = Turn::default();
+    let request = ClaimRequest { destination: &FEE_SERVER, worker: "a", limit: 1, lease: LEASE, lanes: &[], turn };
+    let (claim, turn) = tokio::join!(outbox::claim(&outbox.db, &request), watching);
+    let leased_until = outbox.event(claim.unwrap().events[0].id).await.leased_until.unwrap();
+    assert!(leased_until >= turn + LEASE, "{leased_until} {turn}");
 }
 
 async fn three_workers_keep_calls_a_second_and_use_them(outbox: TestOutbox) {
