@@ -21,11 +21,11 @@ use super::{super::access::Caller, view::Answer};
 
 /// The pause between two questions, at least: nobody reads faster.
 const PAUSE_MIN: Duration = Duration::from_secs(2);
-/// A pause is so many times as long as all answers took that are asked for, so that dashboards keep the database busy for less than a hundredth of the
+/// A pause is so many times as long as all answers took that are asked for, so that dashboards keep the database busy for a hundredth of the
 /// time, whatever is open.
-const PAUSE_FACTOR: u32 = 150;
+const PAUSE_FACTOR: u32 = 100;
 /// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(20);
+const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// The longest pause after a failure, which may be over by then.
 const PAUSE_AFTER_FAILURE_MAX: Duration = Duration::from_secs(5);
 /// The questions of all pages at most.
@@ -281,7 +281,7 @@ mod tests {
         let _listeners = [ask(&questions, None), ask(&questions, Some(1))];
         let all: Vec<_> = questions.asked.lock().keys().cloned().collect();
         let pause = |index: usize, ms| questions.pause_after(&all[index], Duration::from_millis(ms), true).as_millis();
-        assert_eq!([pause(0, 10), pause(1, 30), pause(0, 5), pause(1, 0)], [1_500, 6_000, 5_250, 750]);
+        assert_eq!([pause(0, 10), pause(1, 30), pause(0, 5), pause(1, 0)], [1_000, 4_000, 3_500, 500]);
         assert_eq!(pause(1, 1_000), PAUSE_MAX.as_millis());
         let failed = questions.pause_after(&all[1], Duration::from_mins(1), false);
         assert_eq!(failed, PAUSE_AFTER_FAILURE_MAX, "it may be over");
