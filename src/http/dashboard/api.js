@@ -13,12 +13,13 @@ export class Refusal extends Error {
 /// How long answers must be fresh after a change: a replica does not know it yet, and others' questions were answered before.
 const FRESH_MS = 60_000;
 /// When something was changed in this browser, and until when answers must be fresh because of it.
-const CHANGED = "changed";
+const CHANGED = "feebox.changed";
 
 /// When something was changed here, as long as answers must be fresh because of it; else 0.
 export function freshSince() {
-  const { at = 0, until = 0 } = JSON.parse(localStorage.getItem(CHANGED) ?? "{}");
-  return Date.now() < until ? at : 0;
+  // Other software on this host may have had this address: what is no time counts for nothing.
+  const [at, until] = (localStorage.getItem(CHANGED) ?? "").split(" ").map(Number);
+  return at && Date.now() < until ? at : 0;
 }
 
 export async function call(path, body) {
@@ -48,7 +49,7 @@ export async function call(path, body) {
   }
   if (body !== undefined) {
     const at = Date.now();
-    localStorage.setItem(CHANGED, JSON.stringify({ at, until: at + Math.max(FRESH_MS, 2000 * Number(document.body.dataset.age ?? 0)) }));
+    localStorage.setItem(CHANGED, `${at} ${at + Math.max(FRESH_MS, 2000 * Number(document.body.dataset.age ?? 0))}`);
   }
   return json;
 }

@@ -21,8 +21,8 @@ use super::{super::access::Caller, view::Answer};
 
 /// The pause between two questions, at least: nobody reads faster.
 const PAUSE_MIN: Duration = Duration::from_secs(2);
-/// A pause is so many times as long as all answers took that are asked for, so that dashboards keep the database busy for a hundredth of the
-/// time, whatever is open.
+/// A pause is so many times as long as all answers took that are asked for, so that the dashboards of a process keep the database busy for a
+/// hundredth of the time, or for more where that would need more than [`PAUSE_MAX`].
 const PAUSE_FACTOR: u32 = 100;
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
