@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,7 @@ use super::{
     Bench,
     caller::{self, Caller},
     fill::Fill,
+    report::Spread,
     stage::Stage,
     tables::Call,
 };
@@ -26,7 +28,20 @@ const DEAD: u64 = 50_000;
 /// Submissions at a steady rate meanwhile.
 const PER_SECOND: f64 = 200.0;
 
+/// How long pages are warmed up: every page is looked at by then.
+const WARM_UP: Duration = Duration::from_secs(6);
+
+/// What was measured while dashboards were open or not.
+#[derive(Default)]
+struct Part {
+    submissions: Vec<Duration>,
+    /// How long each page took.
+    pages: BTreeMap<String, Vec<Duration>>,
+}
+
 /// Fills a database, and measures submissions without dashboards and with them, in turn, and how long pages take.
+///
+/// Which of both comes first changes from round to round: what a database has yet to write of the part before slows the next one.
 pub(super) async fn measure(
     bench: &Bench,
     rows: u64,
@@ -35,44 +50,60 @@ pub(super) async fn measure(
     progress: &impl Fn(&str),
 ) -> anyhow::Result<Vec<Call>> {
     let quote_id = Fill { delivered: rows, waiting: bench.waiting, dead: DEAD }.run(stage).await?;
-    let event_id = stage.id_of_dead_event().await?;
+    let pages = pages(&quote_id, &stage.id_of_dead_event().await?);
     let serve = stage.start("serve", &[]).await?;
-    caller::submit_steadily(serve.address, PER_SECOND, Duration::from_secs(2)).await?;
-    let (mut without, mut with, mut asked) = (Vec::new(), Vec::new(), BTreeMap::<String, Vec<Duration>>::new());
+    Part::default().measure(serve.address, &pages, OPEN, WARM_UP).await?;
+    let (mut without, mut with, mut ratios) = (Part::default(), Part::default(), Vec::new());
+    let call = |name: &str, took| Call::of(database, rows, name.to_owned(), took);
     for round in 1..=bench.rounds {
-        without.extend(submissions(&serve, bench.time).await?);
-        let mut dashboards = JoinSet::new();
-        let end = Instant::now() + bench.time;
-        for number in 0..OPEN {
-            let (address, pages) = (serve.address, pages(&quote_id, &event_id));
-            dashboards.spawn(async move { open(Caller::connect(address).await?, pages, number, end).await });
+        let (without_before, with_before) = (without.submissions.len(), with.submissions.len());
+        for is_open in [round % 2 == 0, round % 2 == 1] {
+            let (part, open) = if is_open { (&mut with, OPEN) } else { (&mut without, 0) };
+            part.measure(serve.address, &pages, open, bench.time).await?;
         }
-        with.extend(submissions(&serve, bench.time).await?);
-        for answers in dashboards.join_all().await {
-            for (page, took) in answers? {
-                asked.entry(page).or_default().push(took);
-            }
-        }
+        let p99_ms = |part: &Part, before: usize| call("", part.submissions[before..].to_vec()).p99_ms;
+        let (alone_ms, beside_ms) = (p99_ms(&without, without_before), p99_ms(&with, with_before));
+        ratios.push(beside_ms / alone_ms);
         progress(&format!(
-            "dashboards on {database}, round {round}: {} pages",
-            asked.values().map(Vec::len).sum::<usize>()
+            "dashboards on {database}, round {round}: submissions' p99 is {alone_ms:.1} ms without and {beside_ms:.1} ms beside {OPEN} dashboards",
         ));
     }
-    let call = |name: &str, took| Call::of(database, rows, name.to_owned(), took);
-    let without = call("POST /v1/quotes, no dashboard open", without);
-    let with = call(&format!("POST /v1/quotes, {OPEN} dashboards open"), with);
-    progress(&format!("submissions at p99 beside {OPEN} dashboards: {:.2} of without", with.p99_ms / without.p99_ms));
-    let asked = asked.into_iter().map(|(path, took)| Call::of(database, rows, path, took));
-    Ok([without, with].into_iter().chain(asked).collect())
+    progress(&format!("submissions' p99 beside {OPEN} dashboards, of without: {}", Spread::of(ratios)));
+    let own = [
+        call("POST /v1/quotes, no dashboard open", without.submissions),
+        call(&format!("POST /v1/quotes, {OPEN} dashboards open"), with.submissions),
+    ];
+    Ok(own.into_iter().chain(with.pages.into_iter().map(|(path, took)| call(&path, took))).collect())
 }
 
-async fn submissions(serve: &super::stage::Process, time: Duration) -> anyhow::Result<Vec<Duration>> {
-    Ok(caller::submit_steadily(serve.address, PER_SECOND, time).await?.into_iter().map(|it| it.took).collect())
+impl Part {
+    /// Submits at a steady rate for `time`, beside so many open dashboards.
+    async fn measure(
+        &mut self,
+        serve: SocketAddr,
+        pages: &[String; 12],
+        dashboards: usize,
+        time: Duration,
+    ) -> anyhow::Result<()> {
+        let (mut open, end) = (JoinSet::new(), Instant::now() + time);
+        for number in 0..dashboards {
+            let pages = pages.clone();
+            open.spawn(async move { open_dashboard(Caller::connect(serve).await?, pages, number, end).await });
+        }
+        let accepted = caller::submit_steadily(serve, PER_SECOND, time).await?;
+        self.submissions.extend(accepted.into_iter().map(|it| it.took));
+        for answers in open.join_all().await {
+            for (page, took) in answers? {
+                self.pages.entry(page).or_default().push(took);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A dashboard until `end`: it goes from page to page as its script does, and listens to what changes there. Hands back how long each page
 /// took.
-async fn open(
+async fn open_dashboard(
     mut caller: Caller,
     pages: [String; 12],
     number: usize,

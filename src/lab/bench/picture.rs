@@ -32,8 +32,10 @@ const COLOURS: [RGBColor; 5] = [
     RGBColor(204, 121, 167),
     RGBColor(134, 142, 150),
 ];
-/// How far above its highest point a chart ends.
-const HEADROOM: f64 = 1.25;
+/// The share of a chart that one name takes, above all points.
+const NAME_SHARE: f64 = 0.066;
+/// The largest share that names take: where there are more, they lie on the curves.
+const NAMES_SHARE_MAX: f64 = 0.6;
 
 /// One picture of the row. Its points stand at equal distances, whatever they stand for.
 struct Chart {
@@ -134,7 +136,7 @@ fn sizes(calls: &[&Call], database: &str) -> Chart {
     Chart {
         title: format!("{database}: ms at the 95th percentile"),
         across: "delivered events in the tables",
-        marks: marks.iter().map(u64::to_string).collect(),
+        marks: marks.iter().map(|rows| in_thousands(*rows)).collect(),
         curves,
     }
 }
@@ -149,7 +151,7 @@ impl Chart {
             .caption(&self.title, text(16))
             .x_label_area_size(44)
             .y_label_area_size(52)
-            .build_cartesian_2d(-0.2..last + 0.2, 0.0..most * HEADROOM)?;
+            .build_cartesian_2d(-0.2..last + 0.2, 0.0..most * self.headroom())?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -180,11 +182,24 @@ impl Chart {
         Ok(())
     }
 
+    /// How far above its highest point a chart ends: its curves' names have their place there.
+    fn headroom(&self) -> f64 {
+        let names = super::sample::count_as_f64(self.curves.len() + 1) * NAME_SHARE;
+        1.0 / (1.0 - names.min(NAMES_SHARE_MAX))
+    }
+
     /// The mark at this place, if it is one's.
     fn mark(&self, at: f64) -> String {
         let marks = self.marks.iter().enumerate();
         marks.filter(|(index, _)| (place(*index) - at).abs() < 0.01).map(|(_, mark)| mark.clone()).collect()
     }
+}
+
+/// 1,000,000
+fn in_thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group)).collect();
+    groups.join(",")
 }
 
 fn place(index: usize) -> f64 {

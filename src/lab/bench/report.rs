@@ -109,7 +109,7 @@ fn waits(samples: &[Sample]) -> Vec<(f64, f64)> {
 }
 
 impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
+    pub(super) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let (min, max) = (values.first().copied().unwrap_or(0.0), values.last().copied().unwrap_or(0.0));
         Self { median: values.get(values.len() / 2).copied().unwrap_or(0.0), min, max }
@@ -120,7 +120,8 @@ impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = match self.median.abs() {
             it if it >= 100.0 => 0,
-            it if it >= 1.0 => 1,
+            it if it >= 10.0 => 1,
+            it if it >= 1.0 => 2,
             _ => 3,
         };
         let Self { median, min, max } = self;

@@ -172,8 +172,12 @@ impl Stage {
     /// Statistics and files as a database has them that is kept up.
     pub(super) async fn tidy(&self) -> anyhow::Result<()> {
         if self.is_postgres() {
-            self.execute("ANALYZE").await?;
+            self.execute("VACUUM ANALYZE").await?;
             self.execute("CHECKPOINT").await?;
+        } else if self.backend() == DbBackend::MySql {
+            // Writes their changed pages.
+            self.execute("ANALYZE TABLE quote, outbox_event, fee_record").await?;
+            self.execute("FLUSH TABLES quote, outbox_event, fee_record FOR EXPORT; UNLOCK TABLES").await?;
         }
         Ok(())
     }
