@@ -12,8 +12,8 @@ use axum::{
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
+    sync::{Semaphore, watch},
+    time::{Instant, sleep, timeout},
 };
 use tower::ServiceExt;
 
@@ -28,6 +28,9 @@ const PAUSE_FACTOR: u32 = 100;
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// The longest pause after a failure, which may be over by then.
 const PAUSE_AFTER_FAILURE_MAX: Duration = Duration::from_secs(5);
+/// Questions take turns: what is asked of a database on a small machine leaves a processor to submissions. Who has waited for so long goes
+/// ahead, whatever the others' answers take.
+const TURN_WAIT_MAX: Duration = Duration::from_millis(100);
 /// The questions of all pages at most.
 const QUESTIONS_MAX: usize = 256;
 /// No answer of the API to a page is larger.
@@ -38,6 +41,8 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(in crate::http) struct Questions {
     api: Router,
     asked: Arc<Mutex<HashMap<Question, Entry>>>,
+    /// Who has it asks.
+    turn: Arc<Semaphore>,
     /// [`PAUSE_MIN`].
     pause_min: Duration,
 }
@@ -83,7 +88,7 @@ impl Entry {
 impl Questions {
     /// Asks `api`.
     pub fn of(api: Router) -> Self {
-        Self { api, asked: Arc::default(), pause_min: PAUSE_MIN }
+        Self { api, asked: Arc::default(), turn: Arc::new(Semaphore::new(1)), pause_min: PAUSE_MIN }
     }
 
     /// An answer to `question`: the last one, if it is asked already, for which nobody waits then. Who reads a page listens to it next, and
@@ -181,10 +186,12 @@ impl Asked {
     /// Asks until nobody listens when the next answer is due.
     async fn ask(self) {
         loop {
+            let turn = timeout(TURN_WAIT_MAX, self.questions.turn.acquire()).await;
             let asked_at = Instant::now();
             let Question { call, fresh_since, .. } = &self.question;
             let answer = Arc::new(self.questions.answer(call, &self.headers, fresh_since.is_some()).await);
             let (took, is_good) = (asked_at.elapsed(), answer.is_good());
+            drop(turn);
             if let Some(entry) = self.questions.asked.lock().get_mut(&self.question) {
                 entry.learn(answer, asked_at);
             }
@@ -230,8 +237,12 @@ mod tests {
     }
 
     fn ask(questions: &Questions, fresh_since: Option<u64>) -> Option<watch::Receiver<Told>> {
+        ask_for(questions, "/v1/count", fresh_since)
+    }
+
+    fn ask_for(questions: &Questions, call: &str, fresh_since: Option<u64>) -> Option<watch::Receiver<Told>> {
         let caller = Access::new(&settings::Access { tokens: vec![] }).caller(&HeaderMap::new()).expect("everybody");
-        questions.answers(Question { caller, call: "/v1/count".into(), fresh_since }, &HeaderMap::new())
+        questions.answers(Question { caller, call: call.into(), fresh_since }, &HeaderMap::new())
     }
 
     async fn next(answers: &mut watch::Receiver<Told>) -> Arc<Answer> {
@@ -286,6 +297,26 @@ mod tests {
         let failed = questions.pause_after(&all[1], Duration::from_mins(1), false);
         assert_eq!(failed, PAUSE_AFTER_FAILURE_MAX, "it may be over");
         assert_eq!(pause(0, 0), 1, "never less than the least; a failure counts for nothing");
+    }
+
+    #[tokio::test]
+    async fn questions_take_turns_and_a_slow_one_holds_up_nobody() {
+        let room = Arc::new(Semaphore::new(1));
+        let quick = async move || {
+            let turn = room.try_acquire();
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            turn.is_ok().to_string()
+        };
+        let slow = async || std::future::pending::<&str>().await;
+        let questions = Questions::of(Router::new().route("/v1/quick/{of}", get(quick)).route("/v1/slow", get(slow)));
+        let mut answers: Vec<_> = (0..8).map(|of| ask_for(&questions, &format!("/v1/quick/{of}"), None)).collect();
+        for answers in &mut answers {
+            assert_eq!(next(answers.as_mut().expect("room")).await.body, true, "two at a time");
+        }
+        let mut last = ["/v1/slow", "/v1/quick/8"].map(|call| ask_for(&questions, call, None).expect("room"));
+        assert_eq!(next(&mut last[1]).await.body, true);
     }
 
     #[tokio::test]
