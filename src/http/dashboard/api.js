@@ -1,5 +1,6 @@
 // The calls of the API. The session's cookie goes with each, and a header shows that this page sent it.
 
+import { remember, remembered } from "./memory.js";
 import { t } from "./text.js";
 
 /// A call that was refused, or that nobody answered (status 0).
@@ -17,8 +18,7 @@ const CHANGED = "feebox.changed";
 
 /// When something was changed here, as long as answers must be fresh because of it; else 0.
 export function freshSince() {
-  // Other software on this host may have had this address: what is no time counts for nothing.
-  const [at, until] = (localStorage.getItem(CHANGED) ?? "").split(" ").map(Number);
+  const [at, until] = (remembered(CHANGED) ?? "").split(" ").map(Number);
   return at && Date.now() < until ? at : 0;
 }
 
@@ -49,7 +49,7 @@ export async function call(path, body) {
   }
   if (body !== undefined) {
     const at = Date.now();
-    localStorage.setItem(CHANGED, `${at} ${at + Math.max(FRESH_MS, 2000 * Number(document.body.dataset.age ?? 0))}`);
+    remember(CHANGED, `${at} ${at + Math.max(FRESH_MS, 2000 * Number(document.body.dataset.age ?? 0))}`);
   }
   return json;
 }

@@ -12,6 +12,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("list.js", include_str!("list.js")),
     ("live.js", include_str!("live.js")),
     ("main.js", include_str!("main.js")),
+    ("memory.js", include_str!("memory.js")),
     ("notices.js", include_str!("notices.js")),
     ("server.js", include_str!("server.js")),
     ("session.js", include_str!("session.js")),

@@ -1,17 +1,19 @@
 // Times as the reader wants them: the server writes them in UTC, and cannot know how long ago they will have been.
 
+import { remember, remembered } from "./memory.js";
 import { language } from "./text.js";
 
 const KEY = "feebox.zone";
 const HELP = { exact: (at) => relative(at), relative: (at) => exact(at) };
 const SHOW = { exact: (at) => exact(at), relative: (at) => relative(at), short: (at) => exact(at).slice(5, 16) };
-let zone = localStorage.getItem(KEY) ?? "local";
+const ZONES = ["local", "utc"];
+let zone = ZONES.find((it) => it === remembered(KEY)) ?? "local";
 
 export const timeZone = () => zone;
 
 export function setTimeZone(name) {
   zone = name;
-  localStorage.setItem(KEY, name);
+  remember(KEY, name);
 }
 
 /// 2026-11-26 12:03:04 UTC, or the same in the browser's zone.

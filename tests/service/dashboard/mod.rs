@@ -3,6 +3,7 @@
 mod amounts;
 mod console;
 mod files;
+mod foreign;
 mod keys;
 mod messages;
 mod night;
