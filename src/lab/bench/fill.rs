@@ -49,6 +49,7 @@ impl Fill {
             part.store(stage).await?;
             first = last + 1;
         }
+        stage.settle().await?;
         stage.tidy().await?;
         stage.text(&format!("SELECT {} AS text FROM quote WHERE status = 'rejected' LIMIT 1", uuid_text(stage))).await
     }

@@ -112,7 +112,9 @@ impl Spread {
     pub(super) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let (min, max) = (values.first().copied().unwrap_or(0.0), values.last().copied().unwrap_or(0.0));
-        Self { median: values.get(values.len() / 2).copied().unwrap_or(0.0), min, max }
+        let middle = |place: usize| values.get(place).copied().unwrap_or(0.0);
+        let median = f64::midpoint(middle(values.len().saturating_sub(1) / 2), middle(values.len() / 2));
+        Self { median, min, max }
     }
 }
 

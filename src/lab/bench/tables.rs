@@ -58,7 +58,8 @@ pub(super) async fn measure(
                 took.push(begun.elapsed());
             }
         }
-        calls.push(Call::of(database, rows, call, took));
+        // Each database has quotes of its own.
+        calls.push(Call::of(database, rows, call.replace(&quote_id, "…"), took));
     }
     Ok(calls)
 }

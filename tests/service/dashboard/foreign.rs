@@ -14,6 +14,9 @@ async fn retry(console: &Console) {
     console.sees(".notices", "is due now").await;
     console.sees("#explain", "run of a worker takes it").await;
     console.was_not_reloaded().await;
+    // What was answered before will not do now.
+    let is_fresh = "import('/dashboard/api.js').then((it) => arguments[1](it.freshSince() > 0))";
+    assert_eq!(console.browser.run_async(is_fresh, "").await, true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,13 +41,15 @@ async fn what_other_software_left_in_this_browser_breaks_no_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_that_keeps_nothing_for_sites_shows_changes_and_another_time_zone() {
+async fn a_browser_without_storage_shows_changes_and_another_time_zone() {
     let desk = Desk::open(Engine::Sqlite).await;
     let (_, event) = desk.submit_refused().await;
     let console = Console::open(&desk).await;
     let refuse = "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('denied', 'SecurityError'); } })";
     console.browser.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": refuse })).await;
     console.go(&format!("events/{event}")).await;
+    let is_refused = "try { localStorage; return false } catch { return true }";
+    assert_eq!(console.browser.run(is_refused, "").await, true);
     // A script has written it.
     console.waits_for("main [data-at][title]").await;
     let choose = "const it = document.getElementById('zone'); it.value = 'utc'; it.dispatchEvent(new Event('change', { bubbles: true }))";
