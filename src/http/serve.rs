@@ -17,7 +17,6 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use futures_util::FutureExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
@@ -109,13 +108,11 @@ impl HttpServer {
             () = self.accept_all(&listener, &router, &drain, &tasks) => {}
             () = self.close_overdue() => {}
         }
-        // Who has connected before the port closes is served.
-        while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-            let Some(slot) = self.free_slot() else { break };
-            self.open(stream, peer, slot, &router, &drain, &tasks);
-        }
-        drop(listener);
+        // Who has connected before the port closes is served. The listener itself is asked: a busy runtime hears of them late.
         self.lock().take();
+        if let Some(listener) = Arc::into_inner(listener).and_then(|it| it.into_std().ok()) {
+            self.accept_last(&listener, &router, &drain, &tasks);
+        }
         tasks.close();
         let ended = tokio::time::timeout(STOP_GRACE, tasks.wait());
         tokio::select! {
@@ -149,6 +146,30 @@ impl HttpServer {
                     self.connections.make_room();
                     sleep(ACCEPT_PAUSE).await;
                 }
+            }
+        }
+    }
+
+    /// Opens the connections that wait to be accepted.
+    fn accept_last(
+        &self,
+        listener: &std::net::TcpListener,
+        router: &Router,
+        drain: &CancellationToken,
+        tasks: &TaskTracker,
+    ) {
+        loop {
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    let Some(slot) = self.free_slot() else { return };
+                    let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                    if let Ok(stream) = stream {
+                        self.open(stream, peer, slot, router, drain, tasks);
+                    }
+                }
+                Err(error) if concerns_one_client(&error) => {}
+                // There is none.
+                Err(_) => return,
             }
         }
     }
