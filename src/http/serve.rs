@@ -108,7 +108,7 @@ impl HttpServer {
             () = self.accept_all(&listener, &router, &drain, &tasks) => {}
             () = self.close_overdue() => {}
         }
-        // Who has connected before the port closes is served. The listener itself is asked: a busy runtime hears of them late.
+        // Who has connected before the port closes is served. The listener itself is asked: a busy runtime learns of new connections late.
         self.lock().take();
         if let Some(listener) = Arc::into_inner(listener).and_then(|it| it.into_std().ok()) {
             self.accept_last(&listener, &router, &drain, &tasks);
