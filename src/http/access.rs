@@ -3,9 +3,8 @@
 use std::{net::IpAddr, str::FromStr, sync::Arc};
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, header, uri::Authority},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use sha2::{Digest, Sha256};
@@ -132,7 +131,7 @@ impl Permission {
 }
 
 /// Authenticates the caller. The routes decide whether that is required ([`require`]).
-pub(super) async fn identify(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+pub(super) fn identify(access: &Access, request: &mut Request) {
     let method = request.method().clone();
     let adopted = session::adopt(request.headers_mut(), &method);
     let caller = adopted.map_err(|_| Refusal::NotFromDashboard).and_then(|()| access.caller(request.headers()));
@@ -140,11 +139,14 @@ pub(super) async fn identify(State(access): State<Access>, mut request: Request,
         request.extensions_mut().insert(allowance);
     }
     request.extensions_mut().insert(caller);
-    next.run(request).await
 }
 
 /// Refuses callers without the route's permission, and those that call too often.
-pub(super) async fn require(State(permission): State<Permission>, mut request: Request, next: Next) -> Response {
+pub(super) async fn require(
+    permission: Permission,
+    mut request: Request,
+    next: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     let caller = request.extensions_mut().remove::<Result<Caller, Refusal>>().unwrap_or(Err(Refusal::NoToken));
     match caller {
         Ok(caller) if permission.is_given_to(caller.role) => {
@@ -152,7 +154,7 @@ pub(super) async fn require(State(permission): State<Permission>, mut request: R
             let allowance = request.extensions().get::<Arc<Allowance>>().cloned();
             let mut answer = match allowance {
                 Some(allowance) => allowance.spend(request, next).await,
-                None => next.run(request).await,
+                None => next(request).await,
             };
             // For the access log.
             answer.extensions_mut().insert(caller);

@@ -13,7 +13,6 @@ use std::{
 use axum::{
     extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use governor::{
@@ -102,10 +101,10 @@ impl Allowance {
     }
 
     /// Answers `request` by `next`, or refuses it; the answer tells what is left.
-    pub async fn spend(&self, request: Request, next: Next) -> Response {
-        let Some(requests) = &self.requests else { return next.run(request).await };
+    pub async fn spend(&self, request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
+        let Some(requests) = &self.requests else { return next(request).await };
         let (left, mut answer) = match requests.limiter.check() {
-            Ok(state) => (state.remaining_burst_capacity(), next.run(request).await),
+            Ok(state) => (state.remaining_burst_capacity(), next(request).await),
             Err(not_until) => {
                 let wait = not_until.wait_time_from(requests.limiter.clock().now());
                 (0, self.refuse_request(requests, wait).into_response())

@@ -1,17 +1,17 @@
 //! Middleware of every request: tracing, the time limit, security headers, and the one place that logs internal errors.
 
 use std::{
-    any::Any,
+    panic::AssertUnwindSafe,
     time::{Duration, Instant},
 };
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
-use tracing::{Instrument, Span, field::Empty};
+use futures_util::FutureExt;
+use tracing::{Instrument, Span};
 
 use super::{
     access::Caller,
@@ -56,7 +56,7 @@ pub(super) fn with_plain_colons(uri: &mut Uri) {
 const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// Starts the request's trace and span, and logs its outcome.
-pub(super) async fn observe(mut request: Request, next: Next) -> Response {
+pub(super) async fn observe(mut request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     let header = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let (mut recorded, trace) = recorded(&request, header);
     let span = span(&request, trace.trace_id());
@@ -65,17 +65,16 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     let own_trace = trace.clone();
     request.extensions_mut().insert(Call { trace, arrived });
     async {
-        let mut answer = next.run(request).await;
-        Span::current().record("status", answer.status().as_u16());
-        let took_ms = milliseconds(arrived.elapsed());
+        let mut answer = next(request).await;
+        let (status, took_ms) = (answer.status().as_u16(), milliseconds(arrived.elapsed()));
         access.note(&answer, took_ms, &own_trace);
         access.note_in(&mut recorded, answer.status());
         match answer.extensions_mut().remove::<Cause>() {
-            Some(Cause(cause)) => tracing::error!(took_ms, cause, "request failed"),
+            Some(Cause(cause)) => tracing::error!(status, took_ms, cause, "request failed"),
             None if Span::current().metadata().is_some_and(|span| *span.level() == tracing::Level::TRACE) => {
-                tracing::trace!(took_ms, "request answered");
+                tracing::trace!(status, took_ms, "request answered");
             }
-            None => tracing::debug!(took_ms, "request answered"),
+            None => tracing::debug!(status, took_ms, "request answered"),
         }
         answer
     }
@@ -127,18 +126,18 @@ fn span(request: &Request, trace_id: &str) -> Span {
     let path = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
     let method = request.method().as_str();
     if is_quiet(path) {
-        tracing::trace_span!("request", trace_id, method, path, status = Empty)
+        tracing::trace_span!("request", trace_id, method, path)
     } else {
-        tracing::info_span!("request", trace_id, method, path, status = Empty)
+        tracing::info_span!("request", trace_id, method, path)
     }
 }
 
 /// Ends a request that takes longer than `limit`. The time that its body takes to arrive does not count, and is limited by the
 /// body's progress.
-pub(super) async fn limit(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+pub(super) async fn limit(limit: Duration, request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     let (arrived, upload) = (Instant::now(), request.extensions().get::<Upload>().cloned());
     let deadline = || upload.as_ref().map_or(arrived + limit, |upload| upload.deadline(limit));
-    let mut answer = std::pin::pin!(next.run(request));
+    let mut answer = std::pin::pin!(next(request));
     loop {
         if let Ok(answer) = tokio::time::timeout_at(deadline().into(), &mut answer).await {
             return answer;
@@ -156,23 +155,27 @@ pub(super) async fn limit(State(limit): State<Duration>, request: Request, next:
         .into_response()
 }
 
-/// Answers a request whose handler panicked. The panic hook has logged the details.
-#[expect(clippy::needless_pass_by_value, reason = "the layer passes it by value")]
-pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+/// Answers a request also if its handler panics. The panic hook has logged the details.
+pub(super) async fn unwinding(answer: impl Future<Output = Response>) -> Response {
+    // What is left behind is the request's own.
+    let panic = match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(answer) => return answer,
+        Err(panic) => panic,
+    };
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
     Problem::internal(&format!("a handler panicked: {text}")).into_response()
 }
 
 /// Sets security headers. A page brings its own policy.
-pub(super) async fn harden(request: Request, next: Next) -> Response {
+pub(super) async fn harden(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     const HEADERS: [(HeaderName, &str); 4] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::CONTENT_SECURITY_POLICY, API_POLICY),
     ];
-    let mut answer = next.run(request).await;
+    let mut answer = next(request).await;
     for (name, value) in HEADERS {
         answer.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
@@ -181,7 +184,13 @@ pub(super) async fn harden(request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, body::Body, http::StatusCode, middleware::from_fn_with_state, routing::get};
+    use axum::{
+        Router,
+        body::Body,
+        http::StatusCode,
+        middleware::{Next, from_fn},
+        routing::get,
+    };
     use hyper::service::Service as _;
     use hyper_util::service::TowerToHyperService;
 
@@ -196,8 +205,10 @@ mod tests {
         }
         let limit = Duration::from_millis(10);
         let routes = Router::new().route("/hang", get(hang)).route("/panic", get(panic));
-        let routes = routes.route_layer(from_fn_with_state(limit, super::limit));
-        let service = TowerToHyperService::new(crate::http::with_edge(routes));
+        let routes = routes.route_layer(from_fn(move |request, next: Next| {
+            super::limit(limit, request, async |request| next.run(request).await)
+        }));
+        let service = TowerToHyperService::new(crate::http::with_edge(routes, None));
         let request = Request::builder().uri(path).body(Body::empty()).expect("a request");
         let Ok(answer) = service.call(request).await;
         let retry_after = answer.headers().get(header::RETRY_AFTER).cloned();

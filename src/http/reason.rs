@@ -4,6 +4,7 @@ use axum::extract::{FromRequest, Request};
 use utoipa::ToSchema;
 
 use super::{
+    AppState,
     access::Caller,
     input::{FieldErrors, Node, OptionalJsonBody},
     problem::Problem,
@@ -33,10 +34,10 @@ impl Acting {
     }
 }
 
-impl<S: Sync> FromRequest<S> for Acting {
+impl FromRequest<AppState> for Acting {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
         let caller = request.extensions().get::<Caller>().cloned();
         let caller = caller.ok_or_else(|| Problem::internal("a route reads a reason without authentication"))?;
         let OptionalJsonBody(body) = OptionalJsonBody::from_request(request, state).await?;

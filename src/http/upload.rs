@@ -15,7 +15,6 @@ use axum::{
     body::{Body, Bytes, HttpBody},
     extract::Request,
     http::header,
-    middleware::Next,
     response::Response,
 };
 use futures_util::StreamExt;
@@ -55,16 +54,16 @@ struct State {
 struct Reader(Upload);
 
 /// Gives the request's body to its reader, and discards what that leaves.
-pub(super) async fn receive(request: Request, next: Next) -> Response {
+pub(super) async fn receive(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return next(request).await;
     }
     // A client that asks first sends nothing if the answer comes without its body having been asked for.
     let asks_first = request.headers().contains_key(header::EXPECT);
     let (mut parts, body) = request.into_parts();
     let upload = Upload::new(body);
     parts.extensions.insert(upload.clone());
-    let answer = next.run(Request::from_parts(parts, Body::new(Reader(upload.clone())))).await;
+    let answer = next(Request::from_parts(parts, Body::new(Reader(upload.clone())))).await;
     upload.discard_rest(asks_first);
     answer
 }

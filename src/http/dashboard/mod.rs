@@ -23,7 +23,7 @@ use axum::{
     Extension, Router,
     extract::{Path, Request},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
-    middleware::from_fn_with_state,
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -58,7 +58,9 @@ static FILES: LazyLock<HashMap<&str, (&str, String)>> = LazyLock::new(|| {
 });
 
 pub(super) fn routes() -> Router<AppState> {
-    let viewers = from_fn_with_state(Permission::ReadAll, access::require);
+    let viewers = from_fn(|request, next: Next| {
+        access::require(Permission::ReadAll, request, async |request| next.run(request).await)
+    });
     let mut routes = Router::new()
         .route("/dashboard/live", get(live::listen).route_layer(viewers))
         .route("/dashboard/{*file}", get(async |Path(name): Path<String>, headers: HeaderMap| file(&name, &headers)));

@@ -3,7 +3,6 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use axum::{
-    Extension, RequestExt,
     body::{Body, HttpBody},
     extract::{FromRequest, Request},
     http::{HeaderMap, header},
@@ -17,7 +16,10 @@ use super::{
     list::parse_list,
 };
 use crate::{
-    http::problem::{Kind, Problem},
+    http::{
+        AppState,
+        problem::{Kind, Problem},
+    },
     telemetry::metrics,
 };
 
@@ -53,12 +55,12 @@ impl Default for Bodies {
     }
 }
 
-impl<S: Sync, const LIMIT: usize> FromRequest<S> for RawJson<LIMIT> {
+impl<const LIMIT: usize> FromRequest<AppState> for RawJson<LIMIT> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
         check_headers(request.headers())?;
-        receive(request, LIMIT).await.map(Self)
+        receive(request, state, LIMIT).await.map(Self)
     }
 }
 
@@ -83,9 +85,8 @@ impl Received {
 }
 
 /// Receives the body of `request`.
-pub(super) async fn receive(mut request: Request, limit: usize) -> Result<Received, Problem> {
-    let bodies = request.extract_parts::<Extension<Bodies>>().await;
-    let Extension(bodies) = bodies.map_err(|error| Problem::internal(&error.to_string()))?;
+pub(super) async fn receive(request: Request, state: &AppState, limit: usize) -> Result<Received, Problem> {
+    let bodies = state.bodies.clone();
     let (mut bytes, mut held) = (Vec::new(), None);
     let length = length(request.headers(), limit)?;
     let body: Body = request.into_body();

@@ -10,7 +10,10 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Number, Value};
 
 use super::body::receive;
-use crate::http::problem::{Kind, Problem};
+use crate::http::{
+    AppState,
+    problem::{Kind, Problem},
+};
 
 /// Most bytes of a body, unless its route says otherwise.
 pub(in crate::http) const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -58,21 +61,21 @@ impl Budget {
     }
 }
 
-impl<S: Sync, const LIMIT: usize> FromRequest<S> for JsonBody<LIMIT> {
+impl<const LIMIT: usize> FromRequest<AppState> for JsonBody<LIMIT> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
         check_headers(request.headers())?;
-        parse(&receive(request, LIMIT).await?.bytes).map(Self)
+        parse(&receive(request, state, LIMIT).await?.bytes).map(Self)
     }
 }
 
-impl<S: Sync> FromRequest<S> for OptionalJsonBody {
+impl FromRequest<AppState> for OptionalJsonBody {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
         let headers = check_headers(request.headers());
-        let received = receive(request, BODY_BYTES_MAX).await?;
+        let received = receive(request, state, BODY_BYTES_MAX).await?;
         if received.bytes.is_empty() {
             return Ok(Self(None));
         }
