@@ -1,8 +1,9 @@
 //! Updates many rows, each to its own values, with one statement.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
-use serde_json::{Map, Value as Json};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::DatabaseTransaction;
@@ -97,8 +98,11 @@ impl UpdateEach<'_> {
     /// The parameter of each statement.
     fn values(&self, backend: DbBackend, bytes_max: usize, rows: Vec<(Uuid, Vec<Cell>)>) -> Vec<String> {
         let mut all: Vec<String> = Vec::new();
+        let keys: Vec<_> = self.by_row.iter().map(|Column(name, _)| format!("v_{name}")).collect();
         for (id, cells) in rows {
-            let row = self.row(backend, id, cells).to_string();
+            let id = ("v_id", &Cell::Uuid(id));
+            let cells = keys.iter().map(String::as_str).zip(&cells);
+            let row = Row { backend, members: [id].into_iter().chain(cells) }.text();
             match all.last_mut() {
                 Some(values) if values.len() + row.len() <= bytes_max => {
                     values.push(',');
@@ -111,16 +115,6 @@ impl UpdateEach<'_> {
             values.push(']');
         }
         all
-    }
-
-    fn row(&self, backend: DbBackend, id: Uuid, cells: Vec<Cell>) -> Json {
-        let mut row = Map::from_iter([("v_id".to_owned(), id.simple().to_string().into())]);
-        for (Column(name, _), cell) in self.by_row.iter().zip(cells) {
-            if let Some(value) = cell.written(backend) {
-                row.insert(format!("v_{name}"), value);
-            }
-        }
-        row.into()
     }
 
     fn sql(&self, backend: DbBackend) -> String {
@@ -203,22 +197,74 @@ pub(super) fn mariadb(kind: Type) -> &'static str {
     }
 }
 
-impl Cell {
-    /// The value in the format of the drivers; `None` keeps the row's value.
-    pub(super) fn written(self, backend: DbBackend) -> Option<Json> {
-        Some(match (self, backend) {
-            (Self::Keep, _) => return None,
-            (Self::Text(text), _) => text.into(),
-            (Self::Integer(number), _) => number.into(),
-            (Self::BigInteger(number), _) => number.into(),
-            (Self::Uuid(id), _) => id.simple().to_string().into(),
-            (Self::Boolean(yes), DbBackend::Postgres) => yes.into(),
-            (Self::Boolean(yes), _) => i32::from(yes).into(),
-            (Self::Time(time), DbBackend::MySql) => time.format("%Y-%m-%d %H:%M:%S%.6f").to_string().into(),
-            (Self::Time(time), _) => time.to_rfc3339_opts(SecondsFormat::AutoSi, false).into(),
-            (Self::Json(json), DbBackend::Postgres) => json,
+/// A row of a statement's parameter: an object with a member for each cell that is not kept.
+pub(super) struct Row<I> {
+    pub backend: DbBackend,
+    /// Names and cells.
+    pub members: I,
+}
+
+impl<'a, I: Iterator<Item = (&'a str, &'a Cell)> + Clone> Row<I> {
+    /// As text.
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).expect("names are text")
+    }
+}
+
+impl<'a, I: Iterator<Item = (&'a str, &'a Cell)> + Clone> Serialize for Row<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_map(None)?;
+        for (name, cell) in self.members.clone().filter(|(_, cell)| !matches!(cell, Cell::Keep)) {
+            row.serialize_entry(name, &Written(cell, self.backend))?;
+        }
+        row.end()
+    }
+}
+
+/// A value in the format of the drivers.
+struct Written<'a>(&'a Cell, DbBackend);
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(cell, backend) = self;
+        match (cell, backend) {
+            (Cell::Keep, _) => serializer.serialize_unit(),
+            (Cell::Text(text), _) => serializer.serialize_str(text),
+            (Cell::Integer(number), _) => serializer.serialize_i32(*number),
+            (Cell::BigInteger(number), _) => serializer.serialize_i64(*number),
+            (Cell::Uuid(id), _) => serializer.serialize_str(id.simple().encode_lower(&mut Uuid::encode_buffer())),
+            (Cell::Boolean(yes), DbBackend::Postgres) => serializer.serialize_bool(*yes),
+            (Cell::Boolean(yes), _) => serializer.serialize_i32((*yes).into()),
+            // With a space, without a zone, and with no more digits than the column has.
+            (Cell::Time(time), DbBackend::MySql) => serializer.collect_str(&time.naive_utc().trunc_subsecs(6)),
+            (Cell::Time(time), _) => serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::AutoSi, false)),
+            (Cell::Json(json), DbBackend::Postgres) => json.serialize(serializer),
             // The other databases store JSON as text.
-            (Self::Json(json), _) => json.to_string().into(),
-        })
+            (Cell::Json(json), _) => serializer.serialize_str(&json.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_the_values_that_each_database_reads() {
+        let at = DateTime::parse_from_rfc3339("2026-11-28T03:04:05.123456789Z").expect("a time").to_utc();
+        let cells = [
+            Cell::Text("a \"b\"".into()),
+            Cell::Keep,
+            Cell::Boolean(true),
+            Cell::Time(at),
+            Cell::Json(serde_json::json!({ "c": [1] })),
+            Cell::Uuid(Uuid::from_u128(7)),
+        ];
+        let row = |backend| Row { backend, members: ["t", "k", "b", "at", "j", "id"].into_iter().zip(&cells) }.text();
+        let id = r#""id":"00000000000000000000000000000007""#;
+        let postgres = r#"{"t":"a \"b\"","b":true,"at":"2026-11-28T03:04:05.123456789+00:00","j":{"c":[1]},"#;
+        assert_eq!(row(DbBackend::Postgres), format!("{postgres}{id}}}"));
+        let mariadb = r#"{"t":"a \"b\"","b":1,"at":"2026-11-28 03:04:05.123456","j":"{\"c\":[1]}","#;
+        assert_eq!(row(DbBackend::MySql), format!("{mariadb}{id}}}"));
     }
 }

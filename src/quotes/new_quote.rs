@@ -59,12 +59,14 @@ pub struct Lines {
 }
 
 /// A valid quote.
+///
+/// Its fields, and those of its lines, are written in the order of the alphabet: digests of stored keys are made of that text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NewQuote {
-    customer_id: CustomerId,
-    currency: CurrencyCode,
-    lines: Vec<Line>,
     amount_minor: i64,
+    currency: CurrencyCode,
+    customer_id: CustomerId,
+    lines: Vec<Line>,
 }
 
 impl CustomerId {
