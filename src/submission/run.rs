@@ -1,5 +1,7 @@
 //! How far a transaction got. It may be run several times.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 
 use super::Submitted;
@@ -12,14 +14,14 @@ pub(super) struct Run {
 
 #[derive(Debug, Default)]
 struct State {
-    submitted: Vec<Submitted>,
+    submitted: Arc<Vec<Submitted>>,
     commits: bool,
 }
 
 impl Run {
     /// `submitted` is being stored.
-    pub(super) fn begins(&self, submitted: &[Submitted]) {
-        self.with(|state| *state = State { submitted: submitted.to_vec(), commits: false });
+    pub(super) fn begins(&self, submitted: Arc<Vec<Submitted>>) {
+        self.with(|state| *state = State { submitted, commits: false });
     }
 
     /// All of it is stored, and the commit is next.
@@ -33,7 +35,7 @@ impl Run {
     }
 
     /// What the last run was about, once.
-    pub(super) fn take(&self) -> Vec<Submitted> {
+    pub(super) fn take(&self) -> Arc<Vec<Submitted>> {
         self.with(|state| std::mem::take(&mut state.submitted))
     }
 

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{ClientKey, Handover, Listener, SubmissionError, Submitted, run::Run};
+use super::{ClientKey, Handover, Listener, SubmissionError, Submitted, run::Run, shared::Ending};
 use crate::{
     clock, crash,
     database::{
@@ -100,14 +100,18 @@ impl DatabaseFailure for Failed {
 
 impl Store {
     /// Stores `calls`, each as a whole or not at all, in one transaction if that is possible. What fails for one of them does
-    /// not fail the others: it is left out, or found by halving them.
-    pub(super) async fn store_all(&self, calls: Vec<Call>) -> Vec<Result<Stored, SubmissionError>> {
+    /// not fail the others: it is left out, or found by halving them. Each commit is told to `ending`.
+    pub(super) async fn store_all(
+        &self,
+        calls: Vec<Arc<Call>>,
+        ending: &Ending,
+    ) -> Vec<Result<Stored, SubmissionError>> {
         let mut results: Vec<_> = calls.iter().map(|_| None).collect();
         let wait = if calls.len() > 1 { KeyWait::Short } else { KeyWait::Long };
         let mut groups = vec![(0..calls.len()).collect::<Vec<_>>()];
         while let Some(mut group) = groups.pop() {
-            let members: Vec<_> = group.iter().map(|place| &calls[*place]).collect();
-            match self.store(&members, wait).await {
+            let members: Vec<_> = group.iter().map(|place| &*calls[*place]).collect();
+            match self.store(&members, wait, ending).await {
                 Ok(stored) => {
                     for (place, stored) in group.into_iter().zip(stored) {
                         results[place] = Some(Ok(stored));
@@ -138,7 +142,7 @@ impl Store {
     }
 
     /// What became of each of `calls`, all of which are stored but for those whose key is taken.
-    async fn store(&self, calls: &[&Call], wait: KeyWait) -> Result<Vec<Stored>, Failed> {
+    async fn store(&self, calls: &[&Call], wait: KeyWait, ending: &Ending) -> Result<Vec<Stored>, Failed> {
         let run = &Run::default();
         let stored = self.db.transaction(|txn| {
             Box::pin(async move {
@@ -153,8 +157,8 @@ impl Store {
                     ..Failed::from(error)
                 })?;
                 let new = submitted.into_iter().zip(&is_new).filter_map(|(it, is_new)| is_new.then_some(it));
-                let new: Vec<_> = new.collect();
-                run.begins(&new);
+                let new = Arc::new(new.collect::<Vec<_>>());
+                run.begins(Arc::clone(&new));
                 quotes::insert(&txn, new.iter().flat_map(|it| &it.quotes)).await?;
                 self.handover.before_commit(&txn, &new).await.map_err(SubmissionError::from)?;
                 let places = is_new.iter().enumerate().filter_map(|(place, is_new)| is_new.then_some(place));
@@ -171,6 +175,7 @@ impl Store {
                 }
                 crash::point("before-commit");
                 run.commits();
+                ending.begins();
                 Ok::<_, Failed>((new, is_new))
             })
         });
@@ -179,7 +184,8 @@ impl Store {
                 // The process may die here: the clients have no answer, the quotes have their events, and the worker finds
                 // them.
                 crash::point("after-commit");
-                let mut new = new.into_iter();
+                run.take();
+                let mut new = Arc::unwrap_or_clone(new).into_iter();
                 let of = |is_new: bool| if is_new { new.next().map(Stored::New) } else { Some(Stored::KeyTaken) };
                 Ok(is_new.into_iter().filter_map(of).collect())
             }
@@ -205,9 +211,9 @@ impl Store {
 
     /// Notifies the listeners that the submissions of `run` were rolled back, if it began any.
     async fn rolled_back(&self, run: &Run) {
-        for submitted in run.take() {
+        for submitted in run.take().iter() {
             for listener in &self.listeners {
-                listener.after_rollback(&submitted).await;
+                listener.after_rollback(submitted).await;
             }
         }
     }

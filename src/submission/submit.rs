@@ -5,14 +5,13 @@ use std::sync::Arc;
 use data_encoding::HEXLOWER;
 use entity::idempotency_key;
 use sea_orm::{DbErr, EntityTrait};
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
     Handover, Listener, ListenerError, Submitted,
     in_flight::InFlight,
-    shared::Shared,
+    shared::{Ending, Shared},
     store::{Call, Store, Stored},
 };
 use crate::{
@@ -34,7 +33,7 @@ const KEY_TRIES_MAX: u32 = 3;
 pub struct Submission {
     pub(super) store: Store,
     /// For calls that share transactions, if the handover permits it.
-    shared: Option<Shared<Call, Result<Stored, SubmissionError>>>,
+    shared: Option<Shared<Arc<Call>, Result<Stored, SubmissionError>>>,
     in_flight: InFlight,
 }
 
@@ -104,9 +103,9 @@ impl Submission {
         let shared = store.handover.shares_transactions().then(|| {
             let under_way_max = if store.db.has_one_writer() { 1 } else { TRANSACTIONS_MAX };
             let store = store.clone();
-            Shared::new(QUOTES_TOGETHER_MAX, under_way_max, move |calls| {
+            Shared::new(QUOTES_TOGETHER_MAX, under_way_max, move |calls, ending| {
                 let store = store.clone();
-                async move { store.store_all(calls).await }
+                async move { store.store_all(calls, &ending).await }
             })
         });
         Self { store, shared, in_flight: InFlight::default() }
@@ -148,9 +147,9 @@ impl Submission {
         };
         let key = key.map(|key| (key.clone(), digest(new_quotes)));
         let submitted_by = name.map(str::to_owned);
-        let call = Call { new_quotes: new_quotes.to_vec(), submitted_by, key, trace_context };
+        let call = Arc::new(Call { new_quotes: new_quotes.to_vec(), submitted_by, key, trace_context });
         for _ in 0..KEY_TRIES_MAX {
-            let error = match self.store(call.clone()).await {
+            let error = match self.store(Arc::clone(&call)).await {
                 Ok(Stored::New(submitted)) => return Ok(self.committed(submitted).await),
                 Ok(Stored::KeyTaken) => None,
                 // Our own commit may be done, and the answer to it lost.
@@ -172,9 +171,9 @@ impl Submission {
     }
 
     /// Stores `call` together with those that come while others are under way, or alone.
-    async fn store(&self, call: Call) -> Result<Stored, SubmissionError> {
+    async fn store(&self, call: Arc<Call>) -> Result<Stored, SubmissionError> {
         let Some(shared) = &self.shared else {
-            return self.store.store_all(vec![call]).await.pop().unwrap_or_else(unanswered);
+            return self.store.store_all(vec![call], &Ending::of_one()).await.pop().unwrap_or_else(unanswered);
         };
         let quotes = call.new_quotes.len();
         shared.call(call, quotes).await.unwrap_or_else(|_| unanswered())
@@ -233,10 +232,27 @@ fn unanswered() -> Result<Stored, SubmissionError> {
 
 /// Of the values, not of the bytes: white space and the order of fields do not make another submission.
 fn digest(new_quotes: &[NewQuote]) -> String {
-    HEXLOWER.encode(&Sha256::digest(json!(new_quotes).to_string()))
+    HEXLOWER.encode(&Sha256::digest(serde_json::to_vec(new_quotes).expect("no map with keys that are no text")))
 }
 
 /// Whether a transaction that failed with `error` may have been committed: its session was lost.
 fn may_be_done(error: &DbErr) -> bool {
     matches!(error, DbErr::Exec(_)) && kind(error) == Kind::Unavailable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quotes::Line;
+
+    #[test]
+    fn a_submission_has_the_digest_that_earlier_versions_gave_it() {
+        let line = Line::parse("a \"day\"", 3, 95_000).expect("valid");
+        let quote = NewQuote::parse("C-7", "EUR", vec![line]).expect("valid");
+        let text = concat!(
+            r#"[{"amount_minor":285000,"currency":"EUR","customer_id":"C-7","#,
+            r#""lines":[{"description":"a \"day\"","quantity":3,"unit_price_minor":95000}]}]"#
+        );
+        assert_eq!(digest(&[quote]), HEXLOWER.encode(&Sha256::digest(text)));
+    }
 }
