@@ -1,6 +1,6 @@
 //! What processes use, as Linux counts it in `/proc`.
 
-use std::fs;
+use std::{fs, ops::Range};
 
 use anyhow::Context;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
@@ -12,9 +12,13 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The processor time that the process `pid` has used, in seconds, with that of its children that have ended.
 pub(super) fn cpu_seconds(pid: u32) -> f64 {
-    let Some(fields) = fields_of(pid) else { return 0.0 };
-    let ticks: f64 = fields.iter().skip(11).take(4).filter_map(|field| field.parse::<f64>().ok()).sum();
-    ticks / TICKS_PER_SECOND
+    ticks(pid, 11..15) / TICKS_PER_SECOND
+}
+
+/// The sum of these fields of the process `pid`.
+fn ticks(pid: u32, fields: Range<usize>) -> f64 {
+    let all = fields_of(pid).unwrap_or_default();
+    all.get(fields).unwrap_or_default().iter().filter_map(|field| field.parse::<f64>().ok()).sum()
 }
 
 /// The most memory that was resident, in MiB.
@@ -61,6 +65,17 @@ impl Server {
     /// The processor time of the server and all its processes, in seconds.
     pub(super) fn cpu_seconds(&self) -> Option<f64> {
         let pid = self.pid?;
+        // The time of a session that ends passes from its process to the server's: it would be missed, or counted twice.
+        loop {
+            let ended = ticks(pid, 13..15);
+            let seconds = Self::cpu_seconds_now(pid)?;
+            if ticks(pid, 13..15).total_cmp(&ended).is_eq() {
+                return Some(seconds);
+            }
+        }
+    }
+
+    fn cpu_seconds_now(pid: u32) -> Option<f64> {
         let children = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
             let child: u32 = entry.file_name().to_str()?.parse().ok()?;
             let parent: u32 = fields_of(child)?.get(1)?.parse().ok()?;
