@@ -46,7 +46,9 @@ async fn groups_that_follow_each_other_become_equal() {
         async move { calls }
     });
     // All of it is quick.
-    [4, 8, 16, 32].map(|size| shared.learn(size, Duration::from_millis(1)));
+    for size in [4, 8, 16, 32] {
+        shared.learn(size, Duration::from_millis(1));
+    }
     for (callers, groups) in [(20, vec![10, 10]), (9, vec![8, 1])] {
         let calls = (0..callers).map(|number| shared.call(number, 1));
         assert!(futures_util::future::join_all(calls).await.into_iter().all(|answer| answer.is_ok()));
