@@ -184,6 +184,7 @@ impl Store {
                 // The process may die here: the clients have no answer, the quotes have their events, and the worker finds
                 // them.
                 crash::point("after-commit");
+                // It shares the quotes, which would else be copied.
                 run.take();
                 let mut new = Arc::unwrap_or_clone(new).into_iter();
                 let of = |is_new: bool| if is_new { new.next().map(Stored::New) } else { Some(Stored::KeyTaken) };

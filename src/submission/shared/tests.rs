@@ -1,4 +1,7 @@
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 
 use super::*;
 
@@ -17,13 +20,22 @@ fn held() -> (Shared<u32, usize>, Arc<Semaphore>, mpsc::UnboundedReceiver<Vec<u3
     (shared, gate, begins)
 }
 
+fn called(shared: &Shared<u32, usize>, number: u32, size: usize) -> JoinHandle<usize> {
+    let shared = shared.clone();
+    tokio::spawn(async move { shared.call(number, size).await.expect("an answer") })
+}
+
+/// Lets all other tasks run until they wait; no timer ends meanwhile.
+async fn others_run() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn who_comes_while_work_is_under_way_shares_the_next_and_the_first_waits_for_nobody() {
     let (shared, gate, mut begins) = held();
-    let call = |number, size| {
-        let shared = shared.clone();
-        tokio::spawn(async move { shared.call(number, size).await.expect("an answer") })
-    };
+    let call = |number, size| called(&shared, number, size);
     let first = call(1, 1);
     assert_eq!(begins.recv().await, Some(vec![1]));
     let others: Vec<_> = (2..6).map(|number| call(number, 1)).collect();
@@ -67,26 +79,21 @@ async fn the_next_group_begins_when_one_ends_and_no_third_beside_them() {
         async move {
             tells.acquire().await.expect("open").forget();
             ending.begins();
-            std::future::pending::<Vec<()>>().await
+            std::future::pending::<Vec<usize>>().await
         }
     });
-    let call = |number| {
-        tokio::spawn({
-            let shared = shared.clone();
-            async move { shared.call(number, 1).await.map(drop) }
-        })
-    };
-    let _first = call(1);
+    let _first = called(&shared, 1, 1);
     assert_eq!(begins.recv().await, Some(vec![1]));
-    let _second = call(2);
-    tokio::task::yield_now().await;
+    let _second = called(&shared, 2, 1);
+    others_run().await;
     assert!(begins.try_recv().is_err(), "the first has work to do");
     told.add_permits(1);
-    assert_eq!(begins.recv().await, Some(vec![2]));
-    let _third = call(3);
-    tokio::task::yield_now().await;
+    others_run().await;
+    assert_eq!(begins.try_recv(), Ok(vec![2]), "at once");
+    let _third = called(&shared, 3, 1);
+    others_run().await;
     told.add_permits(1);
-    tokio::task::yield_now().await;
+    others_run().await;
     assert!(begins.try_recv().is_err(), "two are under way");
     assert_eq!(begins.recv().await, Some(vec![3]), "after a while, as beside any that are stuck");
 }
@@ -108,10 +115,7 @@ fn what_takes_long_is_done_in_smaller_groups_and_what_is_quick_in_larger_ones() 
 #[tokio::test]
 async fn a_caller_that_went_away_is_left_out_and_a_stalled_one_is_not_left_waiting() {
     let (shared, gate, mut begins) = held();
-    let call = |number, size| {
-        let shared = shared.clone();
-        tokio::spawn(async move { shared.call(number, size).await.expect("an answer") })
-    };
+    let call = |number, size| called(&shared, number, size);
     let _stuck = call(1, 1);
     assert_eq!(begins.recv().await, Some(vec![1]));
     let (gone, large) = (call(2, 1), call(3, 9));
